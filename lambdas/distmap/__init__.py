@@ -1,0 +1,1 @@
+"""The Lambda side of distmap: capture, process and combine with nothing lost."""

@@ -1,0 +1,63 @@
+"""The limits of AWS that this product is built around, each with the page it comes from.
+
+Every number lives here once; validation, documentation, planner and engine read it from here. Sizes are in
+bytes, times in seconds. SFN stands for https://docs.aws.amazon.com/step-functions/latest/dg/.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# SFN service-quotas.html, "Quotas related to state machine executions" and "... task executions"
+MAX_PAYLOAD_BYTES: Final = 262_144
+"""Input or output of a state, a task or an execution, as UTF-8 JSON text."""
+MAX_EXECUTION_SECONDS: Final = 31_536_000
+MAX_EXPRESS_SECONDS: Final = 300
+MAX_HISTORY_EVENTS: Final = 25_000
+MAX_NAME_LENGTH: Final = 80
+MAX_DEFINITION_BYTES: Final = 1_048_576
+
+# SFN service-quotas.html, "Quotas related to Distributed Map"
+MAX_CONCURRENT_CHILDREN: Final = 10_000
+"""Parallel children of one Map Run; what MaxConcurrency 0 or absent means."""
+MAX_ITEMS: Final = 100_000_000
+MAX_ITEM_FILE_BYTES: Final = 10 * 1024**3
+MAX_RESULT_FILE_BYTES: Final = 5 * 1024**3
+MAX_OPEN_MAP_RUNS: Final = 1_000
+MAX_REDRIVES: Final = 1_000
+STANDARD_DISPATCH_PER_SECOND: Final = 100
+EXPRESS_DISPATCH_PER_SECOND: Final = 1_000
+MAX_INLINE_CONCURRENCY: Final = 40
+
+# SFN state-map-distributed.html, "ItemReader", "ItemBatcher", "Label"
+MAX_BATCH_BYTES: Final = 262_144
+MAX_LABEL_LENGTH: Final = 40
+MAX_ITEMS_POINTER_LENGTH: Final = 2_000
+MAX_CSV_HEADER_BYTES: Final = 10_240
+
+# SFN redrive-executions.html
+REDRIVE_DAYS: Final = 14
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_FUNCTION_SECONDS: Final = 900
+MAX_FUNCTION_MEMORY_MB: Final = 10_240
+MIN_FUNCTION_MEMORY_MB: Final = 128
+MAX_INVOCATION_PAYLOAD_BYTES: Final = 6 * 1024**2
+MAX_LAYERS: Final = 5
+ACCOUNT_CONCURRENCY: Final = 1_000
+"""Concurrent executions of an account in a Region by default; new accounts start with less."""
+UNRESERVABLE_CONCURRENCY: Final = 100
+"""What Lambda keeps unreserved for the functions that reserve nothing."""
+SCALING_STEP: Final = 1_000
+"""Concurrent executions a function can add in each :data:`SCALING_STEP_SECONDS`."""
+SCALING_STEP_SECONDS: Final = 10
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+MIN_PART_BYTES: Final = 5 * 1024**2
+MAX_PARTS: Final = 10_000
+
+# Ours, derived from the above
+SPILL_BYTES: Final = 240 * 1024
+"""An answer above this goes to S3 by reference: aborts were seen just under the payload limit itself."""
+RAMP_SECONDS: Final = 600
+"""A ramp of this length must be outlasted by the retries of a Standard child."""
