@@ -1,0 +1,166 @@
+"""Who may do what: the state machine's role, and the grants to others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from aws_cdk import Aws, Stack
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct, IConstruct
+
+from cdk_distributed_map import _permissions, _warnings
+from cdk_distributed_map._flow import Flow
+from cdk_distributed_map._permissions import states_arn
+from distmap import wire
+
+
+def state_machine_role(scope: Construct) -> iam.Role:
+    """Make the state machine's role, trusted for this account alone.
+
+    The trust has ``aws:SourceAccount`` and no ``aws:SourceArn``: with the latter, tasks of Express children were
+    seen to fail with "not authorized to assume the provided role", whatever ARN of the state machine it named.
+    """
+    return iam.Role(
+        scope,
+        "Role",
+        assumed_by=iam.ServicePrincipal(
+            "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
+        ),
+    )
+
+
+def allow_logs(scope: Construct, key: kms.IKey) -> None:
+    """Let CloudWatch Logs use a key for the log groups of this account.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
+    """
+    stack = Stack.of(scope)
+    groups = stack.format_arn(service="logs", resource="log-group", resource_name="*")
+    key.add_to_resource_policy(
+        iam.PolicyStatement(
+            sid="DistmapLogs",
+            principals=[iam.ServicePrincipal(f"logs.{Aws.REGION}.amazonaws.com")],
+            actions=["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
+            resources=["*"],
+            conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
+        )
+    )
+
+
+def grant_put_items(bucket: s3.IBucket, payload_prefix: str, grantee: iam.IGrantable) -> iam.Grant:
+    """Let a principal write item files."""
+    patterns = [
+        _permissions.runs(payload_prefix, wire.ITEMS_FILE),
+        f"{payload_prefix}{wire.ITEM_FILES_FOLDER}/*",
+    ]
+    return _permissions.add(grantee, _permissions.write_objects(bucket, *patterns))
+
+
+def grant_read_results(buckets: Sequence[s3.IBucket], payload_prefix: str, grantee: iam.IGrantable) -> iam.Grant:
+    """Let a principal read and list the files of runs."""
+    statements: list[iam.PolicyStatement] = []
+    for bucket in buckets:
+        statements += _permissions.read_objects(bucket, _permissions.runs(payload_prefix))
+        statements += _permissions.list_objects(bucket, [f"{payload_prefix}{wire.RUNS_FOLDER}/"])
+    return _permissions.add(grantee, statements)
+
+
+def grant_operate(
+    scope: IConstruct, machine: sfn.StateMachine, labels: Sequence[str], grantee: iam.IGrantable
+) -> iam.Grant:
+    """Let a principal operate runs: each action on the ARN type that AWS checks for it.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+    """
+    name = machine.state_machine_name
+    executions = states_arn(scope, "execution", f"{name}:*")
+    map_runs = [states_arn(scope, "mapRun", f"{name}/{label}:*") for label in labels]
+    children = [states_arn(scope, "execution", f"{name}/{label}:*") for label in labels]
+    express = [states_arn(scope, "express", f"{name}/{label}:*") for label in labels]
+    statements = [
+        iam.PolicyStatement(
+            actions=["states:DescribeStateMachine", "states:ListExecutions"], resources=[machine.state_machine_arn]
+        ),
+        iam.PolicyStatement(
+            actions=[
+                "states:DescribeExecution",
+                "states:DescribeStateMachineForExecution",
+                "states:GetExecutionHistory",
+                "states:ListMapRuns",
+                "states:RedriveExecution",
+                "states:StopExecution",
+            ],
+            resources=[executions],
+        ),
+        iam.PolicyStatement(
+            actions=["states:DescribeMapRun", "states:UpdateMapRun", "states:ListExecutions"], resources=map_runs
+        ),
+        iam.PolicyStatement(actions=["states:DescribeExecution", "states:GetExecutionHistory"], resources=children),
+        iam.PolicyStatement(actions=["states:DescribeExecution"], resources=express),
+    ]
+    return _permissions.add(grantee, statements)
+
+
+def check_role(
+    scope: Construct, role: iam.IRole, *, flow: Flow, copied_labels: Sequence[str], machine: sfn.StateMachine
+) -> None:
+    """Give the role what the L2 doesn't, and say what a given role that can't be changed from here lacks."""
+    redrive = _redrive(scope, machine, copied_labels) if copied_labels else None
+    if _takes_policies(machine):
+        if redrive is not None:
+            iam.Policy(scope, "CopiedMapsPolicy", statements=[redrive]).attach_to_role(role)
+        return
+    needed = [*_required(scope, flow, machine), *([] if redrive is None else [redrive])]
+    document = iam.PolicyDocument(statements=[statement.copy() for statement in needed])
+    rendered = json.dumps(Stack.of(scope).resolve(document)["Statement"], sort_keys=True)
+    _warnings.warn(
+        scope,
+        _warnings.ROLE_LACKS_PERMISSIONS,
+        f"the given role can't be changed from here; runs fail unless it has these permissions: {rendered}",
+    )
+
+
+def _takes_policies(machine: sfn.StateMachine) -> bool:
+    # An immutable role pretends to take every policy; only what was rendered tells.
+    policy = machine.node.find_child("DistributedMapPolicy").node.default_child
+    return isinstance(policy, iam.CfnPolicy) and bool(Stack.of(machine).resolve(policy.roles))
+
+
+def _redrive(scope: Construct, machine: sfn.StateMachine, labels: Sequence[str]) -> iam.PolicyStatement:
+    name = machine.state_machine_name
+    arns = [states_arn(scope, "execution", f"{name}/{label}:*") for label in labels]
+    return iam.PolicyStatement(actions=["states:RedriveExecution"], resources=arns)
+
+
+def _required(scope: Construct, flow: Flow, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+    """Return everything the state machine's role needs."""
+    statements = flow.statements()
+    name = machine.state_machine_name
+    statements += [
+        iam.PolicyStatement(actions=["states:StartExecution"], resources=[machine.state_machine_arn]),
+        iam.PolicyStatement(
+            actions=["states:DescribeExecution", "states:StopExecution"],
+            resources=[states_arn(scope, "execution", f"{name}:*")],
+        ),
+        _redrive(scope, machine, flow.labels),
+        # CloudWatch Logs has no resource-level permissions for the delivery of logs.
+        iam.PolicyStatement(actions=LOG_DELIVERY_ACTIONS, resources=["*"]),
+    ]
+    return statements
+
+
+LOG_DELIVERY_ACTIONS = [
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+]
+"""What a state machine with logging needs: https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html."""

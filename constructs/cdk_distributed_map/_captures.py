@@ -1,0 +1,230 @@
+"""Capture: a function that writes the items of a run to the payload bucket before the map reads them."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import Duration, Size, Token
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from cdk_distributed_map import _checks, _expressions, _permissions
+from cdk_distributed_map._functions import FunctionSettings, PythonFunction
+from distmap import limits
+
+_BUILT_IN_TIMEOUT = Duration.minutes(15)
+
+
+class Capture(abc.ABC):
+    """What captures the items of a run: use the factories.
+
+    The function gets :class:`distmap.wire.CaptureEvent` and answers :class:`distmap.wire.ItemFile`; the runtime's
+    ``capture_items`` does both for a generator of items. Retrying it overwrites the same file.
+    """
+
+    resumable: bool = False
+    """Whether a long capture goes on in another invocation."""
+
+    @staticmethod
+    def ranges(*, number: float | str = "$.number", chunk: float | str = "$.chunk", memory_size: int = 512) -> Capture:
+        """Pages of ``chunk`` numbers from 1 to ``number``: ``{"from": 1, "to": 5}``, ``{"from": 6, "to": 10}`` ...
+
+        Args:
+            number: Last number, or where it stands in the execution's input. Default: ``$.number``.
+            chunk: Numbers in a range, or where it stands in the input. Default: ``$.chunk``.
+            memory_size: Memory of the capture function in MB. Default: 512.
+
+        Raises:
+            ValueError: A literal is not a whole number of at least 0 (``number``) or 1 (``chunk``), or makes more
+                than 100 million items.
+        """
+        _checks.whole_number("number", number, least=0, most=2**53)
+        _checks.whole_number("chunk", chunk, least=1, most=2**53)
+        if _checks.is_known(number) and _checks.is_known(chunk) and -(-int(number) // int(chunk)) > limits.MAX_ITEMS:
+            raise ValueError(
+                f"number {number:,} in ranges of {chunk:,} makes {-(-int(number) // int(chunk)):,} items, a map reads "
+                f"at most {limits.MAX_ITEMS:,}: use a larger chunk"
+            )
+        return _BuiltIn(settings={"kind": "ranges", "number": number, "chunk": chunk}, memory_size=memory_size)
+
+    @staticmethod
+    def s3_listing(
+        bucket: s3.IBucket,
+        *,
+        prefixes: Sequence[str] = ("",),
+        suffix: str | None = None,
+        min_bytes: float | str = 1,
+        max_bytes: float | str | None = None,
+        modified_after: str | None = None,
+        modified_before: str | None = None,
+        min_age: Duration | None = None,
+        max_age: Duration | None = None,
+        memory_size: int = 512,
+    ) -> Capture:
+        """The objects of a bucket, filtered.
+
+        Args:
+            bucket: Bucket to list.
+            prefixes: Prefixes to list, each a literal or a path into the input. Default: the whole bucket.
+            suffix: Only keys that end so. Default: all.
+            min_bytes: Only objects of at least this size, in bytes. Default: 1, which skips empty objects and the
+                folders that consoles make.
+            max_bytes: Only objects of at most this size, in bytes. Default: any.
+            modified_after: Only objects last modified at or after this ISO 8601 date-time. Default: any.
+            modified_before: Only objects last modified before it. Default: any.
+            min_age: Only objects at least this old when the run starts. Default: any.
+            max_age: Only objects at most this old when the run starts. Default: any.
+            memory_size: Memory of the capture function in MB. Default: 512.
+
+        Raises:
+            ValueError: No prefix, a negative size, or a smallest size over the largest.
+        """
+        if isinstance(prefixes, str):
+            raise TypeError(f"prefixes must be a list, got the string {prefixes!r}")
+        if len(prefixes) == 0:
+            raise ValueError("prefixes must not be empty: leave it out to list the whole bucket")
+        _checks.whole_number("min_bytes", min_bytes, least=0, most=2**53, unit="bytes")
+        _checks.whole_number("max_bytes", max_bytes, least=0, most=2**53, unit="bytes")
+        if _checks.is_known(min_bytes) and _checks.is_known(max_bytes) and min_bytes > max_bytes:  # type: ignore[operator]  # both are numbers by the check
+            raise ValueError(
+                f"min_bytes must not be over max_bytes, got {min_bytes} and {max_bytes}: nothing would match"
+            )
+        settings = {
+            "kind": "s3Listing",
+            "prefixes": list(prefixes),
+            "suffix": suffix,
+            "minBytes": min_bytes,
+            "maxBytes": max_bytes,
+            "modifiedAfter": modified_after,
+            "modifiedBefore": modified_before,
+            "minAgeSeconds": None if min_age is None else min_age.to_seconds(),
+            "maxAgeSeconds": None if max_age is None else max_age.to_seconds(),
+        }
+        return _BuiltIn(settings=settings, memory_size=memory_size, bucket=bucket)
+
+    @staticmethod
+    def python(
+        folder: str,
+        *,
+        handler: str,
+        runtime: lambda_.Runtime | None = None,
+        architecture: lambda_.Architecture | None = None,
+        memory_size: int = 512,
+        ephemeral_storage: Size | None = None,
+        timeout: Duration | None = None,
+        environment: Mapping[str, str] | None = None,
+        layers: Sequence[lambda_.ILayerVersion] = (),
+        vpc: ec2.IVpc | None = None,
+        vpc_subnets: ec2.SubnetSelection | None = None,
+        security_groups: Sequence[ec2.ISecurityGroup] | None = None,
+    ) -> Capture:
+        """Your own Python function, built from a folder, with the runtime put in.
+
+        The arguments are those of :meth:`Worker.python`, but the timeout's default is 15 minutes.
+        """
+        return _Built(
+            PythonFunction(
+                folder=folder,
+                handler=handler,
+                runtime=runtime,
+                architecture=architecture,
+                memory_size=memory_size,
+                ephemeral_storage=ephemeral_storage,
+                timeout=_BUILT_IN_TIMEOUT if timeout is None else timeout,
+                environment=environment,
+                layers=layers,
+                vpc=vpc,
+                vpc_subnets=vpc_subnets,
+                security_groups=security_groups,
+            )
+        )
+
+    @staticmethod
+    def function(function: lambda_.IFunction) -> Capture:
+        """Your own function, made elsewhere. It is allowed to write the items of runs where its role is known."""
+        if function is None:
+            raise TypeError("capture needs a function, got None")
+        return _Given(function)
+
+    @abc.abstractmethod
+    def bind(self, scope: Construct, id: str, *, settings: FunctionSettings) -> lambda_.IFunction:
+        """Return the function, made under ``scope`` where it isn't given."""
+
+    def event_settings(self, scope: Construct) -> dict[str, Any]:
+        """Return what the event has under ``capture``, rendered."""
+        del scope
+        return {}
+
+    def statements(self) -> list[iam.PolicyStatement]:
+        """Return what the function's role needs beyond writing the items."""
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BuiltIn(Capture):
+    settings: dict[str, Any]
+    memory_size: int = 512
+    bucket: s3.IBucket | None = None
+    resumable: bool = field(default=True, init=False)
+
+    def bind(self, scope: Construct, id: str, *, settings: FunctionSettings) -> lambda_.IFunction:
+        function = PythonFunction(
+            folder=str(_built_in_folder()),
+            handler="handler.handler",
+            memory_size=self.memory_size,
+            timeout=_BUILT_IN_TIMEOUT,
+        )
+        return function.build(scope, id, settings=settings, description="distmap: captures the items of a run")
+
+    def event_settings(self, scope: Construct) -> dict[str, Any]:
+        rendered = {key: _setting(scope, key, value) for key, value in self.settings.items()}
+        return rendered if self.bucket is None else {**rendered, "bucket": self.bucket.bucket_name}
+
+    def statements(self) -> list[iam.PolicyStatement]:
+        if self.bucket is None:
+            return []
+        prefixes = self.settings["prefixes"]
+        # A prefix from the input, like an empty one, can be any.
+        known = all(_checks.is_known(prefix) and prefix != "" for prefix in prefixes)
+        return _permissions.list_objects(self.bucket, prefixes if known else None)
+
+
+def _setting(scope: Construct, key: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_setting(scope, key, item) for item in value]
+    if isinstance(value, str) and not _checks.is_known(value) and not Token.is_unresolved(value):
+        return _expressions.expression(scope, value, name=key)
+    return _expressions.number(scope, value, name=key) if isinstance(value, int | float) else value
+
+
+def _built_in_folder() -> Path:
+    """Folder of the capture-input function: beside the package in a wheel, at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "lambdas" / "capture_input", package.parents[1] / "lambdas" / "capture_input"):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"no capture_input folder beside {package} nor in its checkout: install the package again")
+
+
+@dataclass(frozen=True)
+class _Built(Capture):
+    declared: PythonFunction
+
+    def bind(self, scope: Construct, id: str, *, settings: FunctionSettings) -> lambda_.IFunction:
+        return self.declared.build(scope, id, settings=settings, description="captures the items of a run")
+
+
+@dataclass(frozen=True)
+class _Given(Capture):
+    given: lambda_.IFunction
+
+    def bind(self, scope: Construct, id: str, *, settings: FunctionSettings) -> lambda_.IFunction:
+        del scope, id, settings
+        return self.given

@@ -1,0 +1,136 @@
+"""Checks of single values. A value known only at deployment (a token) or from the input passes every one."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from aws_cdk import Stack, Token
+from aws_cdk import aws_s3 as s3
+from constructs import IConstruct
+
+from distmap import limits
+
+_LABEL_FORBIDDEN = re.compile(r"""[\s?*<>{}\[\]:;,\\|^~$#%&`"/\x00-\x1f\x7f-\x9f]""")
+
+
+def is_known(value: object) -> bool:
+    """Tell whether a value is a number or a literal string known now: no token, no path, no JSONata."""
+    if value is None or Token.is_unresolved(value):
+        return False
+    return not (isinstance(value, str) and value.startswith(("$", "{%")))
+
+
+def whole_number(
+    name: str, value: float | str | None, *, least: int, most: int, remedy: str = "", unit: str = ""
+) -> None:
+    """Check a whole number within bounds.
+
+    Raises:
+        TypeError: It isn't a number.
+        ValueError: It is fractional or out of bounds.
+    """
+    if not is_known(value):
+        return
+    _is_number(name, value)
+    assert isinstance(value, int | float)  # noqa: S101 - narrows the type that the line above checked
+    if value != int(value):
+        raise ValueError(f"{name} must be a whole number{unit and f' of {unit}'}, got {value!r}")
+    if not least <= value <= most:
+        raise ValueError(
+            f"{name} must be between {least:,} and {most:,}{unit and f' {unit}'}, got {value:,}{remedy and f': {remedy}'}"
+        )
+
+
+def percentage(name: str, value: float | str | None) -> None:
+    """Check a percentage, fractions allowed.
+
+    Raises:
+        TypeError: It isn't a number.
+        ValueError: It is not within 0 and 100.
+    """
+    if not is_known(value):
+        return
+    _is_number(name, value)
+    assert isinstance(value, int | float)  # noqa: S101 - narrows the type that the line above checked
+    if not 0 <= value <= 100:
+        raise ValueError(f"{name} must be between 0 and 100 percent, got {value!r}")
+
+
+def _is_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(
+            f"{name} must be a number, a JSONPath such as '$.limit' or JSONata as '{{% ... %}}', got {value!r}"
+        )
+    if math.isnan(value) or math.isinf(value):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+
+
+def text(name: str, value: str, *, remedy: str = "", most: int | None = None) -> None:
+    """Check that a string isn't empty and not too long.
+
+    Raises:
+        TypeError: It isn't a string.
+        ValueError: It is empty or longer than ``most`` characters.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, got {value!r}")
+    if value == "":
+        raise ValueError(f"{name} must not be empty{remedy and f': {remedy}'}")
+    if most is not None and not Token.is_unresolved(value) and len(value) > most:
+        raise ValueError(f"{name} must have at most {most:,} characters, got {len(value):,}{remedy and f': {remedy}'}")
+
+
+def literal_key(name: str, value: str) -> None:
+    """Check an S3 key or prefix that stands in the template: not a path into the input.
+
+    Raises:
+        ValueError: It is empty, or looks like a path.
+    """
+    text(name, value)
+    if value.startswith(("$.", "$$.", "{%")):
+        raise ValueError(
+            f"{name} got {value!r}: a key that comes from the input needs ItemSource.from_execution_input, "
+            "which is told the buckets it may read"
+        )
+
+
+def label(value: str) -> None:
+    """Check the label of a Distributed Map.
+
+    Raises:
+        ValueError: It is empty, longer than 40 characters, or has a character that AWS refuses or that breaks
+            the ARNs (``/``) or the metrics (non-ASCII) made from it.
+    """
+    text("label", value, remedy="leave it out to have one made from the construct's id")
+    if Token.is_unresolved(value):
+        raise ValueError("label must be known at synthesis: it is part of the ARNs that the role is scoped to")
+    if len(value) > limits.MAX_LABEL_LENGTH:
+        raise ValueError(f"label must have at most {limits.MAX_LABEL_LENGTH} characters, got {len(value)}: {value!r}")
+    found = _LABEL_FORBIDDEN.search(value)
+    if found is not None:
+        raise ValueError(f"label must not hold {found[0]!r}, got {value!r}: use letters, digits, '-' and '_'")
+    if not value.isascii():
+        raise ValueError(f"label must be ASCII, got {value!r}: anything else breaks CloudWatch metrics")
+
+
+def label_from(construct_id: str) -> str:
+    """Return a label made from a construct's id: what AWS refuses taken out, at most 40 characters."""
+    cleaned = _LABEL_FORBIDDEN.sub("", construct_id).encode("ascii", "ignore").decode()
+    return cleaned[: limits.MAX_LABEL_LENGTH] or "Map"
+
+
+def same_region(scope: IConstruct, bucket: s3.IBucket, *, name: str) -> None:
+    """Check that a bucket isn't known to be in another Region than the state machine.
+
+    Raises:
+        ValueError: Both Regions are known and differ.
+    """
+    here, there = Stack.of(scope).region, bucket.env.region
+    if Token.is_unresolved(here) or Token.is_unresolved(there) or here == there:
+        return
+    raise ValueError(
+        f"{name} is in {there}, the state machine in {here}: Step Functions reads and writes only buckets of its own "
+        "Region, so put the pipeline there or replicate the data"
+    )

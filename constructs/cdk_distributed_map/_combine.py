@@ -1,0 +1,77 @@
+"""Combine: one answer from all results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aws_cdk import Duration, Size
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from cdk_distributed_map._functions import FunctionSettings, PythonFunction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Combiner:
+    """A function that runs after the map and gets the place of its manifest: use the factories.
+
+    It gets :class:`distmap.wire.CombineEvent`; the runtime's ``combine_results`` streams every result from it.
+    """
+
+    declared: PythonFunction | None = None
+    given: lambda_.IFunction | None = None
+
+    @staticmethod
+    def python(
+        folder: str,
+        *,
+        handler: str,
+        runtime: lambda_.Runtime | None = None,
+        architecture: lambda_.Architecture | None = None,
+        memory_size: int = 1024,
+        ephemeral_storage: Size | None = None,
+        timeout: Duration | None = None,
+        environment: Mapping[str, str] | None = None,
+        layers: Sequence[lambda_.ILayerVersion] = (),
+        vpc: ec2.IVpc | None = None,
+        vpc_subnets: ec2.SubnetSelection | None = None,
+        security_groups: Sequence[ec2.ISecurityGroup] | None = None,
+    ) -> Combiner:
+        """Your Python function, built from a folder, with the runtime put in.
+
+        The arguments are those of :meth:`Worker.python`, but the memory's default is 1,024 MB and the timeout's
+        15 minutes.
+        """
+        return Combiner(
+            declared=PythonFunction(
+                folder=folder,
+                handler=handler,
+                runtime=runtime,
+                architecture=architecture,
+                memory_size=memory_size,
+                ephemeral_storage=ephemeral_storage,
+                timeout=Duration.minutes(15) if timeout is None else timeout,
+                environment=environment,
+                layers=layers,
+                vpc=vpc,
+                vpc_subnets=vpc_subnets,
+                security_groups=security_groups,
+            )
+        )
+
+    @staticmethod
+    def function(function: lambda_.IFunction) -> Combiner:
+        """Your own function, made elsewhere. It is allowed to read the results where its role is known."""
+        if function is None:
+            raise TypeError("combine needs a function, got None")
+        return Combiner(given=function)
+
+    def bind(self, scope: Construct, *, settings: FunctionSettings) -> lambda_.IFunction:
+        """Return the function, made under ``scope`` where it isn't given."""
+        if self.given is not None:
+            return self.given
+        if self.declared is None:
+            raise ValueError("a combiner needs a function: use Combiner.python(...) or Combiner.function(...)")
+        return self.declared.build(scope, "Combine", settings=settings, description="combines the results of a run")

@@ -1,0 +1,182 @@
+"""From what users write (numbers, JSONPath, JSONata) to the JSONata that the states are rendered in.
+
+Every state of a pipeline is rendered in JSONata with its own ``QueryLanguage``, because that is the one form
+Step Functions accepts in a JSONPath machine and in a JSONata machine alike: a machine whose top level is
+JSONata refuses single states in JSONPath (https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html).
+JSONPath stays what users may write. No library translates one into the other, so the reference paths are
+translated here: fields, indexes and wildcards. Filters, slices and ``..`` are refused with the remedy.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Stack, Token
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import IConstruct
+
+_SEGMENT = re.compile(
+    r"""\.(?P<name>[^\W\d][\w-]*)            # .name
+      | \[\s*'(?P<single>[^'\\]+)'\s*\]      # ['name']
+      | \[\s*"(?P<double>[^"\\]+)"\s*\]      # ["name"]
+      | \[\s*(?P<index>-?\d+)\s*\]           # [3]
+      | (?P<wild>\[\*\]|\.\*)                # [*] or .*
+    """,
+    re.VERBOSE,
+)
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_RESERVED = frozenset({"and", "or", "in", "true", "false", "null", "function"})
+
+INPUT = "$states.input"
+CONTEXT = "$states.context"
+
+
+def is_jsonata(value: object) -> bool:
+    """Tell whether a value is a JSONata expression as Step Functions writes it: ``{% ... %}``."""
+    return isinstance(value, str) and value.startswith("{%") and value.rstrip().endswith("%}")
+
+
+def wrap(jsonata: str) -> str:
+    """Return a JSONata expression as Step Functions writes it."""
+    return f"{{% {jsonata} %}}"
+
+
+def quote(text: str) -> str:
+    """Return a string as a JSONata literal; tokens inside it survive."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def from_json_path(path: str, *, name: str) -> str:
+    """Translate a reference path into JSONata.
+
+    Args:
+        path: JSONPath such as ``$.a.b[0]`` or ``$$.Execution.Name``.
+        name: What the path is for, named in errors.
+
+    Returns:
+        JSONata over ``$states``.
+
+    Raises:
+        ValueError: The path uses something other than fields, indexes and wildcards.
+    """
+    root, rest = (CONTEXT, path[2:]) if path.startswith("$$") else (INPUT, path[1:])
+    out, at = [root], 0
+    while at < len(rest):
+        found = _SEGMENT.match(rest, at)
+        if found is None:
+            raise ValueError(
+                f"{name} has the path {path!r}, of which {rest[at:]!r} can't be translated: "
+                "use fields, indexes and wildcards, or write JSONata as '{% ... %}'"
+            )
+        at = found.end()
+        field = found["name"] or found["single"] or found["double"]
+        if field is not None:
+            out.append(f".{_field(field, path=path, name=name)}")
+        elif found["index"] is not None:
+            out.append(f"[{found['index']}]")
+        elif found["wild"] == ".*":
+            out.append(".*")
+    return "".join(out)
+
+
+def _field(field: str, *, path: str, name: str) -> str:
+    if _PLAIN_NAME.match(field) and field not in _RESERVED:
+        return field
+    if "`" in field:
+        raise ValueError(f"{name} has the path {path!r} with a back quote in a name: write JSONata as '{{% ... %}}'")
+    return f"`{field}`"
+
+
+def to_jsonata(scope: IConstruct, value: str, *, name: str) -> str:
+    """Return the JSONata (without its braces) of a JSONPath, a JSONata string or a ``JsonPath`` token.
+
+    Raises:
+        ValueError: The value is neither.
+    """
+    text = Stack.of(scope).resolve(value) if sfn.JsonPath.is_encoded_json_path(value) else value
+    if is_jsonata(text):
+        return str(text).strip()[2:-2].strip()
+    if isinstance(text, str) and text.startswith("$"):
+        return from_json_path(text, name=name)
+    raise ValueError(
+        f"{name} got {text!r}: give a JSONPath such as '$.bucket', a context path such as '$$.Execution.Name', "
+        "or JSONata as '{% ... %}'"
+    )
+
+
+def expression(scope: IConstruct, value: str, *, name: str) -> str:
+    """Return :func:`to_jsonata` with the braces of a state's field."""
+    return wrap(to_jsonata(scope, value, name=name))
+
+
+def number(scope: IConstruct, value: float | str, *, name: str) -> float | str:
+    """Return a number as it is, a token as it is, and a path or JSONata as an expression."""
+    if isinstance(value, str):
+        if Token.is_unresolved(value) and not sfn.JsonPath.is_encoded_json_path(value):
+            return value
+        return expression(scope, value, name=name)
+    if Token.is_unresolved(value):
+        resolved = Stack.of(scope).resolve(value)
+        if isinstance(resolved, str) and resolved.startswith("$"):
+            return expression(scope, resolved, name=name)
+    return value
+
+
+def template(scope: IConstruct, value: Any, *, name: str) -> Any:
+    """Render a payload template: every JSONPath and JSONata inside it becomes an expression.
+
+    Paths are given as ``JsonPath.string_at("$.x")``, or under a key that ends in ``.$`` as in the Amazon States
+    Language. A bare string that looks like a path is refused rather than taken literally.
+
+    Raises:
+        ValueError: A string looks like a path but isn't marked as one, or a path can't be translated.
+        TypeError: A key isn't a string.
+    """
+    if isinstance(value, Mapping):
+        return {_key(key, name): _entry(scope, key, item, name=f"{name}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [template(scope, item, name=f"{name}[{at}]") for at, item in enumerate(value)]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(scope, value, name=name)
+    return _text(scope, value, name=name) if isinstance(value, str) else value
+
+
+def _text(scope: IConstruct, value: str, *, name: str) -> str:
+    if is_jsonata(value) or sfn.JsonPath.is_encoded_json_path(value):
+        return expression(scope, value, name=name)
+    if re.match(r"\$\$?[.\[]", value) or value in {"$", "$$"}:
+        raise ValueError(
+            f"{name} got the text {value!r}, which looks like a path but would be taken literally: "
+            "use JsonPath.string_at(...), or end the key in '.$'"
+        )
+    return value
+
+
+def _key(key: object, name: str) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{name} has the key {key!r}, which must be a string")
+    return key.removesuffix(".$")
+
+
+def _entry(scope: IConstruct, key: str, value: Any, *, name: str) -> Any:
+    if key.endswith(".$"):
+        if not isinstance(value, str):
+            raise TypeError(f"{name} ends in '.$' and must hold a path, got {value!r}")
+        return expression(scope, value, name=name)
+    return template(scope, value, name=name)
+
+
+def source_text(rendered: Any) -> str:
+    """Return a rendered template as one JSONata expression, so that it can stand inside another."""
+    if isinstance(rendered, Mapping):
+        return "{" + ", ".join(f"{quote(key)}: {source_text(item)}" for key, item in rendered.items()) + "}"
+    if isinstance(rendered, list):
+        return "[" + ", ".join(source_text(item) for item in rendered) + "]"
+    if is_jsonata(rendered):
+        return f"({rendered.strip()[2:-2].strip()})"
+    if isinstance(rendered, str):
+        return quote(rendered)
+    return json.dumps(rendered)

@@ -1,0 +1,452 @@
+"""The states of a pipeline: find the items, capture them, map over them, combine the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from cdk_distributed_map import _checks, _express, _expressions, _permissions, _warnings
+from cdk_distributed_map._expressions import quote, wrap
+from cdk_distributed_map._functions import FunctionSettings
+from cdk_distributed_map._map import ItemFileMap, ItemMap, item_file_label
+from cdk_distributed_map._sources import CapturedItems, reader
+from cdk_distributed_map._tasks import LambdaTask
+from cdk_distributed_map._workers import BoundWorker, MapSettings, WorkerPlace
+from distmap import limits, wire
+
+_ITEM = "$states.context.Map.Item"
+_ITEMS = "$states.input.items"
+_HAS_FILE = f'$type($states.input) = "object" and $type({_ITEMS}) = "object" and $exists({_ITEMS}.key)'
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a run's files are and how a state says which run it belongs to."""
+
+    bucket: s3.IBucket
+    payload_prefix: str
+    run: Any
+    """Rendered :class:`distmap.wire.Run`: an object of expressions, or one expression."""
+    folder: str
+    """JSONata: where the files of this map belong."""
+    nested: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a map needs, made once however many state machines it is used in."""
+
+    map: MapSettings
+    label: str
+    worker: BoundWorker
+    results_bucket: s3.IBucket
+    capture: lambda_.IFunction | None = None
+    combine: lambda_.IFunction | None = None
+    inner: Parts | None = field(default=None)
+
+    @property
+    def has_item_file_map(self) -> bool:
+        """Whether an item file needs a map of its own: its reader or its selector differs from the source's."""
+        own_reader = not isinstance(self.map.items, CapturedItems)
+        return own_reader or (self.map.item_selector is not None and not self.map.enveloped)
+
+    def root_labels(self) -> list[str]:
+        """Return the labels of the outermost maps."""
+        return [self.label, item_file_label(self.label)] if self.has_item_file_map else [self.label]
+
+    def inner_labels(self) -> list[str]:
+        """Return the labels of the maps nested in it."""
+        return [] if self.inner is None else [self.inner.label, *self.inner.inner_labels()]
+
+    def copied_labels(self) -> list[str]:
+        """Return the labels of nested maps that are copies of others, in the map over an item file."""
+        return [item_file_label(label) for label in self.inner_labels()] if self.has_item_file_map else []
+
+    def labels(self) -> list[str]:
+        """Return the labels of all its maps."""
+        return [*self.root_labels(), *self.inner_labels(), *self.copied_labels()]
+
+
+def root_place(bucket: s3.IBucket, payload_prefix: str) -> Place:
+    """Return the place of a root run."""
+    folder = f"({quote(payload_prefix + wire.RUNS_FOLDER + '/')} & $states.context.Execution.Name)"
+    run = {
+        "id": wrap("$states.context.Execution.Id"),
+        "name": wrap("$states.context.Execution.Name"),
+        "bucket": bucket.bucket_name,
+        "prefix": wrap(folder),
+        "path": "",
+    }
+    return Place(bucket=bucket, payload_prefix=payload_prefix, run=run, folder=folder, nested=False)
+
+
+def nested_place(bucket: s3.IBucket, payload_prefix: str, label: str) -> Place:
+    """Return the place of a map inside the outer one's children: they know the run by their envelope."""
+    path = '$states.input.run.path & "/" & $string($states.input.index)'
+    run = wrap(f'$merge([$states.input.run, {{"path": {path}}}])')
+    folder = f"($states.input.run.prefix & {quote(f'/{wire.NESTED_FOLDER}/{label}')} & {path})"
+    return Place(bucket=bucket, payload_prefix=payload_prefix, run=run, folder=folder, nested=True)
+
+
+def bind_parts(
+    scope: Construct,
+    settings: MapSettings,
+    *,
+    default_label: str,
+    bucket: s3.IBucket,
+    payload_prefix: str,
+    functions: FunctionSettings,
+    outer_concurrency: float | str = 1,
+    nested: bool = False,
+) -> Parts:
+    """Make the functions of a map under ``scope`` and give them what they need."""
+    settings.items.validate(scope)
+    results_bucket = bucket if settings.results.bucket is None else settings.results.bucket
+    _checks.same_region(scope, results_bucket, name="the bucket of the results")
+    concurrency = _product(outer_concurrency, settings.max_concurrency)
+    label = _checks.label_from(default_label) if settings.label is None else settings.label
+    place = WorkerPlace(
+        concurrency=concurrency, settings=functions, bucket=bucket, payload_prefix=payload_prefix, label=label
+    )
+    worker = settings.worker.bind(scope, place=place)
+    if worker.function is not None and settings.enveloped:
+        _permissions.add(worker.function, _permissions.write_objects(bucket, _spill(payload_prefix)))
+    capture = None
+    if isinstance(settings.items, CapturedItems):
+        capture = settings.items.capture.bind(scope, "Capture", settings=functions)
+        kind = (wire.NESTED_FOLDER, "*", wire.ITEMS_FILE) if nested else (wire.ITEMS_FILE,)
+        writing = _permissions.write_objects(
+            bucket,
+            _permissions.runs(payload_prefix, *kind),
+            also=["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+        )
+        _permissions.add(capture, [*writing, *settings.items.capture.statements()])
+    combine = None
+    if settings.combine is not None:
+        combine = settings.combine.bind(scope, settings=functions)
+        _permissions.add(combine, _combine_statements(bucket, results_bucket, payload_prefix))
+    return Parts(
+        map=settings,
+        label=label,
+        worker=worker,
+        results_bucket=results_bucket,
+        capture=capture,
+        combine=combine,
+        inner=worker.parts if isinstance(worker, BoundNested) else None,
+    )
+
+
+def _product(outer: float | str, own: float | str) -> float | str:
+    """Concurrency over all levels; one that comes from the input makes the product unknown."""
+    if isinstance(outer, str) or isinstance(own, str):
+        return own if outer == 1 else "$"
+    if outer == 1:
+        return own
+    if not (_checks.is_known(outer) and _checks.is_known(own)):
+        return "$"
+    return outer * own
+
+
+def _spill(payload_prefix: str) -> str:
+    return _permissions.runs(payload_prefix, wire.SPILL_FOLDER, "*")
+
+
+def _combine_statements(bucket: s3.IBucket, results: s3.IBucket, payload_prefix: str) -> list[iam.PolicyStatement]:
+    everything = _permissions.runs(payload_prefix)
+    folder = f"{payload_prefix}{wire.RUNS_FOLDER}/"
+    reading = [*_permissions.read_objects(bucket, everything), *_permissions.list_objects(bucket, [folder])]
+    if results is not bucket:
+        reading += [*_permissions.read_objects(results, everything), *_permissions.list_objects(results, [folder])]
+    return [*reading, *_permissions.write_objects(bucket, _spill(payload_prefix))]
+
+
+class Flow(sfn.StateMachineFragment):
+    """The states, ready to be chained: ``Find items``, ``Capture``, the maps and ``Combine``.
+
+    Args:
+        scope: Parent.
+        id: Construct id.
+        parts: What was made for the map.
+        place: Where the run's files are.
+        on_failure: Where every error of these states goes. Default: it ends the execution.
+    """
+
+    def __init__(
+        self, scope: Construct, id: str, *, parts: Parts, place: Place, on_failure: sfn.IChainable | None = None
+    ) -> None:
+        super().__init__(scope, id)
+        self._parts = parts
+        self._place = place
+        self._on_failure = on_failure
+        self.map = self._source_map()
+        self.item_file_map = self._item_file_map(self.map) if parts.has_item_file_map and not place.nested else None
+        maps = [self.map] if self.item_file_map is None else [self.map, self.item_file_map]
+        if parts.map.express:
+            _express.check(self.map.to_state_json()["ItemProcessor"])
+        self._start = self._before(self.map, self.item_file_map)
+        self._ends: list[sfn.INextable] = list(maps)
+        if parts.combine is not None:
+            combine = self._combine(parts.combine)
+            for each in maps:
+                each.next(combine)
+            self._ends = [combine]
+        _warnings.add(self, parts.map, worker_seconds=parts.worker.timeout_seconds())
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of its maps that the L2 knows."""
+        return [child.label_name for child in self.node.find_all() if isinstance(child, ItemMap)]
+
+    def statements(self) -> list[iam.PolicyStatement]:
+        """Return what the states need of a role, those of the user's own chain included."""
+        states = [child for child in self.node.find_all() if isinstance(child, sfn.State)]
+        chains = [child.first_state for child in states if isinstance(child, ItemMap) and child.first_state is not None]
+        for first in chains:
+            reachable = sfn.State.find_reachable_states(first, include_error_handlers=True)
+            states += [state for state in reachable if state not in states]
+        return [statement for state in states for statement in _statements_of(state)]
+
+    @property
+    def start_state(self) -> sfn.State:
+        """First state."""
+        return self._start
+
+    @property
+    def end_states(self) -> list[sfn.INextable]:
+        """Last states."""
+        return self._ends
+
+    def _name(self, what: str) -> str:
+        return f"{self._parts.label} {what}"
+
+    # -- before the map
+
+    def _before(self, source_map: ItemMap, file_map: ItemMap | None) -> sfn.State:
+        begin: sfn.State = source_map
+        if self._parts.capture is not None:
+            begin = self._capture(self._parts.capture, source_map)
+        if self._place.nested:
+            return begin
+        find = sfn.Choice(
+            self, "FindItems", state_name=self._name("find items"), query_language=sfn.QueryLanguage.JSONATA
+        )
+        folders = [f"{self._place.payload_prefix}{kind}/" for kind in (wire.RUNS_FOLDER, wire.ITEM_FILES_FOLDER)]
+        starts = " or ".join(f"$substring({_ITEMS}.key, 0, {len(each)}) = {quote(each)}" for each in folders)
+        own = f"($not($exists({_ITEMS}.bucket)) or {_ITEMS}.bucket = {quote(self._place.bucket.bucket_name)})"
+        find.when(sfn.Condition.jsonata(wrap(f"({_HAS_FILE}) and $not({own} and ({starts}))")), self._refuse(folders))
+        find.when(sfn.Condition.jsonata(wrap(_HAS_FILE)), source_map if file_map is None else file_map)
+        return find.otherwise(begin)
+
+    def _refuse(self, folders: Sequence[str]) -> sfn.Fail:
+        return sfn.Fail(
+            self,
+            "ItemFileRefused",
+            state_name=self._name("item file refused"),
+            query_language=sfn.QueryLanguage.JSONATA,
+            error="Distmap.ItemFileRefused",
+            cause=wrap(
+                f'"the item file must be in the payload bucket under {" or ".join(folders)}, got " & '
+                f'$string({_ITEMS}) & ": copy it there, with its key as items.key"'
+            ),
+        )
+
+    def _capture(self, function: lambda_.IFunction, then: ItemMap) -> sfn.State:
+        assert isinstance(self._parts.map.items, CapturedItems)  # noqa: S101 - narrows the type
+        capture = self._parts.map.items.capture
+        again = "$exists($states.input.items.continuation) ? $states.input.items.continuation : null"
+        task = self._task(
+            "Capture",
+            "capture",
+            function,
+            payload={
+                "input": wrap("$states.input"),
+                "run": self._place.run,
+                "key": wrap(f"{self._place.folder} & {quote('/' + wire.ITEMS_FILE)}"),
+                "capture": capture.event_settings(self),
+                "continuation": wrap(again) if capture.resumable else None,
+            },
+            output=wrap(
+                '$merge([$type($states.input) = "object" ? $states.input : {}, {"items": $states.result.Payload}])'
+            ),
+        )
+        if not capture.resumable:
+            task.next(then)
+            return task
+        captured = sfn.Choice(
+            self, "Captured", state_name=self._name("captured all"), query_language=sfn.QueryLanguage.JSONATA
+        )
+        captured.when(sfn.Condition.jsonata(wrap("$exists($states.input.items.continuation)")), task)
+        captured.otherwise(then)
+        task.next(captured)
+        return task
+
+    def _task(
+        self, id: str, what: str, function: lambda_.IFunction, *, payload: dict[str, Any], output: Any
+    ) -> LambdaTask:
+        task = LambdaTask(self, id, state_name=self._name(what), function=function, payload=payload, output=output)
+        self._catch(task)
+        return task
+
+    def _catch(self, state: sfn.TaskStateBase | sfn.DistributedMap) -> None:
+        if self._on_failure is not None:
+            outputs = {"run": self._place.run, "error": wrap("$states.errorOutput")}
+            state.add_catch(self._on_failure, outputs=outputs)
+
+    # -- the maps
+
+    def _source_map(self) -> ItemMap:
+        parts, source = self._parts, self._parts.map.items
+        captured = isinstance(source, CapturedItems)
+        fields = self._item_file_reader() if captured else source.render(self)
+        statements = source.statements(self)
+        if captured:
+            statements = [*statements, *self._item_file_statements()]
+        made = ItemMap(
+            self,
+            "Map",
+            state_name=self._name("map"),
+            label=parts.label,
+            child_type=parts.map.child_type,
+            fields={**fields, **self._selector(enveloped_file=captured), **self._common()},
+            statements=[*statements, *self._writer_statements()],
+        )
+        made.process_with(parts.worker.chain(made, name=parts.label, express=parts.map.express))
+        self._catch(made)
+        return made
+
+    def _item_file_map(self, twin: ItemMap) -> ItemMap:
+        parts = self._parts
+        selector = self._selector(enveloped_file=True) if parts.map.enveloped else {}
+        made = ItemFileMap(
+            self,
+            "ItemFileMap",
+            twin=twin,
+            state_name=self._name("map item file"),
+            label=item_file_label(parts.label),
+            child_type=parts.map.child_type,
+            fields={**self._item_file_reader(), **selector, **self._common()},
+            statements=self._item_file_statements(),
+        )
+        self._catch(made)
+        return made
+
+    def _item_file_reader(self) -> dict[str, Any]:
+        source = self._parts.map.items
+        config = source.reader_config(self) if isinstance(source, CapturedItems) else {}
+        arguments = {"Bucket": self._place.bucket.bucket_name, "Key": wrap(f"{_ITEMS}.key")}
+        return reader("getObject", arguments, {"InputType": "JSONL", **config})
+
+    def _item_file_statements(self) -> list[iam.PolicyStatement]:
+        place = self._place
+        if place.nested:
+            nested = _permissions.runs(place.payload_prefix, wire.NESTED_FOLDER, "*", wire.ITEMS_FILE)
+            return _permissions.read_objects(place.bucket, nested)
+        kept = f"{place.payload_prefix}{wire.ITEM_FILES_FOLDER}/*"
+        return _permissions.read_objects(place.bucket, _permissions.runs(place.payload_prefix), kept)
+
+    def _writer_statements(self) -> list[iam.PolicyStatement]:
+        kind = wire.NESTED_FOLDER if self._place.nested else wire.RESULTS_FOLDER
+        pattern = _permissions.runs(self._place.payload_prefix, kind, "*")
+        return _permissions.write_results(self._parts.results_bucket, pattern)
+
+    def _selector(self, *, enveloped_file: bool) -> dict[str, Any]:
+        """Return ItemSelector; an item file that holds envelopes (a retry) keeps the identities in it."""
+        settings = self._parts.map
+        own = None
+        if settings.item_selector is not None:
+            own = _expressions.template(self, settings.item_selector, name="item_selector")
+        if not settings.enveloped:
+            return {} if own is None else {"ItemSelector": own}
+        index, value = f"{_ITEM}.Index", f"{_ITEM}.Value"
+        selector: dict[str, Any] = {"index": wrap(index), "value": wrap(value) if own is None else own}
+        if enveloped_file and not self._place.nested:
+            kept = f"{_ITEMS}.enveloped = true"
+            chosen = value if own is None else _expressions.source_text(own)
+            selector = {
+                "index": wrap(f"{kept} ? {value}.index : {index}"),
+                "value": wrap(f"{kept} ? {value}.value : {chosen}"),
+            }
+        if settings.batching is None:
+            selector["run"] = self._place.run
+        return {"ItemSelector": selector}
+
+    def _common(self) -> dict[str, Any]:
+        settings = self._parts.map
+        number = _expressions.number
+        fields: dict[str, Any] = {
+            "MaxConcurrency": number(self, settings.max_concurrency, name="max_concurrency"),
+        }
+        for name, value in (
+            ("ToleratedFailureCount", settings.tolerated_failure_count),
+            ("ToleratedFailurePercentage", settings.tolerated_failure_percentage),
+        ):
+            if value is not None:
+                fields[name] = number(self, value, name=name)
+        if settings.batching is not None:
+            run = self._place.run if settings.enveloped else None
+            fields["ItemBatcher"] = settings.batching.render(self, run=run)
+        prefix = wrap(f"{self._place.folder} & {quote('/' + wire.RESULTS_FOLDER)}")
+        fields["ResultWriter"] = settings.results.render(bucket=self._parts.results_bucket, prefix=prefix)
+        fields["Output"] = {
+            "run": self._place.run,
+            "items": wrap(f"({_HAS_FILE}) ? {_ITEMS} : null"),
+            "results": {
+                "bucket": wrap("$states.result.ResultWriterDetails.Bucket"),
+                "key": wrap("$states.result.ResultWriterDetails.Key"),
+            },
+            "mapRunArn": wrap("$states.result.MapRunArn"),
+        }
+        return fields
+
+    # -- after the map
+
+    def _combine(self, function: lambda_.IFunction) -> LambdaTask:
+        return self._task(
+            "Combine",
+            "combine",
+            function,
+            payload={key: wrap(f"$states.input.{key}") for key in ("run", "items", "results", "mapRunArn")},
+            output=wrap('$merge([$states.input, {"combined": $states.result.Payload}])'),
+        )
+
+
+def _statements_of(state: sfn.State) -> Sequence[iam.PolicyStatement]:
+    if isinstance(state, ItemMap):
+        return state.statements
+    return (state._task_policies or []) if isinstance(state, sfn.TaskStateBase) else []  # noqa: SLF001 - protected in the L2, which is what Python's one underscore says
+
+
+class BoundNested(BoundWorker):
+    """An inner map in its place."""
+
+    def __init__(self, parts: Parts, place: Place) -> None:
+        self.parts = parts
+        self._place = place
+
+    def chain(self, scope: Construct, *, name: str, express: bool) -> sfn.IChainable:
+        """Return the inner map's states."""
+        del name, express
+        return Flow(scope, "Nested", parts=self.parts, place=self._place)
+
+
+def bind_nested(scope: Construct, settings: MapSettings, *, place: WorkerPlace) -> BoundNested:
+    """Make what an inner map needs under ``<scope>/Nested``."""
+    inner = Construct(scope, "Nested")
+    parts = bind_parts(
+        inner,
+        settings,
+        default_label=f"{_checks.label_from(place.label)[: limits.MAX_LABEL_LENGTH - len('-Nested')]}-Nested",
+        bucket=place.bucket,
+        payload_prefix=place.payload_prefix,
+        functions=place.settings,
+        outer_concurrency=place.concurrency,
+        nested=True,
+    )
+    return BoundNested(parts, nested_place(place.bucket, place.payload_prefix, parts.label))

@@ -1,0 +1,220 @@
+"""Lambda functions that a pipeline builds from a folder of Python code, and the runtime layer they share."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aws_cdk import Duration, RemovalPolicy, Size, Stack, Stage, Token
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+import distmap
+from cdk_distributed_map import _checks, _permissions
+from distmap import limits
+
+DEFAULT_RUNTIME = lambda_.Runtime.PYTHON_3_13
+RUNTIME_LAYER_ID = "DistmapRuntime"
+_COMPILED = ["__pycache__", "*.pyc"]
+
+# What Lambda needs to attach a function to a VPC; EC2 has no resource-level permissions for it.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
+_VPC_ACTIONS = [
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:UnassignPrivateIpAddresses",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionSettings:
+    """What the pipeline, not the function's author, decides for every function it builds."""
+
+    log_retention: logs.RetentionDays
+    removal_policy: RemovalPolicy
+    encryption_key: kms.IKey | None
+    tracing: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonFunction:
+    """A function to be built from a folder, checked when it is declared."""
+
+    folder: str
+    handler: str
+    runtime: lambda_.Runtime | None = None
+    architecture: lambda_.Architecture | None = None
+    memory_size: int = 512
+    ephemeral_storage: Size | None = None
+    timeout: Duration | None = None
+    environment: Mapping[str, str] | None = None
+    layers: Sequence[lambda_.ILayerVersion] = ()
+    vpc: ec2.IVpc | None = None
+    vpc_subnets: ec2.SubnetSelection | None = None
+    security_groups: Sequence[ec2.ISecurityGroup] | None = None
+
+    def __post_init__(self) -> None:
+        _check_handler(self.folder, self.handler)
+        _checks.whole_number(
+            "memory_size",
+            self.memory_size,
+            least=limits.MIN_FUNCTION_MEMORY_MB,
+            most=limits.MAX_FUNCTION_MEMORY_MB,
+            unit="MB",
+        )
+        seconds = self.timeout_seconds
+        if seconds is not None:
+            _checks.whole_number(
+                "timeout",
+                seconds,
+                least=1,
+                most=limits.MAX_FUNCTION_SECONDS,
+                unit="seconds",
+                remedy="Lambda stops there; split the items, or run longer work as a chain of states",
+            )
+        if len(self.layers) >= limits.MAX_LAYERS:
+            raise ValueError(
+                f"layers must be at most {limits.MAX_LAYERS - 1}, got {len(self.layers)}: a function takes "
+                f"{limits.MAX_LAYERS} and the pipeline adds the distmap runtime"
+            )
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """Timeout in seconds, or ``None`` where it is known only at deployment."""
+        timeout = Duration.seconds(60) if self.timeout is None else self.timeout
+        return None if timeout.is_unresolved() else timeout.to_seconds()
+
+    def build(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        settings: FunctionSettings,
+        reserved_concurrency: float | None = None,
+        description: str | None = None,
+    ) -> lambda_.Function:
+        """Make the function, its role and its log group."""
+        log_group = logs.LogGroup(
+            scope,
+            f"{id}Logs",
+            retention=settings.log_retention,
+            removal_policy=settings.removal_policy,
+            encryption_key=settings.encryption_key,
+        )
+        return lambda_.Function(
+            scope,
+            id,
+            runtime=DEFAULT_RUNTIME if self.runtime is None else self.runtime,
+            architecture=lambda_.Architecture.ARM_64 if self.architecture is None else self.architecture,
+            code=lambda_.Code.from_asset(self.folder, exclude=_COMPILED),
+            handler=self.handler,
+            memory_size=self.memory_size,
+            ephemeral_storage_size=self.ephemeral_storage,
+            timeout=Duration.seconds(60) if self.timeout is None else self.timeout,
+            environment=dict(self.environment) if self.environment is not None else None,
+            environment_encryption=settings.encryption_key if self.environment else None,
+            layers=[runtime_layer(scope), *self.layers],
+            vpc=self.vpc,
+            vpc_subnets=self.vpc_subnets,
+            security_groups=list(self.security_groups) if self.security_groups is not None else None,
+            reserved_concurrent_executions=reserved_concurrency,
+            role=_role(scope, f"{id}Role", log_group=log_group, in_vpc=self.vpc is not None),
+            log_group=log_group,
+            tracing=lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
+            description=description,
+        )
+
+
+def _check_handler(folder: str, handler: str) -> None:
+    path = Path(folder)
+    if not path.is_dir():
+        raise ValueError(f"folder {folder!r} is not a folder: give the path of the function's code")
+    module, _, function = handler.rpartition(".")
+    if module == "" or function == "":
+        raise ValueError(f"handler must be '<module>.<function>', got {handler!r}")
+    file = path.joinpath(*module.split("."))
+    if not file.with_name(f"{file.name}.py").is_file() and not (file / "__init__.py").is_file():
+        raise ValueError(
+            f"handler {handler!r} needs the file {module.replace('.', '/')}.py in {folder!r}, which isn't there"
+        )
+
+
+def _role(scope: Construct, id: str, *, log_group: logs.LogGroup, in_vpc: bool) -> iam.Role:
+    """Role that may write to its own log group: AWSLambdaBasicExecutionRole would allow every log group."""
+    role = iam.Role(scope, id, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+    role.add_to_policy(
+        iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn])
+    )
+    if in_vpc:
+        role.add_to_policy(iam.PolicyStatement(actions=_VPC_ACTIONS, resources=["*"]))
+    return role
+
+
+def known_timeout(function: lambda_.IFunction) -> float | None:
+    """Timeout of a function in seconds where its definition is in this app, else ``None``."""
+    timeout = getattr(_definition(function), "timeout", None)
+    if not isinstance(timeout, int | float) or Token.is_unresolved(timeout):
+        return 3 if isinstance(_definition(function), lambda_.CfnFunction) and timeout is None else None
+    return timeout
+
+
+def known_reservation(function: lambda_.IFunction) -> float | None:
+    """Reserved concurrency of a function where its definition is in this app, else ``None``."""
+    reserved = getattr(_definition(function), "reserved_concurrent_executions", None)
+    return None if reserved is None or Token.is_unresolved(reserved) else float(reserved)
+
+
+def _definition(function: lambda_.IFunction) -> object:
+    # An alias or a version knows the function behind it.
+    return getattr(function, "lambda_", function).node.default_child
+
+
+def allow(function: lambda_.IFunction, statements: Sequence[iam.PolicyStatement]) -> None:
+    """Give a function's role statements; an imported function without a known role takes none."""
+    _permissions.add(function, statements)
+
+
+def runtime_layer(scope: Construct) -> lambda_.LayerVersion:
+    """Return the layer that holds the module ``distmap``: one for each stack.
+
+    A layer rather than a copy in each asset: the user's folder stays exactly what was tested, its asset hash
+    doesn't move with our version, and all functions of a stack share one upload.
+    """
+    stack = Stack.of(scope)
+    existing = stack.node.try_find_child(RUNTIME_LAYER_ID)
+    if isinstance(existing, lambda_.LayerVersion):
+        return existing
+    return lambda_.LayerVersion(
+        stack,
+        RUNTIME_LAYER_ID,
+        code=lambda_.Code.from_asset(str(_layer_folder(stack)), exclude=_COMPILED),
+        description="distmap: runtime of the functions of Distributed Map pipelines",
+    )
+
+
+def _layer_folder(stack: Stack) -> Path:
+    """Lay the package out as a layer wants it, ``python/distmap``, in the folder that is synthesized into.
+
+    Bundling would do the same, but says so on the terminal at every synthesis.
+    """
+    source = Path(distmap.__file__).resolve().parent
+    stage = Stage.of(stack)
+    if stage is None:
+        raise ValueError(
+            f"stack {stack.node.path!r} has no App or Stage above it, so its functions have no place for code"
+        )
+    folder = Path(stage.asset_outdir, "distmap-runtime")
+    target = folder / "python" / "distmap"
+    if target.is_dir():
+        shutil.rmtree(target)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*_COMPILED))
+    return folder

@@ -1,0 +1,112 @@
+"""Metrics, alarms and the dashboard of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aws_cdk import Duration
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alarms:
+    """Alarms for what an operator must see: failed and timed-out runs, and a throttled worker.
+
+    Args:
+        actions: What each alarm does, such as ``SnsAction(topic)``. Default: nothing but changing its state.
+        throttles: Throttled invocations of the worker in five minutes that raise the alarm. Default: 100.
+    """
+
+    actions: Sequence[cloudwatch.IAlarmAction] = ()
+    throttles: int = 100
+
+    def create(self, scope: Construct, *, machine: sfn.StateMachine, worker: lambda_.IFunction | None) -> None:
+        """Make the alarms under ``scope``."""
+        period = Duration.minutes(5)
+        wanted: list[tuple[str, cloudwatch.IMetric, int, str]] = [
+            ("RunsFailed", machine.metric_failed(period=period), 1, "a run of the pipeline failed"),
+            ("RunsTimedOut", machine.metric_timed_out(period=period), 1, "a run of the pipeline timed out"),
+        ]
+        if worker is not None:
+            throttles = worker.metric_throttles(period=period)
+            wanted.append(("WorkerThrottled", throttles, self.throttles, "the worker is being throttled"))
+        for alarm_id, metric, threshold, text in wanted:
+            alarm = cloudwatch.Alarm(
+                scope,
+                alarm_id,
+                metric=metric,
+                threshold=threshold,
+                evaluation_periods=1,
+                comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+                treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
+                alarm_description=text,
+            )
+            for action in self.actions:
+                alarm.add_alarm_action(action)
+
+
+def children_metric(
+    machine: sfn.IStateMachine, labels: Sequence[str], names: Sequence[str], *, label: str, **options: Any
+) -> cloudwatch.IMetric:
+    """Return the sum of metrics of the labelled children.
+
+    Map Runs have no metrics of their own: their children report as state machines named ``<state machine>/<label>``.
+    https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
+    """
+    # Ids must differ from those of every other metric that a graph or alarm of the user's shows beside these.
+    period = options.pop("period", Duration.minutes(5))
+    parts = {
+        f"{name[0].lower()}{name[1:]}{at}_{machine.node.addr[-8:]}": cloudwatch.Metric(
+            namespace="AWS/States",
+            metric_name=name,
+            dimensions_map={"StateMachineArn": f"{machine.state_machine_arn}/{each}"},
+            statistic="Sum",
+            period=period,
+        )
+        for at, each in enumerate(labels)
+        for name in names
+    }
+    expression = " + ".join(f"FILL({part}, 0)" for part in parts)
+    return cloudwatch.MathExpression(expression=expression, using_metrics=parts, label=label, period=period, **options)
+
+
+def dashboard(
+    scope: Construct,
+    *,
+    machine: sfn.StateMachine,
+    children: Sequence[tuple[str, cloudwatch.IMetric]],
+    worker: lambda_.IFunction | None,
+) -> cloudwatch.Dashboard:
+    """Make a dashboard of the runs, their children and the worker."""
+    board = cloudwatch.Dashboard(scope, "Dashboard")
+    runs = [machine.metric_started(), machine.metric_succeeded(), machine.metric_failed(), machine.metric_timed_out()]
+    board.add_widgets(
+        cloudwatch.GraphWidget(title="Runs", left=runs, width=12),
+        cloudwatch.GraphWidget(title="Children", left=[metric for _, metric in children], width=12),
+    )
+    if worker is not None:
+        board.add_widgets(
+            cloudwatch.GraphWidget(
+                title="Worker",
+                left=[worker.metric_invocations(), worker.metric_errors(), worker.metric_throttles()],
+                right=[worker.metric_duration()],
+                width=12,
+            ),
+            cloudwatch.GraphWidget(
+                title="Concurrency of the worker",
+                left=[worker.metric("ConcurrentExecutions", statistic="Maximum")],
+                width=12,
+            ),
+        )
+    # Map Runs of the whole account: these metrics have no dimensions.
+    account = [
+        cloudwatch.Metric(namespace="AWS/States", metric_name=name, dimensions_map={}, statistic="Maximum")
+        for name in ("ApproximateOpenMapRunCount", "OpenMapRunLimit", "ApproximateMapRunBacklogSize")
+    ]
+    board.add_widgets(cloudwatch.GraphWidget(title="Map Runs of the account", left=list(account), width=24))
+    return board

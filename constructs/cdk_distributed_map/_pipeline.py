@@ -1,0 +1,372 @@
+"""The construct."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Duration, Names, RemovalPolicy
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from cdk_distributed_map import _access, _checks, _observability
+from cdk_distributed_map._batching import Batching
+from cdk_distributed_map._combine import Combiner
+from cdk_distributed_map._concurrency import DEFAULT_MAX_CONCURRENCY
+from cdk_distributed_map._definition import DefinitionCheck
+from cdk_distributed_map._flow import Flow, bind_parts, root_place
+from cdk_distributed_map._functions import FunctionSettings
+from cdk_distributed_map._observability import Alarms
+from cdk_distributed_map._results import Results
+from cdk_distributed_map._sources import ItemSource
+from cdk_distributed_map._workers import MapSettings, Worker
+from distmap import limits, wire
+
+_CHILD_FAILURES = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
+
+
+class DistributedMapPipeline(Construct):
+    """Runs a worker over every item of a large data set on Step Functions Distributed Map.
+
+    Creates a payload bucket, the capture and worker functions where they aren't given, a role with exact
+    permissions, a log group and the state machine. An execution takes the input that the source needs; or
+    ``{"items": {"key": "runs/.../items.jsonl"}}`` to run on an item file (JSON Lines) that is in the payload bucket
+    already, whatever the source: that is how failed items are run again.
+
+    The ids of what it makes are stable: ``PayloadBucket``, ``Worker``, ``Capture``, ``Combine`` (each with ``Role``
+    and ``Logs`` appended for its role and log group), ``Role``, ``LogGroup``, ``StateMachine``, ``Flow``,
+    ``Fragment``, ``Nested``, ``Alarms``, ``Dashboard``.
+
+    Args:
+        scope: Parent.
+        id: Construct id; the map's label is made from it.
+        items: Where the items come from.
+        worker: What is run for them.
+        max_concurrency: Most children at once, 1 to 10,000: a number, a JSONPath or JSONata. Default: 100.
+        batching: How items are grouped. Default: one item for each child, which costs most.
+        child_type: Standard or Express children. Default: Standard.
+        tolerated_failure_count: Most items that may fail: a number, a JSONPath or JSONata. Default: 0.
+        tolerated_failure_percentage: Most items that may fail, in percent: likewise. Default: 0.
+        item_selector: What a child gets as an item's value, from ``JsonPath.string_at("$$.Map.Item.Value...")`` and
+            the like. Default: the item.
+        results: How and where results are exported. Default: everything, as JSON Lines, to the payload bucket.
+        combine: A function over all results. Default: none.
+        on_failure: States for every error of a run, instead of ending it. Default: an error ends the run. Think
+            twice: a run that has handled its error has exited the map, and AWS redrives only what has not, so its
+            failed children can no longer be redriven. They can still be run again from an item file.
+        payload_bucket: Bucket of the run's files. Default: a new one, encrypted, TLS only, without public access.
+        payload_prefix: Where in the bucket, ending in a slash. Default: its top. Needed where pipelines share one.
+        expire_runs_after: When the files of a run expire in the new bucket, in days. Default: 30 days.
+        removal_policy: What happens to the new bucket and log groups when the stack goes. Default: they are kept.
+        encryption_key: Customer-managed key for everything made here. Default: AWS's own keys.
+        role: Role of the state machine. Default: a new one.
+        state_machine_name: Default: made by CloudFormation, or by us where ``encryption_key`` is given, since a key's
+            conditions name the state machine.
+        label: Label of the map, up to 40 characters. Default: made from the id.
+        timeout: Longest time a run may take. Default: AWS's year.
+        log_level: What the state machine logs. Default: errors.
+        log_execution_data: Whether logs hold inputs and outputs. Default: they don't.
+        log_retention: How long logs are kept. Default: one month.
+        tracing: Whether X-Ray traces runs. Default: it doesn't.
+        alarms: Alarms to make. Default: none.
+        dashboard: Whether to make a dashboard. Default: none.
+        comment: Comment of the state machine. Default: none.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: AWS would reject or silently ignore a setting; the message says the value, the limit and the
+            remedy.
+
+    Example::
+
+        DistributedMapPipeline(
+            self,
+            "Squares",
+            items=ItemSource.s3_objects(bucket, prefix="numbers/"),
+            worker=Worker.python("worker", handler="handler.handler"),
+            batching=Batching(max_items=100),
+        )
+    """
+
+    payload_bucket: s3.IBucket
+    results_bucket: s3.IBucket
+    worker: lambda_.IFunction | None
+    capture: lambda_.IFunction | None
+    combine: lambda_.IFunction | None
+    role: iam.IRole
+    log_group: logs.LogGroup
+    state_machine: sfn.StateMachine
+    dashboard: cloudwatch.Dashboard | None
+    label: str
+    labels: list[str]
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        items: ItemSource,
+        worker: Worker,
+        max_concurrency: float | str = DEFAULT_MAX_CONCURRENCY,
+        batching: Batching | None = None,
+        child_type: sfn.StateMachineType = sfn.StateMachineType.STANDARD,
+        tolerated_failure_count: float | str | None = None,
+        tolerated_failure_percentage: float | str | None = None,
+        item_selector: Mapping[str, Any] | None = None,
+        results: Results | None = None,
+        combine: Combiner | None = None,
+        on_failure: sfn.IChainable | None = None,
+        payload_bucket: s3.IBucket | None = None,
+        payload_prefix: str = "",
+        expire_runs_after: Duration | None = None,
+        removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
+        encryption_key: kms.IKey | None = None,
+        role: iam.IRole | None = None,
+        state_machine_name: str | None = None,
+        label: str | None = None,
+        timeout: Duration | None = None,
+        log_level: sfn.LogLevel = sfn.LogLevel.ERROR,
+        log_execution_data: bool = False,
+        log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
+        tracing: bool = False,
+        alarms: Alarms | None = None,
+        dashboard: bool = False,
+        comment: str | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        settings = MapSettings(
+            items=items,
+            worker=worker,
+            max_concurrency=max_concurrency,
+            batching=batching,
+            child_type=child_type,
+            tolerated_failure_count=tolerated_failure_count,
+            tolerated_failure_percentage=tolerated_failure_percentage,
+            item_selector=item_selector,
+            results=Results() if results is None else results,
+            combine=combine,
+            label=label,
+        )
+        _check(payload_prefix, timeout, given_bucket=payload_bucket is not None, expiry=expire_runs_after)
+        if encryption_key is not None:
+            _access.allow_logs(self, encryption_key)
+        self.payload_bucket = (
+            _payload_bucket(self, encryption_key, expire_runs_after, payload_prefix, removal_policy)
+            if payload_bucket is None
+            else payload_bucket
+        )
+        _checks.same_region(self, self.payload_bucket, name="payload_bucket")
+        functions = FunctionSettings(
+            log_retention=log_retention, removal_policy=removal_policy, encryption_key=encryption_key, tracing=tracing
+        )
+        self._parts = bind_parts(
+            self,
+            settings,
+            default_label=id,
+            bucket=self.payload_bucket,
+            payload_prefix=payload_prefix,
+            functions=functions,
+        )
+        self.results_bucket = self._parts.results_bucket
+        self.worker, self.capture, self.combine = self._parts.worker.function, self._parts.capture, self._parts.combine
+        self.label, self.labels = self._parts.label, self._parts.labels()
+        self._payload_prefix = payload_prefix
+        self._fragment: Flow | None = None
+        self._place = root_place(self.payload_bucket, payload_prefix)
+        self.role = _access.state_machine_role(self) if role is None else role
+        self.log_group = logs.LogGroup(
+            self, "LogGroup", retention=log_retention, removal_policy=removal_policy, encryption_key=encryption_key
+        )
+        flow = Flow(self, "Flow", parts=self._parts, place=self._place, on_failure=on_failure)
+        if encryption_key is not None and state_machine_name is None:
+            state_machine_name = Names.unique_resource_name(self, max_length=limits.MAX_NAME_LENGTH, separator="-")
+        self.state_machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            definition_body=sfn.DefinitionBody.from_chainable(flow),
+            state_machine_name=state_machine_name,
+            comment=comment,
+            role=self.role,
+            timeout=timeout,
+            logs=sfn.LogOptions(destination=self.log_group, level=log_level, include_execution_data=log_execution_data),
+            tracing_enabled=tracing,
+            encryption_configuration=(
+                None if encryption_key is None else sfn.CustomerManagedEncryptionConfiguration(encryption_key)
+            ),
+        )
+        _access.check_role(
+            self, self.role, flow=flow, copied_labels=self._parts.copied_labels(), machine=self.state_machine
+        )
+        self.node.add_validation(DefinitionCheck(self, self.labels))
+        if alarms is not None:
+            alarms.create(Construct(self, "Alarms"), machine=self.state_machine, worker=self.worker)
+        self.dashboard = None
+        if dashboard:
+            children = [("failed", self.metric_items_failed()), ("succeeded", self.metric_items_succeeded())]
+            self.dashboard = _observability.dashboard(
+                self, machine=self.state_machine, children=children, worker=self.worker
+            )
+
+    @property
+    def fragment(self) -> sfn.StateMachineFragment:
+        """The same states once more, to be chained inside a state machine of your own.
+
+        They share the bucket and the functions with the pipeline's own state machine, and work in JSONPath and in
+        JSONata machines. Your machine's role gets what they need. ``on_failure`` isn't part of them: use
+        ``fragment.to_single_state().add_catch(...)``.
+        """
+        if self._fragment is None:
+            self._fragment = Flow(self, "Fragment", parts=self._parts, place=self._place)
+        return self._fragment
+
+    # -- grants
+
+    def grant_start_execution(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal start runs."""
+        return self.state_machine.grant_start_execution(grantee)
+
+    def grant_put_items(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal put item files into the payload bucket, which a run on an item file (a retry) needs."""
+        return _access.grant_put_items(self.payload_bucket, self._payload_prefix, grantee)
+
+    def grant_read_results(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal read the files of runs: items, results, manifests, spilled answers."""
+        buckets = [self.payload_bucket]
+        if self.results_bucket is not self.payload_bucket:
+            buckets.append(self.results_bucket)
+        return _access.grant_read_results(buckets, self._payload_prefix, grantee)
+
+    def grant_operate(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal watch, change, stop and redrive runs, their Map Runs and their children."""
+        return _access.grant_operate(self, self.state_machine, self.labels, grantee)
+
+    # -- metrics
+
+    def metric_started(self, **options: Any) -> cloudwatch.Metric:
+        """Runs started. Options are those of ``cloudwatch.MetricOptions``; default: sum over five minutes."""
+        return self.state_machine.metric_started(**options)
+
+    def metric_succeeded(self, **options: Any) -> cloudwatch.Metric:
+        """Runs that succeeded, those within their tolerance included."""
+        return self.state_machine.metric_succeeded(**options)
+
+    def metric_failed(self, **options: Any) -> cloudwatch.Metric:
+        """Runs that failed."""
+        return self.state_machine.metric_failed(**options)
+
+    def metric_timed_out(self, **options: Any) -> cloudwatch.Metric:
+        """Runs that timed out."""
+        return self.state_machine.metric_timed_out(**options)
+
+    def metric_aborted(self, **options: Any) -> cloudwatch.Metric:
+        """Runs that were stopped."""
+        return self.state_machine.metric_aborted(**options)
+
+    def metric_items_failed(self, **options: Any) -> cloudwatch.IMetric:
+        """Children that failed, timed out or were stopped: a batch counts once, whatever is in it."""
+        return self._children(_CHILD_FAILURES, "children failed", options)
+
+    def metric_items_succeeded(self, **options: Any) -> cloudwatch.IMetric:
+        """Children that succeeded: a batch counts once, whatever is in it."""
+        return self._children(("ExecutionsSucceeded",), "children succeeded", options)
+
+    def metric_worker_throttles(self, **options: Any) -> cloudwatch.Metric:
+        """Throttled invocations of the worker.
+
+        Raises:
+            ValueError: The worker isn't a function.
+        """
+        return self._worker_function().metric_throttles(**options)
+
+    def metric_worker_errors(self, **options: Any) -> cloudwatch.Metric:
+        """Failed invocations of the worker.
+
+        Raises:
+            ValueError: The worker isn't a function.
+        """
+        return self._worker_function().metric_errors(**options)
+
+    def _children(self, names: tuple[str, ...], label: str, options: dict[str, Any]) -> cloudwatch.IMetric:
+        return _observability.children_metric(
+            self.state_machine, self._parts.root_labels(), names, label=label, **options
+        )
+
+    def _worker_function(self) -> lambda_.IFunction:
+        if self.worker is None:
+            raise ValueError("the worker is a chain of states, not a function: use the metrics of what it calls")
+        return self.worker
+
+    # -- events
+
+    def on_finished(self, id: str, *, target: events.IRuleTarget | None = None) -> events.Rule:
+        """Make an event rule for every run that ends, however it ends."""
+        return self._rule(id, target, ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
+
+    def on_failed(self, id: str, *, target: events.IRuleTarget | None = None) -> events.Rule:
+        """Make an event rule for every run that fails, times out or is stopped."""
+        return self._rule(id, target, ["FAILED", "TIMED_OUT", "ABORTED"])
+
+    def _rule(self, id: str, target: events.IRuleTarget | None, statuses: list[str]) -> events.Rule:
+        rule = events.Rule(
+            self,
+            id,
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={"stateMachineArn": [self.state_machine.state_machine_arn], "status": statuses},
+            ),
+        )
+        if target is not None:
+            rule.add_target(target)
+        return rule
+
+
+def _check(payload_prefix: str, timeout: Duration | None, *, given_bucket: bool, expiry: Duration | None) -> None:
+    if payload_prefix and (not payload_prefix.endswith("/") or payload_prefix.startswith("/")):
+        raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {payload_prefix!r}")
+    if timeout is not None and not timeout.is_unresolved():
+        _checks.whole_number(
+            "timeout", timeout.to_seconds(), least=1, most=limits.MAX_EXECUTION_SECONDS, unit="seconds"
+        )
+    if expiry is not None and given_bucket:
+        raise ValueError(
+            "expire_runs_after is for the bucket made here: set a lifecycle rule on the given payload_bucket instead"
+        )
+    if expiry is not None and not expiry.is_unresolved():
+        _checks.whole_number("expire_runs_after", expiry.to_days(integral=False), least=1, most=36_500, unit="days")
+
+
+def _payload_bucket(
+    scope: Construct,
+    key: kms.IKey | None,
+    expiry: Duration | None,
+    payload_prefix: str,
+    removal_policy: RemovalPolicy,
+) -> s3.Bucket:
+    return s3.Bucket(
+        scope,
+        "PayloadBucket",
+        encryption=s3.BucketEncryption.S3_MANAGED if key is None else s3.BucketEncryption.KMS,
+        encryption_key=key,
+        bucket_key_enabled=None if key is None else True,
+        enforce_ssl=True,
+        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+        versioned=False,
+        removal_policy=removal_policy,
+        lifecycle_rules=[
+            s3.LifecycleRule(
+                id="expire-runs",
+                prefix=f"{payload_prefix}{wire.RUNS_FOLDER}/",
+                expiration=Duration.days(30) if expiry is None else expiry,
+                abort_incomplete_multipart_upload_after=Duration.days(1),
+            )
+        ],
+    )

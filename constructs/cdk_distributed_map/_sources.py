@@ -1,0 +1,481 @@
+"""Where the items of a run come from. Each source renders its reader, states its IAM and validates itself."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aws_cdk import Aws, Stack, Token
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from cdk_distributed_map import _checks, _expressions, _permissions
+from cdk_distributed_map._captures import Capture
+from cdk_distributed_map._formats import CsvDelimiter, FileFormat
+from distmap import limits
+
+
+class ItemSource(abc.ABC):
+    """Where the items of a run come from: use the factories.
+
+    ``max_items`` of any source is a whole number, a JSONPath or JSONata; default: all items, up to AWS's
+    100 million. Buckets must be in the Region of the state machine. What each reader gives to a child is
+    described in
+    https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html.
+    """
+
+    max_items: float | str | None = None
+
+    @staticmethod
+    def captured(capture: Capture, *, max_items: float | str | None = None) -> ItemSource:
+        """Items that a function writes to the payload bucket first: any number from any place.
+
+        Args:
+            capture: The built-in ranges or S3 listing, or your own function.
+            max_items: Most items to process. Default: all.
+        """
+        if not isinstance(capture, Capture):
+            raise TypeError(f"captured needs a Capture, such as Capture.ranges(), got {capture!r}")
+        return CapturedItems(capture, max_items=max_items)
+
+    @staticmethod
+    def s3_objects(
+        bucket: s3.IBucket,
+        *,
+        prefix: str | None = None,
+        load: FileFormat | None = None,
+        max_items: float | str | None = None,
+    ) -> ItemSource:
+        """The objects of a bucket, listed by the map itself.
+
+        An empty object, such as a folder made in a console, is an item too; ``Capture.s3_listing`` skips them.
+
+        Args:
+            bucket: Bucket to list, in the account of the state machine.
+            prefix: Only keys that begin so, best with a slash at the end. Default: the whole bucket.
+            load: Format of the objects, to get the rows inside them instead of their metadata. Default: each
+                item is an object's ``Key``, ``Size``, ``Etag``, ``LastModified`` and ``StorageClass``.
+            max_items: Most items to process. Default: all.
+        """
+        if prefix is not None:
+            _checks.literal_key("prefix", prefix)
+        if load is not None and load.config.get("ItemsPointer") is not None:
+            raise ValueError("load can't have an items_pointer: AWS takes one for a single JSON file only")
+        return ListedObjects(bucket=bucket, prefix=prefix, load=load, max_items=max_items)
+
+    @staticmethod
+    def json(
+        bucket: s3.IBucket,
+        key: str,
+        *,
+        items_pointer: str | None = None,
+        version_id: str | None = None,
+        expected_bucket_owner: str | None = None,
+        max_items: float | str | None = None,
+    ) -> ItemSource:
+        """A JSON file in S3: one item per array element, or per key and value of an object.
+
+        Args:
+            bucket: Bucket of the file.
+            key: Key of the file.
+            items_pointer: JSON Pointer to the array or object inside the file. Default: the whole file.
+            version_id: Version of the object. Default: the current one.
+            expected_bucket_owner: Account that must own the bucket. Default: not checked.
+            max_items: Most items to process. Default: all.
+        """
+        form = FileFormat.json(items_pointer=items_pointer)
+        return _file(bucket, key, form, max_items, version_id=version_id, owner=expected_bucket_owner)
+
+    @staticmethod
+    def json_lines(
+        bucket: s3.IBucket,
+        key: str,
+        *,
+        version_id: str | None = None,
+        expected_bucket_owner: str | None = None,
+        max_items: float | str | None = None,
+    ) -> ItemSource:
+        """A JSON Lines file in S3: one item per line. The arguments are those of :meth:`json`."""
+        form = FileFormat.json_lines()
+        return _file(bucket, key, form, max_items, version_id=version_id, owner=expected_bucket_owner)
+
+    @staticmethod
+    def csv(
+        bucket: s3.IBucket,
+        key: str,
+        *,
+        headers: Sequence[str] | None = None,
+        delimiter: CsvDelimiter = CsvDelimiter.COMMA,
+        version_id: str | None = None,
+        expected_bucket_owner: str | None = None,
+        max_items: float | str | None = None,
+    ) -> ItemSource:
+        """A CSV file in S3: one item per row, an object from header to string.
+
+        Args:
+            bucket: Bucket of the file.
+            key: Key of the file.
+            headers: Names of the columns where the file has no header row. Default: the first row has them.
+            delimiter: Default: comma.
+            version_id: Version of the object. Default: the current one.
+            expected_bucket_owner: Account that must own the bucket. Default: not checked.
+            max_items: Most items to process. Default: all.
+        """
+        form = FileFormat.csv(headers=headers, delimiter=delimiter)
+        return _file(bucket, key, form, max_items, version_id=version_id, owner=expected_bucket_owner)
+
+    @staticmethod
+    def parquet(
+        bucket: s3.IBucket,
+        key: str,
+        *,
+        version_id: str | None = None,
+        expected_bucket_owner: str | None = None,
+        max_items: float | str | None = None,
+    ) -> ItemSource:
+        """A Parquet file in S3: one item per row. AWS reads only its current version.
+
+        Raises:
+            ValueError: A version is given.
+        """
+        if version_id is not None:
+            raise ValueError(
+                f"version_id {version_id!r} can't be read from Parquet, which Step Functions reads only in its current "
+                "version: leave it out, or copy that version to a key of its own"
+            )
+        return _file(bucket, key, FileFormat.parquet(), max_items, owner=expected_bucket_owner)
+
+    @staticmethod
+    def inventory(
+        bucket: s3.IBucket,
+        manifest_key: str,
+        *,
+        data_bucket: s3.IBucket | None = None,
+        data_prefix: str | None = None,
+        max_items: float | str | None = None,
+    ) -> ItemSource:
+        """An S3 Inventory report in CSV: one item per object listed in it.
+
+        Args:
+            bucket: Bucket of the manifest.
+            manifest_key: Key of its ``manifest.json``.
+            data_bucket: Bucket of the data files the manifest names. Default: the manifest's.
+            data_prefix: Where the data files are, for the role. Default: ``data/`` beside the folder of the
+                manifest's date, where S3 Inventory writes them.
+            max_items: Most items to process. Default: all.
+
+        Raises:
+            ValueError: The key doesn't end in ``manifest.json``.
+        """
+        _checks.literal_key("manifest_key", manifest_key)
+        if not Token.is_unresolved(manifest_key) and not manifest_key.endswith("manifest.json"):
+            raise ValueError(f"manifest_key must name an inventory's manifest.json, got {manifest_key!r}")
+        if data_prefix is None:
+            if Token.is_unresolved(manifest_key):
+                raise ValueError("data_prefix is needed where manifest_key is known only at deployment")
+            parts = manifest_key.split("/")[:-2]
+            data_prefix = "/".join([*parts, "data/"])
+        return FileItems(
+            bucket=bucket,
+            key=manifest_key,
+            config={"ManifestType": "S3_INVENTORY"},
+            data=(bucket if data_bucket is None else data_bucket, data_prefix),
+            max_items=max_items,
+        )
+
+    @staticmethod
+    def athena_manifest(
+        bucket: s3.IBucket,
+        manifest_key: str,
+        *,
+        format: FileFormat,
+        data_prefix: str,
+        data_bucket: s3.IBucket | None = None,
+        max_items: float | str | None = None,
+    ) -> ItemSource:
+        """The data files of an Athena ``UNLOAD``: one item per row of any of them.
+
+        Args:
+            bucket: Bucket of the manifest.
+            manifest_key: Key of the ``...-manifest.csv`` of the query.
+            format: Format of the data files: CSV with headers given (Athena writes none), JSON Lines or Parquet.
+            data_prefix: Where the data files are (the query's ``TO`` without the bucket), for the role.
+            data_bucket: Their bucket. Default: the manifest's.
+            max_items: Most items to process. Default: all.
+
+        Raises:
+            ValueError: CSV without given headers, or JSON.
+        """
+        _checks.literal_key("manifest_key", manifest_key)
+        _checks.literal_key("data_prefix", data_prefix)
+        if format.input_type == "JSON":
+            raise ValueError("format must be csv, json_lines or parquet: Athena unloads JSON as one text per line")
+        if format.input_type == "CSV" and not format.headers_given:
+            raise ValueError(
+                "format is CSV without headers: Athena writes no header row, so give FileFormat.csv(headers=[...])"
+            )
+        return FileItems(
+            bucket=bucket,
+            key=manifest_key,
+            config={"ManifestType": "ATHENA_DATA", **format.render()},
+            data=(bucket if data_bucket is None else data_bucket, data_prefix),
+            max_items=max_items,
+        )
+
+    @staticmethod
+    def from_execution_input(
+        *,
+        buckets: Sequence[s3.IBucket],
+        format: FileFormat,
+        bucket_path: str = "$.bucket",
+        key_path: str = "$.key",
+        key_prefix: str = "",
+        max_items: float | str | None = None,
+    ) -> ItemSource:
+        """One S3 file that the execution's own input names.
+
+        Args:
+            buckets: Buckets it may be in: what the role may read.
+            format: Format of the file.
+            bucket_path: Where the bucket's name is in the input. Default: ``$.bucket``.
+            key_path: Where the key is in the input. Default: ``$.key``.
+            key_prefix: What the keys begin with, to narrow the role. Default: any key of the buckets.
+            max_items: Most items to process. Default: all.
+
+        Raises:
+            ValueError: No bucket, or a path that isn't one.
+        """
+        if len(buckets) == 0:
+            raise ValueError(
+                "buckets must name at least one bucket that the input may name: the role is scoped to them"
+            )
+        for name, path in (("bucket_path", bucket_path), ("key_path", key_path)):
+            if _checks.is_known(path):
+                raise ValueError(f"{name} must be a path into the input such as '$.bucket', got {path!r}")
+        return InputFile(
+            buckets=tuple(buckets),
+            config=format.render(),
+            bucket_path=bucket_path,
+            key_path=key_path,
+            key_prefix=key_prefix,
+            max_items=max_items,
+        )
+
+    @staticmethod
+    def state_array(path: str = "$.items", *, max_items: float | str | None = None) -> ItemSource:
+        """An array in the state's input (one item per element), or an object (one per key and value).
+
+        The whole input has at most 256 KiB; beyond that put the items into a file.
+
+        Args:
+            path: Where it is. Default: ``$.items``.
+            max_items: Not supported by AWS here, and refused.
+
+        Raises:
+            ValueError: ``max_items`` is given.
+        """
+        if max_items is not None:
+            raise ValueError(
+                "max_items needs an item reader; slice the array instead, as in '{% $states.input.items[[0..9]] %}'"
+            )
+        return StateItems(path=path)
+
+    @abc.abstractmethod
+    def render(self, scope: Construct) -> dict[str, Any]:
+        """Return the fields of the map state that read the items."""
+
+    @abc.abstractmethod
+    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
+        """Return what the state machine's role needs to read them."""
+
+    def validate(self, scope: Construct) -> None:
+        """Check what only the place of the pipeline tells.
+
+        Raises:
+            ValueError: A bucket is known to be in another Region, or ``max_items`` is out of bounds.
+        """
+        del scope
+        _checks.whole_number("max_items", self.max_items, least=1, most=limits.MAX_ITEMS)
+
+    def known_count(self) -> int | None:
+        """Return the number of items where it is bounded by a literal, else ``None``."""
+        return (
+            int(self.max_items)
+            if isinstance(self.max_items, int | float) and _checks.is_known(self.max_items)
+            else None
+        )
+
+    def _config(self, scope: Construct, config: dict[str, Any]) -> dict[str, Any]:
+        if self.max_items is None:
+            return config
+        return {**config, "MaxItems": _expressions.number(scope, self.max_items, name="max_items")}
+
+
+def reader(action: str, arguments: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """Return an ItemReader field."""
+    rendered: dict[str, Any] = {"Resource": f"arn:{Aws.PARTITION}:states:::s3:{action}", "Arguments": arguments}
+    return {"ItemReader": {**rendered, "ReaderConfig": config} if config else rendered}
+
+
+def _file(
+    bucket: s3.IBucket,
+    key: str,
+    form: FileFormat,
+    max_items: float | str | None,
+    *,
+    version_id: str | None = None,
+    owner: str | None = None,
+) -> ItemSource:
+    _checks.literal_key("key", key)
+    for name, value in (("version_id", version_id), ("expected_bucket_owner", owner)):
+        if value is not None:
+            _checks.text(name, value)
+    return FileItems(
+        bucket=bucket, key=key, config=form.render(), max_items=max_items, version_id=version_id, owner=owner
+    )
+
+
+@dataclass(frozen=True)
+class CapturedItems(ItemSource):
+    """Items in the file that capture wrote; the map reads it as it reads any item file of the payload bucket."""
+
+    capture: Capture
+    max_items: float | str | None = None
+
+    def render(self, scope: Construct) -> dict[str, Any]:
+        """Return nothing of its own: the reader is the pipeline's item-file reader."""
+        del scope
+        return {}
+
+    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
+        """Return nothing of its own."""
+        del scope
+        return []
+
+    def reader_config(self, scope: Construct) -> dict[str, Any]:
+        """Return what ReaderConfig of the item file has because of this source."""
+        return self._config(scope, {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedObjects(ItemSource):
+    """Objects listed by the map."""
+
+    bucket: s3.IBucket
+    prefix: str | None
+    load: FileFormat | None
+    max_items: float | str | None = None
+
+    def render(self, scope: Construct) -> dict[str, Any]:
+        """Return the reader: a listing, of metadata or of what is inside the objects."""
+        arguments = {"Bucket": self.bucket.bucket_name}
+        if self.prefix is not None:
+            arguments["Prefix"] = self.prefix
+        config = {} if self.load is None else {"Transformation": "LOAD_AND_FLATTEN", **self.load.render()}
+        return reader("listObjectsV2", arguments, self._config(scope, config))
+
+    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
+        """Return the right to list, and to read where the objects are loaded."""
+        del scope
+        prefixes = None if self.prefix is None else [self.prefix]
+        listing = _permissions.list_objects(self.bucket, prefixes)
+        if self.load is None:
+            return listing
+        return [*listing, *_permissions.read_objects(self.bucket, f"{self.prefix or ''}*")]
+
+    def validate(self, scope: Construct) -> None:
+        """Check the Region."""
+        super().validate(scope)
+        _checks.same_region(scope, self.bucket, name="the bucket of s3_objects")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileItems(ItemSource):
+    """Items in one file of S3, or in the files that a manifest names."""
+
+    bucket: s3.IBucket
+    key: str
+    config: dict[str, Any]
+    data: tuple[s3.IBucket, str] | None = None
+    version_id: str | None = None
+    owner: str | None = None
+    max_items: float | str | None = None
+
+    def render(self, scope: Construct) -> dict[str, Any]:
+        """Return the reader of the file."""
+        arguments = {"Bucket": self.bucket.bucket_name, "Key": self.key}
+        if self.version_id is not None:
+            arguments["VersionId"] = self.version_id
+        if self.owner is not None:
+            arguments["ExpectedBucketOwner"] = self.owner
+        return reader("getObject", arguments, self._config(scope, self.config))
+
+    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
+        """Return the right to read the file, and the data files under it."""
+        del scope
+        own = _permissions.read_objects(self.bucket, self.key, version=self.version_id is not None)
+        if self.data is None:
+            return own
+        bucket, prefix = self.data
+        return [*own, *_permissions.read_objects(bucket, f"{prefix}*")]
+
+    def validate(self, scope: Construct) -> None:
+        """Check the Regions."""
+        super().validate(scope)
+        _checks.same_region(scope, self.bucket, name="the bucket of the items")
+        if self.data is not None:
+            _checks.same_region(scope, self.data[0], name="the bucket of the data files")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputFile(ItemSource):
+    """Items in one file of S3 that the input names."""
+
+    buckets: tuple[s3.IBucket, ...]
+    config: dict[str, Any]
+    bucket_path: str
+    key_path: str
+    key_prefix: str
+    max_items: float | str | None = None
+
+    def render(self, scope: Construct) -> dict[str, Any]:
+        """Return the reader of the file."""
+        arguments = {
+            "Bucket": _expressions.expression(scope, self.bucket_path, name="bucket_path"),
+            "Key": _expressions.expression(scope, self.key_path, name="key_path"),
+        }
+        return reader("getObject", arguments, self._config(scope, self.config))
+
+    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
+        """Return the right to read what the input may name."""
+        del scope
+        return [
+            statement
+            for bucket in self.buckets
+            for statement in _permissions.read_objects(bucket, f"{self.key_prefix}*")
+        ]
+
+    def validate(self, scope: Construct) -> None:
+        """Check the Regions."""
+        super().validate(scope)
+        for bucket in self.buckets:
+            _checks.same_region(scope, bucket, name="a bucket of from_execution_input")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateItems(ItemSource):
+    """Items in the state's input."""
+
+    path: str
+
+    def render(self, scope: Construct) -> dict[str, Any]:
+        """Return where the items are."""
+        return {"Items": _expressions.expression(Stack.of(scope), self.path, name="state_array")}
+
+    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
+        """Return nothing: the input needs no permission."""
+        del scope
+        return []

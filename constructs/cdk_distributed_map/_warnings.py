@@ -1,0 +1,77 @@
+"""Settings that are legal and risky: warnings that can be acknowledged by their id."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aws_cdk import Annotations
+from constructs import Construct
+
+from cdk_distributed_map import _checks
+from distmap import limits
+
+if TYPE_CHECKING:
+    from cdk_distributed_map._workers import MapSettings
+
+DISPATCH_RATE: Final = "distmap:DispatchRate"
+ONE_ITEM_PER_CHILD: Final = "distmap:OneItemPerChild"
+ALL_FAILURES_TOLERATED: Final = "distmap:AllFailuresTolerated"
+LARGE_RESERVATION: Final = "distmap:LargeReservation"
+ROLE_LACKS_PERMISSIONS: Final = "distmap:RoleLacksPermissions"
+
+_LARGE_SOURCE = 10_000
+
+
+def warn(scope: Construct, id: str, message: str) -> None:
+    """Add a warning that ``Annotations.of(...).acknowledge_warning(id)`` silences."""
+    Annotations.of(scope).add_warning_v2(id, message)
+
+
+def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None) -> None:
+    """Add the warnings about one map."""
+    _dispatch_rate(scope, settings, worker_seconds)
+    count = settings.items.known_count()
+    if settings.batching is None and not settings.express and (count is None or count > _LARGE_SOURCE):
+        known = "an unknown number of" if count is None else f"{count:,}"
+        warn(
+            scope,
+            ONE_ITEM_PER_CHILD,
+            f"each of {known} items starts a Standard execution of its own: 1 million of them cost about 50 USD and "
+            f"take {1_000_000 / limits.STANDARD_DISPATCH_PER_SECOND / 3600:.1f} h to start at "
+            f"{limits.STANDARD_DISPATCH_PER_SECOND} a second; give batching=Batching(max_items=100)",
+        )
+    if _checks.is_known(settings.tolerated_failure_percentage) and settings.tolerated_failure_percentage == 100:
+        warn(
+            scope,
+            ALL_FAILURES_TOLERATED,
+            "tolerated_failure_percentage is 100, so a run in which every item fails succeeds",
+        )
+
+
+def _dispatch_rate(scope: Construct, settings: MapSettings, worker_seconds: float | None) -> None:
+    if worker_seconds is None or not _checks.is_known(settings.max_concurrency):
+        return
+    rate = limits.EXPRESS_DISPATCH_PER_SECOND if settings.express else limits.STANDARD_DISPATCH_PER_SECOND
+    reachable = rate * worker_seconds
+    if isinstance(settings.max_concurrency, int | float) and settings.max_concurrency > reachable:
+        kind = "Express" if settings.express else "Standard"
+        warn(
+            scope,
+            DISPATCH_RATE,
+            f"max_concurrency {settings.max_concurrency:,} can't be reached: {kind} children start at up to {rate:,} a "
+            f"second, and even with every one of them running into the worker's timeout of {worker_seconds:g} s at most "
+            f"{reachable:,.0f} run at once; lower it, or give each child more items",
+        )
+
+
+def large_reservation(scope: Construct, reserved: float | None) -> None:
+    """Warn of a reservation that an account's default quota doesn't allow."""
+    most = limits.ACCOUNT_CONCURRENCY - limits.UNRESERVABLE_CONCURRENCY
+    if reserved is not None and _checks.is_known(reserved) and reserved > most:
+        warn(
+            scope,
+            LARGE_RESERVATION,
+            f"the worker reserves a concurrency of {reserved:,.0f}, but an account has "
+            f"{limits.ACCOUNT_CONCURRENCY:,} by default of which {limits.UNRESERVABLE_CONCURRENCY} can't be reserved: raise the quota first, or the "
+            "deployment fails",
+        )
