@@ -11,6 +11,11 @@ from typing import Final
 # SFN service-quotas.html, "Quotas related to state machine executions" and "... task executions"
 MAX_PAYLOAD_BYTES: Final = 262_144
 """Input or output of a state, a task or an execution, as UTF-8 JSON text."""
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html
+MAX_CAUSE_CHARACTERS: Final = 32_768
+"""The cause of a failed task."""
+
+# SFN service-quotas.html, as above
 MAX_EXECUTION_SECONDS: Final = 31_536_000
 MAX_EXPRESS_SECONDS: Final = 300
 MAX_HISTORY_EVENTS: Final = 25_000
@@ -43,6 +48,8 @@ MAX_FUNCTION_SECONDS: Final = 900
 MAX_FUNCTION_MEMORY_MB: Final = 10_240
 MIN_FUNCTION_MEMORY_MB: Final = 128
 MAX_INVOCATION_PAYLOAD_BYTES: Final = 6 * 1024**2
+MAX_FUNCTION_THREADS: Final = 1_024
+"""Threads and processes of one invocation together."""
 MAX_LAYERS: Final = 5
 ACCOUNT_CONCURRENCY: Final = 1_000
 """Concurrent executions of an account in a Region by default; new accounts start with less."""
@@ -59,5 +66,7 @@ MAX_PARTS: Final = 10_000
 # Ours, derived from the above
 SPILL_BYTES: Final = 240 * 1024
 """An answer above this goes to S3 by reference: aborts were seen just under the payload limit itself."""
+FAILURE_MESSAGE_CHARACTERS: Final = 24_000
+"""A batch's failure message above this, escaped, goes to S3: a cause holds it beside Lambda's stack trace."""
 RAMP_SECONDS: Final = 600
 """A ramp of this length must be outlasted by the retries of a Standard child."""

@@ -33,6 +33,9 @@ BATCH_INPUT_KEY: Final = "distmap"
 SPILLED_KEY: Final = "distmapSpilled"
 """The only key of an object that stands for a value kept in S3."""
 
+BATCH_FAILED_ERROR: Final = "BatchFailedError"
+"""The error by which Step Functions knows that a worker failed a whole batch: see :class:`BatchFailure`."""
+
 
 class Run(TypedDict):
     """Which run a child belongs to. Every child at any depth knows its root run by it."""
@@ -99,6 +102,8 @@ class WorkerAnswer(TypedDict):
     batchItemFailures: list[ItemFailure]
     batchItemsUnprocessed: list[str]
     """Identifiers of the items not taken because the deadline came near."""
+    positional: NotRequired[Literal[True]]
+    """Present where the items came without an index: each identifier is a position in the batch, not in the run."""
 
 
 class SpilledObject(TypedDict):
@@ -116,6 +121,19 @@ class Spilled(TypedDict):
     """A value by reference."""
 
     distmapSpilled: SpilledObject
+
+
+class BatchFailure(TypedDict):
+    """Message of the error by which a worker fails a whole batch, as JSON text.
+
+    Step Functions sees ``BatchFailedError`` as the error, and as the cause the JSON text that Lambda makes of any
+    exception, whose ``errorMessage`` is this.
+    """
+
+    message: str
+    """For people: how many items failed, and the first reason."""
+    batch: WorkerAnswer | Spilled | None
+    """What each item met. None where it was too large for a cause and the batch had no run to keep it in."""
 
 
 class ItemFile(TypedDict):

@@ -1,0 +1,123 @@
+"""The events that Step Functions sends to a worker, taken apart and checked."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NamedTuple
+
+from distmap._errors import EventError
+from distmap.wire import BATCH_INPUT_KEY, Envelope, Run
+
+_EXPECTED: Final = (
+    "process_items takes what a distributed map sends to a child: a batch {'BatchInput': {'distmap': {'run': ...}}, "
+    "'Items': [{'index', 'value'}, ...]}, a single enveloped item {'index', 'value', 'run'}, a bare item, or a batch "
+    "{'Items': [...]} of bare items"
+)
+_RUN_KEYS: Final = ("id", "name", "bucket", "prefix", "path")
+_OTHER_EVENTS: Final = (
+    ({"input", "run", "key", "capture", "continuation"}, "a capture function's"),
+    ({"run", "items", "results", "mapRunArn"}, "a combine function's"),
+)
+
+
+class Work(NamedTuple):
+    """What one child has to do."""
+
+    kind: Literal["batch", "envelope", "item"]
+    values: list[Any]
+    indexes: list[int] | None
+    """None where the items are bare."""
+    run: Run | None
+    """None where the items are bare."""
+    batch_input: dict[str, Any]
+    """The user's part of the batch input."""
+
+
+def read_work(event: Any) -> Work:
+    """Take a worker's event apart.
+
+    Raises:
+        EventError: It is nothing that a distributed map sends.
+    """
+    if not isinstance(event, dict):
+        if event is None or isinstance(event, (str, int, float, bool, list)):
+            return Work("item", [event], None, None, {})
+        message = f"{_EXPECTED}; got a {type(event).__name__}, which no JSON text gives"
+        raise EventError(message)
+    if "BatchInput" in event or ("Items" in event and len(event) == 1):
+        return _read_batch(event)
+    if event.keys() == {"index", "value", "run"} and isinstance(event["run"], dict) and "prefix" in event["run"]:
+        run = check_run(event["run"], _EXPECTED)
+        return Work("envelope", [event["value"]], _indexes(_enveloped([event])), run, {})
+    _refuse_other_events(event)
+    return Work("item", [event], None, None, {})
+
+
+def check_run(run: Any, expected: str) -> Run:
+    """Return ``run`` if it is one.
+
+    Args:
+        run: What came.
+        expected: How a right event looks, for the message.
+
+    Raises:
+        EventError: It is not the identity of a run.
+    """
+    if not isinstance(run, dict) or not all(isinstance(run.get(key), str) for key in _RUN_KEYS):
+        message = f"{expected}; got a run that lacks one of the texts {', '.join(_RUN_KEYS)}: {run!r:.200}"
+        raise EventError(message)
+    return run  # type: ignore[return-value] # just checked
+
+
+def _read_batch(event: dict[str, Any]) -> Work:
+    items = event.get("Items")
+    unknown = sorted(event.keys() - {"BatchInput", "Items"})
+    if not isinstance(items, list) or not items or unknown:
+        found = f"the unknown keys {', '.join(unknown)}" if unknown else f"Items: {items!r:.200}"
+        message = f"{_EXPECTED}; got a batch with {found}"
+        raise EventError(message)
+    batch_input = event.get("BatchInput", {})
+    if not isinstance(batch_input, dict):
+        message = f"{_EXPECTED}; got BatchInput: {batch_input!r:.200}"
+        raise EventError(message)
+    if BATCH_INPUT_KEY not in batch_input:
+        return Work("batch", items, None, None, batch_input)
+    ours = batch_input[BATCH_INPUT_KEY]
+    run = check_run(ours.get("run") if isinstance(ours, dict) else ours, _EXPECTED)
+    theirs = {key: value for key, value in batch_input.items() if key != BATCH_INPUT_KEY}
+    envelopes = _enveloped(items)
+    return Work("batch", [item["value"] for item in envelopes], _indexes(envelopes), run, theirs)
+
+
+def _enveloped(items: list[Any]) -> list[Envelope]:
+    for position, item in enumerate(items):
+        if not isinstance(item, dict) or "index" not in item or "value" not in item:
+            message = f"{_EXPECTED}; got no envelope at position {position} of Items: {item!r:.200}"
+            raise EventError(message)
+    return items
+
+
+def _indexes(items: list[Envelope]) -> list[int]:
+    indexes = [item["index"] for item in items]
+    for index in indexes:
+        # bool is an int to Python, and JSON's true is no index.
+        if type(index) is not int or index < 0:
+            message = f"{_EXPECTED}; got an index that is no integer from 0: {index!r:.200}"
+            raise EventError(message)
+    if len(set(indexes)) != len(indexes):
+        twice = next(index for index in indexes if indexes.count(index) > 1)
+        message = f"{_EXPECTED}; got two items with index {twice} in one batch, which must tell them apart"
+        raise EventError(message)
+    return indexes
+
+
+def _refuse_other_events(event: dict[str, Any]) -> None:
+    for keys, whose in _OTHER_EVENTS:
+        if event.keys() == keys:
+            message = f"{_EXPECTED}; got {whose} event: this function is wired into the wrong place"
+            raise EventError(message)
+    records = event.get("Records")
+    if isinstance(records, list) and records and isinstance(records[0], dict):
+        source = records[0].get("eventSource", records[0].get("EventSource"))
+        if source is not None:
+            message = f"{_EXPECTED}; got records of {source}: this function is the target of an event source"
+            raise EventError(message)

@@ -1,0 +1,80 @@
+"""The item that is being processed: its identity, for logs and idempotency."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from distmap._errors import ItemContextError
+from distmap.wire import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """The identity of the item that is being processed."""
+
+    index: int | None
+    """Position of the item in its source, from 0; None for a bare item."""
+    run: Run | None
+    """The run it belongs to; None for a bare item."""
+    batch_input: dict[str, Any]
+    """What the map's batch input holds beside our own part; empty where there is none."""
+
+    @property
+    def key(self) -> str:
+        """What identifies the item everywhere and forever: the ARN of the root execution, and its index.
+
+        Inside a nested map the indexes of the items around it are in it too.
+
+        Raises:
+            ItemContextError: The item is bare: Step Functions told neither its index nor its run.
+        """
+        if self.index is None or self.run is None:
+            message = "a bare item has no key: let the map send items in their envelope (index, value and run)"
+            raise ItemContextError(message)
+        return f"{self.run['id']}{self.run['path']}/{self.index}"
+
+
+class ItemSlot:
+    """Where the loop notes which item it is at. Setting an attribute is far cheaper than a context variable."""
+
+    __slots__ = ("batch_input", "index", "run")
+
+    def __init__(self, run: Run | None, batch_input: dict[str, Any], index: int | None = None) -> None:
+        """Begin with no item."""
+        self.run = run
+        self.batch_input = batch_input
+        self.index = index
+
+
+slot_of_thread: ContextVar[ItemSlot] = ContextVar("distmap_item")
+
+
+def current_item() -> Item:
+    """Return the identity of the item that the calling function is processing.
+
+    Raises:
+        ItemContextError: No item is being processed.
+    """
+    try:
+        slot = slot_of_thread.get()
+    except LookupError:
+        message = (
+            "no item is being processed here: call it inside a function decorated with @process_items, in the thread "
+            "that runs it (or in one started with contextvars.copy_context().run)"
+        )
+        raise ItemContextError(message) from None
+    return Item(slot.index, slot.run, slot.batch_input)
+
+
+def item_key() -> str:
+    """Return what identifies the current item everywhere and forever, as an idempotency key must.
+
+    It is the ARN of the root execution, the indexes of the items around this one where maps are nested, and the
+    item's index: the same in every attempt, redrive and duplicate delivery of one run, different in another run.
+
+    Raises:
+        ItemContextError: No item is being processed, or it is a bare one.
+    """
+    return current_item().key

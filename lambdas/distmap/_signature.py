@@ -1,0 +1,78 @@
+"""What a user's function asks for: the value alone, or the Lambda context too."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Final
+
+_CONTEXT: Final = "context"
+_POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+
+class UserFunction:
+    """A user's function with the Lambda context injected only where its signature asks for it.
+
+    It asks by a second parameter without a default, whatever its name, or by a parameter named ``context``.
+    """
+
+    def __init__(self, function: Callable[..., Any], *, decorator: str, argument: str) -> None:
+        """Look at the function's signature.
+
+        Args:
+            function: The user's function.
+            decorator: Name of the decorator, for the messages.
+            argument: What the first parameter gets, for the messages.
+
+        Raises:
+            TypeError: It cannot be called with what it would get.
+        """
+        if not callable(function):
+            message = f"@{decorator} takes a function of {argument}, got {function!r}"
+            raise TypeError(message)
+        self.function = function
+        called = inspect.unwrap(function)
+        if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+            message = f"@{decorator} takes a plain function, and {self.name} is async; call asyncio.run inside it"
+            raise TypeError(message)
+        self.is_generator = inspect.isgeneratorfunction(called)
+        self._positional, self._keyword = _wants_context(function, f"@{decorator}: {self.name}", argument)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return getattr(self.function, "__qualname__", None) or repr(self.function)
+
+    def bind(self, context: Any) -> Callable[[Any], Any]:
+        """Return the function as a function of its first argument alone."""
+        function = self.function
+        if self._positional:
+            return lambda value: function(value, context)
+        if self._keyword:
+            return lambda value: function(value, context=context)
+        return function
+
+
+def _wants_context(function: Callable[..., Any], who: str, argument: str) -> tuple[bool, bool]:
+    """Return whether the context goes in by position, and whether by keyword."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except ValueError:  # some built-in functions have no signature that Python could read
+        return False, False
+    positional = [p for p in parameters if p.kind in _POSITIONAL]
+    if not positional and not any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in parameters):
+        message = f"{who} takes no positional parameter; its first one gets {argument}"
+        raise TypeError(message)
+    needed = [p for p in positional if p.default is inspect.Parameter.empty]
+    if len(needed) > 2:
+        names = ", ".join(p.name for p in needed[2:])
+        message = f"{who} gets {argument} and the Lambda context; give a default to its other parameters: {names}"
+        raise TypeError(message)
+    keyword = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+    for parameter in keyword:
+        if parameter.default is inspect.Parameter.empty and parameter.name != _CONTEXT:
+            message = f"{who} gets {argument} and the Lambda context; give a default to {parameter.name}"
+            raise TypeError(message)
+    second = len(needed) == 2 or (len(positional) > 1 and positional[1].name == _CONTEXT)
+    named = any(p.name == _CONTEXT for p in [*keyword, *positional[2:]])
+    return second, named and not second

@@ -1,0 +1,96 @@
+"""Values that are too large to travel through Step Functions: kept in S3, replaced by a reference.
+
+A key holds the checksum of its content. A child that runs twice (Express children run at least once) therefore
+either overwrites an object with the same bytes or writes another one: a reference never meets a stranger's content.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from distmap._clients import s3_client
+from distmap._errors import AnswerTooLargeError, SpillError
+from distmap._json import decode, encode
+from distmap.limits import SPILL_BYTES
+from distmap.wire import SPILL_FOLDER, SPILLED_KEY, Run, Spilled
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def is_spilled(value: object) -> TypeGuard[Spilled]:
+    """Whether ``value`` stands for another one that is kept in S3."""
+    return isinstance(value, dict) and len(value) == 1 and SPILLED_KEY in value
+
+
+def guard(answer: Any, size: int, *, run: Run | None, name: str, what: str) -> Any:
+    """Return ``answer``, or a reference to it where it is too large for Step Functions.
+
+    Args:
+        answer: What the function is about to return, which is JSON.
+        size: Its size in bytes as Step Functions will see it.
+        run: The run whose bucket it goes to; None where it is not known.
+        name: What the object's name begins with.
+        what: What the answer is, for the messages.
+
+    Raises:
+        AnswerTooLargeError: It is too large and the run isn't known.
+        SpillError: It could not be written.
+    """
+    if size <= SPILL_BYTES:
+        return answer
+    if run is None:
+        message = (
+            f"{what} is {size:,} bytes, over the {SPILL_BYTES:,} that are safe in Step Functions, and a bare item "
+            "tells no run to keep it in: let the map send items in their envelope, batch fewer items, or return less"
+        )
+        raise AnswerTooLargeError(message)
+    return spill(encode(answer, what=what), run=run, name=name)
+
+
+def spill(body: bytes, *, run: Run, name: str) -> Spilled:
+    """Write JSON text to the run's spill folder and return the reference to it.
+
+    Raises:
+        SpillError: It could not be written.
+    """
+    digest = sha256(body)
+    key = f"{run['prefix']}/{SPILL_FOLDER}{run['path']}/{name}-{digest.hexdigest()[:32]}.json"
+    try:
+        s3_client().put_object(
+            Bucket=run["bucket"],
+            Key=key,
+            Body=body,
+            ContentType="application/json",
+            ChecksumSHA256=b64encode(digest.digest()).decode(),
+        )
+    except Exception as error:
+        message = f"{len(body):,} bytes could not be written to s3://{run['bucket']}/{key}: {error}"
+        raise SpillError(message) from error
+    return {"distmapSpilled": {"bucket": run["bucket"], "key": key, "bytes": len(body), "sha256": digest.hexdigest()}}
+
+
+def resolve(value: Any, *, s3: S3Client | None = None) -> Any:
+    """Return ``value``, or what it stands for where it is a reference.
+
+    Args:
+        value: Any JSON value.
+        s3: The client to read with; the process's own by default.
+
+    Raises:
+        SpillError: The object is not what the reference says.
+    """
+    if not is_spilled(value):
+        return value
+    place = value["distmapSpilled"]
+    client = s3_client() if s3 is None else s3
+    body = client.get_object(Bucket=place["bucket"], Key=place["key"])["Body"].read()
+    if len(body) != place["bytes"] or sha256(body).hexdigest() != place["sha256"]:
+        message = (
+            f"s3://{place['bucket']}/{place['key']} is not what was spilled there: its reference says "
+            f"{place['bytes']:,} bytes with SHA-256 {place['sha256']}, it has {len(body):,}; run its item again"
+        )
+        raise SpillError(message)
+    return decode(body.decode())
