@@ -38,9 +38,8 @@ def whole_number(
     if value != int(value):
         raise ValueError(f"{name} must be a whole number{unit and f' of {unit}'}, got {value!r}")
     if not least <= value <= most:
-        raise ValueError(
-            f"{name} must be between {least:,} and {most:,}{unit and f' {unit}'}, got {value:,}{remedy and f': {remedy}'}"
-        )
+        bounds = f"between {least:,} and {most:,}{unit and f' {unit}'}"
+        raise ValueError(f"{name} must be {bounds}, got {value:,}{remedy and f': {remedy}'}")
 
 
 def percentage(name: str, value: float | str | None) -> None:

@@ -116,7 +116,7 @@ def bind_parts(
         concurrency=concurrency, settings=functions, bucket=bucket, payload_prefix=payload_prefix, label=label
     )
     worker = settings.worker.bind(scope, place=place)
-    if worker.function is not None and settings.enveloped:
+    if worker.function is not None and settings.enveloped and not isinstance(worker, BoundNested):
         _permissions.add(worker.function, _permissions.write_objects(bucket, _spill(payload_prefix)))
     capture = None
     if isinstance(settings.items, CapturedItems):
@@ -428,7 +428,12 @@ class BoundNested(BoundWorker):
 
     def __init__(self, parts: Parts, place: Place) -> None:
         self.parts = parts
+        self.function = parts.worker.function
         self._place = place
+
+    def timeout_seconds(self) -> float | None:
+        """Return nothing: how long the inner map takes isn't known."""
+        return None
 
     def chain(self, scope: Construct, *, name: str, express: bool) -> sfn.IChainable:
         """Return the inner map's states."""

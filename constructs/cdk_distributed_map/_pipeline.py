@@ -97,7 +97,6 @@ class DistributedMapPipeline(Construct):
 
     payload_bucket: s3.IBucket
     results_bucket: s3.IBucket
-    worker: lambda_.IFunction | None
     capture: lambda_.IFunction | None
     combine: lambda_.IFunction | None
     role: iam.IRole
@@ -175,7 +174,7 @@ class DistributedMapPipeline(Construct):
             functions=functions,
         )
         self.results_bucket = self._parts.results_bucket
-        self.worker, self.capture, self.combine = self._parts.worker.function, self._parts.capture, self._parts.combine
+        self.capture, self.combine = self._parts.capture, self._parts.combine
         self.label, self.labels = self._parts.label, self._parts.labels()
         self._payload_prefix = payload_prefix
         self._fragment: Flow | None = None
@@ -206,13 +205,24 @@ class DistributedMapPipeline(Construct):
         )
         self.node.add_validation(DefinitionCheck(self, self.labels))
         if alarms is not None:
-            alarms.create(Construct(self, "Alarms"), machine=self.state_machine, worker=self.worker)
+            alarms.create(Construct(self, "Alarms"), machine=self.state_machine, worker=self._parts.worker.function)
         self.dashboard = None
         if dashboard:
             children = [("failed", self.metric_items_failed()), ("succeeded", self.metric_items_succeeded())]
             self.dashboard = _observability.dashboard(
-                self, machine=self.state_machine, children=children, worker=self.worker
+                self, machine=self.state_machine, children=children, worker=self._parts.worker.function
             )
+
+    @property
+    def worker(self) -> lambda_.IFunction:
+        """The worker function; that of the innermost map, where maps are nested.
+
+        Raises:
+            ValueError: The worker is a chain of states.
+        """
+        if self._parts.worker.function is None:
+            raise ValueError("the worker is a chain of states, not a function: use what the states call")
+        return self._parts.worker.function
 
     @property
     def fragment(self) -> sfn.StateMachineFragment:
@@ -283,7 +293,7 @@ class DistributedMapPipeline(Construct):
         Raises:
             ValueError: The worker isn't a function.
         """
-        return self._worker_function().metric_throttles(**options)
+        return self.worker.metric_throttles(**options)
 
     def metric_worker_errors(self, **options: Any) -> cloudwatch.Metric:
         """Failed invocations of the worker.
@@ -291,17 +301,12 @@ class DistributedMapPipeline(Construct):
         Raises:
             ValueError: The worker isn't a function.
         """
-        return self._worker_function().metric_errors(**options)
+        return self.worker.metric_errors(**options)
 
     def _children(self, names: tuple[str, ...], label: str, options: dict[str, Any]) -> cloudwatch.IMetric:
         return _observability.children_metric(
             self.state_machine, self._parts.root_labels(), names, label=label, **options
         )
-
-    def _worker_function(self) -> lambda_.IFunction:
-        if self.worker is None:
-            raise ValueError("the worker is a chain of states, not a function: use the metrics of what it calls")
-        return self.worker
 
     # -- events
 

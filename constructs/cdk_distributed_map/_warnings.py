@@ -58,9 +58,9 @@ def _dispatch_rate(scope: Construct, settings: MapSettings, worker_seconds: floa
         warn(
             scope,
             DISPATCH_RATE,
-            f"max_concurrency {settings.max_concurrency:,} can't be reached: {kind} children start at up to {rate:,} a "
-            f"second, and even with every one of them running into the worker's timeout of {worker_seconds:g} s at most "
-            f"{reachable:,.0f} run at once; lower it, or give each child more items",
+            f"max_concurrency {settings.max_concurrency:,} can't be reached: {kind} children start at up to "
+            f"{rate:,} a second, and even with every one of them running into the worker's timeout of "
+            f"{worker_seconds:g} s at most {reachable:,.0f} run at once; lower it, or give each child more items",
         )
 
 
@@ -72,6 +72,6 @@ def large_reservation(scope: Construct, reserved: float | None) -> None:
             scope,
             LARGE_RESERVATION,
             f"the worker reserves a concurrency of {reserved:,.0f}, but an account has "
-            f"{limits.ACCOUNT_CONCURRENCY:,} by default of which {limits.UNRESERVABLE_CONCURRENCY} can't be reserved: raise the quota first, or the "
-            "deployment fails",
+            f"{limits.ACCOUNT_CONCURRENCY:,} by default, of which {limits.UNRESERVABLE_CONCURRENCY} can't be reserved: "
+            "raise the quota first, or the deployment fails",
         )

@@ -1,0 +1,38 @@
+"""Worker and combiner of the stack Ranges: squares over the ranges that the built-in capture made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypedDict
+
+from distmap import combine_results, process_items
+
+
+class Range(TypedDict("RangeFrom", {"from": int})):
+    """An item: a range, both ends inclusive."""
+
+    to: int
+
+
+class Squares(TypedDict):
+    """A result."""
+
+    sum: int
+
+
+@process_items
+def handler(item: Range) -> Squares:
+    """Return the sum of the squares of a range."""
+    return {"sum": sum(number * number for number in range(item["from"], item["to"] + 1))}
+
+
+@combine_results
+def combine(results: Iterable[Any]) -> dict[str, int]:
+    """Return the sum over all ranges, and how many there were."""
+    ranges = failed = total = 0
+    for result in results:
+        if result.failure is not None:
+            failed += 1
+            continue
+        ranges, total = ranges + 1, total + result.value["sum"]
+    return {"ranges": ranges, "failed": failed, "sum": total}
