@@ -396,7 +396,9 @@ class Flow(sfn.StateMachineFragment):
         fields["ResultWriter"] = settings.results.render(bucket=self._parts.results_bucket, prefix=prefix)
         fields["Output"] = {
             "run": self._place.run,
-            "items": wrap(f"({_HAS_FILE}) ? {_ITEMS} : null"),
+            "items": wrap(
+                f'({_HAS_FILE}) ? $merge([{{"bucket": {quote(self._place.bucket.bucket_name)}}}, {_ITEMS}]) : null'
+            ),
             "results": {
                 "bucket": wrap("$states.result.ResultWriterDetails.Bucket"),
                 "key": wrap("$states.result.ResultWriterDetails.Key"),

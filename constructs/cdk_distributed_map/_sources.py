@@ -268,7 +268,8 @@ class ItemSource(abc.ABC):
     def state_array(path: str = "$.items", *, max_items: float | str | None = None) -> ItemSource:
         """An array in the state's input (one item per element), or an object (one per key and value).
 
-        The whole input has at most 256 KiB; beyond that put the items into a file.
+        The whole input has at most 256 KiB; beyond that put the items into a file. An object under ``$.items`` that
+        has the field ``key`` is taken for the item file of a run (see :class:`DistributedMapPipeline`).
 
         Args:
             path: Where it is. Default: ``$.items``.
