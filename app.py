@@ -118,9 +118,9 @@ class SumOfSquares(cdk.Stack):
 
 
 class Images(cdk.Stack):
-    """S2: images under a prefix, listed by the map itself, in Express children.
+    """S2: images under a prefix, listed by the map itself, in Express children; and large objects, streamed.
 
-    Start it with ``{}``.
+    Start both with ``{}``.
     """
 
     def __init__(self, scope: Construct, id: str) -> None:
@@ -139,6 +139,19 @@ class Images(cdk.Stack):
             max_concurrency=50,
         )
         let_read(pipeline.worker, bucket, "images/*")
+        large = DistributedMapPipeline(
+            self,
+            "Checksums",
+            items=ItemSource.s3_objects(bucket, prefix="large/"),
+            item_selector={"bucket": bucket.bucket_name, "key.$": "$$.Map.Item.Value.Key"},
+            worker=Worker.python(
+                folder("checksum"), handler="handler.handler", memory_size=128, timeout=cdk.Duration.minutes(15)
+            ),
+            max_concurrency=10,
+            payload_bucket=pipeline.payload_bucket,
+            payload_prefix="checksums/",
+        )
+        let_read(large.worker, bucket, "large/*")
 
 
 class Shards(cdk.Stack):
