@@ -8,7 +8,7 @@ from typing import Final
 
 from distmap._errors import NotJsonError
 
-_REMEDY: Final = "return only dict with text keys, list, str, int, finite float, bool and None"
+_REMEDY: Final = "only dict with text keys, list, str, int, finite float, bool and None are"
 
 # The separators of Lambda's own serializer: an answer is measured as Step Functions will get it, blanks included.
 _AS_LAMBDA_SENDS: Final = JSONEncoder(ensure_ascii=False, allow_nan=False).encode
