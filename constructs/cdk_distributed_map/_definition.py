@@ -3,32 +3,69 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jsii
-from aws_cdk import Stack
+from aws_cdk import Stack, Stage
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct, IValidation
 
 from cdk_distributed_map._map import walk
 from distmap import limits
 
-_UNKNOWN = "0"
-"""Stands for what is known only at deployment: right inside a string and in the place of a number."""
+if TYPE_CHECKING:
+    from cdk_distributed_map._pipeline import DistributedMapPipeline
+
+_JSON_PATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "ItemsPath"})
+"""Fields that Step Functions refuses in a JSONata state."""
 
 
-def parse(definition_string: Any) -> dict[str, Any]:
-    """Return a definition as an object; parts known only at deployment read as ``0``.
+def parse(definition_string: Any, *, name_numbers: bool = False) -> dict[str, Any]:
+    """Return a definition as an object.
+
+    What is known only at deployment reads as ``${<logical id>.<attribute>}`` inside a string.
 
     Args:
         definition_string: ``DefinitionString`` of a template: a string, or an ``Fn::Join`` of strings and references.
+        name_numbers: Whether what is known only at deployment reads the same way outside a string, where a number
+            belongs. Default: it reads as 0, so that the definition stays valid.
+
+    Raises:
+        ValueError: It is neither, or not JSON.
     """
-    if isinstance(definition_string, dict) and "Fn::Join" in definition_string:
-        _, pieces = definition_string["Fn::Join"]
-        definition_string = "".join(piece if isinstance(piece, str) else _UNKNOWN for piece in pieces)
-    parsed: dict[str, Any] = json.loads(definition_string)
+    joined = isinstance(definition_string, dict) and list(definition_string) == ["Fn::Join"]
+    if not joined and not isinstance(definition_string, str):
+        raise ValueError(f"a definition must be a string or an Fn::Join, got {definition_string!r}")
+    pieces = definition_string["Fn::Join"][1] if joined else [definition_string]
+    text, literal, in_string = "", "", False
+    for piece in pieces:
+        if isinstance(piece, str):
+            text += piece
+            # A quote that is not escaped opens or closes a string of the JSON text.
+            literal += piece
+            in_string = literal.replace("\\\\", "").replace('\\"', "").count('"') % 2 == 1
+            continue
+        name = json.dumps(_reference(piece))
+        if in_string:
+            text += name[1:-1]
+        else:
+            text += name if name_numbers else "0"
+    parsed = json.loads(text)
+    if not isinstance(parsed, dict):
+        raise ValueError(f"a definition must be an object, got {parsed!r}")
     return parsed
+
+
+def _reference(token: Any) -> str:
+    if not isinstance(token, dict) or len(token) != 1:
+        raise ValueError(f"a definition must be joined of strings and references, got {token!r}")
+    ((function, argument),) = token.items()
+    if function == "Ref":
+        return f"${{{argument}}}"
+    if function == "Fn::GetAtt":
+        return f"${{{'.'.join(argument)}}}"
+    return f"${{{function} {json.dumps(argument, sort_keys=True)}}}"
 
 
 def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
@@ -47,6 +84,7 @@ def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
             )
         if "Retry" in state:
             found.append(f"map {name!r} has a Retry, which would run all items again: retry inside the worker")
+        found += _language_problems(state, top=definition.get("QueryLanguage", "JSONPath"))
     every = [state["Label"] for _, state in maps]
     repeated = sorted({label for label in every if every.count(label) > 1})
     return found + [
@@ -55,23 +93,70 @@ def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
     ]
 
 
+def _language_problems(state: dict[str, Any], *, top: str) -> list[str]:
+    """Return what is wrong with the query languages of a map's children."""
+    found = []
+    for name, child in walk(state["ItemProcessor"]):
+        language = child.get("QueryLanguage", top)
+        if language == "JSONPath" and top == "JSONata":
+            found.append(
+                f"state {name!r} is in JSONPath inside a state machine in JSONata, which Step Functions refuses: give "
+                "the worker's states query_language=QueryLanguage.JSONATA"
+            )
+        wrong = sorted(_JSON_PATH_FIELDS & child.keys()) if language == "JSONata" else []
+        if wrong:
+            found.append(
+                f"state {name!r} is in JSONata but has {', '.join(wrong)}, which only JSONPath knows: write it in "
+                "JSONata, with query_language=QueryLanguage.JSONATA on the state"
+            )
+    return found
+
+
 @jsii.implements(IValidation)
 class DefinitionCheck:
-    """Checks every state machine of the stack that holds one of the pipeline's maps."""
+    """Checks the pipeline's state machine, and every other one of the stage that holds its fragment.
 
-    def __init__(self, scope: Construct, labels: Sequence[str]) -> None:
-        self._scope = scope
-        self._labels = list(labels)
+    It sees what the constructs render, the definition put into a ``CfnStateMachine`` by hand included, but not what
+    ``add_property_override`` changes after them.
+    """
+
+    def __init__(self, pipeline: DistributedMapPipeline) -> None:
+        self._pipeline = pipeline
 
     def validate(self) -> list[str]:
         """Return what is wrong, for the synthesis to fail with."""
-        stack = Stack.of(self._scope)
+        own = self._pipeline.state_machine.node.default_child
         found: list[str] = []
-        for child in stack.node.find_all():
-            if isinstance(child, sfn.CfnStateMachine) and child.definition_string is not None:
-                text = stack.resolve(child.definition_string)
-                found += problems(parse(text), self._labels)
-                size = len(json.dumps(text).encode())
-                if size > limits.MAX_DEFINITION_BYTES:
-                    found.append(f"the definition has {size:,} bytes, the limit is {limits.MAX_DEFINITION_BYTES:,}")
+        for machine in self._machines():
+            text = Stack.of(machine).resolve(machine.definition_string)
+            try:
+                definition = parse(text)
+            except ValueError as error:
+                if machine is own:
+                    found.append(f"the definition of the state machine can't be read, so it can't be checked: {error}")
+                continue
+            labels = {state.get("Label") for _, state in walk(definition)}
+            if machine is not own and labels.isdisjoint(self._pipeline.labels):
+                continue
+            found += [*problems(definition, self._pipeline.labels), *_parent_problems(machine)]
+            size = len(json.dumps(text).encode())
+            if size > limits.MAX_DEFINITION_BYTES:
+                found.append(f"the definition has {size:,} bytes, the limit is {limits.MAX_DEFINITION_BYTES:,}")
         return found
+
+    def _machines(self) -> Iterable[sfn.CfnStateMachine]:
+        places: list[Construct] = [self._pipeline.state_machine]
+        stage = Stage.of(self._pipeline)
+        if self._pipeline.has_fragment and stage is not None:
+            places = [stage]
+        for place in places:
+            for child in place.node.find_all():
+                if isinstance(child, sfn.CfnStateMachine) and child.definition_string is not None:
+                    yield child
+
+
+def _parent_problems(machine: sfn.CfnStateMachine) -> list[str]:
+    if machine.state_machine_type != "EXPRESS":
+        return []
+    remedy = "make it STANDARD (the map's children can still be Express)"
+    return [f"the state machine {machine.node.path!r} is EXPRESS, which can't run a Distributed Map: {remedy}"]

@@ -14,6 +14,7 @@ from constructs import Construct
 from distmap import limits
 
 ITEM_FILE_SUFFIX = " (item file)"
+_LABEL_SUFFIX = "-ItemFile"
 
 
 class ItemMap(sfn.DistributedMap):
@@ -75,7 +76,23 @@ class ItemMap(sfn.DistributedMap):
 
     def to_state_json(self, top_level_query_language: sfn.QueryLanguage | None = None) -> dict[str, Any]:
         """Return the state; called more than once in a synthesis, so nothing is changed here."""
-        return {**super().to_state_json(top_level_query_language), **self._fields}
+        state = super().to_state_json(top_level_query_language)
+        processor = {**state["ItemProcessor"], **self._children(top_level_query_language)}
+        return {**state, "ItemProcessor": processor, **self._fields}
+
+    def _children(self, top_level: sfn.QueryLanguage | None) -> dict[str, Any]:
+        """Return the states of a child, each with the query language it is written in.
+
+        The L2 renders them as if they were in a JSONPath machine, whatever they are in. And it names no language on
+        a JSONPath state, while it is nowhere said that such a state inside a JSONata map stays one.
+        """
+        if self._processor is None:
+            raise ValueError(f"map {self.node.path!r} has no states to run for its items")
+        graph: dict[str, Any] = dict(self._processor.to_graph_json(top_level))
+        if top_level != sfn.QueryLanguage.JSONATA:
+            for _, state in walk(graph):
+                state.setdefault("QueryLanguage", "JSONPath")
+        return graph
 
     def _when_bound_to_graph(self, graph: sfn.StateGraph) -> None:
         super()._when_bound_to_graph(graph)
@@ -155,7 +172,12 @@ def _other_name(name: str) -> str:
 
 def item_file_label(label: str) -> str:
     """Return the label of the map over an item file."""
-    return f"{label[: limits.MAX_LABEL_LENGTH - len('-ItemFile')]}-ItemFile"
+    other = f"{label}{_LABEL_SUFFIX}"
+    if len(other) <= limits.MAX_LABEL_LENGTH:
+        return other
+    # Labels that begin alike must not become the same one.
+    digest = hashlib.sha256(label.encode()).hexdigest()[:6]
+    return f"{label[: limits.MAX_LABEL_LENGTH - len(_LABEL_SUFFIX) - 7]}-{digest}{_LABEL_SUFFIX}"
 
 
 def distributed_labels(graph: Mapping[str, Any]) -> list[str]:

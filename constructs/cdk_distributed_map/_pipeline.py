@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Duration, Names, RemovalPolicy
+from aws_cdk import Duration, Names, RemovalPolicy, Token
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -203,7 +203,7 @@ class DistributedMapPipeline(Construct):
         _access.check_role(
             self, self.role, flow=flow, copied_labels=self._parts.copied_labels(), machine=self.state_machine
         )
-        self.node.add_validation(DefinitionCheck(self, self.labels))
+        self.node.add_validation(DefinitionCheck(self))
         if alarms is not None:
             alarms.create(Construct(self, "Alarms"), machine=self.state_machine, worker=self._parts.worker.function)
         self.dashboard = None
@@ -235,6 +235,11 @@ class DistributedMapPipeline(Construct):
         if self._fragment is None:
             self._fragment = Flow(self, "Fragment", parts=self._parts, place=self._place)
         return self._fragment
+
+    @property
+    def has_fragment(self) -> bool:
+        """Whether ``fragment`` was used."""
+        return self._fragment is not None
 
     # -- grants
 
@@ -334,6 +339,8 @@ class DistributedMapPipeline(Construct):
 
 
 def _check(payload_prefix: str, timeout: Duration | None, *, given_bucket: bool, expiry: Duration | None) -> None:
+    if Token.is_unresolved(payload_prefix):
+        raise ValueError("payload_prefix must be known at synthesis: the input of a run is checked against it")
     if payload_prefix and (not payload_prefix.endswith("/") or payload_prefix.startswith("/")):
         raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {payload_prefix!r}")
     if timeout is not None and not timeout.is_unresolved():

@@ -1,0 +1,89 @@
+"""Helpers for the tests of stacks that hold pipelines.
+
+A snapshot of a template should change when the template does, and only then. Two things get in the way: asset hashes
+move with every edit of a handler, and a state machine's definition is a string in pieces that nobody can review. So::
+
+    def test_template_is_as_reviewed(snapshot):
+        stack = MyStack(App(analytics_reporting=False), "My")
+        assert masked_template(stack) == snapshot
+
+To look at the states alone, :func:`definitions` returns every definition of a template, parsed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Stack
+from aws_cdk.assertions import Template
+
+from cdk_distributed_map._definition import parse
+
+__all__ = ["definitions", "masked", "masked_template"]
+
+_STATE_MACHINE = "AWS::StepFunctions::StateMachine"
+_HASH = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_VERSION_ID = re.compile(r"(CurrentVersion[0-9A-F]{8})[0-9a-f]{32}")
+
+
+def masked_template(stack: Stack) -> dict[str, Any]:
+    """Return the template of a stack as it is worth a snapshot.
+
+    The app is synthesized. The rest is :func:`masked`'s.
+
+    Args:
+        stack: A stack, of an app or of a stage.
+
+    Raises:
+        RuntimeError: The app can't be synthesized.
+    """
+    return masked(Template.from_stack(stack).to_json())
+
+
+def masked(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a template with its asset hashes masked and the definitions of its state machines readable.
+
+    Assets are named by the order in which they occur, so that it still shows which functions share one. A reference
+    inside a definition reads as ``${<logical id>}`` or ``${<logical id>.<attribute>}``.
+
+    Args:
+        template: A template, left as it is.
+    """
+    names: dict[str, str] = {}
+    result: dict[str, Any] = _masked(template, names)
+    for resource in result.get("Resources", {}).values():
+        if resource["Type"] == _STATE_MACHINE and "DefinitionString" in resource["Properties"]:
+            properties = resource["Properties"]
+            properties["DefinitionString"] = parse(properties["DefinitionString"], name_numbers=True)
+    return result
+
+
+def definitions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the definition of each state machine of a template, by logical id.
+
+    Args:
+        template: A template as the CDK synthesizes it. A reference inside a string reads as ``${<logical id>}`` or
+            ``${<logical id>.<attribute>}``; in the place of a number it reads as 0, so that the definition stays one
+            that validators and engines take.
+
+    Raises:
+        ValueError: A definition isn't in the template itself, or not JSON.
+    """
+    return {
+        logical_id: parse(resource["Properties"].get("DefinitionString"))
+        for logical_id, resource in template.get("Resources", {}).items()
+        if resource["Type"] == _STATE_MACHINE
+    }
+
+
+def _masked(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {_masked(key, names): _masked(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_masked(item, names) for item in value]
+    if not isinstance(value, str):
+        return value
+    text = _HASH.sub(lambda found: names.setdefault(found[0], f"asset-{len(names) + 1}"), value)
+    return _VERSION_ID.sub(r"\1", text)
