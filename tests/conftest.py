@@ -1,36 +1,74 @@
-"""What several rooms of the tests share: a real S3 API on loopback."""
+"""What several rooms of the tests share: a local AWS, the CDK CLI, and the example app once synthesized.
+
+No test can reach AWS: credentials and endpoint of the machine are taken out of the environment here, before anything
+is imported that would read them.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 30
+CLI_SECONDS = 300
+NO_AWS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    # Nothing listens there; tests with a local AWS name its endpoint.
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "CDK_DISABLE_CLI_TELEMETRY": "true",
+    "CDK_DISABLE_VERSION_CHECK": "1",
+}
+
+for name in [name for name in os.environ if name.startswith("AWS_")]:
+    del os.environ[name]
+os.environ.update(NO_AWS)
+
+
+class RunCdk(Protocol):
+    """Runs the CDK CLI."""
+
+    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
+        """Return what it printed; it must succeed."""
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    """URL of an AWS API on loopback (ministack: S3 with multipart uploads, checksums, ranges and conditions).
+def aws_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of an AWS API on loopback: ministack.
 
     It differs from S3 in one thing that tests must look at themselves: it accepts parts under 5 MiB.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("aws")
     environment = {
         **os.environ,
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
-        "SERVICES": "s3,sts",
+        "IOT_MTLS_ENABLED": "0",  # it would bind to a port of its own
         "LOG_LEVEL": "ERROR",
+        "TMPDIR": str(folder),
+        "S3_DATA_DIR": str(folder / "s3"),
+        "STATE_DIR": str(folder / "state"),
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "ministack"], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -48,6 +86,12 @@ def s3_endpoint() -> Iterator[str]:
             process.wait()
 
 
+@pytest.fixture(scope="session")
+def s3_endpoint(aws_endpoint: str) -> str:
+    """URL of a real S3 API on loopback: multipart uploads, checksums, ranges and conditions."""
+    return aws_endpoint
+
+
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     give_up = time.monotonic() + START_SECONDS
     while True:
@@ -56,8 +100,52 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
             if process.poll() is not None:
-                message = f"the local S3 API ended at once with code {process.returncode}"
+                message = f"the local AWS ended at once with code {process.returncode}"
                 raise RuntimeError(message) from error
             if time.monotonic() > give_up:
                 raise
             time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def run_cdk() -> RunCdk:
+    """The CDK CLI of the checkout."""
+    cdk = ROOT / "node_modules" / ".bin" / "cdk"
+    node = shutil.which("node")
+    assert cdk.exists(), "the CDK CLI is missing: run make setup"
+    assert node is not None
+
+    def run(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
+        # The app is started as `python app.py`: with this interpreter.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            [node, str(cdk), *arguments],
+            cwd=cwd,
+            env={**os.environ, "PATH": path, "NO_COLOR": "1", **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=CLI_SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, f"cdk {' '.join(arguments)}\n{done.stdout}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def example_assembly(run_cdk: RunCdk, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cloud assembly of app.py, made once by the real ``cdk synth``."""
+    folder = tmp_path_factory.mktemp("assembly") / "cdk.out"
+    run_cdk("synth", "--quiet", "--output", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def example_templates(example_assembly: Path) -> dict[str, dict[str, Any]]:
+    """The templates of app.py by stack."""
+    suffix = ".template.json"
+    files = sorted(example_assembly.glob(f"*{suffix}"))
+    assert files
+    return {file.name.removesuffix(suffix): json.loads(file.read_text()) for file in files}

@@ -1,0 +1,19 @@
+"""Prints the oldest aws-cdk-lib and constructs that pyproject.toml allows, as requirements for pip."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+
+
+def main() -> None:
+    """Print each dependency pinned to its lower bound."""
+    dependencies = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["dependencies"]
+    pinned = [re.sub(r">=([0-9.]+).*", r"==\1", dependency) for dependency in dependencies]
+    sys.stdout.write(" ".join(pinned) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+# Everything a developer runs. A machine needs Python 3.11 or newer (with venv and pip), git and make; each target
+# does its own set-up, in .venv and node_modules, and is quick the second time.
+#
+#   make test PYTHON=python3.13     another interpreter
+#   make test ARGS='-k batching'    arguments for pytest
+
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+MIN_VENV := .venv-min
+BIN := $(CURDIR)/$(VENV)/bin
+# Named after the interpreter, so that another PYTHON= makes another environment.
+INSTALLED := $(VENV)/.installed-$(subst /,-,$(PYTHON))
+MIN_INSTALLED := $(MIN_VENV)/.installed-$(subst /,-,$(PYTHON))
+TOOLS := node_modules/.installed
+
+# The Node of the wheel must win over any Node of the machine: jsii prints a banner on an old one.
+export PATH := $(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export CDK_DISABLE_VERSION_CHECK := 1
+export CDK_DISABLE_CLI_TELEMETRY := true
+
+NPM_INSTALL := npm install --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error
+
+.DEFAULT_GOAL := help
+.PHONY: help setup synth test test-min test-wheel snapshots docs lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) $(TOOLS) ## install everything into .venv and node_modules
+
+synth: setup ## synthesize the example app with the CDK CLI, into cdk.out
+	cdk synth --quiet
+
+test: setup ## run all tests (ARGS= for pytest)
+	pytest $(ARGS)
+
+test-min: $(MIN_INSTALLED) $(TOOLS) ## run the tests on the oldest aws-cdk-lib and constructs that pyproject.toml allows
+	PATH="$(CURDIR)/$(MIN_VENV)/bin:$$PATH" $(MIN_VENV)/bin/python -m pytest -m "not newer_cdk" $(ARGS)
+
+test-wheel: $(INSTALLED) ## run the tests on the built wheel, with the sources out of reach
+	$(BIN)/python .ci/test_wheel.py $(ARGS)
+
+snapshots: setup ## write the snapshots anew; review them with git diff
+	pytest --snapshot-update tests/construct $(ARGS)
+
+docs: $(INSTALLED) ## write the README's tables anew from the code
+	$(BIN)/python docs/generate.py
+
+lint: $(INSTALLED) ## ruff and mypy --strict
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: $(INSTALLED) ## let ruff format the code and repair what it can
+	ruff check --fix .
+	ruff format .
+
+clean: ## remove all that the other targets made
+	rm -rf $(VENV) $(MIN_VENV) node_modules cdk.out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml
+	@echo "==> installing the package and its tools into $(VENV) (a minute the first time)"
+	@$(PYTHON) .ci/venv.py $(VENV)
+	$(BIN)/python -m pip install --editable '.[dev]'
+	@touch $@
+
+$(MIN_INSTALLED): pyproject.toml $(INSTALLED)
+	@echo "==> installing the oldest supported aws-cdk-lib into $(MIN_VENV) (a minute the first time)"
+	@$(PYTHON) .ci/venv.py $(MIN_VENV)
+	$(MIN_VENV)/bin/python -m pip install --editable '.[node,test]' $$($(BIN)/python .ci/minimum.py)
+	@touch $@
+
+$(TOOLS): package.json $(INSTALLED)
+	@echo "==> installing the CDK CLI and the validators of state machines into node_modules"
+	$(NPM_INSTALL)
+	@touch $@
