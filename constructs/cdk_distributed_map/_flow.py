@@ -23,7 +23,7 @@ from distmap import limits, wire
 
 _ITEM = "$states.context.Map.Item"
 _ITEMS = "$states.input.items"
-_HAS_FILE = f'$type($states.input) = "object" and $type({_ITEMS}) = "object" and $exists({_ITEMS}.key)'
+_HAS_FILE = f'$type($states.input) = "object" and $type({_ITEMS}) = "object" and $type({_ITEMS}.key) = "string"'
 
 
 @dataclass(frozen=True, kw_only=True)

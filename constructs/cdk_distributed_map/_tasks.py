@@ -13,6 +13,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
 from cdk_distributed_map import _functions, _permissions, _retry
+from cdk_distributed_map._expressions import wrap
 from cdk_distributed_map._retry import RetryPolicy
 from distmap import limits
 
@@ -62,7 +63,7 @@ class LambdaTask(tasks.LambdaInvoke):
             state_name=state_name,
             query_language=sfn.QueryLanguage.JSONATA,
             lambda_function=function,
-            payload=None if payload is None else sfn.TaskInput.from_object(dict(payload)),
+            payload=None if payload is None else sfn.TaskInput.from_object(_with_nulls(payload)),
             outputs=output,
             retry_on_service_exceptions=False,
             task_timeout=sfn.Timeout.duration(Duration.seconds(seconds)),
@@ -77,6 +78,15 @@ class LambdaTask(tasks.LambdaInvoke):
     def _task_policies(self) -> list[iam.PolicyStatement]:
         """Statements the state machine's role gets for this task."""
         return self._exact
+
+
+def _with_nulls(value: Any) -> Any:
+    """Return a payload with every null as an expression: on its way through jsii a null key would vanish."""
+    if isinstance(value, Mapping):
+        return {key: _with_nulls(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nulls(item) for item in value]
+    return wrap("null") if value is None else value
 
 
 def _task_seconds(known: float | None, timeout: Duration | None, *, express: bool) -> float:

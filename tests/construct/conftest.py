@@ -158,18 +158,10 @@ class Lab:
         return [str(entry.entry.data) for entry in found]
 
 
-@pytest.fixture
-def new_lab(tmp_path: Path) -> Callable[..., Lab]:
+@pytest.fixture(scope="session")
+def new_lab(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Lab]:
     """Makes labs with context or an environment of their own."""
-    made: list[Lab] = []
-
-    def make(**options: Any) -> Lab:
-        folder = tmp_path / f"lab{len(made)}"
-        folder.mkdir()
-        made.append(Lab(folder, **options))
-        return made[-1]
-
-    return make
+    return lambda **options: Lab(tmp_path_factory.mktemp("lab"), **options)
 
 
 @pytest.fixture
