@@ -4,7 +4,8 @@ Every state of a pipeline is rendered in JSONata with its own ``QueryLanguage``,
 Step Functions accepts in a JSONPath machine and in a JSONata machine alike: a machine whose top level is
 JSONata refuses single states in JSONPath (https://docs.aws.amazon.com/step-functions/latest/dg/transforming-data.html).
 JSONPath stays what users may write. No library translates one into the other, so the reference paths are
-translated here: fields, indexes and wildcards. Filters, slices and ``..`` are refused with the remedy.
+translated here: fields and indexes, and ``[*]`` at the end. Everything else is refused with the remedy; ``[*].name``
+too, since JSONata would flatten what JSONPath keeps apart.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _SEGMENT = re.compile(
       | \[\s*'(?P<single>[^'\\]+)'\s*\]      # ['name']
       | \[\s*"(?P<double>[^"\\]+)"\s*\]      # ["name"]
       | \[\s*(?P<index>-?\d+)\s*\]           # [3]
-      | (?P<wild>\[\*\]|\.\*)                # [*] or .*
+      | (?P<all>\[\*\])\Z                    # [*], which is the array itself
     """,
     re.VERBOSE,
 )
@@ -60,7 +61,7 @@ def from_json_path(path: str, *, name: str) -> str:
         JSONata over ``$states``.
 
     Raises:
-        ValueError: The path uses something other than fields, indexes and wildcards.
+        ValueError: The path uses something other than fields and indexes.
     """
     root, rest = (CONTEXT, path[2:]) if path.startswith("$$") else (INPUT, path[1:])
     out, at = [root], 0
@@ -69,7 +70,7 @@ def from_json_path(path: str, *, name: str) -> str:
         if found is None:
             raise ValueError(
                 f"{name} has the path {path!r}, of which {rest[at:]!r} can't be translated: "
-                "use fields, indexes and wildcards, or write JSONata as '{% ... %}'"
+                "use fields and indexes, or write JSONata as '{% ... %}'"
             )
         at = found.end()
         field = found["name"] or found["single"] or found["double"]
@@ -77,8 +78,6 @@ def from_json_path(path: str, *, name: str) -> str:
             out.append(f".{_field(field, path=path, name=name)}")
         elif found["index"] is not None:
             out.append(f"[{found['index']}]")
-        elif found["wild"] == ".*":
-            out.append(".*")
     return "".join(out)
 
 
@@ -132,16 +131,27 @@ def template(scope: IConstruct, value: Any, *, name: str) -> Any:
     Language. A bare string that looks like a path is refused rather than taken literally.
 
     Raises:
-        ValueError: A string looks like a path but isn't marked as one, or a path can't be translated.
-        TypeError: A key isn't a string.
+        ValueError: A string looks like a path but isn't marked as one, a path can't be translated, or a key occurs
+            both with and without ``.$``.
+        TypeError: A key isn't a string, or a value isn't JSON.
     """
     if isinstance(value, Mapping):
+        for key in value:
+            if isinstance(key, str) and f"{key}.$" in value:
+                raise ValueError(f"{name} has both {key!r} and {key + '.$'!r}, which are one key: take out one of them")
         return {_key(key, name): _entry(scope, key, item, name=f"{name}[{key!r}]") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [template(scope, item, name=f"{name}[{at}]") for at, item in enumerate(value)]
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number(scope, value, name=name)
-    return _text(scope, value, name=name) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return _text(scope, value, name=name)
+    if value is not None and not isinstance(value, bool):
+        # A token of another kind resolves to JSON of its own.
+        if Token.is_unresolved(value):
+            return value
+        raise TypeError(f"{name} must be JSON, got {value!r}")
+    return value
 
 
 def _text(scope: IConstruct, value: str, *, name: str) -> str:
@@ -174,9 +184,22 @@ def source_text(rendered: Any) -> str:
     if isinstance(rendered, Mapping):
         return "{" + ", ".join(f"{quote(key)}: {source_text(item)}" for key, item in rendered.items()) + "}"
     if isinstance(rendered, list):
-        return "[" + ", ".join(source_text(item) for item in rendered) + "]"
+        return _list_text(rendered)
     if is_jsonata(rendered):
         return f"({rendered.strip()[2:-2].strip()})"
     if isinstance(rendered, str):
         return quote(rendered)
     return json.dumps(rendered)
+
+
+def _list_text(items: list[Any]) -> str:
+    if not any(is_jsonata(item) for item in items):
+        return "[" + ", ".join(source_text(item) for item in items) + "]"
+    # JSONata's [...] would put the elements of an array that an expression yields in the place of the array.
+    text = "[]"
+    for item in items:
+        one = f"[{source_text(item)}]"
+        if is_jsonata(item):
+            one = f'($one := {source_text(item)}; $type($one) = "array" ? [[$one]] : [$one])'
+        text = f"$append({text}, {one})"
+    return text
