@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distmap._capture import capture_items
     from distmap._captures import capture_input
+    from distmap._combine import combine_results
     from distmap._errors import (
         AnswerTooLargeError,
         BatchFailedError,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     )
     from distmap._item import Item, current_item, item_key
     from distmap._process import process_items
+    from distmap._records import Result
+    from distmap._results import Results
 
 __all__ = [
     "AnswerTooLargeError",
@@ -38,10 +41,13 @@ __all__ = [
     "Item",
     "ItemContextError",
     "NotJsonError",
+    "Result",
+    "Results",
     "ResultsError",
     "SpillError",
     "capture_input",
     "capture_items",
+    "combine_results",
     "current_item",
     "item_key",
     "process_items",
@@ -49,8 +55,11 @@ __all__ = [
 
 _HOMES = {
     "Item": "_item",
+    "Result": "_records",
+    "Results": "_results",
     "capture_input": "_captures",
     "capture_items": "_capture",
+    "combine_results": "_combine",
     "current_item": "_item",
     "item_key": "_item",
     "process_items": "_process",

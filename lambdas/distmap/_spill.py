@@ -7,12 +7,14 @@ either overwrites an object with the same bytes or writes another one: a referen
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterator
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from distmap._clients import s3_client
 from distmap._errors import AnswerTooLargeError, SpillError
 from distmap._json import decode, encode
+from distmap._stream import object_chunks
 from distmap.limits import SPILL_BYTES
 from distmap.wire import SPILL_FOLDER, SPILLED_KEY, Run, Spilled
 
@@ -80,17 +82,35 @@ def resolve(value: Any, *, s3: S3Client | None = None) -> Any:
         s3: The client to read with; the process's own by default.
 
     Raises:
-        SpillError: The object is not what the reference says.
+        SpillError: The object can't be read, or is not what the reference says.
     """
     if not is_spilled(value):
         return value
+    return decode(b"".join(read_spilled(value, s3_client() if s3 is None else s3)).decode())
+
+
+def read_spilled(value: Spilled, s3: S3Client) -> Iterator[bytes]:
+    """Yield the JSON text that a reference stands for.
+
+    Raises:
+        SpillError: The object can't be read, or is not what the reference says: then at the end.
+    """
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is imported on first use
+
     place = value["distmapSpilled"]
-    client = s3_client() if s3 is None else s3
-    body = client.get_object(Bucket=place["bucket"], Key=place["key"])["Body"].read()
-    if len(body) != place["bytes"] or sha256(body).hexdigest() != place["sha256"]:
+    where = f"s3://{place['bucket']}/{place['key']}"
+    digest, size = sha256(), 0
+    try:
+        for chunk in object_chunks(s3, place["bucket"], place["key"]):
+            digest.update(chunk)
+            size += len(chunk)
+            yield chunk
+    except ClientError as error:
+        message = f"{where}, where {place['bytes']:,} bytes of results were spilled, can't be read: {error}"
+        raise SpillError(message) from error
+    if size != place["bytes"] or digest.hexdigest() != place["sha256"]:
         message = (
-            f"s3://{place['bucket']}/{place['key']} is not what was spilled there: its reference says "
-            f"{place['bytes']:,} bytes with SHA-256 {place['sha256']}, it has {len(body):,}; run its item again"
+            f"{where} is not what was spilled there: its reference says {place['bytes']:,} bytes with SHA-256 "
+            f"{place['sha256']}, it has {size:,}; run its items again"
         )
         raise SpillError(message)
-    return decode(body.decode())

@@ -51,6 +51,8 @@ MAX_INVOCATION_PAYLOAD_BYTES: Final = 6 * 1024**2
 MAX_FUNCTION_THREADS: Final = 1_024
 """Threads and processes of one invocation together."""
 MAX_LAYERS: Final = 5
+MAX_ENVIRONMENT_BYTES: Final = 4_096
+"""All environment variables of a function together."""
 ACCOUNT_CONCURRENCY: Final = 1_000
 """Concurrent executions of an account in a Region by default; new accounts start with less."""
 UNRESERVABLE_CONCURRENCY: Final = 100
@@ -60,6 +62,8 @@ SCALING_STEP: Final = 1_000
 SCALING_STEP_SECONDS: Final = 10
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+MAX_KEY_BYTES: Final = 1_024
+"""A key of an object, as UTF-8."""
 MIN_PART_BYTES: Final = 5 * 1024**2
 MAX_PARTS: Final = 10_000
 

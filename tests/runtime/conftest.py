@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from distmap import _clients
-from distmap.wire import Run
+from distmap.wire import ResultsPlace, Run
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+MAP_RUN = "arn:aws:states:us-east-1:123456789012:mapRun:Squares/Map:5f0a"
 
 
 class LambdaContext:
@@ -98,3 +100,99 @@ def log_lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str,
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     return read
+
+
+class Export:
+    """What a ResultWriter exports: records as Step Functions writes them, in files, with a manifest."""
+
+    def __init__(
+        self, s3: S3Client, bucket: str, *, transformation: str = "NONE", output_type: str = "JSONL", per_file: int = 3
+    ) -> None:
+        self.s3, self.bucket = s3, bucket
+        self.transformation, self.output_type, self.per_file = transformation, output_type, per_file
+        self.folder = "runs/run-1/results/5f0a/"
+        self._values: dict[str, list[Any]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
+
+    @property
+    def place(self) -> ResultsPlace:
+        return {"bucket": self.bucket, "key": f"{self.folder}manifest.json"}
+
+    def run_child(self, handler: Callable[..., Any], event: Any) -> None:
+        """Run a worker on a child's input, and note how the child ended."""
+        try:
+            output = handler(json.loads(json.dumps(event)), None)
+        except Exception as error:  # noqa: BLE001 - what Lambda makes of it is what is noted
+            details = {"errorMessage": str(error), "errorType": type(error).__name__, "stackTrace": ["..."]}
+            self.failed(event, type(error).__name__, json.dumps(details))
+        else:
+            self.succeeded(event, output)
+
+    def succeeded(self, event: Any, output: Any) -> None:
+        if self.transformation == "NONE":
+            record = {**self._record(event, "SUCCEEDED"), "Output": dumps(output), "OutputDetails": {"Included": True}}
+            # Step Functions writes the fields in the order of their names.
+            self._values["SUCCEEDED"].append(dict(sorted(record.items())))
+        elif self.transformation == "FLATTEN" and isinstance(output, list):
+            self._values["SUCCEEDED"].extend(output)
+        else:
+            self._values["SUCCEEDED"].append(output)
+
+    def failed(self, event: Any, error: str | None, cause: str | None, status: str = "FAILED") -> None:
+        record = self._record(event, status)
+        if error is not None:
+            record |= {"Error": error, "Cause": cause}
+        self._values["FAILED"].append(dict(sorted(record.items())))
+
+    def pending(self, event: Any) -> None:
+        self._values["PENDING"].append({"Input": dumps(event), "InputDetails": {"Included": True}, "Status": "PENDING"})
+
+    def write(self, *, redrive: int | None = None) -> ResultsPlace:
+        """Write what was noted since the last time, and return where its manifest is."""
+        folder = self.folder if redrive is None else f"{self.folder}Redrive-{redrive}/"
+        files: dict[str, list[dict[str, Any]]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
+        for status, values in self._values.items():
+            for number in range(0, len(values), self.per_file):
+                key = f"{folder}{status}_{number // self.per_file}.json"
+                body = self._file(values[number : number + self.per_file])
+                self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
+                files[status].append({"Key": key, "Size": len(body)})
+            values.clear()
+        manifest = {"DestinationBucket": self.bucket, "MapRunArn": MAP_RUN, "ResultFiles": files}
+        self.s3.put_object(Bucket=self.bucket, Key=f"{folder}manifest.json", Body=dumps(manifest).encode())
+        return {"bucket": self.bucket, "key": f"{folder}manifest.json"}
+
+    def _file(self, values: list[Any]) -> bytes:
+        if self.output_type == "JSON":
+            return dumps(values).encode()
+        return "".join(dumps(value) + "\n" for value in values).encode()
+
+    def _record(self, event: Any, status: str) -> dict[str, Any]:
+        return {
+            "ExecutionArn": "arn:aws:states:us-east-1:123456789012:execution:Squares/Map:c0ffee",
+            "Input": dumps(event),
+            "InputDetails": {"Included": True},
+            "Name": "c0ffee",
+            "RedriveCount": 0,
+            "RedriveStatus": "NOT_REDRIVABLE",
+            "StartDate": "2026-01-31T12:00:00.000Z",
+            "StateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:Squares/Map",
+            "Status": status,
+            "StopDate": "2026-01-31T12:00:01.000Z",
+        }
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+@pytest.fixture
+def export(s3: S3Client, bucket: str) -> Export:
+    return Export(s3, bucket)
+
+
+@pytest.fixture
+def make_export(s3: S3Client, bucket: str) -> Callable[..., Export]:
+    def make(**settings: Any) -> Export:
+        return Export(s3, bucket, **settings)
+
+    return make

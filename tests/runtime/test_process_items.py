@@ -237,7 +237,7 @@ def test_a_result_that_is_not_json_fails_its_item_only(result: object) -> None:
     (failure,) = answer["batchItemFailures"]
     assert (failure["itemIdentifier"], failure["error"]) == ("1", "NotJsonError")
     assert "the result is not JSON: " in failure["cause"]
-    assert "return only dict" in failure["cause"]
+    assert "only dict with text keys" in failure["cause"]
 
 
 @pytest.mark.parametrize("event", [5, {"index": 0, "value": 5, "run": RUN}], ids=["bare", "envelope"])

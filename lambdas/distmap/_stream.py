@@ -1,0 +1,213 @@
+"""Objects in S3 as streams of bytes, and streams of bytes as JSON values, in constant memory.
+
+A result file may be one JSON array of 5 GB, which no memory of a function holds. The libraries that parse JSON as it
+comes (ijson and its like) are not in Lambda's runtime, and this package may bring no dependency. What is needed is
+little: the elements of one array, or of the arrays of one object, each small enough to hold. The standard library's
+own decoder does the parsing (``raw_decode`` stops at the end of a value), and the code here only feeds it.
+"""
+
+from __future__ import annotations
+
+import re
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from json import JSONDecoder
+from typing import TYPE_CHECKING, Any, Final
+
+from distmap._errors import ResultsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CHUNK_BYTES: Final = 1024**2
+LARGEST_VALUE: Final = 64 * 1024**2
+"""Characters of one element: a child's input and output are 256 KiB each at most, and escapes multiply them."""
+
+_ATTEMPTS: Final = 5
+_FOLLOWS: Final = (",", "]", "}", ":", " ", "\t", "\n", "\r")
+_blanks: Final = re.compile(r"[ \t\n\r]*").match
+_raw_decode: Final = JSONDecoder().raw_decode
+
+
+def object_chunks(s3: S3Client, bucket: str, key: str) -> Iterator[bytes]:
+    """Yield an object's bytes. A connection that breaks is taken up again where it broke, in the same version.
+
+    Args:
+        s3: The client to read with.
+        bucket: The object's bucket.
+        key: Its key.
+
+    Yields:
+        Chunks of at most a mebibyte.
+    """
+    from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError  # noqa: PLC0415
+
+    offset, etag, failures = 0, "", 0
+    while True:
+        if offset == 0:
+            answer = s3.get_object(Bucket=bucket, Key=key)
+        else:
+            answer = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={offset}-", IfMatch=etag)
+        end, etag = offset + answer["ContentLength"], answer["ETag"]
+        # As a context manager the body would give its raw stream: no check of length and checksum, other errors.
+        with closing(answer["Body"]) as body:
+            try:
+                while chunk := body.read(CHUNK_BYTES):
+                    offset += len(chunk)
+                    failures = 0
+                    yield chunk
+            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+                failures += 1
+                if failures == _ATTEMPTS:
+                    raise
+        if offset >= end:
+            return
+
+
+def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a stream, without their ends; blank ones are left out."""
+    pieces: list[bytes] = []
+    for chunk in chunks:
+        if b"\n" not in chunk:
+            pieces.append(chunk)
+            continue
+        pieces.append(chunk)
+        whole = b"".join(pieces).split(b"\n")
+        pieces = [whole.pop()]
+        for line in whole:
+            if line and not line.isspace():
+                yield line
+    last = b"".join(pieces)
+    if last and not last.isspace():
+        yield last
+
+
+def array_elements(chunks: Iterable[bytes]) -> Iterator[Any]:
+    """Yield the elements of a JSON array as they come.
+
+    Raises:
+        ResultsError: It is no JSON array.
+    """
+    text = _Text(chunks)
+    text.expect("[")
+    yield from text.elements()
+    text.expect_end()
+
+
+def member_elements(chunks: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
+    """Yield the elements of the arrays in a JSON object as they come, each with its key; other members whole.
+
+    Raises:
+        ResultsError: It is no JSON object.
+    """
+    text = _Text(chunks)
+    text.expect("{")
+    if text.accept("}"):
+        text.expect_end()
+        return
+    while True:
+        key = text.value()
+        text.expect(":")
+        if text.accept("["):
+            for element in text.elements():
+                yield key, element
+        else:
+            yield key, text.value()
+        if text.accept("}"):
+            text.expect_end()
+            return
+        text.expect(",")
+
+
+class _Text:
+    """What of a stream was read and not yet consumed."""
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+        self._decode = getincrementaldecoder("utf-8")().decode
+        self._buffer = ""
+        self._position = 0
+        self._consumed = 0
+        self._ended = False
+
+    def elements(self) -> Iterator[Any]:
+        """Yield the elements of an array whose bracket was read, and read its end."""
+        if self.accept("]"):
+            return
+        while True:
+            yield self.value()
+            if self.accept("]"):
+                return
+            self.expect(",")
+
+    def value(self) -> Any:
+        """Read one value."""
+        self._next()
+        while True:
+            try:
+                value, end = _raw_decode(self._buffer, self._position)
+            except ValueError as error:
+                if not self._read_more():
+                    raise self._wrong("a JSON value") from error
+                continue
+            # A number may go on in what was not read yet ("1" of "1.5", or of "1e3"): see what follows it.
+            if self._buffer[end : end + 1] not in _FOLLOWS and self._read_more():
+                continue
+            self._position = end
+            return value
+
+    def accept(self, character: str) -> bool:
+        """Read ``character`` if it is next."""
+        if self._next() == character:
+            self._position += 1
+            return True
+        return False
+
+    def expect(self, character: str) -> None:
+        """Read ``character``, which must be next."""
+        if not self.accept(character):
+            raise self._wrong(repr(character))
+
+    def expect_end(self) -> None:
+        """Check that nothing but blanks is left."""
+        if self._next():
+            raise self._wrong("the end")
+
+    def _next(self) -> str:
+        """Skip blanks and return the next character, or nothing at the end."""
+        while True:
+            found = _blanks(self._buffer, self._position)
+            if found is not None:
+                self._position = found.end()
+            if self._position < len(self._buffer):
+                return self._buffer[self._position]
+            if not self._read_more():
+                return ""
+
+    def _read_more(self) -> bool:
+        """Read about as much again as is waiting, so that a long value is tried a few times only."""
+        if self._ended:
+            return False
+        self._consumed += self._position
+        pieces = [self._buffer[self._position :]]
+        wanted = len(pieces[0])
+        if wanted > LARGEST_VALUE:
+            raise self._wrong(f"a JSON value of at most {LARGEST_VALUE:,} characters")
+        self._position = 0
+        read = 0
+        while read <= wanted and not self._ended:
+            chunk = next(self._chunks, None)
+            self._ended = chunk is None
+            try:
+                pieces.append(self._decode(chunk or b"", final=self._ended))
+            except UnicodeDecodeError as error:
+                raise self._wrong("UTF-8 text") from error
+            read += len(pieces[-1])
+        self._buffer = "".join(pieces)
+        return read > 0
+
+    def _wrong(self, expected: str) -> ResultsError:
+        found = self._buffer[self._position : self._position + 40]
+        message = f"expected {expected} at character {self._consumed + self._position:,}, found {found!r}"
+        return ResultsError(message)
