@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, TypedDict
 
 import boto3
-import png  # type: ignore[import-not-found]  # in the layer that the stack makes
+import png
 
 from distmap import process_items
 

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import png
+import pytest
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Load = Callable[[str], ModuleType]
+Batch = Callable[[list[Any]], dict[str, Any]]
+
+MIB = 1024 * 1024
+
+
+def results(answer: dict[str, Any]) -> list[Any]:
+    return [entry["result"] for entry in answer["batchItemResults"]]
+
+
+def image(shade: int, width: int = 8, height: int = 4) -> bytes:
+    file = io.BytesIO()
+    png.Writer(width, height, greyscale=True).write(file, [[shade] * width] * height)
+    return file.getvalue()
+
+
+def test_content_length_of_each_object(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
+    for at in range(3):
+        s3.put_object(Bucket=bucket, Key=f"k{at}", Body=b"x" * at)
+    answer = handler_of("content_length").handler(batch([{"Bucket": bucket, "Key": f"k{at}"} for at in range(3)]))
+    assert results(answer) == [{"ContentLength": 0}, {"ContentLength": 1}, {"ContentLength": 2}]
+
+
+def test_sum_of_squares_goes_on_past_bad_files(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
+    bodies = {"good": b"1\n2\n\n3\n", "bad": b"1\ntwo\n", "empty": b""}
+    for key, body in bodies.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    keys = ["good", "bad", "missing", "empty"]
+    answer = handler_of("sum_of_squares").handler(batch([{"bucket": bucket, "key": key} for key in keys]))
+    assert results(answer) == [{"numbers": 3, "sum": 14}, {"numbers": 0, "sum": 0}]
+    bad, missing = answer["batchItemFailures"]
+    assert (bad["itemIdentifier"], bad["error"]) == ("1", "ValueError")
+    assert bad["cause"] == "line 2 of bad is not an integer: b'two'"
+    assert (missing["itemIdentifier"], missing["error"]) == ("2", "NoSuchKey")
+
+
+def test_brightness_of_a_thousand_images(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
+    keys = [f"images/{at:04d}.png" for at in range(1000)]
+    for at, key in enumerate(keys):
+        s3.put_object(Bucket=bucket, Key=key, Body=image(at % 256))
+    module, answers = handler_of("image_brightness"), []
+    for start in range(0, len(keys), 250):
+        answers += results(module.handler(batch([{"bucket": bucket, "key": key} for key in keys[start : start + 250]])))
+    assert len(answers) == 1000
+    assert answers[51] == {"key": "images/0051.png", "width": 8, "height": 4, "brightness": 0.2}
+
+
+def test_fails_when_an_image_is_none(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
+    s3.put_object(Bucket=bucket, Key="a", Body=b"not a picture")
+    s3.put_object(Bucket=bucket, Key="b", Body=image(255))
+    answer = handler_of("image_brightness").handler(batch([{"bucket": bucket, "key": key} for key in "ab"]))
+    assert [entry["itemIdentifier"] for entry in answer["batchItemFailures"]] == ["0"]
+    assert results(answer)[0]["brightness"] == 1.0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory is read the way Linux tells it")
+def test_checksum_of_an_object_larger_than_the_memory(s3: S3Client, bucket: str, s3_endpoint: str) -> None:
+    line, lines = b"0123456789abcdef" * 64 + b"\n", 300_000
+    body = line * lines
+    assert len(body) > 128 * MIB
+    s3.put_object(Bucket=bucket, Key="large/one", Body=body)
+    code = (
+        "import json, pathlib, re, sys, handler\n"
+        "answer = handler.handler({'index': 0, 'value': json.loads(sys.argv[1]), 'run': json.loads(sys.argv[2])})\n"
+        # Not ru_maxrss, which begins with what the parent of the process had.
+        "peak = re.search(r'VmHWM:\\s*(\\d+) kB', pathlib.Path('/proc/self/status').read_text())[1]\n"
+        "print(json.dumps([answer, int(peak) * 1024]))"
+    )
+    run = {"id": "arn", "name": "r", "bucket": bucket, "prefix": "runs/r", "path": ""}
+    folder = Path(__file__).resolve().parents[2] / "lambdas" / "checksum"
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps({"bucket": bucket, "key": "large/one"}), json.dumps(run)],
+        cwd=folder,
+        env={**os.environ, "AWS_ENDPOINT_URL": s3_endpoint, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer, peak = json.loads(done.stdout.splitlines()[-1])
+    (fact,) = results(answer)
+    assert fact == {
+        "key": "large/one",
+        "bytes": len(body),
+        "lines": lines,
+        "sha256": hashlib.sha256(body).hexdigest(),
+    }
+    assert peak < 128 * MIB
+
+
+def test_squares_of_ranges(handler_of: Load, batch: Batch) -> None:
+    answer = handler_of("range_squares").handler(batch([{"from": 1, "to": 5}, {"from": 6, "to": 6}]))
+    assert results(answer) == [{"sum": 55}, {"sum": 36}]
+
+
+def test_part_of_a_shard_is_spilled_and_known_by_reference(
+    s3: S3Client, bucket: str, handler_of: Load, batch: Batch
+) -> None:
+    event = batch([{"seed": 1, "size": 20_000}])
+    single = {**event["Items"][0], "run": event["BatchInput"]["distmap"]["run"]}
+    answer = handler_of("shards").part(single)
+    spilled = answer["distmapSpilled"]
+    assert spilled["bytes"] > 256 * 1024
+    body = s3.get_object(Bucket=spilled["bucket"], Key=spilled["key"])["Body"].read()
+    assert hashlib.sha256(body).hexdigest() == spilled["sha256"]
+    assert len(json.loads(body)["batchItemResults"][0]["result"]) == 20_000
