@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itembatcher.ht
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -49,6 +50,12 @@ class Batching:
         )
         if self.batch_input is not None and not isinstance(self.batch_input, Mapping):
             raise TypeError(f"batch_input must be a mapping, got {self.batch_input!r}")
+        size = len(json.dumps(self.batch_input or {}, default=str).encode())
+        if size >= limits.MAX_BATCH_BYTES:
+            raise ValueError(
+                f"batch_input has {size:,} bytes, a child's input at most {limits.MAX_BATCH_BYTES:,} with its items: "
+                "put it into S3 and pass its key"
+            )
         if self.batch_input is not None and wire.BATCH_INPUT_KEY in self.batch_input:
             raise ValueError(f"batch_input must not use the key {wire.BATCH_INPUT_KEY!r}, which is the runtime's")
 

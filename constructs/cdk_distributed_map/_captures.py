@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cdk_distributed_map import _checks, _expressions, _permissions
+from cdk_distributed_map import _checks, _expressions, _functions, _permissions
 from cdk_distributed_map._functions import FunctionSettings, PythonFunction
 from distmap import limits
 
@@ -84,8 +85,9 @@ class Capture(abc.ABC):
             memory_size: Memory of the capture function in MB. Default: 512.
 
         Raises:
-            ValueError: No prefix, a negative size, or a smallest size over the largest.
+            ValueError: No prefix, a negative size, a date-time that isn't one, or bounds between which nothing is.
         """
+        _checks.bucket("bucket", bucket)
         if isinstance(prefixes, str):
             raise TypeError(f"prefixes must be a list, got the string {prefixes!r}")
         if len(prefixes) == 0:
@@ -96,6 +98,7 @@ class Capture(abc.ABC):
             raise ValueError(
                 f"min_bytes must not be over max_bytes, got {min_bytes} and {max_bytes}: nothing would match"
             )
+        _check_ages(modified_after, modified_before, min_age, max_age)
         settings = {
             "kind": "s3Listing",
             "prefixes": list(prefixes),
@@ -149,8 +152,7 @@ class Capture(abc.ABC):
     @staticmethod
     def function(function: lambda_.IFunction) -> Capture:
         """Your own function, made elsewhere. It is allowed to write the items of runs where its role is known."""
-        if function is None:
-            raise TypeError("capture needs a function, got None")
+        _functions.check("capture", function)
         return _Given(function)
 
     @abc.abstractmethod
@@ -194,6 +196,26 @@ class _BuiltIn(Capture):
         # A prefix from the input, like an empty one, can be any.
         known = all(_checks.is_known(prefix) and prefix != "" for prefix in prefixes)
         return _permissions.list_objects(self.bucket, prefixes if known else None)
+
+
+def _check_ages(after: str | None, before: str | None, min_age: Duration | None, max_age: Duration | None) -> None:
+    times = {"modified_after": after, "modified_before": before}
+    known = {name: _moment(name, text) for name, text in times.items() if text is not None and _checks.is_known(text)}
+    if len(known) == len(times) and known["modified_after"] >= known["modified_before"]:
+        raise ValueError(f"modified_after must be before modified_before, got {after!r} and {before!r}")
+    if min_age is not None and max_age is not None and min_age.to_seconds() > max_age.to_seconds():
+        raise ValueError(
+            f"min_age must not be over max_age, got {min_age.to_seconds():,} s and {max_age.to_seconds():,} s: "
+            "nothing would match"
+        )
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{name} must be an ISO 8601 date-time such as '2026-09-01T00:00:00Z', got {text!r}") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _setting(scope: Construct, key: str, value: Any) -> Any:

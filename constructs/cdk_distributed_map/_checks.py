@@ -17,6 +17,9 @@ _LABEL_FORBIDDEN = re.compile(r"""[\s?*<>{}\[\]:;,\\|^~$#%&`"/\x00-\x1f\x7f-\x9f
 
 def is_known(value: object) -> bool:
     """Tell whether a value is a number or a literal string known now: no token, no path, no JSONata."""
+    if isinstance(value, float) and not math.isfinite(value):
+        # Node would not survive being asked whether it is a token.
+        return True
     if value is None or Token.is_unresolved(value):
         return False
     return not (isinstance(value, str) and value.startswith(("$", "{%")))
@@ -85,9 +88,12 @@ def literal_key(name: str, value: str) -> None:
     """Check an S3 key or prefix that stands in the template: not a path into the input.
 
     Raises:
-        ValueError: It is empty, or looks like a path.
+        ValueError: It is empty, too long for S3, or looks like a path.
     """
     text(name, value)
+    size = 0 if Token.is_unresolved(value) else len(value.encode())
+    if size > limits.MAX_KEY_BYTES:
+        raise ValueError(f"{name} must have at most {limits.MAX_KEY_BYTES:,} bytes, as any S3 key, got {size:,}")
     if value.startswith(("$.", "$$.", "{%")):
         raise ValueError(
             f"{name} got {value!r}: a key that comes from the input needs ItemSource.from_execution_input, "
@@ -120,6 +126,28 @@ def label_from(construct_id: str) -> str:
     return cleaned[: limits.MAX_LABEL_LENGTH] or "Map"
 
 
+def bucket(name: str, value: object) -> None:
+    """Check that an argument is a bucket, and not its name.
+
+    Raises:
+        TypeError: It isn't.
+    """
+    if not hasattr(value, "bucket_arn"):
+        raise TypeError(
+            f"{name} must be a bucket, got {value!r}: import an existing one with Bucket.from_bucket_name(...)"
+        )
+
+
+def instance(name: str, value: object, kind: type, *, example: str) -> None:
+    """Check that an argument is one of our own objects.
+
+    Raises:
+        TypeError: It isn't.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a {kind.__name__}, such as {example}, got {value!r}")
+
+
 def same_region(scope: IConstruct, bucket: s3.IBucket, *, name: str) -> None:
     """Check that a bucket isn't known to be in another Region than the state machine.
 
@@ -127,9 +155,26 @@ def same_region(scope: IConstruct, bucket: s3.IBucket, *, name: str) -> None:
         ValueError: Both Regions are known and differ.
     """
     here, there = Stack.of(scope).region, bucket.env.region
-    if Token.is_unresolved(here) or Token.is_unresolved(there) or here == there:
-        return
-    raise ValueError(
-        f"{name} is in {there}, the state machine in {here}: Step Functions reads and writes only buckets of its own "
-        "Region, so put the pipeline there or replicate the data"
-    )
+    if _differ(here, there):
+        raise ValueError(
+            f"{name} is in {there}, the state machine in {here}: Step Functions reads and writes only buckets of its "
+            "own Region, so put the pipeline there or replicate the data"
+        )
+
+
+def same_account(scope: IConstruct, bucket: s3.IBucket, *, name: str) -> None:
+    """Check that a bucket isn't known to be in another account than the state machine.
+
+    Raises:
+        ValueError: Both accounts are known and differ.
+    """
+    here, there = Stack.of(scope).account, bucket.env.account
+    if _differ(here, there):
+        raise ValueError(
+            f"{name} is in the account {there}, the state machine in {here}: Step Functions lists and writes only "
+            "buckets of its own account, so put the pipeline there or replicate the data"
+        )
+
+
+def _differ(here: str, there: str) -> bool:
+    return not (Token.is_unresolved(here) or Token.is_unresolved(there) or here == there)

@@ -10,6 +10,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from cdk_distributed_map import _functions
 from cdk_distributed_map._functions import FunctionSettings, PythonFunction
 
 
@@ -64,8 +65,7 @@ class Combiner:
     @staticmethod
     def function(function: lambda_.IFunction) -> Combiner:
         """Your own function, made elsewhere. It is allowed to read the results where its role is known."""
-        if function is None:
-            raise TypeError("combine needs a function, got None")
+        _functions.check("combine", function)
         return Combiner(given=function)
 
     def bind(self, scope: Construct, *, settings: FunctionSettings) -> lambda_.IFunction:

@@ -88,7 +88,7 @@ def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
     every = [state["Label"] for _, state in maps]
     repeated = sorted({label for label in every if every.count(label) > 1})
     return found + [
-        f"label {label!r} is on more than one map of a state machine: give one of the pipelines another label"
+        f"label {label!r} is on more than one map of a state machine: give one of the maps another label"
         for label in repeated
     ]
 

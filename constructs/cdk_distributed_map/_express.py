@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from aws_cdk import Stack
+from constructs import IConstruct
+
 from cdk_distributed_map._map import walk
 from distmap import limits
 
 _REMEDY = "use Standard children, or take it out"
 
 
-def check(processor: Mapping[str, Any]) -> None:
+def check(scope: IConstruct, processor: Mapping[str, Any]) -> None:
     """Check the states of an Express child.
 
     Raises:
@@ -26,7 +29,8 @@ def check(processor: Mapping[str, Any]) -> None:
             raise ValueError(f"state {name!r} waits for a task token, which an Express child can't: {_REMEDY}")
         if resource.endswith((".sync", ".sync:2")):
             raise ValueError(f"state {name!r} runs a job with .sync, which an Express child can't: {_REMEDY}")
-        if ":activity:" in resource:
+        # An activity made in this app is there as a reference, which no other resource of a task is.
+        if ":activity:" in resource or _is_reference(scope, resource):
             raise ValueError(f"state {name!r} is an activity, which an Express child can't run: {_REMEDY}")
         mode = state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode")
         if mode == "DISTRIBUTED":
@@ -34,7 +38,18 @@ def check(processor: Mapping[str, Any]) -> None:
         _check_seconds(name, state)
 
 
+def _is_reference(scope: IConstruct, resource: str) -> bool:
+    resolved = Stack.of(scope).resolve(resource)
+    return isinstance(resolved, dict) and "Ref" in resolved
+
+
 def _check_seconds(name: str, state: Mapping[str, Any]) -> None:
+    timeout = state.get("TimeoutSeconds")
+    if isinstance(timeout, int | float) and timeout > limits.MAX_EXPRESS_SECONDS:
+        raise ValueError(
+            f"state {name!r} has a timeout of {timeout:g} s, an Express child ends after "
+            f"{limits.MAX_EXPRESS_SECONDS} s: shorten it, or use Standard children"
+        )
     seconds = state.get("Seconds") if state["Type"] == "Wait" else None
     if isinstance(seconds, int | float) and seconds >= limits.MAX_EXPRESS_SECONDS:
         raise ValueError(

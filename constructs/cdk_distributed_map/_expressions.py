@@ -157,6 +157,8 @@ def template(scope: IConstruct, value: Any, *, name: str) -> Any:
 def _text(scope: IConstruct, value: str, *, name: str) -> str:
     if is_jsonata(value) or sfn.JsonPath.is_encoded_json_path(value):
         return expression(scope, value, name=name)
+    if value.strip().startswith("{%") or value.strip().endswith("%}"):
+        raise ValueError(f"{name} got {value!r}: JSONata begins with '{{%' and ends with '%}}', without spaces outside")
     if re.match(r"\$\$?[.\[]", value) or value in {"$", "$$"}:
         raise ValueError(
             f"{name} got the text {value!r}, which looks like a path but would be taken literally: "

@@ -110,6 +110,7 @@ def bind_parts(
     settings.items.validate(scope)
     results_bucket = bucket if settings.results.bucket is None else settings.results.bucket
     _checks.same_region(scope, results_bucket, name="the bucket of the results")
+    _checks.same_account(scope, results_bucket, name="the bucket of the results")
     concurrency = _product(outer_concurrency, settings.max_concurrency)
     label = _checks.label_from(default_label) if settings.label is None else settings.label
     place = WorkerPlace(
@@ -189,7 +190,7 @@ class Flow(sfn.StateMachineFragment):
         self.item_file_map = self._item_file_map(self.map) if parts.has_item_file_map and not place.nested else None
         maps = [self.map] if self.item_file_map is None else [self.map, self.item_file_map]
         if parts.map.express:
-            _express.check(self.map.to_state_json()["ItemProcessor"])
+            _express.check(self, self.map.to_state_json()["ItemProcessor"])
         self._start = self._before(self.map, self.item_file_map)
         self._ends: list[sfn.INextable] = list(maps)
         if parts.combine is not None:
@@ -238,7 +239,7 @@ class Flow(sfn.StateMachineFragment):
             self, "FindItems", state_name=self._name("find items"), query_language=sfn.QueryLanguage.JSONATA
         )
         folders = [f"{self._place.payload_prefix}{kind}/" for kind in (wire.RUNS_FOLDER, wire.ITEM_FILES_FOLDER)]
-        starts = " or ".join(f"$substring({_ITEMS}.key, 0, {len(each)}) = {quote(each)}" for each in folders)
+        starts = " or ".join(f"$substring({_ITEMS}.key, 0, $length({quote(each)})) = {quote(each)}" for each in folders)
         own = f"($not($exists({_ITEMS}.bucket)) or {_ITEMS}.bucket = {quote(self._place.bucket.bucket_name)})"
         find.when(sfn.Condition.jsonata(wrap(f"({_HAS_FILE}) and $not({own} and ({starts}))")), self._refuse(folders))
         find.when(sfn.Condition.jsonata(wrap(_HAS_FILE)), source_map if file_map is None else file_map)
@@ -446,6 +447,7 @@ class BoundNested(BoundWorker):
 def bind_nested(scope: Construct, settings: MapSettings, *, place: WorkerPlace) -> BoundNested:
     """Make what an inner map needs under ``<scope>/Nested``."""
     inner = Construct(scope, "Nested")
+    _warnings.open_map_runs(inner, place.concurrency)
     parts = bind_parts(
         inner,
         settings,

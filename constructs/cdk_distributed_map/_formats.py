@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.htm
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +47,8 @@ class FileFormat:
                 ``/data/rows``. Default: the whole file.
 
         Raises:
-            ValueError: The pointer doesn't begin with ``/`` or has 2,000 characters or more.
+            ValueError: The pointer doesn't begin with ``/``, has a ``~`` that escapes nothing, or 2,000 characters or
+            more.
         """
         if items_pointer is None:
             return FileFormat(input_type="JSON")
@@ -55,6 +57,8 @@ class FileFormat:
             raise ValueError(
                 f"items_pointer must be a JSON Pointer, got {items_pointer!r}: begin it with '/', as in '/data/rows'"
             )
+        if not Token.is_unresolved(items_pointer) and re.search("~(?![01])", items_pointer):
+            raise ValueError(f"items_pointer must write '~' as '~0' and '/' in a name as '~1', got {items_pointer!r}")
         return FileFormat(input_type="JSON", config={"ItemsPointer": items_pointer})
 
     @staticmethod

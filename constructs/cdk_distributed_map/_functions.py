@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,27 @@ from distmap import limits
 
 DEFAULT_RUNTIME = lambda_.Runtime.PYTHON_3_13
 RUNTIME_LAYER_ID = "DistmapRuntime"
+_OLDEST_PYTHON = 11
+_RESERVED_VARIABLES = frozenset(
+    {
+        "AWS_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_DEFAULT_REGION",
+        "AWS_EXECUTION_ENV",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_NAME",
+        "AWS_LAMBDA_FUNCTION_VERSION",
+        "AWS_LAMBDA_INITIALIZATION_TYPE",
+        "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME",
+        "AWS_LAMBDA_RUNTIME_API",
+        "AWS_REGION",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+        "LAMBDA_RUNTIME_DIR",
+        "LAMBDA_TASK_ROOT",
+    }
+)
 _COMPILED = ["__pycache__", "*.pyc"]
 
 # What Lambda needs to attach a function to a VPC; EC2 has no resource-level permissions for it.
@@ -64,6 +86,9 @@ class PythonFunction:
 
     def __post_init__(self) -> None:
         _check_handler(self.folder, self.handler)
+        if self.runtime is not None:
+            _check_runtime(self.runtime)
+        _check_environment(self.environment or {})
         _checks.whole_number(
             "memory_size",
             self.memory_size,
@@ -145,6 +170,46 @@ def _check_handler(folder: str, handler: str) -> None:
     if not file.with_name(f"{file.name}.py").is_file() and not (file / "__init__.py").is_file():
         raise ValueError(
             f"handler {handler!r} needs the file {module.replace('.', '/')}.py in {folder!r}, which isn't there"
+        )
+
+
+def _check_runtime(runtime: lambda_.Runtime) -> None:
+    version = re.fullmatch(r"python3\.(\d+)", runtime.name)
+    if version is None or int(version[1]) < _OLDEST_PYTHON:
+        raise ValueError(f"runtime must be Python 3.{_OLDEST_PYTHON} or later, got {runtime.name!r}")
+
+
+def _check_environment(environment: Mapping[str, str]) -> None:
+    """Check environment variables.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    for name in environment:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]+", name) and not Token.is_unresolved(name):
+            raise ValueError(
+                f"environment has the name {name!r}: a name begins with a letter, has at least two characters, and "
+                "only letters, digits and '_'"
+            )
+        if name in _RESERVED_VARIABLES:
+            raise ValueError(f"environment must not set {name!r}, which Lambda sets itself: use another name")
+    known = [text for pair in environment.items() for text in pair if not Token.is_unresolved(text)]
+    size = sum(len(text.encode()) for text in known)
+    if size > limits.MAX_ENVIRONMENT_BYTES:
+        raise ValueError(
+            f"environment must have at most {limits.MAX_ENVIRONMENT_BYTES:,} bytes in all, got {size:,}: put what is "
+            "large into S3 or a parameter, and its name here"
+        )
+
+
+def check(name: str, value: object) -> None:
+    """Check that an argument is a function, and not its name or ARN.
+
+    Raises:
+        TypeError: It isn't.
+    """
+    if not hasattr(value, "function_arn"):
+        raise TypeError(
+            f"{name} needs a function, got {value!r}: import existing ones with Function.from_function_attributes(...)"
         )
 
 

@@ -12,6 +12,8 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from cdk_distributed_map import _checks
+
 
 @dataclass(frozen=True, kw_only=True)
 class Alarms:
@@ -20,10 +22,18 @@ class Alarms:
     Args:
         actions: What each alarm does, such as ``SnsAction(topic)``. Default: nothing but changing its state.
         throttles: Throttled invocations of the worker in five minutes that raise the alarm. Default: 100.
+
+    Raises:
+        ValueError: ``throttles`` isn't a whole number of at least 1.
     """
 
     actions: Sequence[cloudwatch.IAlarmAction] = ()
     throttles: int = 100
+
+    def __post_init__(self) -> None:
+        _checks.whole_number(
+            "throttles", self.throttles, least=1, most=2**53, remedy="an alarm at 0 would always be raised"
+        )
 
     def create(self, scope: Construct, *, machine: sfn.StateMachine, worker: lambda_.IFunction | None) -> None:
         """Make the alarms under ``scope``."""

@@ -140,6 +140,8 @@ class DistributedMapPipeline(Construct):
         comment: str | None = None,
     ) -> None:
         super().__init__(scope, id)
+        if payload_bucket is not None:
+            _checks.bucket("payload_bucket", payload_bucket)
         settings = MapSettings(
             items=items,
             worker=worker,
@@ -162,6 +164,7 @@ class DistributedMapPipeline(Construct):
             else payload_bucket
         )
         _checks.same_region(self, self.payload_bucket, name="payload_bucket")
+        _checks.same_account(self, self.payload_bucket, name="payload_bucket")
         functions = FunctionSettings(
             log_retention=log_retention, removal_policy=removal_policy, encryption_key=encryption_key, tracing=tracing
         )
@@ -341,7 +344,8 @@ class DistributedMapPipeline(Construct):
 def _check(payload_prefix: str, timeout: Duration | None, *, given_bucket: bool, expiry: Duration | None) -> None:
     if Token.is_unresolved(payload_prefix):
         raise ValueError("payload_prefix must be known at synthesis: the input of a run is checked against it")
-    if payload_prefix and (not payload_prefix.endswith("/") or payload_prefix.startswith("/")):
+    known = "" if Token.is_unresolved(payload_prefix) else payload_prefix
+    if known and (not known.endswith("/") or known.startswith("/")):
         raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {payload_prefix!r}")
     if timeout is not None and not timeout.is_unresolved():
         _checks.whole_number(

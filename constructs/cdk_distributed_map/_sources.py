@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,8 +38,7 @@ class ItemSource(abc.ABC):
             capture: The built-in ranges or S3 listing, or your own function.
             max_items: Most items to process. Default: all.
         """
-        if not isinstance(capture, Capture):
-            raise TypeError(f"captured needs a Capture, such as Capture.ranges(), got {capture!r}")
+        _checks.instance("capture", capture, Capture, example="Capture.ranges()")
         return CapturedItems(capture, max_items=max_items)
 
     @staticmethod
@@ -60,8 +60,11 @@ class ItemSource(abc.ABC):
                 item is an object's ``Key``, ``Size``, ``Etag``, ``LastModified`` and ``StorageClass``.
             max_items: Most items to process. Default: all.
         """
+        _checks.bucket("bucket", bucket)
         if prefix is not None:
             _checks.literal_key("prefix", prefix)
+        if load is not None:
+            _checks.instance("load", load, FileFormat, example="FileFormat.parquet()")
         if load is not None and load.config.get("ItemsPointer") is not None:
             raise ValueError("load can't have an items_pointer: AWS takes one for a single JSON file only")
         return ListedObjects(bucket=bucket, prefix=prefix, load=load, max_items=max_items)
@@ -170,6 +173,7 @@ class ItemSource(abc.ABC):
         Raises:
             ValueError: The key doesn't end in ``manifest.json``.
         """
+        _checks.bucket("bucket", bucket)
         _checks.literal_key("manifest_key", manifest_key)
         if not Token.is_unresolved(manifest_key) and not manifest_key.endswith("manifest.json"):
             raise ValueError(f"manifest_key must name an inventory's manifest.json, got {manifest_key!r}")
@@ -209,6 +213,8 @@ class ItemSource(abc.ABC):
         Raises:
             ValueError: CSV without given headers, or JSON.
         """
+        _checks.bucket("bucket", bucket)
+        _checks.instance("format", format, FileFormat, example="FileFormat.parquet()")
         _checks.literal_key("manifest_key", manifest_key)
         _checks.literal_key("data_prefix", data_prefix)
         if format.input_type == "JSON":
@@ -252,6 +258,9 @@ class ItemSource(abc.ABC):
             raise ValueError(
                 "buckets must name at least one bucket that the input may name: the role is scoped to them"
             )
+        for bucket in buckets:
+            _checks.bucket("each of buckets", bucket)
+        _checks.instance("format", format, FileFormat, example="FileFormat.json()")
         for name, path in (("bucket_path", bucket_path), ("key_path", key_path)):
             if _checks.is_known(path):
                 raise ValueError(f"{name} must be a path into the input such as '$.bucket', got {path!r}")
@@ -330,7 +339,10 @@ def _file(
     version_id: str | None = None,
     owner: str | None = None,
 ) -> ItemSource:
+    _checks.bucket("bucket", bucket)
     _checks.literal_key("key", key)
+    if owner is not None and not Token.is_unresolved(owner) and not re.fullmatch(r"\d{12}", owner):
+        raise ValueError(f"expected_bucket_owner must be an account number of 12 digits, got {owner!r}")
     for name, value in (("version_id", version_id), ("expected_bucket_owner", owner)):
         if value is not None:
             _checks.text(name, value)
@@ -391,6 +403,7 @@ class ListedObjects(ItemSource):
         """Check the Region."""
         super().validate(scope)
         _checks.same_region(scope, self.bucket, name="the bucket of s3_objects")
+        _checks.same_account(scope, self.bucket, name="the bucket of s3_objects")
 
 
 @dataclass(frozen=True, kw_only=True)

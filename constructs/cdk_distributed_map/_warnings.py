@@ -17,6 +17,7 @@ DISPATCH_RATE: Final = "distmap:DispatchRate"
 ONE_ITEM_PER_CHILD: Final = "distmap:OneItemPerChild"
 ALL_FAILURES_TOLERATED: Final = "distmap:AllFailuresTolerated"
 LARGE_RESERVATION: Final = "distmap:LargeReservation"
+OPEN_MAP_RUNS: Final = "distmap:OpenMapRuns"
 ROLE_LACKS_PERMISSIONS: Final = "distmap:RoleLacksPermissions"
 
 _LARGE_SOURCE = 10_000
@@ -45,6 +46,20 @@ def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None
             scope,
             ALL_FAILURES_TOLERATED,
             "tolerated_failure_percentage is 100, so a run in which every item fails succeeds",
+        )
+
+
+def open_map_runs(scope: Construct, concurrency: float | str) -> None:
+    """Warn of more maps inside a map than an account may have open at once, the outer one included."""
+    if isinstance(concurrency, str) or not _checks.is_known(concurrency):
+        return
+    if concurrency + 1 > limits.MAX_OPEN_MAP_RUNS:
+        warn(
+            scope,
+            OPEN_MAP_RUNS,
+            f"{concurrency:,} nested maps at once can't be reached: an account has at most "
+            f"{limits.MAX_OPEN_MAP_RUNS:,} open Map Runs, the outer one included, and the rest wait; lower the outer "
+            "max_concurrency",
         )
 
 

@@ -15,7 +15,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from cdk_distributed_map import _checks, _warnings
+from cdk_distributed_map import _checks, _functions, _warnings
 from cdk_distributed_map._batching import Batching
 from cdk_distributed_map._combine import Combiner
 from cdk_distributed_map._concurrency import (
@@ -131,6 +131,7 @@ class Worker(abc.ABC):
             security_groups=security_groups,
         )
         reserved = ReservedConcurrency.matching() if reserved_concurrency is None else reserved_concurrency
+        _checks.instance("reserved_concurrency", reserved, ReservedConcurrency, example="ReservedConcurrency.of(5)")
         return PythonWorker(declared=declared, reserved=reserved, retry=retry)
 
     @staticmethod
@@ -149,8 +150,7 @@ class Worker(abc.ABC):
             retry: Errors of your own to retry. Default: none; Lambda's own and throttling always are.
             timeout: Timeout of the task. Default: the function's own and a minute.
         """
-        if function is None:
-            raise TypeError("worker needs a function, got None")
+        _functions.check("worker", function)
         return FunctionWorker(given=function, item_shape=ItemShape(item_shape), retry=retry, timeout=timeout)
 
     @staticmethod
@@ -166,8 +166,8 @@ class Worker(abc.ABC):
                 same pipeline is used as a ``fragment`` too, since a state belongs to one state machine.
             item_shape: What the first state gets. Default: ``ENVELOPE``.
         """
-        if chain is None:
-            raise TypeError("worker needs a chain of states, got None")
+        if not callable(chain) and not hasattr(chain, "start_state"):
+            raise TypeError(f"worker needs a chain of states or a function that makes one, got {chain!r}")
         return StatesWorker(given=chain, item_shape=ItemShape(item_shape))
 
     @staticmethod
@@ -234,10 +234,7 @@ class MapSettings:
     label: str | None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.items, ItemSource):
-            raise TypeError(f"items must be an ItemSource, such as ItemSource.json(bucket, key), got {self.items!r}")
-        if not isinstance(self.worker, Worker):
-            raise TypeError(f"worker must be a Worker, such as Worker.function(function), got {self.worker!r}")
+        self._check_types()
         check_max_concurrency(self.max_concurrency)
         _checks.whole_number(
             "tolerated_failure_count", self.tolerated_failure_count, least=0, most=limits.MAX_ITEMS, unit="items"
@@ -247,6 +244,17 @@ class MapSettings:
             _checks.label(self.label)
         if isinstance(self.worker, NestedWorker):
             self._check_outer()
+
+    def _check_types(self) -> None:
+        _checks.instance("items", self.items, ItemSource, example="ItemSource.json(bucket, key)")
+        _checks.instance("worker", self.worker, Worker, example="Worker.function(function)")
+        _checks.instance("results", self.results, Results, example="Results(bucket=bucket)")
+        if self.batching is not None:
+            _checks.instance("batching", self.batching, Batching, example="Batching(max_items=100)")
+        if self.combine is not None:
+            _checks.instance("combine", self.combine, Combiner, example="Combiner.function(function)")
+        if self.item_selector is not None and not isinstance(self.item_selector, Mapping):
+            raise TypeError(f"item_selector must be a mapping, got {self.item_selector!r}")
 
     def _check_outer(self) -> None:
         if self.express:
@@ -355,7 +363,10 @@ class _BoundStates(BoundWorker):
     def chain(self, scope: Construct, *, name: str, express: bool) -> sfn.IChainable:
         del name, express
         if callable(self._given):
-            return self._given(scope)
+            made = self._given(scope)
+            if not hasattr(made, "start_state"):
+                raise TypeError(f"the function of Worker.states must return a chain of states, got {made!r}")
+            return made
         if self._used:
             raise ValueError(
                 "the worker's states are in the pipeline's own state machine already: give Worker.states a function "
