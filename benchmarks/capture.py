@@ -7,14 +7,9 @@ python benchmarks/capture.py --full     # and 100 million ranges
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping
 
-HERE = Path(__file__).resolve().parent
 MILLION = 1_000_000
 CHUNK = 5
 RUN = {
@@ -86,32 +81,9 @@ LISTING = {"kind": "s3Listing", "bucket": "b", "prefixes": ["in/"], "suffix": No
            "modifiedAfter": None, "modifiedBefore": None, "minAgeSeconds": None, "maxAgeSeconds": None}  # fmt: skip
 
 
-@contextmanager
-def sink(keys: int = 0) -> Iterator[dict[str, str]]:
-    """Run the endpoint that throws everything away, and give the environment that points to it alone."""
-    process = subprocess.Popen(
-        [sys.executable, str(HERE / "_sink.py"), str(HERE), str(keys)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None  # noqa: S101 - it is a pipe
-        url = process.stdout.readline().strip()
-        yield {
-            "AWS_ENDPOINT_URL_S3": url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        }
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def main() -> None:
     """Measure and print the table."""
+    from _aws import sink  # noqa: PLC0415
     from _measure import MEMORY_LIMIT_BYTES, machine, progress, run, table  # noqa: PLC0415
 
     sizes = [1, 10, 20, 100] if "--full" in sys.argv else [1, 10]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from distmap import combine_results, process_items
+from distmap import Result, combine_results, process_items
 
 
 class Range(TypedDict("RangeFrom", {"from": int})):
@@ -27,11 +27,11 @@ def handler(item: Range) -> Squares:
 
 
 @combine_results
-def combine(results: Iterable[Any]) -> dict[str, int]:
+def combine(results: Iterable[Result]) -> dict[str, int]:
     """Return the sum over all ranges, and how many there were."""
     ranges = failed = total = 0
     for result in results:
-        if result.failure is not None:
+        if not result.succeeded:
             failed += 1
             continue
         ranges, total = ranges + 1, total + result.value["sum"]

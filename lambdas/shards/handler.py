@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from typing import Any, TypedDict
+from typing import TypedDict
 
-from distmap import combine_results, process_items
+from distmap import Result, combine_results, process_items
 
 
 class Part(TypedDict):
@@ -36,7 +36,7 @@ def part(item: Part) -> list[float]:
 
 
 @combine_results
-def join_parts(results: Iterable[Any]) -> Statistics:
+def join_parts(results: Iterable[Result]) -> Statistics:
     """Join the parts of one shard."""
     joined: Statistics = {"count": 0, "total": 0.0, "largest": 0.0}
     for result in results:
@@ -48,7 +48,7 @@ def join_parts(results: Iterable[Any]) -> Statistics:
 
 
 @combine_results
-def join_shards(results: Iterable[Any]) -> Statistics:
+def join_shards(results: Iterable[Result]) -> Statistics:
     """Join the shards: the value of each is the output of its inner map, whose join is under ``combined``."""
     joined: Statistics = {"count": 0, "total": 0.0, "largest": 0.0}
     for result in results:
