@@ -1,0 +1,190 @@
+"""The wheel alone, in a bare environment, synthesizes what the checkout does; and it holds what it should."""
+
+from __future__ import annotations
+
+import email
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from email.message import Message
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.checkout
+
+ROOT = Path(__file__).resolve().parents[2]
+OWN_LAMBDAS = {"distmap", "capture_input"}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sdist, and of the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(dist: Path) -> Path:
+    (found,) = dist.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="module")
+def bare_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment that has the package from the wheel, and its dependencies from this environment.
+
+    A path in a .pth file doesn't bring the .pth files that lie there, so the editable install stays out of reach.
+    """
+    folder = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
+    subprocess.run(install, check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def synthesize(python: Path, app: Path, out: Path, *, context: dict[str, Any], path: str) -> None:
+    done = subprocess.run(
+        [str(python), app.name],
+        cwd=app.parent,
+        env={**os.environ, "PATH": path, "CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "end-of-life" not in done.stderr
+
+
+def templates_in(folder: Path) -> dict[str, Any]:
+    return {file.name: json.loads(file.read_text()) for file in folder.glob("*.template.json")}
+
+
+def assets_in(folder: Path) -> set[str]:
+    manifests = [json.loads(file.read_text()) for file in folder.glob("*.assets.json")]
+    return {
+        asset
+        for manifest in manifests
+        for asset, about in manifest["files"].items()
+        if not about["source"]["path"].endswith(".template.json")
+    }
+
+
+# Where the environment is activated, its Node.js is on the PATH. Nothing of the machine's is.
+ACTIVATED = str(Path(sys.executable).parent)
+
+
+def test_package_comes_from_the_wheel(bare_python: Path, tmp_path: Path) -> None:
+    code = "import cdk_distributed_map, distmap; print(cdk_distributed_map.__file__); print(distmap.__file__)"
+    done = subprocess.run(
+        [str(bare_python), "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, env={}
+    )
+    for line in done.stdout.splitlines():
+        assert line.startswith(str(bare_python.parents[1])), line
+
+
+def test_readme_example_is_synthesized_as_from_the_checkout(bare_python: Path, tmp_path: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for title, code in re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', readme, re.MULTILINE | re.DOTALL):
+        file = tmp_path / title
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(code)
+    synthesize(bare_python, tmp_path / "app.py", tmp_path / "wheel.out", context={}, path=ACTIVATED)
+    synthesize(Path(sys.executable), tmp_path / "app.py", tmp_path / "checkout.out", context={}, path=ACTIVATED)
+    assert templates_in(tmp_path / "wheel.out") == templates_in(tmp_path / "checkout.out") != {}
+    assets = assets_in(tmp_path / "wheel.out")
+    assert len(assets) == 2, "the worker and the runtime layer"
+    for asset in assets:
+        assert (tmp_path / "wheel.out" / f"asset.{asset}").is_dir()
+
+
+def test_node_of_the_wheel_is_found_without_a_path_where_the_package_is_imported_first(
+    bare_python: Path, tmp_path: Path
+) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("from cdk_distributed_map import ItemSource\nimport aws_cdk as cdk\ncdk.App().synth()\n")
+    synthesize(bare_python, app, tmp_path / "cdk.out", context={}, path="")
+
+
+def test_example_app_is_synthesized_as_from_the_checkout(
+    bare_python: Path, tmp_path: Path, example_assembly: Path, example_templates: dict[str, Any]
+) -> None:
+    # All that the judged and deployed templates were made of; what the wheel brings itself isn't copied.
+    shutil.copy(ROOT / "app.py", tmp_path)
+    for folder in (ROOT / "lambdas").iterdir():
+        if folder.is_dir() and folder.name not in OWN_LAMBDAS:
+            shutil.copytree(folder, tmp_path / "lambdas" / folder.name)
+    flags = json.loads((ROOT / "cdk.json").read_text())["context"]
+    of_the_cli = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}
+    out = tmp_path / "cdk.out"
+    synthesize(bare_python, tmp_path / "app.py", out, context={**flags, **of_the_cli}, path=os.environ["PATH"])
+    assert templates_in(out) == {f"{stack}.template.json": each for stack, each in example_templates.items()}
+    assert assets_in(out) == assets_in(example_assembly)
+
+
+def test_wheel_holds_the_package_and_its_lambdas_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    (metadata,) = {name.partition("/")[0] for name in names if ".dist-info/" in name}
+    assert {name.partition("/")[0] for name in names} == {"cdk_distributed_map", "distmap", metadata}
+    assert {
+        "cdk_distributed_map/__init__.py",
+        "cdk_distributed_map/py.typed",
+        "cdk_distributed_map/lambdas/capture_input/handler.py",
+        "distmap/__init__.py",
+        "distmap/py.typed",
+        f"{metadata}/licenses/LICENSE",
+    } <= names
+    inside = {name.split("/")[2] for name in names if name.startswith("cdk_distributed_map/lambdas/")}
+    assert inside == {"capture_input"}
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc") or "test_" in name]
+
+
+def test_wheel_holds_every_module_of_the_checkout(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for root, folder in ((ROOT / "constructs", "cdk_distributed_map"), (ROOT / "lambdas", "distmap")):
+        modules = {file.relative_to(root).as_posix() for file in (root / folder).rglob("*.py")}
+        assert modules
+        assert modules <= names
+
+
+def test_sdist_holds_what_the_tests_need(dist: Path) -> None:
+    (sdist,) = dist.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"app.py", "cdk.json", "package.json", "Makefile", "README.md", "LICENSE", "CHANGELOG.md"} <= names
+    assert {".ci/run", "tests/conftest.py", "lambdas/distmap/wire.py", "docs/generate.py"} <= names
+    assert not [name for name in names if name.startswith((".venv", "node_modules", "cdk.out"))]
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return email.message_from_bytes(archive.read(name))
+
+
+def test_metadata_declares_the_pythons_that_are_supported(metadata: Message) -> None:
+    assert metadata["Requires-Python"] == ">=3.11"
+    declared = {each.rpartition(" :: ")[2] for each in metadata.get_all("Classifier", []) if ":: Python :: 3." in each}
+    assert declared == {"3.11", "3.12", "3.13", "3.14"}
+    assert metadata["License-Expression"] == "Apache-2.0"
+
+
+def test_base_install_is_the_cdk_alone(metadata: Message) -> None:
+    base = {each for each in metadata.get_all("Requires-Dist", []) if "extra ==" not in each}
+    assert {re.split(r"[<>=]", each)[0] for each in base} == {"aws-cdk-lib", "constructs"}
