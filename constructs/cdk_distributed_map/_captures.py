@@ -203,11 +203,9 @@ def _check_ages(after: str | None, before: str | None, min_age: Duration | None,
     known = {name: _moment(name, text) for name, text in times.items() if text is not None and _checks.is_known(text)}
     if len(known) == len(times) and known["modified_after"] >= known["modified_before"]:
         raise ValueError(f"modified_after must be before modified_before, got {after!r} and {before!r}")
-    if min_age is not None and max_age is not None and min_age.to_seconds() > max_age.to_seconds():
-        raise ValueError(
-            f"min_age must not be over max_age, got {min_age.to_seconds():,} s and {max_age.to_seconds():,} s: "
-            "nothing would match"
-        )
+    ages = [age.to_seconds() for age in (min_age, max_age) if age is not None and not age.is_unresolved()]
+    if len(ages) == 2 and ages[0] > ages[1]:
+        raise ValueError(f"min_age must not be over max_age, got {ages[0]:,} s and {ages[1]:,} s: nothing would match")
 
 
 def _moment(name: str, text: str) -> datetime:

@@ -342,8 +342,6 @@ class DistributedMapPipeline(Construct):
 
 
 def _check(payload_prefix: str, timeout: Duration | None, *, given_bucket: bool, expiry: Duration | None) -> None:
-    if Token.is_unresolved(payload_prefix):
-        raise ValueError("payload_prefix must be known at synthesis: the input of a run is checked against it")
     known = "" if Token.is_unresolved(payload_prefix) else payload_prefix
     if known and (not known.endswith("/") or known.startswith("/")):
         raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {payload_prefix!r}")

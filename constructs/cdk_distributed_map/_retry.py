@@ -64,7 +64,8 @@ class RetryPolicy:
         _checks.whole_number("max_attempts", self.max_attempts, least=0, most=99_999_999)
         _checks.whole_number("interval", self.interval_seconds, least=1, most=99_999_999, unit="seconds")
         _checks.whole_number("max_delay", self.max_delay_seconds, least=1, most=31_622_399, unit="seconds")
-        if self.max_delay_seconds <= self.interval_seconds:
+        known = _checks.is_known(self.max_delay_seconds) and _checks.is_known(self.interval_seconds)
+        if known and self.max_delay_seconds <= self.interval_seconds:
             raise ValueError(
                 f"max_delay must be longer than interval, got {self.max_delay_seconds:g} s after "
                 f"{self.interval_seconds:g} s"
@@ -83,9 +84,19 @@ class RetryPolicy:
         return _MAX_DELAY_SECONDS if self.max_delay is None else self.max_delay.to_seconds()
 
     def longest_seconds(self, timeout: float) -> float:
-        """Longest time the retries can take where each attempt runs into the task's timeout."""
-        delays = _delays(self.max_attempts, self.interval_seconds, self.backoff_rate, self.max_delay_seconds)
-        return sum(delays) + self.max_attempts * timeout
+        """Longest time the retries can take where each attempt runs into the task's timeout.
+
+        What is known only at deployment counts as if it were the default.
+        """
+        attempts, interval, most = (
+            value if _checks.is_known(value) else default
+            for value, default in (
+                (self.max_attempts, 3),
+                (self.interval_seconds, _INTERVAL_SECONDS),
+                (self.max_delay_seconds, _MAX_DELAY_SECONDS),
+            )
+        )
+        return sum(_delays(int(attempts), interval, self.backoff_rate, most)) + attempts * timeout
 
     def add_to(self, task: sfn.TaskStateBase) -> None:
         """Add this policy to a task."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aws_cdk import Aws, Stack, Token
@@ -29,6 +29,8 @@ class ItemSource(abc.ABC):
     """
 
     max_items: float | str | None = None
+    few: bool = False
+    """Whether there can't be very many items."""
 
     @staticmethod
     def captured(capture: Capture, *, max_items: float | str | None = None) -> ItemSource:
@@ -484,6 +486,7 @@ class StateItems(ItemSource):
     """Items in the state's input."""
 
     path: str
+    few: bool = field(default=True, init=False)
 
     def render(self, scope: Construct) -> dict[str, Any]:
         """Return where the items are."""

@@ -12,7 +12,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from constructs import Construct
 
-from cdk_distributed_map import _functions, _permissions, _retry
+from cdk_distributed_map import _checks, _functions, _permissions, _retry
 from cdk_distributed_map._expressions import wrap
 from cdk_distributed_map._retry import RetryPolicy
 from distmap import limits
@@ -69,7 +69,10 @@ class LambdaTask(tasks.LambdaInvoke):
             task_timeout=sfn.Timeout.duration(Duration.seconds(seconds)),
         )
         self._exact = [_permissions.invoke(function.function_arn)]
-        budget = _express_budget(min(known or seconds, seconds), retry) if express else None
+        budget = None
+        if express:
+            longest = seconds if _checks.is_known(seconds) else _UNKNOWN_EXPRESS_SECONDS
+            budget = _express_budget(min(known or longest, longest), retry)
         _retry.add_lambda_retry(self, budget=budget)
         if retry is not None:
             retry.add_to(self)

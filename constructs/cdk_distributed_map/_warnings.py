@@ -32,7 +32,8 @@ def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None
     """Add the warnings about one map."""
     _dispatch_rate(scope, settings, worker_seconds)
     count = settings.items.known_count()
-    if settings.batching is None and not settings.express and (count is None or count > _LARGE_SOURCE):
+    large = not settings.items.few and (count is None or count > _LARGE_SOURCE)
+    if settings.batching is None and not settings.express and large:
         known = "an unknown number of" if count is None else f"{count:,}"
         warn(
             scope,

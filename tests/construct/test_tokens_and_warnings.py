@@ -1,0 +1,270 @@
+"""What is known only at deployment passes; what is legal and risky is said, and can be acknowledged."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import Annotations
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+
+from cdk_distributed_map import (
+    Batching,
+    Capture,
+    FileFormat,
+    ItemSource,
+    ReservedConcurrency,
+    RetryPolicy,
+    Worker,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.construct.conftest import Lab
+
+
+def raw_definition(lab: Lab) -> str:
+    (machine,) = lab.resources("AWS::StepFunctions::StateMachine").values()
+    return json.dumps(machine["Properties"]["DefinitionString"])
+
+
+def test_numbers_known_only_at_deployment_pass_everywhere(lab: Lab) -> None:
+    def number(id: str) -> float:
+        return lab.number_parameter(id).value_as_number
+
+    lab.pipeline(
+        items=ItemSource.captured(
+            Capture.ranges(number=number("Number"), chunk=number("Chunk")), max_items=number("N")
+        ),
+        worker=lab.python_worker(
+            memory_size=number("Memory"),
+            timeout=cdk.Duration.seconds(number("Timeout")),
+            reserved_concurrency=ReservedConcurrency.of(number("Reserved")),
+        ),
+        max_concurrency=number("Concurrency"),
+        batching=Batching(max_items=number("BatchItems"), max_bytes=number("BatchBytes")),
+        tolerated_failure_count=number("Count"),
+        tolerated_failure_percentage=number("Percentage"),
+    )
+    definition = raw_definition(lab)
+
+    names = ["Number", "Chunk", "N", "Concurrency", "BatchItems", "BatchBytes", "Count", "Percentage"]
+    assert not [name for name in names if f'{{"Ref": "{name}"}}' not in definition]
+    functions = json.dumps(lab.resources("AWS::Lambda::Function"))
+    assert not [name for name in ("Memory", "Timeout", "Reserved") if f'{{"Ref": "{name}"}}' not in functions]
+
+
+def test_a_concurrency_known_only_at_deployment_is_reserved_for_the_worker(lab: Lab) -> None:
+    concurrency = lab.number_parameter("Concurrency").value_as_number
+    lab.pipeline(worker=lab.python_worker(), max_concurrency=concurrency)
+
+    (function,) = lab.resources("AWS::Lambda::Function").values()
+    assert function["Properties"]["ReservedConcurrentExecutions"] == {"Ref": "Concurrency"}
+
+
+def test_names_known_only_at_deployment_pass_everywhere(lab: Lab) -> None:
+    def text(id: str) -> str:
+        return lab.text_parameter(id).value_as_string
+
+    bucket = s3.Bucket.from_bucket_name(lab.stack, "Named", text("BucketName"))
+    lab.pipeline(
+        "Csv",
+        items=ItemSource.csv(
+            bucket,
+            text("Key"),
+            headers=[text("Header"), "b"],
+            version_id=text("Version"),
+            expected_bucket_owner=text("Owner"),
+        ),
+        payload_prefix=text("Prefix"),
+        state_machine_name=text("Name"),
+        item_selector={"region": lab.stack.region, "text": text("Selected")},
+    )
+    lab.pipeline("List", items=ItemSource.s3_objects(bucket, prefix=text("ListPrefix")))
+    lab.pipeline(
+        "Listing",
+        items=ItemSource.captured(
+            Capture.s3_listing(bucket, prefixes=[text("First")], suffix=text("Suffix"), modified_after=text("After"))
+        ),
+    )
+    lab.pipeline("Inventory", items=ItemSource.inventory(bucket, text("Manifest"), data_prefix=text("DataPrefix")))
+    lab.pipeline("Pointer", items=ItemSource.json(bucket, "k", items_pointer=text("JsonPointer")))
+    lab.pipeline(
+        "Athena",
+        items=ItemSource.athena_manifest(bucket, text("M"), format=FileFormat.parquet(), data_prefix=text("D")),
+    )  # fmt: skip
+
+    template = json.dumps(lab.template())
+    assert "${Token[" not in template
+    parameters = set(lab.template()["Parameters"])
+    assert not [name for name in parameters if f'{{"Ref": "{name}"}}' not in template]
+
+
+def test_a_payload_prefix_known_only_at_deployment_is_where_item_files_are(lab: Lab) -> None:
+    pipeline = lab.pipeline(payload_prefix=lab.text_parameter("Prefix").value_as_string)
+
+    condition = lab.state(pipeline, "find items")["Choices"][0]["Condition"]
+    assert 'items.key, 0, $length("${Prefix}runs/")) = "${Prefix}runs/"' in condition
+
+
+def test_times_known_only_at_deployment_pass(lab: Lab) -> None:
+    seconds = cdk.Duration.seconds(lab.number_parameter("Seconds").value_as_number)
+    days = cdk.Duration.days(lab.number_parameter("Days").value_as_number)
+    lab.pipeline("Own", worker=lab.python_worker(timeout=seconds))
+    lab.pipeline("Given", worker=Worker.function(lab.function("Timed", timeout=seconds), timeout=seconds))
+    lab.pipeline("Expiring", expire_runs_after=days, timeout=seconds)
+    lab.pipeline(
+        "Retried",
+        worker=Worker.function(lab.function(), retry=RetryPolicy(errors=["A"], interval=seconds, max_delay=seconds)),
+    )
+    lab.pipeline("Aged", items=ItemSource.captured(Capture.s3_listing(lab.bucket(), min_age=seconds, max_age=seconds)))
+
+    assert "${Token[" not in json.dumps(lab.template())
+
+
+def test_times_known_only_at_deployment_pass_in_express_children(lab: Lab) -> None:
+    seconds = cdk.Duration.seconds(lab.number_parameter("Seconds").value_as_number)
+    attempts = int(lab.number_parameter("Attempts").value_as_number)
+    express = sfn.StateMachineType.EXPRESS
+    lab.pipeline("Own", worker=lab.python_worker(timeout=seconds), child_type=express)
+    lab.pipeline("Given", worker=Worker.function(lab.function(), timeout=seconds), child_type=express)
+    policy = RetryPolicy(errors=["A"], interval=seconds, max_attempts=attempts)
+    lab.pipeline("Retried", worker=Worker.function(lab.function(), retry=policy), child_type=express)
+
+    assert "${Token[" not in json.dumps(lab.template())
+
+
+# -- warnings
+
+
+def a_worker_of_one_second(lab: Lab) -> Worker:
+    return Worker.function(lab.function(timeout=cdk.Duration.seconds(1)))
+
+
+RISKY: dict[str, tuple[str, Callable[[Lab], Any], list[str]]] = {
+    "one-item-per-child-of-many": (
+        "distmap:OneItemPerChild",
+        lambda lab: lab.pipeline(items=ItemSource.s3_objects(lab.bucket(), max_items=10_001)),
+        ["10,001 items", "batching=Batching"],
+    ),
+    "one-item-per-child-of-unknown": (
+        "distmap:OneItemPerChild",
+        lambda lab: lab.pipeline(items=ItemSource.s3_objects(lab.bucket())),
+        ["unknown number", "50 USD", "2.8 h"],
+    ),
+    "standard-dispatch": (
+        "distmap:DispatchRate",
+        lambda lab: lab.pipeline(worker=a_worker_of_one_second(lab), max_concurrency=101),
+        ["max_concurrency 101 can't be reached", "Standard", "100 a second", "1 s", "at most 100 run"],
+    ),
+    "express-dispatch": (
+        "distmap:DispatchRate",
+        lambda lab: lab.pipeline(
+            worker=a_worker_of_one_second(lab), max_concurrency=1_001, child_type=sfn.StateMachineType.EXPRESS
+        ),
+        ["1,001", "Express", "1,000 a second"],
+    ),
+    "all-failures": (
+        "distmap:AllFailuresTolerated",
+        lambda lab: lab.pipeline(tolerated_failure_percentage=100),
+        ["100", "every item fails succeeds"],
+    ),
+    "large-reservation": (
+        "distmap:LargeReservation",
+        lambda lab: lab.pipeline(worker=lab.python_worker(), max_concurrency=901),
+        ["901", "1,000", "raise the quota"],
+    ),
+    "open-map-runs": (
+        "distmap:OpenMapRuns",
+        lambda lab: lab.pipeline(
+            worker=Worker.nested(items=ItemSource.state_array("$.value"), worker=Worker.function(lab.function())),
+            max_concurrency=1_000,
+        ),
+        ["1,000 nested maps", "1,000 open Map Runs", "lower the outer"],
+    ),
+    "role": (
+        "distmap:RoleLacksPermissions",
+        lambda lab: lab.pipeline(
+            role=iam.Role.from_role_arn(lab.stack, "R", "arn:aws:iam::111122223333:role/r", mutable=False)
+        ),
+        ["can't be changed from here", "states:StartExecution"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RISKY)
+def test_a_risky_setting_is_a_warning(lab: Lab, case: str) -> None:
+    warning, make, words = RISKY[case]
+    make(lab)
+    found = lab.warnings(warning)
+
+    assert found
+    assert not [word for word in words if word not in found[0]], found
+
+
+@pytest.mark.parametrize("case", RISKY)
+def test_a_warning_can_be_acknowledged(lab: Lab, case: str) -> None:
+    warning, make, _ = RISKY[case]
+    Annotations.of(make(lab)).acknowledge_warning(warning, "known")
+
+    assert lab.warnings(warning) == []
+
+
+SAFE: dict[str, tuple[str, Callable[[Lab], Any]]] = {
+    "few-items": (
+        "distmap:OneItemPerChild",
+        lambda lab: lab.pipeline(items=ItemSource.s3_objects(lab.bucket(), max_items=10_000)),
+    ),
+    "batched": (
+        "distmap:OneItemPerChild",
+        lambda lab: lab.pipeline(items=ItemSource.s3_objects(lab.bucket()), batching=Batching(max_items=100)),
+    ),
+    "express": (
+        "distmap:OneItemPerChild",
+        lambda lab: lab.pipeline(items=ItemSource.s3_objects(lab.bucket()), child_type=sfn.StateMachineType.EXPRESS),
+    ),
+    "reachable": (
+        "distmap:DispatchRate",
+        lambda lab: lab.pipeline(worker=a_worker_of_one_second(lab), max_concurrency=100),
+    ),
+    "unknown-worker": (
+        "distmap:DispatchRate",
+        lambda lab: lab.pipeline(
+            worker=Worker.function(lambda_.Function.from_function_name(lab.stack, "F", "f")), max_concurrency=10_000
+        ),
+    ),
+    "some-failures": ("distmap:AllFailuresTolerated", lambda lab: lab.pipeline(tolerated_failure_percentage=99.9)),
+    "reservable": (
+        "distmap:LargeReservation",
+        lambda lab: lab.pipeline(worker=lab.python_worker(), max_concurrency=900),
+    ),
+    "nested": (
+        "distmap:OpenMapRuns",
+        lambda lab: lab.pipeline(
+            worker=Worker.nested(items=ItemSource.state_array("$.value"), worker=Worker.function(lab.function())),
+            max_concurrency=999,
+        ),
+    ),
+    "own-role": ("distmap:RoleLacksPermissions", lambda lab: lab.pipeline()),
+}
+
+
+@pytest.mark.parametrize("case", SAFE)
+def test_a_safe_setting_is_no_warning(lab: Lab, case: str) -> None:
+    warning, make = SAFE[case]
+    make(lab)
+
+    assert lab.warnings(warning) == []
+
+
+def test_items_in_the_input_are_too_few_for_a_warning(lab: Lab) -> None:
+    # The whole input has 256 KiB.
+    lab.pipeline(items=ItemSource.state_array())
+
+    assert lab.warnings("distmap:OneItemPerChild") == []
