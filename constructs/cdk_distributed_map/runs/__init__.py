@@ -1,0 +1,76 @@
+"""The client: start a run, watch it, get its results, account for every item, run again what failed.
+
+It knows boto3 and never the CDK, so it starts without Node. Names are imported on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs._client import Client, Pipeline
+    from cdk_distributed_map.runs._errors import (
+        AmbiguousNameError,
+        AwsError,
+        ConnectionLostError,
+        CredentialsError,
+        InputError,
+        MissingPackageError,
+        NotFoundError,
+        NotReadyError,
+        ResultFilesError,
+        RunsError,
+        RunStateError,
+        ThrottledError,
+        UnavailableItemsError,
+    )
+    from cdk_distributed_map.runs._run import Counts, MapRun, Run, RunDescription, RunSummary
+    from cdk_distributed_map.runs._watch import Progress
+
+__all__ = [
+    "AmbiguousNameError",
+    "AwsError",
+    "Client",
+    "ConnectionLostError",
+    "Counts",
+    "CredentialsError",
+    "InputError",
+    "MapRun",
+    "MissingPackageError",
+    "NotFoundError",
+    "NotReadyError",
+    "Pipeline",
+    "Progress",
+    "ResultFilesError",
+    "Run",
+    "RunDescription",
+    "RunStateError",
+    "RunSummary",
+    "RunsError",
+    "ThrottledError",
+    "UnavailableItemsError",
+]
+
+_MODULES = {
+    "Client": "_client",
+    "Counts": "_run",
+    "MapRun": "_run",
+    "Pipeline": "_client",
+    "Progress": "_watch",
+    "Run": "_run",
+    "RunDescription": "_run",
+    "RunSummary": "_run",
+}
+
+# Hidden from type checkers, which see the imports above and still report a misspelt name.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib  # noqa: PLC0415 - only what is used is imported
+
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, '_errors')}"), name)
+
+    def __dir__() -> list[str]:
+        return sorted([*globals(), *__all__])

@@ -1,0 +1,208 @@
+"""AWS clients made on first use, and their errors in words that say what to do.
+
+boto3 takes longer to import than everything else here, so nothing imports it before a call is made.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from cdk_distributed_map.runs._errors import (
+    AwsError,
+    ConnectionLostError,
+    CredentialsError,
+    RunsError,
+    ThrottledError,
+)
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
+
+_THROTTLED: Final = frozenset(
+    {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
+)
+_EXPIRED: Final = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "RequestExpired",
+        "TokenRefreshRequired",
+        "UnrecognizedClientException",
+    }
+)
+_DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "403", "Forbidden"})
+_UNREACHED: Final = frozenset({"500", "502", "503", "504", "InternalError", "InternalFailure", "ServiceUnavailable"})
+_ATTEMPTS: Final = 10
+
+
+class Aws:
+    """The account, Region and endpoint that a client works with, as every AWS tool finds them.
+
+    Args:
+        profile: Profile of the AWS configuration. Default: that of the environment, or the default one.
+        region: Region. Default: that of the environment or the profile.
+        endpoint_url: One endpoint for all services, such as a local engine. Default: that of the environment or the
+            profile (``AWS_ENDPOINT_URL``), or AWS's own.
+    """
+
+    def __init__(
+        self, *, profile: str | None = None, region: str | None = None, endpoint_url: str | None = None
+    ) -> None:
+        self.profile = profile
+        self.region = region
+        self.endpoint_url = endpoint_url
+        self._clients: dict[tuple[str, bool], Any] = {}
+
+    def sfn(self, *, paced: bool = False) -> SFNClient:
+        """Return the client of Step Functions.
+
+        Args:
+            paced: Whether the caller paces and repeats its calls itself. Default: throttled and failing calls are
+                repeated up to ten times with growing, random delays.
+        """
+        client: SFNClient = self._client("stepfunctions", paced=paced)
+        return client
+
+    def s3(self) -> S3Client:
+        """Return the client of S3."""
+        client: S3Client = self._client("s3")
+        return client
+
+    def cloudformation(self) -> CloudFormationClient:
+        """Return the client of CloudFormation."""
+        client: CloudFormationClient = self._client("cloudformation")
+        return client
+
+    def logs(self) -> CloudWatchLogsClient:
+        """Return the client of CloudWatch Logs."""
+        client: CloudWatchLogsClient = self._client("logs")
+        return client
+
+    def renew(self) -> None:
+        """Forget the clients, so that the next one reads the credentials anew."""
+        self.close()
+        self._clients.clear()
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            client.close()
+
+    def _client(self, service: str, *, paced: bool = False) -> Any:
+        key = (service, paced)
+        if key not in self._clients:
+            self._clients[key] = self._make(service, paced=paced)
+        return self._clients[key]
+
+    def _make(self, service: str, *, paced: bool) -> Any:
+        import boto3  # noqa: PLC0415 - see the module docstring
+        from botocore.config import Config  # noqa: PLC0415 - likewise
+
+        options: dict[str, Any] = {
+            "retries": {"mode": "standard", "total_max_attempts": 1 if paced else _ATTEMPTS},
+            "connect_timeout": 10,
+            "read_timeout": 60,
+            "user_agent_extra": "distmap",
+        }
+        if service == "s3":
+            options["max_pool_connections"] = 32
+            if self.endpoint_url is not None or os.environ.get("AWS_ENDPOINT_URL"):
+                # A local endpoint has no name for every bucket.
+                options["s3"] = {"addressing_style": "path"}
+        with errors(f"making a client of {service}"):
+            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+            return session.client(service, endpoint_url=self.endpoint_url, config=Config(**options))
+
+
+@contextmanager
+def errors(doing: str) -> Iterator[None]:
+    """Turn what boto3 raises in the block into an :class:`AwsError` that says what to do.
+
+    Args:
+        doing: What the block does, for the message: ``"describing the run 'x'"``.
+    """
+    try:
+        yield
+    except RunsError:
+        raise
+    except Exception as error:
+        translated = translate(error, doing)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def error_code(error: Exception) -> str:
+    """Return the error code of an answer of AWS, empty where the error is none."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def translate(error: Exception, doing: str) -> AwsError | None:
+    """Return an error of boto3 in our words, None where it is not one of boto3."""
+    return _of_answer(error, doing) if error_code(error) else _without_answer(error, doing)
+
+
+def _of_answer(error: Exception, doing: str) -> AwsError:
+    """Return an error that AWS answered."""
+    code = error_code(error)
+    if code in _THROTTLED:
+        text = (
+            f"{doing}: AWS throttled the call ({code}) and went on after {_ATTEMPTS} attempts: wait a minute, and look "
+            "for another tool that polls the same account"
+        )
+        return ThrottledError(text, code=code)
+    if code in _EXPIRED:
+        text = f"{doing}: the credentials are not valid ({code}): renew them (aws sso login)"
+        return CredentialsError(text, code=code)
+    if code in _UNREACHED:
+        return ConnectionLostError(f"{doing}: AWS failed to answer ({code}): {_message(error)}", code=code)
+    remedy = ""
+    if code in _DENIED:
+        remedy = (
+            "; grant_operate, grant_start_execution, grant_put_items and grant_read_results of the pipeline give what "
+            "this needs"
+        )
+    return AwsError(f"{doing}: {code}: {_message(error)}{remedy}", code=code)
+
+
+def _without_answer(error: Exception, doing: str) -> AwsError | None:
+    """Return an error of boto3 itself."""
+    from botocore import exceptions as boto  # noqa: PLC0415 - see the module docstring
+
+    if isinstance(error, boto.NoRegionError):
+        return AwsError(f"{doing}: no Region is set: give --region, AWS_REGION or a profile that has one")
+    if isinstance(error, boto.ProfileNotFound):
+        return CredentialsError(f"{doing}: {_lowered(error)}: see `aws configure list-profiles`")
+    if isinstance(error, (boto.NoCredentialsError, boto.PartialCredentialsError, *_sign_in_errors())):
+        return CredentialsError(
+            f"{doing}: {_lowered(error)}: sign in (aws sso login), or give --profile, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY"
+        )
+    if isinstance(error, boto.HTTPClientError | boto.ConnectionError):
+        return ConnectionLostError(f"{doing}: no answer: {_lowered(error)}")
+    return AwsError(f"{doing}: {_lowered(error)}") if isinstance(error, boto.BotoCoreError) else None
+
+
+def _sign_in_errors() -> tuple[type[Exception], ...]:
+    from botocore import exceptions as boto  # noqa: PLC0415 - see the module docstring
+
+    return boto.CredentialRetrievalError, boto.SSOError, boto.TokenRetrievalError
+
+
+def _message(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    text = response.get("Error", {}).get("Message", "") if isinstance(response, dict) else ""
+    return str(text or error).rstrip(".")
+
+
+def _lowered(error: Exception) -> str:
+    text = str(error).rstrip(".")
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,157 @@
+"""What a deployed definition says of a pipeline: where its files are, and how its maps read and write.
+
+The definition is the one place that is always there and always true: no tag, parameter or output of the stack has
+to be kept in step with it, and it works for a pipeline's fragment inside somebody's own state machine too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cdk_distributed_map.runs._errors import NotFoundError
+from distmap.wire import RUNS_FOLDER
+
+_PREFIX: Final = re.compile(r'\("(?P<runs>(?:[^"\\]|\\.)*)" & \$states\.context\.Execution\.Name\)')
+_ITEM_FILE_KEY: Final = "$states.input.items.key"
+_PLAIN_VALUE: Final = "$states.context.Map.Item.Value"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapDefinition:
+    """One Distributed Map of a pipeline."""
+
+    label: str
+    bucket: str
+    """The payload bucket."""
+    payload_prefix: str
+    """Where in it the pipeline's files begin; empty or ending in a slash."""
+    results_bucket: str
+    transformation: str
+    """``NONE``, ``COMPACT`` or ``FLATTEN``."""
+    output_type: str
+    """``JSON`` or ``JSONL``."""
+    express: bool
+    batched: bool
+    enveloped: bool
+    """Whether children get items with their identity."""
+    selects: bool
+    """Whether an item selector makes the value that a child gets from the item."""
+    input_type: str
+    """Format of an item file: ``JSONL`` where nothing else is said."""
+    reads_item_file: bool
+    """Whether it is the map that reads an item file named by the input."""
+    tolerates: bool
+    """Whether items may fail without failing the map."""
+    nested: tuple[str, ...] = ()
+    """Labels of the maps inside its children, outermost first."""
+
+    @property
+    def runs_prefix(self) -> str:
+        """Where the folders of runs are, ending in a slash."""
+        return f"{self.payload_prefix}{RUNS_FOLDER}/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineDefinition:
+    """The maps of a pipeline."""
+
+    source: MapDefinition
+    """The map over the source."""
+    item_file: MapDefinition
+    """The map over an item file; the same one where the source is such a file."""
+
+    def by_label(self, label: str) -> MapDefinition | None:
+        """Return the outermost map of this label."""
+        return next((each for each in (self.source, self.item_file) if each.label == label), None)
+
+
+def read_definition(text: str, *, machine: str) -> PipelineDefinition:
+    """Return what the definition of a state machine says of the pipeline in it.
+
+    Args:
+        text: The definition, as DescribeStateMachine gives it.
+        machine: Name of the state machine, for messages.
+
+    Raises:
+        NotFoundError: It has no pipeline, or several.
+    """
+    maps = [found for state in _states(json.loads(text)) if (found := _read_map(state)) is not None]
+    sources = [each for each in maps if not each.reads_item_file]
+    files = [each for each in maps if each.reads_item_file]
+    if not files:
+        raise NotFoundError(
+            f"the state machine {machine!r} has no map of a DistributedMapPipeline in it: name the pipeline's own "
+            "state machine, or its stack and construct as 'Stack/Construct'"
+        )
+    if len(files) > 1:
+        labels = ", ".join(each.label for each in files)
+        raise NotFoundError(
+            f"the state machine {machine!r} has several pipelines in it ({labels}): name the one you mean by its own "
+            "state machine"
+        )
+    return PipelineDefinition(source=sources[0] if sources else files[0], item_file=files[0])
+
+
+def _states(graph: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every state but those inside Distributed Maps."""
+    for state in graph.get("States", {}).values():
+        yield state
+        for branch in state.get("Branches", []):
+            yield from _states(branch)
+        inner = state.get("ItemProcessor", state.get("Iterator", {}))
+        if inner.get("ProcessorConfig", {}).get("Mode") != "DISTRIBUTED":
+            yield from _states(inner)
+
+
+def _read_map(state: Mapping[str, Any]) -> MapDefinition | None:
+    """Return what a state says where it is an outermost map of a pipeline."""
+    output = state.get("Output")
+    run = output.get("run") if isinstance(output, dict) else None
+    if state.get("Type") != "Map" or not isinstance(run, dict) or run.get("path") != "":
+        return None
+    prefix = _PREFIX.search(str(run.get("prefix", "")))
+    writer = state.get("ResultWriter", {})
+    arguments = writer.get("Arguments", {})
+    if prefix is None or not isinstance(run.get("bucket"), str) or "Bucket" not in arguments:
+        return None
+    config = writer.get("WriterConfig", {})
+    reader = state.get("ItemReader", {})
+    selector = state.get("ItemSelector")
+    enveloped = isinstance(selector, dict) and {"index", "value"} <= selector.keys()
+    runs: str = json.loads(f'"{prefix["runs"]}"')
+    return MapDefinition(
+        label=str(state.get("Label", "")),
+        bucket=run["bucket"],
+        payload_prefix=runs.removesuffix(f"{RUNS_FOLDER}/"),
+        results_bucket=arguments["Bucket"],
+        transformation=config.get("Transformation", "NONE"),
+        output_type=config.get("OutputType", "JSON"),
+        express=state["ItemProcessor"]["ProcessorConfig"].get("ExecutionType") == "EXPRESS",
+        batched="ItemBatcher" in state,
+        enveloped=enveloped,
+        selects=_selects(selector, enveloped=enveloped),
+        input_type=reader.get("ReaderConfig", {}).get("InputType", "JSONL"),
+        reads_item_file=_ITEM_FILE_KEY in str(reader.get("Arguments", {}).get("Key", "")),
+        tolerates=any(state.get(f"ToleratedFailure{kind}", 0) != 0 for kind in ("Count", "Percentage")),
+        nested=tuple(_labels(state["ItemProcessor"])),
+    )
+
+
+def _selects(selector: object, *, enveloped: bool) -> bool:
+    if not isinstance(selector, dict) or not enveloped:
+        return selector is not None
+    value = str(selector["value"]).removeprefix("{%").removesuffix("%}").strip()
+    return value.rpartition(" : ")[2].strip() != _PLAIN_VALUE
+
+
+def _labels(graph: Mapping[str, Any]) -> Iterator[str]:
+    for state in graph.get("States", {}).values():
+        inner = state.get("ItemProcessor", state.get("Iterator", {}))
+        if inner.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED" and "Label" in state:
+            yield state["Label"]
+        for each in [inner, *state.get("Branches", [])]:
+            yield from _labels(each)

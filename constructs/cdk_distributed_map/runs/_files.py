@@ -1,0 +1,259 @@
+"""Item files: from what people have (JSON, JSON Lines, CSV, here or in S3) to what a map reads."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Final, Literal, get_args
+
+from cdk_distributed_map.runs._aws import Aws, errors
+from cdk_distributed_map.runs._definition import PipelineDefinition
+from cdk_distributed_map.runs._errors import InputError, MissingPackageError
+from distmap.limits import MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
+from distmap.wire import ITEM_FILES_FOLDER, ITEMS_FILE, ItemFile
+
+FileFormat = Literal["jsonl", "json", "csv"]
+"""JSON Lines, a JSON array, or CSV whose first row is the header: its values are texts, as on AWS."""
+
+_SUFFIXES: Final[dict[str, FileFormat]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
+_LARGEST_SELECTED_BYTES: Final = 8 * 1024**2
+_CHUNK_BYTES: Final = 1 << 20
+
+
+def format_of(name: str, given: str | None = None) -> FileFormat:
+    """Return the format of a file of items.
+
+    Args:
+        name: Its name.
+        given: What the user says it is. Default: what the name ends in.
+
+    Raises:
+        InputError: It can't be told, or is none we read.
+    """
+    known = get_args(FileFormat)
+    if given is not None:
+        if given not in known:
+            raise InputError(f"the format of an item file is one of {', '.join(known)}, got {given!r}")
+        return given  # type: ignore[return-value] # just checked
+    suffix = Path(name).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise InputError(
+            f"the name {name!r} doesn't tell the format of the items: end it in {', '.join(_SUFFIXES)}, or give the "
+            f"format ({', '.join(known)})"
+        )
+    return _SUFFIXES[suffix]
+
+
+class SpooledItems:
+    """Items on their way to S3: checked, counted and written to a temporary file.
+
+    They are written before they are uploaded because the execution's input holds their number and checksum, and a
+    run of a given name must be found to be the same one before its file is touched. Close it when done.
+
+    Attributes:
+        count: Items.
+        bytes: Bytes of the file.
+        sha256: Checksum of the file, in hexadecimal.
+    """
+
+    def __init__(self, items: Iterable[bytes], *, array: bool = False, largest: int = SPILL_BYTES) -> None:
+        self.count = 0
+        self.bytes = 0
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        digest = hashlib.sha256()
+        try:
+            for block in self._blocks(items, array=array, largest=largest):
+                self._file.write(block)
+                digest.update(block)
+                self.bytes += len(block)
+                if self.bytes > MAX_ITEM_FILE_BYTES:
+                    raise InputError(
+                        f"the item file has more than the {MAX_ITEM_FILE_BYTES:,} bytes that a map reads, at item "
+                        f"{self.count:,}: split the run"
+                    )
+        except BaseException:
+            self._file.close()
+            raise
+        self.sha256 = digest.hexdigest()
+
+    def _blocks(self, items: Iterable[bytes], *, array: bool, largest: int) -> Iterator[bytes]:
+        for item in items:
+            if len(item) > largest:
+                raise InputError(
+                    f"item {self.count:,} has {len(item):,} bytes, over the {largest:,} that a child can take: put it "
+                    "into S3 and make the item say where"
+                )
+            yield ((b",\n" if self.count else b"[\n") if array else b"") + item + (b"" if array else b"\n")
+            self.count += 1
+            if self.count > MAX_ITEMS:
+                raise InputError(f"there are more than the {MAX_ITEMS:,} items that a map reads: split the run")
+        if array:
+            yield b"\n]\n" if self.count else b"[]\n"
+
+    def upload(self, aws: Aws, *, bucket: str, key: str) -> None:
+        """Put the file into S3, in parts where it is large."""
+        self._file.seek(0)
+        with errors(f"uploading s3://{bucket}/{key}"):
+            aws.s3().upload_fileobj(self._file, bucket, key, ExtraArgs={"ContentType": "application/x-ndjson"})
+
+    def item_file(self, *, bucket: str, key: str, enveloped: bool = False) -> ItemFile:
+        """Return what the execution's input says of the file."""
+        file: ItemFile = {
+            "bucket": bucket,
+            "key": key,
+            "count": self.count,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+        }
+        if enveloped:
+            file["enveloped"] = True
+        return file
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self._file.close()
+
+
+def spool(source: BinaryIO, file_format: FileFormat, definition: PipelineDefinition, *, name: str) -> SpooledItems:
+    """Return the items of an open file in the form that the pipeline's map reads.
+
+    Args:
+        source: The file.
+        file_format: Its format.
+        definition: The pipeline.
+        name: Name of the file, for messages.
+
+    Raises:
+        InputError: The items can't be read, or AWS would refuse them.
+    """
+    target = definition.item_file
+    if target.input_type not in {"JSONL", "JSON"}:
+        raise InputError(
+            f"the pipeline reads item files as {target.input_type}, which can't be written here: put the file under "
+            f"{target.payload_prefix}{ITEM_FILES_FOLDER}/ of the bucket {target.bucket} and start with its key"
+        )
+    largest = _LARGEST_SELECTED_BYTES if target.selects else SPILL_BYTES
+    return SpooledItems(read_items(source, file_format, name=name), array=target.input_type == "JSON", largest=largest)
+
+
+def read_items(source: BinaryIO, file_format: FileFormat, *, name: str) -> Iterator[bytes]:
+    """Yield the items of a file as JSON texts, one at a time.
+
+    Raises:
+        InputError: A line or a row can't be read.
+        MissingPackageError: It is a JSON array and ``ijson`` isn't installed.
+    """
+    if file_format == "jsonl":
+        yield from _json_lines(source, name)
+    elif file_format == "csv":
+        yield from _csv_rows(source, name)
+    else:
+        yield from _json_array(source, name)
+
+
+def _json_lines(source: BinaryIO, name: str) -> Iterator[bytes]:
+    for number, line in enumerate(source, start=1):
+        text = line.strip()
+        if not text:
+            continue
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise InputError(f"line {number:,} of {name} is not JSON: {_lowered(error)}; got {text[:80]!r}") from error
+        yield text
+
+
+def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
+    lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(source))
+    try:
+        reader = csv.DictReader(lines, restval="", restkey=None, strict=True)
+        for row in reader:
+            # As AWS does: short rows are filled with empty texts, fields without a header are dropped.
+            yield _encode({key: value for key, value in row.items() if key is not None})
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{name} is not CSV in UTF-8: {_lowered(error)}") from error
+
+
+def _json_array(source: BinaryIO, name: str) -> Iterator[bytes]:
+    try:
+        import ijson  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no types; only a JSON array needs it
+    except ImportError as error:
+        raise MissingPackageError(
+            "reading a JSON array item by item needs ijson: pip install 'cdk-distributed-map[cli]', or give JSON Lines"
+        ) from error
+    first = b""
+    while not first.strip():
+        first = source.read(1)
+        if not first:
+            raise InputError(f"{name} is empty: it must hold a JSON array of items")
+    if first != b"[":
+        raise InputError(f"{name} begins with {first.decode('utf-8', 'replace')!r}: it must hold a JSON array of items")
+    try:
+        for item in ijson.items(_Again(first, source), "item", use_float=True):
+            yield _encode(item)
+    except ijson.JSONError as error:
+        raise InputError(f"{name} is not a JSON array: {_lowered(error)}") from error
+
+
+class _Again:
+    """A file whose first byte was taken for a look."""
+
+    def __init__(self, first: bytes, rest: BinaryIO) -> None:
+        self._first = first
+        self._rest = rest
+
+    def read(self, size: int = -1) -> bytes:
+        """Read on."""
+        if size == 0:
+            return b""
+        first, self._first = self._first, b""
+        return first + self._rest.read(size if size < 0 else max(0, size - len(first)))
+
+
+def is_in_place(bucket: str, key: str, definition: PipelineDefinition) -> bool:
+    """Tell whether the pipeline takes an item file where it is."""
+    target = definition.item_file
+    folders = (target.runs_prefix, f"{target.payload_prefix}{ITEM_FILES_FOLDER}/")
+    return bucket == target.bucket and key.startswith(folders)
+
+
+def items_key(definition: PipelineDefinition, run: str) -> str:
+    """Return where the items of a run belong."""
+    return f"{definition.item_file.runs_prefix}{run}/{ITEMS_FILE}"
+
+
+def download(aws: Aws, *, bucket: str, key: str) -> IO[bytes]:
+    """Return an object of S3 in a temporary file, which the caller closes."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's
+    try:
+        with errors(f"reading s3://{bucket}/{key}"):
+            aws.s3().download_fileobj(bucket, key, file)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
+
+
+def count_lines(aws: Aws, *, bucket: str, key: str) -> int:
+    """Return how many lines an object of S3 has, in constant memory."""
+    with errors(f"counting the items of s3://{bucket}/{key}"):
+        body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"]
+        count, last = 0, b"\n"
+        for chunk in body.iter_chunks(_CHUNK_BYTES):
+            count += chunk.count(b"\n")
+            last = chunk[-1:] or last
+    return count + (last != b"\n")
+
+
+def _encode(item: Any) -> bytes:
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _lowered(error: Exception) -> str:
+    text = str(error).rstrip(".")
+    return text[:1].lower() + text[1:]

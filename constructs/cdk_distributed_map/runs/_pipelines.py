@@ -1,0 +1,119 @@
+"""Finding a pipeline by the names that people know it by."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from cdk_distributed_map.runs import _arns
+from cdk_distributed_map.runs._aws import Aws, error_code, errors
+from cdk_distributed_map.runs._errors import AmbiguousNameError, NotFoundError
+
+_MACHINE: Final = "StateMachine"
+_HUMAN_LENGTH: Final = 240
+
+
+def find_machine(aws: Aws, name: str) -> str:
+    """Return the ARN of the state machine of a pipeline.
+
+    Args:
+        aws: Where to look.
+        name: ``Construct``, ``Stack/Construct``, a stack with a single pipeline, the name of the state machine, or
+            its ARN.
+
+    Raises:
+        NotFoundError: There is none of this name, or several.
+        AwsError: AWS refused a call.
+    """
+    if _arns.is_arn(name):
+        return _arns.parse(name).machine_arn()
+    if "/" in name:
+        return _in_stack(aws, name)
+    logical = logical_id(name)
+    machines = {machine: arn for machine, arn in machines_of_account(aws)}  # noqa: C416 - pairs, of which the last wins
+    if name in machines:
+        return machines[name]
+    # CloudFormation makes the name of a state machine from its logical id; local engines put the stack before it.
+    made = re.compile(rf"(?:.*-)?{logical}(?:-[A-Za-z0-9]+)?\Z")
+    found = [arn for machine, arn in machines.items() if made.match(machine)]
+    if not found:
+        found = list(_of_stack(aws, name).values())
+    return _only(found, name, known=machines)
+
+
+def machines_of_account(aws: Aws) -> Iterator[tuple[str, str]]:
+    """Yield name and ARN of every Standard state machine of the account and Region."""
+    with errors("listing the state machines"):
+        for page in aws.sfn().get_paginator("list_state_machines").paginate():
+            for machine in page["stateMachines"]:
+                if machine["type"] == "STANDARD":
+                    yield machine["name"], machine["stateMachineArn"]
+
+
+def logical_id(path: str) -> str:
+    """Return the logical id that the CDK gives to the state machine of the pipeline at a path in its stack.
+
+    The CDK makes it of the path and of a checksum of it, so it can be told without the template:
+    https://docs.aws.amazon.com/cdk/v2/guide/identifiers.html#identifiers-logical-ids.
+
+    Args:
+        path: Ids of the constructs from below the stack to the pipeline, with slashes between them.
+    """
+    parts = [part for part in [*path.split("/"), _MACHINE, "Resource"] if part != "Default"]
+    checksum = hashlib.md5("/".join(parts).encode(), usedforsecurity=False).hexdigest()[:8].upper()
+    human: list[str] = []
+    for part in parts:
+        if part != "Resource" and not (human and human[-1].endswith(part)):
+            human.append(part)
+    return re.sub("[^A-Za-z0-9]", "", "".join(human))[:_HUMAN_LENGTH] + checksum
+
+
+def _in_stack(aws: Aws, name: str) -> str:
+    stack, _, path = name.partition("/")
+    machines = _of_stack(aws, stack)
+    if not machines:
+        raise NotFoundError(
+            f"the stack {stack!r} has no state machine, or there is no such stack: 'Stack/Construct' takes the name of "
+            "the stack as CloudFormation knows it; see `aws cloudformation list-stacks`"
+        )
+    logical = logical_id(path)
+    if logical in machines:
+        return machines[logical]
+    known = ", ".join(sorted(machines))
+    raise NotFoundError(
+        f"the stack {stack!r} has no pipeline {path!r}, whose state machine would have the logical id {logical}; its "
+        f"state machines are {known}: give the path of the construct below the stack"
+    )
+
+
+def _of_stack(aws: Aws, stack: str) -> dict[str, str]:
+    """Return the state machines of a stack by logical id; none where there is no such stack."""
+    with errors(f"listing the resources of the stack {stack!r}"):
+        client = aws.cloudformation()
+        try:
+            found: dict[str, str] = {}
+            for page in client.get_paginator("list_stack_resources").paginate(StackName=stack):
+                for resource in page["StackResourceSummaries"]:
+                    if resource["ResourceType"] == "AWS::StepFunctions::StateMachine":
+                        found[resource["LogicalResourceId"]] = resource.get("PhysicalResourceId", "")
+        except client.exceptions.ClientError as error:
+            if error_code(error) in {"ValidationError", "AccessDenied", "AccessDeniedException"}:
+                return {}
+            raise
+        return found
+
+
+def _only(found: list[str], name: str, *, known: Iterable[str]) -> str:
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        names = sorted(known)
+        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        raise NotFoundError(
+            f"no pipeline {name!r} in this account and Region; the state machines here are: {shown or 'none'}. Name it "
+            "by 'Stack/Construct', by its state machine or by ARN, and look at --profile and --region"
+        )
+    machines = ", ".join(sorted(_arns.parse(arn).machine for arn in found))
+    raise AmbiguousNameError(f"{len(found)} pipelines are called {name!r}: {machines}; name one of these, or its ARN")

@@ -1,0 +1,311 @@
+"""One run of a pipeline: what AWS says of it, and what can be done with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from cdk_distributed_map.runs import _arns
+from cdk_distributed_map.runs._aws import Aws, error_code, errors
+from cdk_distributed_map.runs._errors import InputError, NotFoundError, RunStateError
+from distmap.limits import MAX_CONCURRENT_CHILDREN
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs._client import Pipeline
+    from cdk_distributed_map.runs._watch import Progress
+
+ENDED: Final = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
+"""Statuses of a run that has ended."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """A run in a list."""
+
+    name: str
+    arn: str
+    status: str
+    started: datetime
+    stopped: datetime | None
+    redrives: int = 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken, up to now where it hasn't ended."""
+        return ((datetime.now(UTC) if self.stopped is None else self.stopped) - self.started).total_seconds()
+
+    @staticmethod
+    def read(entry: Any) -> RunSummary:
+        """Return an entry of ListExecutions."""
+        return RunSummary(
+            name=entry["name"],
+            arn=entry["executionArn"],
+            status=entry["status"],
+            started=entry["startDate"],
+            stopped=entry.get("stopDate"),
+            redrives=entry.get("redriveCount", 0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDescription(RunSummary):
+    """What DescribeExecution says of a run."""
+
+    input: Any = None
+    output: Any = None
+    error: str | None = None
+    cause: str | None = None
+    redrive_status: str | None = None
+    redrive_status_reason: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has ended; a redrive can make it go on."""
+        return self.status in ENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Item counts or execution counts of a Map Run."""
+
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    timed_out: int = 0
+    aborted: int = 0
+    total: int = 0
+    results_written: int = 0
+
+    @property
+    def unsuccessful(self) -> int:
+        """Failed, timed out and aborted."""
+        return self.failed + self.timed_out + self.aborted
+
+    @property
+    def done(self) -> int:
+        """Everything that has ended."""
+        return self.succeeded + self.unsuccessful
+
+    def __add__(self, other: Counts) -> Counts:
+        """Return the counts of both together."""
+        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
+
+    @staticmethod
+    def read(counts: Any) -> Counts:
+        """Return ``itemCounts`` or ``executionCounts``."""
+        return Counts(
+            pending=counts["pending"],
+            running=counts["running"],
+            succeeded=counts["succeeded"],
+            failed=counts["failed"],
+            timed_out=counts["timedOut"],
+            aborted=counts["aborted"],
+            total=counts["total"],
+            results_written=counts.get("resultsWritten", 0),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapRun:
+    """What DescribeMapRun says of a Map Run."""
+
+    arn: str
+    status: str
+    items: Counts
+    children: Counts
+    max_concurrency: int
+    tolerated_failure_percentage: float
+    tolerated_failure_count: int
+    redrives: int = 0
+    started: datetime | None = None
+    stopped: datetime | None = None
+    label: str = field(default="")
+
+    @staticmethod
+    def read(described: Any) -> MapRun:
+        """Return an answer of DescribeMapRun."""
+        return MapRun(
+            arn=described["mapRunArn"],
+            status=described["status"],
+            items=Counts.read(described["itemCounts"]),
+            children=Counts.read(described["executionCounts"]),
+            max_concurrency=described["maxConcurrency"],
+            tolerated_failure_percentage=described["toleratedFailurePercentage"],
+            tolerated_failure_count=described["toleratedFailureCount"],
+            redrives=described.get("redriveCount", 0),
+            started=described.get("startDate"),
+            stopped=described.get("stopDate"),
+            label=_arns.parse(described["mapRunArn"]).label,
+        )
+
+
+class Run:
+    """A run of a pipeline.
+
+    Attributes:
+        pipeline: The pipeline.
+        name: Name of the execution, which is the name of the run.
+        arn: ARN of the execution.
+    """
+
+    def __init__(self, pipeline: Pipeline, name: str) -> None:
+        self.pipeline = pipeline
+        self.name = name
+        self.arn = _arns.parse(pipeline.arn).execution_arn(name)
+
+    @property
+    def aws(self) -> Aws:
+        """Where it runs."""
+        return self.pipeline.aws
+
+    @property
+    def prefix(self) -> str:
+        """Where its files begin in the payload bucket, ending in a slash."""
+        return f"{self.pipeline.definition.item_file.runs_prefix}{self.name}/"
+
+    def describe(self) -> RunDescription:
+        """Return what AWS says of it.
+
+        Raises:
+            NotFoundError: AWS doesn't know it, or not any more: it forgets a run 90 days after its end.
+            AwsError: AWS refused the call.
+        """
+        with errors(f"describing the run {self.name!r}"):
+            client = self.aws.sfn()
+            try:
+                answer = client.describe_execution(executionArn=self.arn)
+            except client.exceptions.ExecutionDoesNotExist as error:
+                raise NotFoundError(
+                    f"{self.pipeline.name!r} has no run {self.name!r}, or it ended more than 90 days ago; `distmap "
+                    f"list {self.pipeline.name}` shows the runs there are"
+                ) from error
+        return read_description(answer)
+
+    def map_runs(self) -> list[MapRun]:
+        """Return its outermost Map Runs, with their counts."""
+        return [self.describe_map_run(arn) for arn in self.map_run_arns()]
+
+    def map_run_arns(self) -> list[str]:
+        """Return the ARNs of its outermost Map Runs."""
+        with errors(f"listing the Map Runs of {self.name!r}"):
+            pages = self.aws.sfn().get_paginator("list_map_runs").paginate(executionArn=self.arn)
+            return [each["mapRunArn"] for page in pages for each in page["mapRuns"]]
+
+    def describe_map_run(self, arn: str) -> MapRun:
+        """Return what AWS says of a Map Run."""
+        with errors(f"describing the Map Run {arn}"):
+            return MapRun.read(self.aws.sfn().describe_map_run(mapRunArn=arn))
+
+    def watch(
+        self,
+        *,
+        notice: Callable[[str], None] | None = None,
+    ) -> Iterator[Progress]:
+        """Yield how far it is, until it has ended; the last one is final.
+
+        It calls DescribeMapRun no more than once in 5 seconds in the long run, so that five watchers stay within what
+        AWS allows an account. Throttling, a lost network and expired credentials only make it wait: fresh credentials
+        are picked up.
+
+        Args:
+            notice: Called with what gets in the way, in words. Default: nothing is said.
+        """
+        from cdk_distributed_map.runs._watch import watch  # noqa: PLC0415 - only where somebody watches
+
+        return watch(self, notice=notice)
+
+    def wait(self) -> Progress:
+        """Return when it has ended, with how it ended."""
+        last = None
+        for progress in self.watch():
+            last = progress
+        assert last is not None  # noqa: S101 - a watch yields at least once
+        return last
+
+    def stop(self, *, cause: str = "stopped by distmap") -> None:
+        """Stop it. Running Standard children are aborted; Express children run to their end."""
+        with errors(f"stopping the run {self.name!r}"):
+            self.aws.sfn().stop_execution(executionArn=self.arn, error="Distmap.Stopped", cause=cause)
+
+    def update(
+        self,
+        *,
+        max_concurrency: int | None = None,
+        tolerated_failure_percentage: float | None = None,
+        tolerated_failure_count: int | None = None,
+        map_run_arn: str | None = None,
+    ) -> list[MapRun]:
+        """Change running Map Runs, and return them.
+
+        Args:
+            max_concurrency: Most children at once, 1 to 10,000. Default: as it is.
+            tolerated_failure_percentage: Most items that may fail, 0 to 100 percent. Default: as it is.
+            tolerated_failure_count: Most items that may fail. Default: as it is.
+            map_run_arn: Which Map Run. Default: every outermost one that is running.
+
+        Raises:
+            InputError: A value is out of range, or there is nothing to change.
+            RunStateError: Nothing of it is running.
+        """
+        changes: dict[str, Any] = {}
+        for name, key, value, most in (
+            ("max_concurrency", "maxConcurrency", max_concurrency, MAX_CONCURRENT_CHILDREN),
+            ("tolerated_failure_percentage", "toleratedFailurePercentage", tolerated_failure_percentage, 100),
+            ("tolerated_failure_count", "toleratedFailureCount", tolerated_failure_count, None),
+        ):
+            least = 1 if key == "maxConcurrency" else 0
+            if value is None:
+                continue
+            if value < least or (most is not None and value > most):
+                limit = f"at least {least}" if most is None else f"{least} to {most:,}"
+                raise InputError(f"{name} must be {limit}, got {value}")
+            changes[key] = value
+        if not changes:
+            raise InputError("there is nothing to change: give a concurrency or a tolerance")
+        arns = [map_run_arn] if map_run_arn is not None else self._running_map_runs()
+        for arn in arns:
+            with errors(f"updating the Map Run {arn}"):
+                self.aws.sfn().update_map_run(mapRunArn=arn, **changes)
+        return [self.describe_map_run(arn) for arn in arns]
+
+    def _running_map_runs(self) -> list[str]:
+        running = [each.arn for each in self.map_runs() if each.status == "RUNNING"]
+        if not running:
+            raise RunStateError(f"no map of {self.name!r} is running, so there is nothing to update")
+        return running
+
+
+def read_description(answer: Any) -> RunDescription:
+    """Return an answer of DescribeExecution."""
+    return RunDescription(
+        name=answer["name"],
+        arn=answer["executionArn"],
+        status=answer["status"],
+        started=answer["startDate"],
+        stopped=answer.get("stopDate"),
+        redrives=answer.get("redriveCount", 0),
+        input=_json_or_text(answer.get("input")),
+        output=_json_or_text(answer.get("output")),
+        error=answer.get("error"),
+        cause=answer.get("cause"),
+        redrive_status=answer.get("redriveStatus"),
+        redrive_status_reason=answer.get("redriveStatusReason"),
+    )
+
+
+def _json_or_text(text: str | None) -> Any:
+    if text is None:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def is_gone(error: Exception) -> bool:
+    """Tell whether AWS doesn't know an execution or a Map Run."""
+    return error_code(error) in {"ExecutionDoesNotExist", "ResourceNotFound"}

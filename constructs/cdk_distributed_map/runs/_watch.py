@@ -1,0 +1,348 @@
+"""How far a run is, asked no more often than an account can bear.
+
+:class:`Watcher` is a machine that is told the time and makes at most one call of each kind when it is due;
+:func:`watch` gives it the real time. So several of them can be run against a fake endpoint in simulated time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from cdk_distributed_map.runs import _pace
+from cdk_distributed_map.runs._aws import translate
+from cdk_distributed_map.runs._errors import (
+    AwsError,
+    ConnectionLostError,
+    CredentialsError,
+    NotFoundError,
+    ThrottledError,
+)
+from cdk_distributed_map.runs._run import ENDED, Counts, MapRun, Run, RunDescription, is_gone, read_description
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+    from mypy_boto3_stepfunctions.type_defs import ListExecutionsInputTypeDef
+
+_RATE_SECONDS: Final = 60.0
+_LONGEST_WAIT: Final = 60.0
+_LOOK_AGAIN_SECONDS: Final = 60.0
+_START_SECONDS: Final = 30.0
+"""How long a run that was just started may be unknown: the API is eventually consistent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    name: str
+    status: str
+    started: datetime | None
+    stopped: datetime | None
+    maps: tuple[MapRun, ...]
+    """The outermost Map Runs, the last known state of each."""
+    nested: dict[str, Counts] = field(default_factory=dict)
+    """Item counts of the maps inside them, by label, as far as they were seen."""
+    nested_runs: dict[str, int] = field(default_factory=dict)
+    """Map Runs seen of each of these labels."""
+    rate: float | None = None
+    """Items that ended in a second, over the last minute."""
+    error: str | None = None
+    cause: str | None = None
+    final: bool = False
+    """Whether the run has ended and these counts are its last."""
+    complete: bool = True
+    """Whether the counts of all maps could be read."""
+
+    @property
+    def items(self) -> Counts:
+        """Item counts of the outermost maps together."""
+        total = Counts()
+        for each in self.maps:
+            total += each.items
+        return total
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds to go at this rate; None where it can't be told."""
+        items = self.items
+        left = items.pending + items.running
+        return None if self.final or not self.rate or items.total == 0 else left / self.rate
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken."""
+        if self.started is None:
+            return 0.0
+        return ((datetime.now(UTC) if self.stopped is None else self.stopped) - self.started).total_seconds()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run succeeded, items that failed within the tolerance or not."""
+        return self.status == "SUCCEEDED"
+
+    @property
+    def items_failed(self) -> bool:
+        """Whether items or children failed, timed out or were aborted."""
+        return any(each.items.unsuccessful or each.children.unsuccessful for each in self.maps)
+
+
+def watch(run: Run, *, notice: Callable[[str], None] | None = None) -> Iterator[Progress]:
+    """Yield how far a run is until it has ended: see :meth:`Run.watch`."""
+    watcher = Watcher(run, notice=notice)
+    while True:
+        progress = watcher.step(time.monotonic())
+        if progress is not None:
+            yield progress
+            if progress.final:
+                return
+        time.sleep(max(0.05, watcher.due(time.monotonic()) - time.monotonic()))
+
+
+class Watcher:
+    """Watches one run, one step at a time.
+
+    Args:
+        run: The run.
+        notice: Called with what gets in the way, in words. Default: nothing is said.
+    """
+
+    def __init__(self, run: Run, *, notice: Callable[[str], None] | None = None) -> None:
+        self._run = run
+        self._notice = notice
+        self._description: RunDescription | None = None
+        self._maps: dict[str, MapRun] = {}
+        self._nested: dict[str, MapRun] = {}
+        self._turns: deque[str] = deque()
+        self._children: deque[str] = deque()
+        self._asked: set[str] = set()
+        self._child_pages: dict[str, str] = {}
+        self._execution_pace = _pace.execution_pace()
+        self._list_pace = _pace.list_map_runs_pace()
+        self._children_pace = _pace.list_executions_pace()
+        self._map_pace = _pace.map_run_pace()
+        self._blocked_until = 0.0
+        self._failures = 0
+        self._listed_at: float | None = None
+        self._first_at: float | None = None
+        self._last_round: set[str] | None = None
+        self._samples: deque[tuple[float, int]] = deque()
+        self._said: str | None = None
+
+    # -- when
+
+    def due(self, now: float) -> float:
+        """Return when the next step can do something."""
+        return max(self._blocked_until, min(time_ for time_, _ in self._calls(now)))
+
+    def step(self, now: float) -> Progress | None:
+        """Make the calls that are due, and return how far the run is where one of them told something new."""
+        if now < self._blocked_until:
+            return None
+        if self._first_at is None:
+            self._first_at = now
+        news = False
+        for time_, call in self._calls(now):
+            if time_ <= now:
+                try:
+                    news = call(now) or news
+                except AwsError as error:
+                    self._trouble(error, now)
+                    return None
+        if self._failures:
+            self._failures, self._said = 0, None
+        return self._progress(now) if news and self._description is not None else None
+
+    def _calls(self, now: float) -> list[tuple[float, Callable[[float], bool]]]:
+        """Return the calls that can be made, each with when."""
+        calls: list[tuple[float, Callable[[float], bool]]] = []
+        if self._description is None or not self._description.ended:
+            calls.append((self._execution_pace.due(now), self._describe))
+        if self._wants_list(now):
+            calls.append((self._list_pace.due(now), self._list))
+        if self._turns:
+            calls.append((self._map_pace.due(now), self._describe_map))
+        if self._children:
+            calls.append((self._list_pace.due(now), self._list_of_child))
+        if not calls or self._wants_children():
+            calls.append((self._children_pace.due(now), self._list_children if self._wants_children() else self._idle))
+        return calls
+
+    def _idle(self, _: float) -> bool:
+        """Do nothing; the last state is known."""
+        return True
+
+    # -- what
+
+    def _describe(self, now: float) -> bool:
+        self._execution_pace.take(now)
+        try:
+            answer = self._call(
+                lambda sfn: sfn.describe_execution(executionArn=self._run.arn), self._execution_pace, now
+            )
+        except NotFoundError:
+            assert self._first_at is not None  # noqa: S101 - narrows the type
+            if self._description is None and now - self._first_at > _START_SECONDS:
+                raise
+            return False
+        before = self._description
+        self._description = read_description(answer)
+        if self._description.ended and (before is None or not before.ended):
+            # One more look at everything: the last counts are what people come for.
+            self._listed_at = None
+            self._last_round = set()
+            self._turns = deque(self._maps)
+        return True
+
+    def _wants_list(self, now: float) -> bool:
+        if self._description is None:
+            return False
+        if self._listed_at is None:
+            return True
+        return not self._description.ended and (not self._maps or now - self._listed_at >= _LOOK_AGAIN_SECONDS)
+
+    def _list(self, now: float) -> bool:
+        self._list_pace.take(now)
+        answer = self._call(lambda sfn: sfn.list_map_runs(executionArn=self._run.arn), self._list_pace, now)
+        self._listed_at = now
+        for each in answer["mapRuns"]:
+            if each["mapRunArn"] not in self._maps and each["mapRunArn"] not in self._turns:
+                self._turns.appendleft(each["mapRunArn"])
+        return False
+
+    def _describe_map(self, now: float) -> bool:
+        self._map_pace.take(now)
+        arn = self._turns.popleft()
+        try:
+            answer = self._call(lambda sfn: sfn.describe_map_run(mapRunArn=arn), self._map_pace, now)
+        except AwsError:
+            self._turns.appendleft(arn)
+            raise
+        described = MapRun.read(answer)
+        known = self._nested if self._is_nested(described) else self._maps
+        known[arn] = described
+        if self._last_round is not None:
+            self._last_round.add(arn)
+        # A nested map that has ended has told all it will; the outermost can be redriven.
+        if described.status == "RUNNING" and not self._is_over():
+            self._turns.append(arn)
+        self._sample(now)
+        return True
+
+    def _is_nested(self, described: MapRun) -> bool:
+        return self._run.pipeline.definition.by_label(described.label) is None
+
+    def _wants_children(self) -> bool:
+        maps = [self._run.pipeline.definition.by_label(each.label) for each in self._maps.values()]
+        return not self._is_over() and any(each is not None and each.nested for each in maps)
+
+    def _list_children(self, now: float) -> bool:
+        """Look at one more page of the children that may have Map Runs of their own."""
+        self._children_pace.take(now)
+        arn = next(iter(self._maps))
+        asked: ListExecutionsInputTypeDef = {"mapRunArn": arn, "maxResults": 100}
+        if arn in self._child_pages:
+            asked["nextToken"] = self._child_pages[arn]
+        page = self._call(lambda sfn: sfn.list_executions(**asked), self._children_pace, now)
+        self._child_pages.pop(arn, None)
+        if "nextToken" in page:
+            self._child_pages[arn] = page["nextToken"]
+        # The maps take turns.
+        self._maps[arn] = self._maps.pop(arn)
+        for child in page["executions"]:
+            if child["executionArn"] not in self._asked:
+                self._asked.add(child["executionArn"])
+                self._children.append(child["executionArn"])
+        return False
+
+    def _list_of_child(self, now: float) -> bool:
+        self._list_pace.take(now)
+        child = self._children.popleft()
+        answer = self._call(lambda sfn: sfn.list_map_runs(executionArn=child), self._list_pace, now)
+        self._turns.extend(each["mapRunArn"] for each in answer["mapRuns"])
+        return False
+
+    def _is_over(self) -> bool:
+        return self._description is not None and self._description.ended
+
+    # -- calls and what goes wrong with them
+
+    def _call(self, call: Callable[[SFNClient], Any], pace: _pace.Pace, now: float) -> Any:
+        client = self._run.aws.sfn(paced=True)
+        try:
+            answer = call(client)
+        except Exception as error:
+            if is_gone(error):
+                raise NotFoundError(f"AWS doesn't know the run {self._run.name!r}") from error
+            translated = translate(error, f"watching {self._run.name!r}")
+            if translated is None:
+                raise
+            if isinstance(translated, ThrottledError):
+                pace.was_throttled(now)
+            raise translated from error
+        pace.went_well()
+        return answer
+
+    def _trouble(self, error: AwsError, now: float) -> None:
+        """Wait, where waiting can help; raise where it can't."""
+        if isinstance(error, ThrottledError):
+            self._say("AWS throttles: asking less often")
+            return
+        if not isinstance(error, ConnectionLostError | CredentialsError):
+            raise error
+        if isinstance(error, CredentialsError) and not error.code:
+            raise error  # there never were any
+        wait = min(_LONGEST_WAIT, 2.0**self._failures)
+        self._failures += 1
+        self._blocked_until = now + wait
+        if isinstance(error, CredentialsError):
+            self._run.aws.renew()
+        self._say(f"{error}; the run goes on, trying again every {_LONGEST_WAIT:.0f} s or sooner")
+
+    def _say(self, text: str) -> None:
+        if self._notice is not None and text != self._said:
+            self._notice(text)
+        self._said = text
+
+    # -- what it adds up to
+
+    def _sample(self, now: float) -> None:
+        done = sum(each.items.done for each in self._maps.values())
+        self._samples.append((now, done))
+        while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_SECONDS:
+            self._samples.popleft()
+
+    def _rate(self) -> float | None:
+        if len(self._samples) < 2:
+            return None
+        (first, before), (last, after) = self._samples[0], self._samples[-1]
+        return (after - before) / (last - first) if last > first else None
+
+    def _progress(self, now: float) -> Progress:
+        del now
+        assert self._description is not None  # noqa: S101 - narrows the type
+        described = self._description
+        nested: dict[str, Counts] = {}
+        runs: dict[str, int] = {}
+        for each in self._nested.values():
+            nested[each.label] = nested.get(each.label, Counts()) + each.items
+            runs[each.label] = runs.get(each.label, 0) + 1
+        final = described.status in ENDED and not self._turns and self._listed_at is not None
+        return Progress(
+            name=described.name,
+            status=described.status,
+            started=described.started,
+            stopped=described.stopped,
+            maps=tuple(self._maps.values()),
+            nested=nested,
+            nested_runs=runs,
+            rate=self._rate(),
+            error=described.error,
+            cause=described.cause,
+            final=final,
+            complete=self._last_round is None or set(self._maps) <= self._last_round,
+        )

@@ -1,0 +1,185 @@
+"""Starting runs: names, inputs, item files, and starting twice."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cdk_distributed_map.runs import InputError, NotFoundError, Pipeline
+from cdk_distributed_map.runs._files import SpooledItems, format_of, read_items
+from cdk_distributed_map.runs._names import check_name, new_name, retry_name, retry_number
+from distmap.limits import MAX_NAME_LENGTH
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+@given(st.text(max_size=100), st.integers(1, 100_000))
+def test_names_are_valid_whatever_the_label(label: str, number: int) -> None:
+    name = new_name(label, now=datetime(2026, 11, 21, 14, 30, 5, tzinfo=UTC))
+    assert check_name(name) == name
+    assert "-20261121-143005-" in name
+    retry = retry_name(name, number)
+    assert check_name(retry) == retry
+    assert retry_number(retry) == number
+    assert retry.startswith(name)  # room was left for it
+
+
+def test_names_differ() -> None:
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    assert len({new_name("Squares", now=now) for _ in range(200)}) == 200
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "x" * (MAX_NAME_LENGTH + 1), "ä", "latest"], ids=repr)
+def test_fails_when_a_name_is_not_one(name: str) -> None:
+    with pytest.raises(InputError):
+        check_name(name)
+
+
+def test_start_gives_a_readable_name_and_the_input(squares: Pipeline, states: Any) -> None:
+    run = squares.start({"number": 100, "chunk": 5})
+    assert run.name.startswith("squares-2026")
+    assert json.loads(states.executions[run.arn].input) == {"number": 100, "chunk": 5}
+    assert run.describe().status == "RUNNING"
+
+
+def test_starting_twice_by_name_starts_once(squares: Pipeline, states: Any) -> None:
+    first = squares.start({"number": 1}, name="nightly")
+    assert squares.start({"number": 1}, name="nightly").arn == first.arn
+    states.executions[first.arn].ended = ("SUCCEEDED", 1.0)  # AWS itself refuses from here on
+    assert squares.start({"number": 1}, name="nightly").arn == first.arn
+    assert len(states.executions) == 1
+    with pytest.raises(InputError, match=r"a run 'nightly' already, started 2026-.* with another input"):
+        squares.start({"number": 2}, name="nightly")
+
+
+def test_fails_when_the_input_is_too_large(squares: Pipeline) -> None:
+    with pytest.raises(InputError, match=r"262,155 bytes, the limit is 262,144: put the items into a file"):
+        squares.start({"items": "x" * 262_143})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("items.jsonl", b'{"n":1}\n\n{"n": 2.50}\n{"n":"\xc3\xa4"}'),
+        ("items.json", b' [{"n":1},{"n":2.50},{"n":"\xc3\xa4"}]'),
+    ],
+    ids=["JSON Lines", "JSON"],
+)
+def test_local_items_are_uploaded_and_run_on(
+    name: str, text: bytes, squares: Pipeline, states: Any, s3: S3Client
+) -> None:
+    run = squares.start(items=io.BytesIO(text), items_format=format_of(name), name="mine")
+    sent = json.loads(states.executions[run.arn].input)["items"]
+    assert sent.keys() == {"bucket", "key", "count", "bytes", "sha256"}
+    bucket = squares.definition.item_file.bucket
+    assert (sent["bucket"], sent["key"], sent["count"]) == (bucket, "runs/mine/items.jsonl", 3)
+    body = s3.get_object(Bucket=bucket, Key=sent["key"])["Body"].read()
+    assert len(body) == sent["bytes"]
+    assert [json.loads(line) for line in body.splitlines()] == [{"n": 1}, {"n": 2.5}, {"n": "ä"}]
+
+
+def test_csv_rows_are_read_as_aws_reads_them() -> None:
+    text = '\ufeffa,b\n1,"x ""y"""\n2\n3,z,dropped\n'.encode()
+    rows = [json.loads(each) for each in read_items(io.BytesIO(text), "csv", name="rows.csv")]
+    assert rows == [{"a": "1", "b": 'x "y"'}, {"a": "2", "b": ""}, {"a": "3", "b": "z"}]
+
+
+def test_starting_twice_with_items_uploads_once(squares: Pipeline, states: Any, s3: S3Client, bucket: str) -> None:
+    squares.start(items=io.BytesIO(b"1\n2\n"), name="mine")
+    before = s3.head_object(Bucket=bucket, Key="runs/mine/items.jsonl")["LastModified"]
+    squares.start(items=io.BytesIO(b"1\n2\n"), name="mine")
+    assert s3.head_object(Bucket=bucket, Key="runs/mine/items.jsonl")["LastModified"] == before
+    with pytest.raises(InputError, match="with another input"):
+        squares.start(items=io.BytesIO(b"1\n2\n3\n"), name="mine")
+    assert s3.get_object(Bucket=bucket, Key="runs/mine/items.jsonl")["Body"].read() == b"1\n2\n"
+    assert len(states.executions) == 1
+
+
+def test_items_in_place_are_used_where_they_are(squares: Pipeline, states: Any, bucket: str) -> None:
+    run = squares.start(items_from=(bucket, "items/weekly.jsonl"))
+    assert json.loads(states.executions[run.arn].input) == {"items": {"bucket": bucket, "key": "items/weekly.jsonl"}}
+
+
+def test_items_from_elsewhere_are_copied(squares: Pipeline, states: Any, s3: S3Client, bucket: str) -> None:
+    s3.create_bucket(Bucket=f"{bucket}-other")
+    s3.put_object(Bucket=f"{bucket}-other", Key="list.csv", Body=b"n\n1\n2\n")
+    run = squares.start({"more": 1}, items_from=(f"{bucket}-other", "list.csv"), name="copied")
+    sent = json.loads(states.executions[run.arn].input)
+    assert sent["more"] == 1
+    assert (sent["items"]["key"], sent["items"]["count"]) == ("runs/copied/items.jsonl", 2)
+    assert s3.get_object(Bucket=bucket, Key="runs/copied/items.jsonl")["Body"].read() == b'{"n":"1"}\n{"n":"2"}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "file_format", "words"),
+    [
+        (b'{"n":1}\n{oops}\n', "jsonl", r"line 2 of items is not JSON: expecting property name.*got b'\{oops\}'"),
+        (b'{"n": 1}', "json", r"begins with '\{': it must hold a JSON array"),
+        (b"[1, 2", "json", "items is not a JSON array"),
+        (b"", "json", "items is empty"),
+        (b"a,b\n\xff,1\n", "csv", "items is not CSV in UTF-8"),
+    ],
+    ids=["broken line", "no array", "cut off", "empty", "not UTF-8"],
+)
+def test_fails_when_items_can_not_be_read(text: bytes, file_format: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        list(read_items(io.BytesIO(text), file_format, name="items"))
+
+
+def test_fails_when_an_item_is_too_large() -> None:
+    with pytest.raises(InputError, match=r"item 1 has 11 bytes, over the 10 that a child can take"):
+        SpooledItems([b"1", b"12345678901"], largest=10)
+
+
+def test_fails_when_the_format_is_unknown() -> None:
+    with pytest.raises(InputError, match=r"'items\.txt' doesn't tell the format"):
+        format_of("items.txt")
+    with pytest.raises(InputError, match="is one of jsonl, json, csv, got 'xml'"):
+        format_of("items.csv", "xml")
+
+
+def test_fails_when_the_state_machine_is_gone(squares: Pipeline, states: Any) -> None:
+    _ = squares.definition
+    states.machines.clear()
+    with pytest.raises(NotFoundError, match="there is no state machine"):
+        squares.start({})
+
+
+def test_runs_are_found_by_name_arn_and_latest(squares: Pipeline, states: Any, client: Any) -> None:
+    for number in range(5):  # more than a page
+        states.add_run(squares.arn, f"run-{number}", label="Squares")
+    assert [each.name for each in squares.runs()] == [f"run-{number}" for number in (4, 3, 2, 1, 0)]
+    assert [each.name for each in squares.runs(limit=3)] == ["run-4", "run-3", "run-2"]
+    assert client.run("Squares").name == "run-4"
+    assert client.run("Squares", "run-2").name == "run-2"
+    assert client.run("run-3").name == "run-3"
+    arn = squares.run("run-1").arn
+    assert client.run(arn).name == "run-1"
+    assert client.run("Squares", arn).name == "run-1"
+    with pytest.raises(NotFoundError, match="and no run is called 'run-9' either"):
+        client.run("run-9")
+    with pytest.raises(InputError, match="is the ARN of a Map Run or of a child"):
+        client.run(states.executions[arn].map.arn)
+
+
+def test_running_maps_can_be_changed(squares: Pipeline, states: Any) -> None:
+    run = states.add_run(squares.arn, "run", label="Squares", seconds=1000)
+    (changed,) = squares.run("run").update(max_concurrency=7, tolerated_failure_count=0)
+    assert (changed.max_concurrency, run.map.concurrency) == (7, 7)
+    with pytest.raises(InputError, match="max_concurrency must be 1 to 10,000, got 0"):
+        squares.run("run").update(max_concurrency=0)
+    with pytest.raises(InputError, match="nothing to change"):
+        squares.run("run").update()
+
+
+def test_stop_ends_the_run(squares: Pipeline, states: Any) -> None:
+    states.add_run(squares.arn, "run", label="Squares", seconds=1000)
+    squares.run("run").stop()
+    assert squares.run("run").describe().status == "ABORTED"
