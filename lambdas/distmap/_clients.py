@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from boto3 import Session
     from mypy_boto3_s3 import S3Client
 
 _lock = threading.Lock()
@@ -30,8 +32,16 @@ def s3_client() -> S3Client:
 
 
 def _make_client() -> S3Client:
+    from botocore.config import Config  # noqa: PLC0415 - see the module docstring
+
+    retries = Config(retries={"mode": "standard", "total_max_attempts": 10}, max_pool_connections=32)
+    client: S3Client = _session().client("s3", config=retries)
+    return client
+
+
+@cache
+def _session() -> Session:
     import boto3  # noqa: PLC0415 - see the module docstring
-    from botocore.config import Config  # noqa: PLC0415
     from botocore.session import get_session  # noqa: PLC0415
     from botocore.utils import parse_timestamp  # noqa: PLC0415
 
@@ -45,6 +55,4 @@ def _make_client() -> S3Client:
     session = get_session()
     # More than half the time that boto3 takes for a page of a listing goes into guessing the format of its times.
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=timestamp)
-    retries = Config(retries={"mode": "standard", "total_max_attempts": 10}, max_pool_connections=32)
-    client: S3Client = boto3.Session(botocore_session=session).client("s3", config=retries)
-    return client
+    return boto3.Session(botocore_session=session)
