@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from aws_cdk import Aws, Stack
+from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -39,7 +39,9 @@ def allow_logs(scope: Construct, key: kms.IKey) -> None:
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/encrypt-log-data-kms.html
     """
     stack = Stack.of(scope)
-    groups = stack.format_arn(service="logs", resource="log-group", resource_name="*")
+    groups = stack.format_arn(
+        service="logs", resource="log-group", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+    )
     key.add_to_resource_policy(
         iam.PolicyStatement(
             sid="DistmapLogs",
@@ -106,7 +108,14 @@ def grant_operate(
 
 
 def check_role(
-    scope: Construct, role: iam.IRole, *, flow: Flow, copied_labels: Sequence[str], machine: sfn.StateMachine
+    scope: Construct,
+    role: iam.IRole,
+    *,
+    flow: Flow,
+    copied_labels: Sequence[str],
+    machine: sfn.StateMachine,
+    encryption: Sequence[iam.PolicyStatement] = (),
+    tracing: bool = False,
 ) -> None:
     """Give the role what the L2 doesn't, and say what a given role that can't be changed from here lacks."""
     redrive = _redrive(scope, machine, copied_labels) if copied_labels else None
@@ -114,7 +123,9 @@ def check_role(
         if redrive is not None:
             iam.Policy(scope, "CopiedMapsPolicy", statements=[redrive]).attach_to_role(role)
         return
-    needed = [*_required(scope, flow, machine), *([] if redrive is None else [redrive])]
+    needed = [*_required(scope, flow, machine), *([] if redrive is None else [redrive]), *encryption]
+    if tracing:
+        needed.append(iam.PolicyStatement(actions=TRACING_ACTIONS, resources=["*"]))
     document = iam.PolicyDocument(statements=[statement.copy() for statement in needed])
     rendered = json.dumps(Stack.of(scope).resolve(document)["Statement"], sort_keys=True)
     _warnings.warn(
@@ -122,6 +133,27 @@ def check_role(
         _warnings.ROLE_LACKS_PERMISSIONS,
         f"the given role can't be changed from here; runs fail unless it has these permissions: {rendered}",
     )
+
+
+def encryption_statements(scope: Construct, key: kms.IKey, *, machine_name: str) -> list[iam.PolicyStatement]:
+    """What a role needs of the key of its own state machine and log group.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html
+    """
+    machine = states_arn(scope, "stateMachine", machine_name)
+    logs = Stack.of(scope).format_arn(service="logs", resource="*", arn_format=ArnFormat.NO_RESOURCE_NAME)
+    return [
+        iam.PolicyStatement(
+            actions=["kms:Decrypt", "kms:GenerateDataKey"],
+            resources=[key.key_arn],
+            conditions={"StringEquals": {"kms:EncryptionContext:aws:states:stateMachineArn": machine}},
+        ),
+        iam.PolicyStatement(
+            actions=["kms:GenerateDataKey"],
+            resources=[key.key_arn],
+            conditions={"StringEquals": {"kms:EncryptionContext:SourceArn": logs}},
+        ),
+    ]
 
 
 def _takes_policies(machine: sfn.StateMachine) -> bool:
@@ -164,3 +196,11 @@ LOG_DELIVERY_ACTIONS = [
     "logs:UpdateLogDelivery",
 ]
 """What a state machine with logging needs: https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html."""
+
+TRACING_ACTIONS = [
+    "xray:PutTraceSegments",
+    "xray:PutTelemetryRecords",
+    "xray:GetSamplingRules",
+    "xray:GetSamplingTargets",
+]
+"""What X-Ray needs, for any resource: https://docs.aws.amazon.com/step-functions/latest/dg/xray-iam.html."""

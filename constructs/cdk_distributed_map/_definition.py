@@ -125,18 +125,20 @@ class DefinitionCheck:
 
     def validate(self) -> list[str]:
         """Return what is wrong, for the synthesis to fail with."""
-        own = self._pipeline.state_machine.node.default_child
+        # Compared by path: jsii doesn't always give the same object for the same construct.
+        own = f"{self._pipeline.state_machine.node.path}/"
         found: list[str] = []
         for machine in self._machines():
+            is_own = machine.node.path.startswith(own)
             text = Stack.of(machine).resolve(machine.definition_string)
             try:
                 definition = parse(text)
             except ValueError as error:
-                if machine is own:
+                if is_own:
                     found.append(f"the definition of the state machine can't be read, so it can't be checked: {error}")
                 continue
             labels = {state.get("Label") for _, state in walk(definition)}
-            if machine is not own and labels.isdisjoint(self._pipeline.labels):
+            if not is_own and labels.isdisjoint(self._pipeline.labels):
                 continue
             found += [*problems(definition, self._pipeline.labels), *_parent_problems(machine)]
             size = len(json.dumps(text).encode())

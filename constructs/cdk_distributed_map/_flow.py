@@ -200,6 +200,10 @@ class Flow(sfn.StateMachineFragment):
             self._ends = [combine]
         _warnings.add(self, parts.map, worker_seconds=parts.worker.timeout_seconds())
 
+    def to_single_state(self, *, state_id: str | None = None, **options: Any) -> sfn.Parallel:
+        """Wrap the states into one, named after the label: every fragment's own id is the same."""
+        return super().to_single_state(state_id=self._parts.label if state_id is None else state_id, **options)
+
     @property
     def labels(self) -> list[str]:
         """Labels of its maps that the L2 knows."""

@@ -204,7 +204,17 @@ class DistributedMapPipeline(Construct):
             ),
         )
         _access.check_role(
-            self, self.role, flow=flow, copied_labels=self._parts.copied_labels(), machine=self.state_machine
+            self,
+            self.role,
+            flow=flow,
+            copied_labels=self._parts.copied_labels(),
+            machine=self.state_machine,
+            encryption=(
+                []
+                if encryption_key is None or state_machine_name is None
+                else _access.encryption_statements(self, encryption_key, machine_name=state_machine_name)
+            ),
+            tracing=tracing,
         )
         self.node.add_validation(DefinitionCheck(self))
         if alarms is not None:
