@@ -41,6 +41,8 @@ NO_AWS = {
 for name in [name for name in os.environ if name.startswith("AWS_")]:
     del os.environ[name]
 os.environ.update(NO_AWS)
+# An environment that isn't activated gives the tests, and jsii in them, its own Node.js all the same.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
 class RunCdk(Protocol):
@@ -116,12 +118,10 @@ def run_cdk() -> RunCdk:
     assert node is not None
 
     def run(*arguments: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
-        # The app is started as `python app.py`: with this interpreter.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             [node, str(cdk), *arguments],
             cwd=cwd,
-            env={**os.environ, "PATH": path, "NO_COLOR": "1", **(env or {})},
+            env={**os.environ, "NO_COLOR": "1", **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
