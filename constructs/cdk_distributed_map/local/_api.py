@@ -1,0 +1,330 @@
+"""The actions of the Step Functions API that concern executions and map runs."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from cdk_distributed_map.local import _shapes
+from cdk_distributed_map.local._errors import ApiError, ExecutionStoppedError, StateError, UnsupportedError
+from cdk_distributed_map.local._frame import Execution, Machine
+from cdk_distributed_map.local._history import rendered
+from cdk_distributed_map.local._json import Json, dumps, size
+from cdk_distributed_map.local._machines import Machines
+from cdk_distributed_map.local._program import Program, compile_definition
+from cdk_distributed_map.local._runner import start_execution, stop_execution
+from cdk_distributed_map.local._services import Services
+from cdk_distributed_map.local._store import Store
+from cdk_distributed_map.local.distributed import _records
+from cdk_distributed_map.local.tasks._integration import HEARTBEAT
+from distmap import limits
+
+_NAME: Final = re.compile(r"[^\s?*<>{}\[\]:;,\\|^~$#%&`\"\x00-\x1f\x7f-\x9f]+")
+_MAX_PAGE: Final = 1_000
+_DEFAULT_PAGE: Final = 100
+_STATUSES: Final = frozenset({"RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"})
+
+Answer = dict[str, Any]
+
+
+class Api:
+    """Answers calls; runs on the engine's loop.
+
+    Args:
+        services: What executions need.
+        machines: Where state machines are looked up.
+    """
+
+    def __init__(self, services: Services, machines: Machines) -> None:
+        self._services = services
+        self._machines = machines
+        self._store = Store(services)
+        services.starter = self
+        self._actions: dict[str, Callable[[Answer], Awaitable[Answer]]] = {
+            "StartExecution": self._start_execution,
+            "StartSyncExecution": self._start_sync_execution,
+            "DescribeExecution": self._describe_execution,
+            "ListExecutions": self._list_executions,
+            "StopExecution": self._stop_execution,
+            "GetExecutionHistory": self._get_execution_history,
+            "ListMapRuns": self._list_map_runs,
+            "DescribeMapRun": self._describe_map_run,
+            "UpdateMapRun": self._update_map_run,
+            "RedriveExecution": self._redrive_execution,
+            "DescribeStateMachineForExecution": self._describe_machine_for,
+            "SendTaskSuccess": self._send_task_success,
+            "SendTaskFailure": self._send_task_failure,
+            "SendTaskHeartbeat": self._send_task_heartbeat,
+        }
+
+    def answers(self, action: str) -> bool:
+        """Tell whether an action is answered here."""
+        return action in self._actions
+
+    async def call(self, action: str, parameters: Answer) -> Answer:
+        """Answer a call.
+
+        Raises:
+            ApiError: AWS would answer with an error.
+        """
+        return await self._actions[action](parameters)
+
+    # -- executions
+
+    async def start(self, machine: str, name: str | None, input: str, *, role: str) -> Execution:
+        """Start an execution for a task of another."""
+        del role
+        return await self._started({"stateMachineArn": machine, "name": name, "input": input}, express=False)
+
+    async def _start_execution(self, parameters: Answer) -> Answer:
+        execution = await self._started(parameters, express=False)
+        return {"executionArn": execution.arn, "startDate": execution.started}
+
+    async def _start_sync_execution(self, parameters: Answer) -> Answer:
+        execution = await self._started(parameters, express=True)
+        assert execution.task is not None  # noqa: S101 - it has just been started
+        await asyncio.wait({execution.task})
+        return _shapes.synchronous(execution)
+
+    async def _started(self, parameters: Answer, *, express: bool) -> Execution:
+        arn = _required(parameters, "stateMachineArn")
+        machine = await self._machines.machine(arn)
+        if express and not machine.express:
+            raise ApiError(
+                "StateMachineTypeNotSupported", "This operation is not supported by this type of state machine"
+            )
+        value = _parsed(parameters.get("input") or "{}")
+        name = parameters.get("name") or str(uuid.uuid4())
+        if len(name) > limits.MAX_NAME_LENGTH or not _NAME.fullmatch(name):
+            raise ApiError("InvalidName", f"Invalid Name: '{name}'")
+        execution_arn = self._arn(machine, name)
+        known = self._store.known(execution_arn)
+        if known is not None:
+            if known.status == "RUNNING" and dumps(known.input) == dumps(value):
+                return known
+            raise ApiError("ExecutionAlreadyExists", f"Execution Already Exists: '{execution_arn}'")
+        program = _compiled(machine)
+        execution = Execution(arn=execution_arn, name=name, machine=machine, input=value, services=self._services)
+        self._store.add(execution)
+        start_execution(execution, program)
+        return execution
+
+    def _arn(self, machine: Machine, name: str) -> str:
+        prefix = machine.arn.replace(":stateMachine:", ":express:" if machine.express else ":execution:")
+        return f"{prefix}:{name}:{uuid.uuid4()}" if machine.express else f"{prefix}:{name}"
+
+    async def _describe_execution(self, parameters: Answer) -> Answer:
+        return _shapes.execution(self._store.execution(_required(parameters, "executionArn")))
+
+    async def _list_executions(self, parameters: Answer) -> Answer:
+        status = parameters.get("statusFilter")
+        if status is not None and status not in _STATUSES:
+            raise ApiError(
+                "ValidationException", f"statusFilter {status!r} is not one of {', '.join(sorted(_STATUSES))}"
+            )
+        if ("mapRunArn" in parameters) == ("stateMachineArn" in parameters):
+            raise ApiError("ValidationException", "Must provide exactly one of 'stateMachineArn' or 'mapRunArn'")
+        if "mapRunArn" in parameters:
+            return self._list_children(parameters, status)
+        arn = parameters["stateMachineArn"]
+        found = self._store.of_machine(arn)
+        if not found:
+            await self._machines.machine(arn)
+        wanted = {"REDRIVEN": True, "NOT_REDRIVEN": False}.get(parameters.get("redriveFilter", ""))
+        shown = [each for each in found if status in {None, each.status} and wanted in {None, each.redrive_count > 0}]
+        page, token = _page(shown, parameters)
+        return _shapes.without_none({"executions": [_shapes.summary(each) for each in page], "nextToken": token})
+
+    def _list_children(self, parameters: Answer, status: str | None) -> Answer:
+        run = self._store.map_run(parameters["mapRunArn"])
+        if status == "PENDING_REDRIVE":
+            numbers = [at for at in run.records.of(_records.PENDING) if run.is_pending_redrive(at)]
+        elif status is not None:
+            numbers = list(run.records.of(_records.STATUSES.index(status)))
+        else:
+            begun = (each for each in range(1, len(_records.STATUSES)))
+            numbers = list(run.records.of(*begun))
+        page, token = _page(numbers[::-1], parameters)
+        entries = [_shapes.child_entry(run, at) for at in page]
+        return _shapes.without_none({"executions": entries, "nextToken": token})
+
+    async def _stop_execution(self, parameters: Answer) -> Answer:
+        execution = self._store.execution(_required(parameters, "executionArn"))
+        if execution.machine.express:
+            raise ApiError("InvalidArn", "This operation is not supported by Express executions")
+        if execution.status == "RUNNING":
+            stop_execution(
+                execution, ExecutionStoppedError("ABORTED", parameters.get("error"), parameters.get("cause"))
+            )
+            if execution.task is not None:
+                await asyncio.wait({execution.task})
+        return {"stopDate": execution.stopped or execution.started}
+
+    async def _get_execution_history(self, parameters: Answer) -> Answer:
+        execution = self._store.execution(_required(parameters, "executionArn"))
+        if execution.machine.express:
+            raise ApiError("InvalidArn", "This operation is not supported by Express executions")
+        events = execution.history.events
+        page, token = _page(events[::-1] if parameters.get("reverseOrder") else events, parameters)
+        data = parameters.get("includeExecutionData", True)
+        shown = [rendered(each, include_data=data) for each in page]
+        return _shapes.without_none({"events": shown, "nextToken": token})
+
+    async def _describe_machine_for(self, parameters: Answer) -> Answer:
+        execution = self._store.execution(_required(parameters, "executionArn"))
+        machine = execution.machine
+        label = machine.arn.split("/", 1)[1] if "/" in machine.arn else None
+        return _shapes.without_none(
+            {
+                "stateMachineArn": machine.arn,
+                "name": machine.name,
+                "definition": machine.definition,
+                "roleArn": machine.role,
+                "updateDate": execution.started,
+                "revisionId": machine.revision or None,
+                "mapRunArn": execution.map_run,
+                "label": label,
+                "loggingConfiguration": {"level": "OFF", "includeExecutionData": False},
+                "tracingConfiguration": {"enabled": False},
+            }
+        )
+
+    async def _redrive_execution(self, parameters: Answer) -> Answer:
+        arn = _required(parameters, "executionArn")
+        if ":express:" in arn:
+            raise ApiError("InvalidArn", f"Invalid Arn: 'Resource type not valid in this context: express: {arn}'")
+        execution = self._store.execution(arn)
+        if execution.map_run is not None:
+            raise ApiError("ValidationException", "Labeled Execution ARNs are not supported")
+        self._check_redrivable(execution)
+        execution.redrive_count += 1
+        execution.redriven = self._services.clock.now()
+        execution.status = "RUNNING"
+        execution.stopped = execution.error = execution.cause = None
+        checkpoint = execution.checkpoint
+        if checkpoint is not None:
+            run = self._services.map_runs.last_of(arn, checkpoint.state)
+            if run is not None and run.status != "SUCCEEDED":
+                execution.resumed_runs[checkpoint.state] = run
+        start_execution(execution, _compiled(execution.machine))
+        return {"redriveDate": execution.redriven}
+
+    def _check_redrivable(self, execution: Execution) -> None:
+        age = self._services.clock.now() - (execution.stopped or execution.started)
+        reason = None
+        if execution.status not in {"FAILED", "TIMED_OUT", "ABORTED"}:
+            reason = f"Execution is {execution.status} and cannot be redriven"
+        elif execution.history.last_id >= limits.MAX_HISTORY_EVENTS - 1:
+            reason = "Execution history event limit exceeded"
+        elif age > limits.REDRIVE_DAYS * 86_400:
+            reason = "Execution has exceeded the redrivable period"
+        elif execution.redrive_count >= limits.MAX_REDRIVES:
+            reason = "Execution redrive limit exceeded"
+        if reason is not None:
+            raise ApiError("ExecutionNotRedrivable", reason)
+
+    # -- map runs
+
+    async def _list_map_runs(self, parameters: Answer) -> Answer:
+        execution = self._store.execution(_required(parameters, "executionArn"))
+        page, token = _page(self._services.map_runs.of(execution.arn), parameters)
+        return _shapes.without_none({"mapRuns": [_shapes.map_run_entry(each) for each in page], "nextToken": token})
+
+    async def _describe_map_run(self, parameters: Answer) -> Answer:
+        return _shapes.map_run(self._store.map_run(_required(parameters, "mapRunArn")))
+
+    async def _update_map_run(self, parameters: Answer) -> Answer:
+        run = self._store.map_run(_required(parameters, "mapRunArn"))
+        concurrency = parameters.get("maxConcurrency")
+        count, percentage = parameters.get("toleratedFailureCount"), parameters.get("toleratedFailurePercentage")
+        if concurrency is not None and concurrency < 0:
+            raise ApiError("ValidationException", "maxConcurrency must be 0 or more")
+        if count is not None and count < 0:
+            raise ApiError("ValidationException", "toleratedFailureCount must be 0 or more")
+        if percentage is not None and not 0 <= percentage <= 100:
+            raise ApiError("ValidationException", "toleratedFailurePercentage must be between 0 and 100")
+        if run.status != "RUNNING":
+            raise ApiError("ValidationException", f"The Map Run is {run.status} and cannot be updated")
+        if concurrency is not None:
+            run.concurrency = concurrency
+        if count is not None:
+            run.tolerance.count = count
+        if percentage is not None:
+            run.tolerance.percentage = float(percentage)
+        run.changed()
+        return {}
+
+    # -- task tokens
+
+    def _token(self, parameters: Answer) -> asyncio.Future[Json]:
+        future = self._services.tokens.get(_required(parameters, "taskToken"))
+        if future is None or future.done():
+            raise ApiError("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")
+        return future
+
+    async def _send_task_success(self, parameters: Answer) -> Answer:
+        future = self._token(parameters)
+        try:
+            output = json.loads(_required(parameters, "output"))
+        except ValueError as error:
+            raise ApiError("InvalidOutput", f"Invalid Output: '{error}'") from error
+        future.set_result(output)
+        return {}
+
+    async def _send_task_failure(self, parameters: Answer) -> Answer:
+        self._token(parameters).set_exception(StateError(parameters.get("error"), parameters.get("cause")))
+        return {}
+
+    async def _send_task_heartbeat(self, parameters: Answer) -> Answer:
+        self._token(parameters).set_result(HEARTBEAT)
+        return {}
+
+
+def _required(parameters: Answer, name: str) -> str:
+    value = parameters.get(name)
+    if not isinstance(value, str) or not value:
+        raise ApiError(
+            "ValidationException",
+            f"1 validation error detected: Value at '{name}' failed to satisfy constraint: Member must not be null",
+        )
+    return value
+
+
+def _parsed(input: str) -> Json:
+    if size(input) > limits.MAX_PAYLOAD_BYTES:
+        raise ApiError(
+            "ValidationException",
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less "
+            f"than or equal to {limits.MAX_PAYLOAD_BYTES}",
+        )
+    try:
+        return json.loads(input)
+    except ValueError as error:
+        raise ApiError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'") from error
+
+
+def _compiled(machine: Machine) -> Program:
+    try:
+        return compile_definition(machine.definition)
+    except UnsupportedError as error:
+        raise ApiError("ValidationException", f"the local engine can't run {machine.name}: {error}") from error
+
+
+def _page(items: Sequence[Any], parameters: Answer) -> tuple[Sequence[Any], str | None]:
+    most = parameters.get("maxResults") or _DEFAULT_PAGE
+    if not 0 <= most <= _MAX_PAGE:
+        raise ApiError("ValidationException", f"maxResults must be between 0 and {_MAX_PAGE}")
+    at = 0
+    if parameters.get("nextToken"):
+        try:
+            at = int(base64.urlsafe_b64decode(parameters["nextToken"]))
+        except ValueError as error:
+            raise ApiError("InvalidToken", f"Invalid Token: '{parameters['nextToken']}'") from error
+    end = at + most
+    token = base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(items) else None
+    return items[at:end], token

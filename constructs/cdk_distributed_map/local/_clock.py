@@ -1,0 +1,127 @@
+"""A clock that doesn't wait: minutes of backoff pass at once when nothing real is running.
+
+The engine's event loop asks the clock before it would block. While an operation outside the engine is under way
+(a Lambda invocation, an S3 call, a task waiting for its token) time passes as it does; otherwise the clock jumps to
+the earliest sleeper. No library has this for a loop that also does real input and output: those that exist either
+freeze time or skip over running operations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import selectors
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+_PURGE_AT: Final = 1_024
+_GRACE: Final = 0.01
+_LONGEST_WAIT: Final = 3_600.0
+
+
+class Clock:
+    """Time of the engine.
+
+    Args:
+        virtual: Whether waits pass at once when nothing real is running. Default: they do.
+    """
+
+    def __init__(self, *, virtual: bool = True) -> None:
+        self.virtual = virtual
+        self._offset = time.time() - time.monotonic()
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._ids = itertools.count()
+        self._real = 0
+        self._purge_at = _PURGE_AT
+
+    def now(self) -> float:
+        """Return seconds since the epoch, skipped waits included."""
+        return time.monotonic() + self._offset
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait in the engine's time."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if len(self._sleepers) >= self._purge_at:
+            # Timers of tasks that ended in time: without this there would be one for each child of a long map.
+            self._sleepers = [each for each in self._sleepers if not each[2].done()]
+            heapq.heapify(self._sleepers)
+            self._purge_at = max(_PURGE_AT, 2 * len(self._sleepers))
+        heapq.heappush(self._sleepers, (self.now() + seconds, next(self._ids), future))
+        await future
+
+    @contextlib.contextmanager
+    def real(self) -> Iterator[None]:
+        """Mark an operation outside the engine: until it ends, time is not skipped."""
+        self._real += 1
+        try:
+            yield
+        finally:
+            self._real -= 1
+
+    def next_due(self) -> float | None:
+        """Return the seconds until the earliest sleeper, 0 where the clock can jump to it; None without sleepers."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        if not self._sleepers:
+            return None
+        due = self._sleepers[0][0] - self.now()
+        if due > 0 and self.virtual and self._real == 0:
+            self._offset += due
+            return 0
+        return max(due, 0)
+
+    def wake(self) -> None:
+        """Wake the sleepers whose time has come, those due within a blink with them."""
+        now = self.now() + _GRACE
+        while self._sleepers and self._sleepers[0][0] <= now:
+            future = heapq.heappop(self._sleepers)[2]
+            if not future.done():
+                future.set_result(None)
+
+
+class ClockSelector(selectors.DefaultSelector):
+    """The selector of the engine's loop, which lets the clock jump where the loop would block.
+
+    Args:
+        clock: The clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready; waits no longer than until the earliest sleeper."""
+        if timeout is not None and timeout <= 0:
+            self._clock.wake()
+            return super().select(timeout)
+        ready = super().select(0)
+        if ready:
+            return ready
+        due = self._clock.next_due()
+        if due is not None and due <= 0:
+            self._clock.wake()
+            return ready
+        if due is not None:
+            # A selector takes no wait of a year.
+            timeout = min(_LONGEST_WAIT, due if timeout is None else min(timeout, due))
+        ready = super().select(timeout)
+        self._clock.wake()
+        return ready
+
+
+def new_loop(clock: Clock) -> asyncio.AbstractEventLoop:
+    """Return an event loop that runs on the clock."""
+    return asyncio.SelectorEventLoop(ClockSelector(clock))
+
+
+def iso(seconds: float) -> str:
+    """Return a time as Step Functions writes it: ``2026-11-21T02:17:31.123Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,207 @@
+"""One AWS endpoint on loopback: the engine answers for executions, the embedded AWS for everything else."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import uuid
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from cdk_distributed_map.local._engine import Engine
+from cdk_distributed_map.local._errors import ApiError
+
+_TARGET: Final = "AWSStepFunctions."
+_CONTENT_TYPE: Final = "application/x-amz-json-1.0"
+_HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection"})
+_PIECE: Final = 256 * 1024
+_LINE: Final = 65_536
+_S3_SCOPE: Final = "/s3/aws4_request"
+_TIMEOUT: Final = 1_000
+_TOKENS: Final = frozenset({"SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat"})
+
+
+class Endpoint:
+    """The HTTP server.
+
+    Args:
+        engine: Answers for executions.
+        upstream_url: Address of the embedded AWS.
+        port: Port on loopback, 0 for any that is free.
+    """
+
+    def __init__(self, engine: Engine, *, upstream_url: str, port: int = 0) -> None:
+        upstream = urlsplit(upstream_url)
+        if upstream.scheme != "http" or upstream.hostname is None:
+            raise ValueError(f"the embedded AWS is reached by plain HTTP on loopback, got {upstream_url!r}")
+        address = (upstream.hostname, upstream.port or 80)
+
+        class Handler(_Handler):
+            pass
+
+        Handler.engine = engine
+        Handler.upstream = address
+        self._server = _Server(("127.0.0.1", port), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Address of the endpoint."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Endpoint:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop."""
+        self.close()
+
+    def start(self) -> None:
+        """Start to serve."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop to serve."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that hang up."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    # Without it each answer waits for the client's delayed acknowledgement: 40 ms.
+    disable_nagle_algorithm = True
+    engine: Engine
+    upstream: tuple[str, int]
+
+    def setup(self) -> None:
+        super().setup()
+        self._connection: http.client.HTTPConnection | None = None
+
+    def finish(self) -> None:
+        super().finish()
+        if self._connection is not None:
+            self._connection.close()
+
+    def handle_one_request(self) -> None:
+        try:
+            super().handle_one_request()
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Log nothing."""
+
+    def _any(self) -> None:
+        target = self.headers.get("X-Amz-Target", "")
+        action = target.removeprefix(_TARGET) if target.startswith(_TARGET) else ""
+        if action and self.engine.answers(action):
+            self._answer(action)
+        else:
+            self._pass_on(self._length())
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _any
+
+    def _length(self) -> int:
+        return int(self.headers.get("Content-Length") or 0)
+
+    def _answer(self, action: str) -> None:
+        body = self.rfile.read(self._length())
+        try:
+            parameters = json.loads(body or b"{}")
+            self._send(200, self.engine.call(action, parameters))
+        except ApiError as error:
+            status = 500 if error.code == "InternalFailure" else 400
+            self._send(status, {"__type": error.code, "message": error.message}, error=error.code)
+        except ValueError as error:
+            self._send(400, {"__type": "SerializationException", "message": str(error)}, error="SerializationException")
+
+    def _send(self, status: int, answer: dict[str, Any], *, error: str | None = None) -> None:
+        data = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", _CONTENT_TYPE)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("x-amzn-RequestId", str(uuid.uuid4()))
+        if error is not None:
+            self.send_header("x-amzn-ErrorType", error)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def _pass_on(self, length: int) -> None:
+        upstream = self._connection or http.client.HTTPConnection(*self.upstream, timeout=_TIMEOUT)
+        self._connection = upstream
+        try:
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in _HOP_BY_HOP:
+                    upstream.putheader(name, value)
+            if self._chunked():
+                upstream.putheader("Transfer-Encoding", "chunked")
+            if self.command == "PUT" and "Content-Type" not in self.headers and self._for_s3():
+                # What S3 gives an object that is put without a type; the embedded one gives another.
+                upstream.putheader("Content-Type", "binary/octet-stream")
+            upstream.endheaders()
+            self._send_body(upstream, length)
+            response = upstream.getresponse()
+        except OSError as error:
+            upstream.close()
+            self._connection = None
+            self.close_connection = True
+            message = f"the embedded AWS doesn't answer: {error}"
+            self._send(502, {"__type": "ServiceUnavailable", "message": message}, error="ServiceUnavailable")
+            return
+        self._return(response)
+
+    def _chunked(self) -> bool:
+        return self.headers.get("Transfer-Encoding", "").lower() == "chunked"
+
+    def _for_s3(self) -> bool:
+        return _S3_SCOPE in self.headers.get("Authorization", "")
+
+    def _send_body(self, upstream: http.client.HTTPConnection, length: int) -> None:
+        if self._chunked():
+            self._send_chunked(upstream)
+            return
+        while length > 0:
+            piece = self.rfile.read(min(length, _PIECE))
+            if not piece:
+                raise ConnectionError("the client hung up")
+            upstream.send(piece)
+            length -= len(piece)
+
+    def _send_chunked(self, upstream: http.client.HTTPConnection) -> None:
+        """Pass chunks on as they come."""
+        while size := int(self.rfile.readline(_LINE).split(b";")[0], 16):
+            upstream.send(b"%x\r\n%s\r\n" % (size, self.rfile.read(size)))
+            self.rfile.readline(_LINE)
+        while self.rfile.readline(_LINE).strip():
+            pass  # trailers: nothing that the embedded AWS reads
+        upstream.send(b"0\r\n\r\n")
+
+    def _return(self, response: http.client.HTTPResponse) -> None:
+        self.send_response_only(response.status, response.reason)
+        known = response.getheader("Content-Length")
+        for name, value in response.getheaders():
+            if name.lower() not in _HOP_BY_HOP:
+                self.send_header(name, value)
+        bodiless = self.command == "HEAD" or response.status in {204, 304}
+        chunked = known is None and not bodiless
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while piece := response.read(_PIECE):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+        if chunked:
+            self.wfile.write(b"0\r\n\r\n")

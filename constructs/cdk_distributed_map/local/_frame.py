@@ -1,0 +1,186 @@
+"""An execution and the place in it that a state runs in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cdk_distributed_map.local._clock import iso
+from cdk_distributed_map.local._errors import StateError
+from cdk_distributed_map.local._history import History, Text
+from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._services import Services
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """The state machine that an execution runs.
+
+    Args:
+        arn: Its ARN, or that of a map's children: ``...:stateMachine:<name>/<label>``.
+        name: Its name.
+        role: ARN of its role.
+        express: Whether its executions are Express.
+        definition: Text of the definition.
+        revision: Id of the revision.
+        version: ARN of the version or alias it was started by, if any.
+    """
+
+    arn: str
+    name: str
+    role: str
+    express: bool = False
+    definition: str = ""
+    revision: str = ""
+    version: str | None = None
+    logging: Mapping[str, Any] | None = None
+
+    @property
+    def unlabelled(self) -> str:
+        """ARN of the state machine itself, also for a map's children."""
+        return self.arn.split("/", 1)[0]
+
+
+class Checkpoint:
+    """Where an execution was when it failed, so that a redrive can go on from there."""
+
+    __slots__ = ("input", "state", "variables")
+
+    def __init__(self, state: str, input: Json, variables: Mapping[str, Json]) -> None:
+        self.state = state
+        self.input = input
+        self.variables = variables
+
+
+class Execution:
+    """One execution.
+
+    Args:
+        arn: Its ARN.
+        name: Its name.
+        machine: What it runs.
+        input: Its input.
+        services: What it needs from outside.
+        map_run: ARN of the map run it is a child of, if any.
+    """
+
+    __slots__ = (
+        "arn",
+        "cause",
+        "checkpoint",
+        "error",
+        "history",
+        "input",
+        "machine",
+        "map_run",
+        "map_runs",
+        "name",
+        "output",
+        "redrive_count",
+        "redriven",
+        "resumed_runs",
+        "services",
+        "started",
+        "status",
+        "stopped",
+        "task",
+    )
+
+    def __init__(
+        self, *, arn: str, name: str, machine: Machine, input: Json, services: Services, map_run: str | None = None
+    ) -> None:
+        self.arn = arn
+        self.name = name
+        self.machine = machine
+        self.input = input
+        self.services = services
+        self.map_run = map_run
+        self.history = History(kept=not machine.express)
+        self.status = "RUNNING"
+        self.started = services.clock.now()
+        self.stopped: float | None = None
+        self.output: Json = None
+        self.error: str | None = None
+        self.cause: str | None = None
+        self.redrive_count = 0
+        self.redriven: float | None = None
+        self.checkpoint: Checkpoint | None = None
+        self.map_runs: list[Any] = []
+        self.resumed_runs: dict[str, Any] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    def context(self) -> dict[str, Any]:
+        """Return the context object as far as it is the same for all states."""
+        return {
+            "Execution": {
+                "Id": self.arn,
+                "Input": self.input,
+                "StartTime": iso(self.started),
+                "Name": self.name,
+                "RoleArn": self.machine.role,
+                "RedriveCount": self.redrive_count,
+            },
+            "StateMachine": {"Id": self.machine.arn, "Name": self.machine.name},
+        }
+
+
+class Frame:
+    """A sequence of states of an execution: its top level, a branch, or an iteration.
+
+    Args:
+        execution: The execution.
+        context: Context object without the state.
+        variables: Variables it starts with.
+        last: Id of the event before it.
+    """
+
+    __slots__ = ("context", "execution", "last", "state", "top", "variables")
+
+    def __init__(
+        self,
+        execution: Execution,
+        context: Mapping[str, Any],
+        *,
+        variables: Mapping[str, Json] | None = None,
+        last: int = 0,
+        top: bool = False,
+    ) -> None:
+        self.execution = execution
+        self.context = context
+        self.variables: dict[str, Json] = dict(variables or {})
+        self.last = last
+        self.top = top
+        self.state: str | None = None
+        """Type of the state that is running, None between states."""
+
+    @property
+    def services(self) -> Services:
+        """What the execution needs from outside."""
+        return self.execution.services
+
+    def event(self, type: str, details: dict[str, Any] | None = None) -> int:
+        """Add an event after the frame's last one."""
+        execution = self.execution
+        self.last = execution.history.add(type, self.last, execution.services.clock.now(), details)
+        return self.last
+
+    def inner(self, *, context: Mapping[str, Any] | None = None) -> Frame:
+        """Return a frame for a branch or an iteration: it sees the variables, and assigns its own."""
+        merged = self.context if context is None else {**self.context, **context}
+        return Frame(self.execution, merged, variables=self.variables, last=self.last)
+
+    def evaluation_failed(self, error: StateError, state: str) -> None:
+        """Add the event of a JSONata error."""
+        if error.location is not None:
+            details = {"error": error.error, "cause": error.cause, "location": error.location or None, "state": state}
+            self.event("EvaluationFailed", details)
+
+
+def entered(frame: Frame, type: str, name: str, input: Json) -> int:
+    """Add the event of a state that begins."""
+    # Execution events have no previous one: the first state follows 0, not ExecutionStarted.
+    if frame.top and frame.last == 1:
+        frame.last = 0
+    return frame.event(f"{type}StateEntered", {"name": name, "input": Text(input)})

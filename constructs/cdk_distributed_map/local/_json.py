@@ -1,0 +1,52 @@
+"""JSON as Step Functions writes it, and the sizes it counts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cdk_distributed_map.local._errors import StateError, too_large
+from distmap import limits
+
+Json = Any
+
+
+def dumps(value: Json) -> str:
+    """Return compact JSON text."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def size(text: str) -> int:
+    """Return the bytes of a text in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def checked(value: Json, *, what: str, terminal: bool = True) -> str:
+    """Return a value's text, within the payload limit.
+
+    Raises:
+        StateError: ``States.DataLimitExceeded``.
+    """
+    text = dumps(value)
+    if size(text) > limits.MAX_PAYLOAD_BYTES:
+        error = too_large(what)
+        raise StateError(error.error, error.cause, hidden_from_all=terminal)
+    return text
+
+
+def number(value: Json) -> bool:
+    """Tell whether a value is a JSON number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def type_name(value: Json) -> str:
+    """Return JSONata's name of a value's type."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if number(value):
+        return "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"

@@ -1,0 +1,137 @@
+"""Compiles a definition into states, and runs a graph of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
+
+from cdk_distributed_map.local._errors import UnsupportedError
+from cdk_distributed_map.local._flow import JSON_PATH, JSONATA
+from cdk_distributed_map.local._frame import Checkpoint, Frame
+from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local.distributed._state import DistributedMapState
+from cdk_distributed_map.local.states._choice import ChoiceState
+from cdk_distributed_map.local.states._fail import FailState
+from cdk_distributed_map.local.states._inline_map import InlineMapState
+from cdk_distributed_map.local.states._parallel import ParallelState
+from cdk_distributed_map.local.states._pass import PassState
+from cdk_distributed_map.local.states._state import State
+from cdk_distributed_map.local.states._succeed import SucceedState
+from cdk_distributed_map.local.states._task import TaskState
+from cdk_distributed_map.local.states._wait import WaitState
+from cdk_distributed_map.local.tasks._resources import integration
+
+_GRAPH_FIELDS: Final = frozenset({"StartAt", "States", "Comment", "ProcessorConfig", "QueryLanguage"})
+_TOP_FIELDS: Final = frozenset({"StartAt", "States", "Comment", "Version", "TimeoutSeconds", "QueryLanguage"})
+_SIMPLE: Final[dict[str, type[State]]] = {
+    each.type: each for each in (PassState, SucceedState, FailState, WaitState, ChoiceState)
+}
+
+
+class Program:
+    """A compiled graph of states.
+
+    Args:
+        start: Name of the first.
+        states: All of them.
+        timeout: Most seconds an execution may take, if limited.
+        logged: The definition's comment.
+    """
+
+    def __init__(self, start: str, states: Mapping[str, State], *, timeout: int | None = None) -> None:
+        self.start = start
+        self.states = states
+        self.timeout = timeout
+
+    async def run(self, input: Json, frame: Frame, *, start: str | None = None) -> Json:
+        """Run from the first state, or from another, and return the output."""
+        name: str | None = self.start if start is None else start
+        value = input
+        while name is not None:
+            state = self.states[name]
+            if frame.top:
+                frame.execution.checkpoint = Checkpoint(name, value, frame.variables)
+            outcome = await state.run(value, frame)
+            value, name = outcome.output, outcome.next
+        return value
+
+
+@lru_cache(maxsize=256)
+def compile_definition(text: str) -> Program:
+    """Compile a state machine's definition.
+
+    Raises:
+        UnsupportedError: It has what the engine doesn't run; the message names it and the remedy.
+    """
+    try:
+        definition = json.loads(text)
+    except ValueError as error:
+        raise UnsupportedError(f"the definition is not JSON: {error}") from error
+    unknown = sorted(set(definition) - _TOP_FIELDS)
+    if unknown:
+        raise UnsupportedError(f"the definition has the field {unknown[0]!r}: use {', '.join(sorted(_TOP_FIELDS))}")
+    return _graph(definition, definition.get("QueryLanguage", JSON_PATH), timeout=definition.get("TimeoutSeconds"))
+
+
+def _graph(fields: Mapping[str, Any], language: str, *, timeout: int | None = None) -> Program:
+    states = fields.get("States")
+    if not isinstance(states, dict) or fields.get("StartAt") not in states:
+        raise UnsupportedError(f"StartAt names {fields.get('StartAt')!r}, which is not among the States")
+    language = fields.get("QueryLanguage", language)
+    program = Program(
+        fields["StartAt"], {name: _state(name, each, language) for name, each in states.items()}, timeout=timeout
+    )
+    _check_transitions(states)
+    return program
+
+
+def _inner(language: str) -> Any:
+    def compile_inner(fields: Mapping[str, Any]) -> Program:
+        unknown = sorted(set(fields) - _GRAPH_FIELDS)
+        if unknown:
+            raise UnsupportedError(f"a branch or processor has the field {unknown[0]!r}: use {sorted(_GRAPH_FIELDS)}")
+        return _graph(fields, language)
+
+    return compile_inner
+
+
+def _state(name: str, fields: Mapping[str, Any], outer: str) -> State:
+    kind = fields.get("Type")
+    language = fields.get("QueryLanguage", outer)
+    if language not in {JSON_PATH, JSONATA}:
+        raise UnsupportedError(f"state {name!r} has QueryLanguage {language!r}: give {JSON_PATH} or {JSONATA}")
+    if kind in _SIMPLE:
+        return _SIMPLE[kind](name, fields, language)
+    if kind == "Task":
+        return TaskState(name, fields, language, integration)
+    if kind == "Parallel":
+        return ParallelState(name, fields, language, _inner(outer))
+    if kind == "Map":
+        return _map(name, fields, language, outer)
+    raise UnsupportedError(
+        f"state {name!r} has Type {kind!r}: use one of {sorted([*_SIMPLE, 'Map', 'Parallel', 'Task'])}"
+    )
+
+
+def _map(name: str, fields: Mapping[str, Any], language: str, outer: str) -> State:
+    processor = fields.get("ItemProcessor") or fields.get("Iterator")
+    if not isinstance(processor, dict) or ("ItemProcessor" in fields and "Iterator" in fields):
+        raise UnsupportedError(f"state {name!r} must have ItemProcessor: give the states that run for each item")
+    config = processor.get("ProcessorConfig") or {}
+    mode = config.get("Mode", "INLINE")
+    if mode not in {"INLINE", "DISTRIBUTED"}:
+        raise UnsupportedError(f"state {name!r} has the processor mode {mode!r}: give INLINE or DISTRIBUTED")
+    if mode == "DISTRIBUTED":
+        return DistributedMapState(name, fields, language, _inner(outer))
+    return InlineMapState(name, fields, language, _inner(outer))
+
+
+def _check_transitions(states: Mapping[str, Any]) -> None:
+    for name, fields in states.items():
+        entries = [fields, *fields.get("Choices", []), *(fields.get("Catch") or [])]
+        targets = [entry[key] for entry in entries for key in ("Next", "Default") if key in entry]
+        for target in targets:
+            if target not in states:
+                raise UnsupportedError(f"state {name!r} goes to {target!r}, which is not a state of the same level")

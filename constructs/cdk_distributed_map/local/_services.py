@@ -1,0 +1,162 @@
+"""What executions need from outside the interpreter."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from cdk_distributed_map.local._clock import Clock
+from cdk_distributed_map.local._json import Json
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.local.distributed._registry import MapRuns
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """A call of a Lambda function.
+
+    Args:
+        function: Name, partial ARN or ARN, with a qualifier or without.
+        payload: JSON text of the event.
+        qualifier: Version or alias, where it isn't part of ``function``.
+        role: ARN of the role that calls.
+        wait: Whether the answer is waited for: ``RequestResponse`` rather than ``Event``.
+    """
+
+    function: str
+    payload: str
+    qualifier: str | None = None
+    role: str = ""
+    wait: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a function answered.
+
+    Args:
+        payload: JSON text: its result, or Lambda's error object (``errorType``, ``errorMessage`` ...).
+        function_error: ``Handled`` or ``Unhandled`` where the function failed, else None.
+        version: Version that ran.
+        request_id: Lambda's id of the request.
+        status: HTTP status: 200, or 202 where the answer wasn't waited for.
+    """
+
+    payload: str
+    function_error: str | None = None
+    version: str = "$LATEST"
+    request_id: str = ""
+    status: int = 200
+
+
+class InvokeError(Exception):
+    """Lambda refused the call: throttled, no such function, no permission.
+
+    Args:
+        code: Name of the exception in Lambda's API, such as ``TooManyRequestsException``.
+        message: Its message.
+        status: HTTP status.
+        request_id: Lambda's id of the request.
+    """
+
+    def __init__(self, code: str, message: str, *, status: int = 500, request_id: str = "") -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.request_id = request_id
+
+
+class FunctionInvoker(Protocol):
+    """Runs Lambda functions."""
+
+    async def invoke(self, invocation: Invocation) -> Answer:
+        """Call a function; runs on the engine's loop, so it must not block.
+
+        Raises:
+            InvokeError: Lambda would refuse the call.
+        """
+
+
+class Clients(abc.ABC):
+    """AWS clients for the endpoint that the engine works against."""
+
+    @abc.abstractmethod
+    def client(self, service: str, role: str = "") -> Any:
+        """Return a boto3 client, with the credentials of a role where roles are enforced."""
+
+
+class Authorizer(Protocol):
+    """Decides what a role may do."""
+
+    def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+        """Return None where the role may, else the message of AWS's AccessDenied."""
+
+
+class AllowAll:
+    """The authorizer that doesn't."""
+
+    def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+        """Allow."""
+        del role, action, resource, context
+        return None
+
+
+class Starter(Protocol):
+    """Starts executions on behalf of a task or a map."""
+
+    async def start(self, machine: str, name: str | None, input: str, *, role: str) -> Any:
+        """Start an execution of another state machine and return it."""
+
+
+@dataclass(kw_only=True)
+class Services:
+    """What executions need from outside the interpreter.
+
+    Args:
+        clock: The engine's clock.
+        clients: AWS clients.
+        invoker: Runs Lambda functions.
+        authorizer: Decides what roles may do.
+        region: Region in ARNs.
+        account: Account in ARNs.
+        partition: Partition in ARNs.
+        dispatch_rates: Whether children start no faster than AWS starts them.
+        result_file_bytes: Size at which a map's result file is followed by the next.
+        workdir: Folder of temporary files, None for the system's.
+        threads: Runs what blocks.
+        map_runs: The map runs it knows.
+        starter: Starts executions on behalf of tasks.
+        tokens: Tasks that wait for their token.
+    """
+
+    clock: Clock
+    clients: Clients
+    invoker: FunctionInvoker
+    authorizer: Authorizer = field(default_factory=AllowAll)
+    region: str = "us-east-1"
+    account: str = "000000000000"
+    partition: str = "aws"
+    dispatch_rates: bool = False
+    result_file_bytes: int
+    workdir: str | None = None
+    threads: ThreadPoolExecutor
+    map_runs: MapRuns
+    starter: Starter | None = None
+    tokens: dict[str, asyncio.Future[Json]] = field(default_factory=dict)
+
+    async def blocking(self, function: Callable[[], T]) -> T:
+        """Run what blocks in a thread; time isn't skipped meanwhile."""
+        with self.clock.real():
+            return await asyncio.get_running_loop().run_in_executor(self.threads, function)
+
+    def arn(self, service: str, resource: str) -> str:
+        """Return an ARN in this region and account."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"

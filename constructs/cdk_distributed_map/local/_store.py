@@ -1,0 +1,73 @@
+"""The executions that the engine knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cdk_distributed_map.local._errors import ApiError
+from cdk_distributed_map.local._frame import Execution
+from cdk_distributed_map.local._services import Services
+
+
+class Store:
+    """Executions by ARN; a map's children are found through their map run.
+
+    Args:
+        services: Where the map runs are.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._executions: dict[str, Execution] = {}
+
+    def add(self, execution: Execution) -> None:
+        """Add an execution."""
+        self._executions[execution.arn] = execution
+
+    def known(self, arn: str) -> Execution | None:
+        """Return an execution that isn't a map's child, None where there is none."""
+        return self._executions.get(arn)
+
+    def of_machine(self, arn: str) -> list[Execution]:
+        """Return the executions of a state machine, the latest first."""
+        found = [each for each in self._executions.values() if arn in {each.machine.arn, each.machine.version}]
+        return found[::-1]
+
+    def execution(self, arn: str) -> Execution:
+        """Return an execution, a map's child included.
+
+        Raises:
+            ApiError: ``InvalidArn`` or ``ExecutionDoesNotExist``.
+        """
+        parts = arn.split(":")
+        if len(parts) < 8 or parts[0] != "arn" or parts[5] not in {"execution", "express"}:
+            raise ApiError("InvalidArn", f"Invalid Arn: 'Invalid ARN prefix: {arn}'")
+        found = self._executions.get(arn)
+        if found is None and "/" in parts[6]:
+            found = self._child(parts)
+        if found is None:
+            raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+        return found
+
+    def _child(self, parts: list[str]) -> Execution | None:
+        machine, label = parts[6].split("/", 1)
+        for run in self._services.map_runs.labelled(machine, label):
+            at = run.records.number(parts[7])
+            if at is not None and run.child_arn(at) == ":".join(parts):
+                child: Execution = run.child(at)
+                return child
+        return None
+
+    def map_run(self, arn: str) -> Any:
+        """Return a map run.
+
+        Raises:
+            ApiError: ``InvalidArn`` or ``ResourceNotFound``.
+        """
+        parts = arn.split(":")
+        if len(parts) != 8 or parts[5] != "mapRun":
+            raise ApiError("InvalidArn", f"Invalid Arn: 'Invalid ARN prefix: {arn}'")
+        run = self._services.map_runs.get(arn)
+        if run is None:
+            raise ApiError("ResourceNotFound", f"Resource not found: '{arn}'")
+        return run

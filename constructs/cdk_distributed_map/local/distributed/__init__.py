@@ -1,0 +1,1 @@
+"""Distributed Map: readers, batcher, map runs, records of children, result writer."""

@@ -1,0 +1,379 @@
+"""One run of a Distributed Map: reads items, starts children, counts, and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Final, Protocol
+
+from cdk_distributed_map.local import _errors
+from cdk_distributed_map.local._errors import ExecutionStoppedError, StateError
+from cdk_distributed_map.local._frame import Execution, Machine
+from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._runner import Program, run_execution, stop_execution, time_limit
+from cdk_distributed_map.local.distributed import _records
+from cdk_distributed_map.local.distributed._records import Records, Result, packed, unpacked
+from cdk_distributed_map.local.distributed._tolerance import Tolerance
+from cdk_distributed_map.local.distributed._writer import Children, Export
+from distmap import limits
+
+_YIELD_EVERY: Final = 32
+_BREACH_CAUSE: Final = "The specified tolerated failure threshold was exceeded"
+_ENDED: Final = {
+    "SUCCEEDED": _records.SUCCEEDED,
+    "FAILED": _records.FAILED,
+    "TIMED_OUT": _records.TIMED_OUT,
+    "ABORTED": _records.ABORTED,
+}
+
+
+class ItemFeed(Protocol):
+    """Gives the inputs of children, in blocks."""
+
+    def __aiter__(self) -> ItemFeed:
+        """Return itself."""
+
+    async def __anext__(self) -> list[tuple[bytes, int]]:
+        """Return the next inputs and the items in each."""
+
+
+class MapRun:
+    """One run.
+
+    Args:
+        parent: Execution that the map is in.
+        label: Label of the map.
+        program: States of a child.
+        express: Whether children are Express.
+        concurrency: Most children at once, 0 for AWS's limit.
+        tolerance: How many items may fail.
+        spool: Where children are kept.
+    """
+
+    def __init__(
+        self,
+        *,
+        parent: Execution,
+        label: str,
+        program: Program,
+        express: bool,
+        concurrency: int,
+        tolerance: Tolerance,
+        spool: _records.Spool,
+    ) -> None:
+        services = parent.services
+        machine = parent.machine
+        self.id = str(uuid.uuid4())
+        self.label = label
+        self.parent = parent
+        self.root_name = machine.unlabelled.rsplit(":", 1)[-1]
+        self.arn = services.arn("states", f"mapRun:{self.root_name}/{label}:{self.id}")
+        self.machine = Machine(
+            arn=f"{machine.unlabelled}/{label}",
+            name=machine.name,
+            role=machine.role,
+            express=express,
+            definition=machine.definition,
+            revision=machine.revision,
+        )
+        self.status = "RUNNING"
+        self.started = services.clock.now()
+        self.stopped: float | None = None
+        self.redrive_count = 0
+        self.redriven: float | None = None
+        self.tolerance = tolerance
+        self.concurrency = concurrency
+        self._spool = spool
+        self.records = Records(self.id, spool)
+        self.written = [0, 0]
+        self.read = False
+        """Whether all items have been read."""
+        self._program = program
+        self._services = services
+        self._children: dict[int, tuple[Execution, asyncio.Task[None]]] = {}
+        self._wake = asyncio.Event()
+        self._attempt: frozenset[int] | None = None
+        self._rate_due = 0.0
+        self._pending_retry: set[int] = set()
+
+    # -- what others ask
+
+    def child_arn(self, at: int) -> str:
+        """Return the ARN of a child."""
+        name = self.records.name(at)
+        if self.machine.express:
+            tail = uuid.uuid5(uuid.UUID(self.id), name)
+            return self._services.arn("states", f"express:{self.root_name}/{self.label}:{name}:{tail}")
+        return self._services.arn("states", f"execution:{self.root_name}/{self.label}:{name}")
+
+    def child(self, at: int) -> Execution:
+        """Return a child as it is now: running, or brought back from what is kept of it."""
+        if at in self._children:
+            return self._children[at][0]
+        execution = self._made(at)
+        execution.status = _records.STATUSES[self.records.status[at]]
+        execution.stopped = self.records.stopped[at] or None
+        result = self.records.result(at)
+        if result is not None:
+            execution.output, execution.error, execution.cause = result.output, result.error, result.cause
+            execution.history.events = result.events
+            execution.history.last_id = len(result.events)
+            execution.redrive_count = result.redrive_count
+        return execution
+
+    @property
+    def pending_redrive(self) -> int:
+        """Children that a redrive will run again and that haven't begun yet."""
+        return len(self._pending_retry)
+
+    def is_pending_redrive(self, at: int) -> bool:
+        """Tell whether a child waits to be run again."""
+        return at in self._pending_retry
+
+    def changed(self) -> None:
+        """Take notice of a changed limit."""
+        self._wake.set()
+
+    # -- running
+
+    def restart(self) -> None:
+        """Forget the children of a run whose items could not be read: a redrive reads them again."""
+        self.records = Records(self.id, self._spool)
+        self.redrive_count += 1
+        self.redriven = self._services.clock.now()
+        self.status = "RUNNING"
+        self.stopped = None
+
+    async def run(self, feed: ItemFeed | None) -> None:
+        """Read all items and run all children; returns when none runs any more.
+
+        Args:
+            feed: The items, None for a redrive whose items have been read.
+
+        Raises:
+            StateError: The tolerance was breached, or the items couldn't be read.
+        """
+        reading = None if feed is None else asyncio.ensure_future(self._read(feed))
+        watching = asyncio.ensure_future(self._watch()) if self._limited() else None
+        waiting = _Queue(self)
+        try:
+            await self._dispatch(waiting, reading)
+            if reading is not None:
+                await reading
+        except BaseException:
+            await self._abort(all_of_them=True)
+            raise
+        finally:
+            for task in (reading, watching):
+                if task is not None:
+                    task.cancel()
+        if self.breached:
+            raise StateError(_errors.TOLERANCE, _BREACH_CAUSE)
+
+    async def _read(self, feed: ItemFeed) -> None:
+        try:
+            async for block in feed:
+                self.records.extend(block)
+                self._wake.set()
+                await asyncio.sleep(0)
+            self.read = True
+        finally:
+            self._wake.set()
+
+    async def _dispatch(self, waiting: _Queue, reading: asyncio.Future[None] | None) -> None:
+        begun = 0
+        while True:
+            self._wake.clear()
+            if reading is not None and reading.done() and reading.exception() is not None:
+                raise reading.exception() or AssertionError
+            if self.breached:
+                # Standard children are ended, Express ones can't be; what hasn't begun stays pending.
+                await self._abort(all_of_them=False)
+                if reading is not None:
+                    await reading
+                await self._drained()
+                return
+            while len(self._children) < self._limit() and not self.breached:
+                at = waiting.take()
+                if at is None:
+                    break
+                await self._paced()
+                self._begin(at)
+                begun += 1
+                if begun % _YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+            if not self._children and self.read and waiting.empty():
+                return
+            await self._wake.wait()
+
+    def _limit(self) -> int:
+        return min(self.concurrency or limits.MAX_CONCURRENT_CHILDREN, limits.MAX_CONCURRENT_CHILDREN)
+
+    async def _paced(self) -> None:
+        if not self._services.dispatch_rates:
+            return
+        express = self.machine.express
+        rate = limits.EXPRESS_DISPATCH_PER_SECOND if express else limits.STANDARD_DISPATCH_PER_SECOND
+        now = self._services.clock.now()
+        if self._rate_due > now:
+            await self._services.clock.sleep(self._rate_due - now)
+        self._rate_due = max(now, self._rate_due) + 1 / rate
+
+    def _made(self, at: int) -> Execution:
+        execution = Execution(
+            arn=self.child_arn(at),
+            name=self.records.name(at),
+            machine=self.machine,
+            input=json.loads(self.records.input(at)),
+            services=self._services,
+            map_run=self.arn,
+        )
+        execution.started = self.records.started[at] or execution.started
+        return execution
+
+    def _begin(self, at: int) -> None:
+        again = at in self._pending_retry
+        self._pending_retry.discard(at)
+        before = self.records.result(at) if again else None
+        execution = self._made(at)
+        if before is not None and not self.machine.express:
+            execution.history.events = before.events
+            execution.history.last_id = len(before.events)
+            execution.checkpoint = unpacked(before.checkpoint)
+            execution.redrive_count = before.redrive_count + 1
+            execution.redriven = self._services.clock.now()
+        else:
+            execution.started = self._services.clock.now()
+            self.records.started[at] = execution.started
+        self.records.move(at, _records.RUNNING)
+        task = asyncio.get_running_loop().create_task(self._child_run(at, execution))
+        execution.task = task
+        self._children[at] = (execution, task)
+
+    async def _child_run(self, at: int, execution: Execution) -> None:
+        try:
+            await run_execution(execution, self._program)
+        finally:
+            self._ended(at, execution)
+
+    def _ended(self, at: int, execution: Execution) -> None:
+        result = Result(
+            execution.output,
+            execution.error,
+            execution.cause,
+            execution.history.events,
+            packed(execution.checkpoint),
+            execution.redrive_count,
+        )
+        stopped = self._services.clock.now() if execution.stopped is None else execution.stopped
+        self.records.finish(at, _ENDED.get(execution.status, _records.ABORTED), stopped, result)
+        self._children.pop(at, None)
+        self._wake.set()
+
+    @property
+    def breached(self) -> bool:
+        """Whether more items have failed than are tolerated."""
+        items = self.records.counts[1]
+        failed = items[_records.FAILED] + items[_records.TIMED_OUT]
+        return self.tolerance.breached(failed, sum(items) if self.read else None)
+
+    async def _abort(self, *, all_of_them: bool) -> None:
+        if self.machine.express and not all_of_them:
+            return
+        for execution, _ in list(self._children.values()):
+            stop_execution(execution, ExecutionStoppedError("ABORTED"))
+        await self._drained()
+
+    async def _drained(self) -> None:
+        while self._children:
+            await asyncio.wait([task for _, task in self._children.values()])
+
+    def _limited(self) -> bool:
+        return self.machine.express or self._program.timeout is not None
+
+    async def _watch(self) -> None:
+        """End children that take too long; one watch for all, the oldest first."""
+        clock = self._services.clock
+        while True:
+            oldest = next(iter(self._children.values()), None)
+            if oldest is None:
+                await self._wake.wait()
+                await asyncio.sleep(0)
+                continue
+            execution = oldest[0]
+            due = execution.started + time_limit(execution, self._program)
+            if due > clock.now():
+                await clock.sleep(due - clock.now())
+            elif oldest[1].done():
+                await asyncio.sleep(0)
+            else:
+                stop_execution(execution, ExecutionStoppedError("TIMED_OUT", _errors.TIMEOUT))
+                await asyncio.wait({oldest[1]})
+
+    # -- the end
+
+    def children(self) -> Children:
+        """Return the children as the result writer wants them."""
+        attempt = self._attempt
+        folder = self.id if not self.redrive_count else f"{self.id}/Redrive-{self.redrive_count}"
+        return Children(
+            records=self.records,
+            arn=self.child_arn,
+            machine_arn=self.machine.arn,
+            map_run_arn=self.arn,
+            folder=folder,
+            numbers=(lambda _at: True) if attempt is None else attempt.__contains__,
+        )
+
+    def end(self, status: str) -> None:
+        """End the run."""
+        self.status = status
+        self.stopped = self._services.clock.now()
+
+    async def export(self, export: Export) -> Json:
+        """Export the results and return the state's output."""
+        children = self.children()
+        output = await self._services.blocking(lambda: export.write(children))
+        self.count_written()
+        return output
+
+    def count_written(self) -> None:
+        """Count all results as written."""
+        counts = self.records.counts
+        self.written = [sum(each) - each[_records.PENDING] for each in counts]
+
+    def begin_redrive(self) -> None:
+        """Prepare to run again what didn't succeed."""
+        self.redrive_count += 1
+        self.redriven = self._services.clock.now()
+        self.status = "RUNNING"
+        self.stopped = None
+        records = self.records
+        again = set(records.of(_records.FAILED, _records.TIMED_OUT, _records.ABORTED))
+        for at in again:
+            records.move(at, _records.PENDING)
+        self._pending_retry = again
+        self._attempt = frozenset(records.of(_records.PENDING))
+
+
+class _Queue:
+    """The children that wait, in order: those known at the start, then those that are read."""
+
+    def __init__(self, run: MapRun) -> None:
+        self._records = run.records
+        self._at = 0
+
+    def take(self) -> int | None:
+        """Return the next child that waits."""
+        status = self._records.status
+        while self._at < len(status):
+            at = self._at
+            self._at += 1
+            if status[at] == _records.PENDING:
+                return at
+        return None
+
+    def empty(self) -> bool:
+        """Tell whether none waits any more."""
+        return self._at >= len(self._records)

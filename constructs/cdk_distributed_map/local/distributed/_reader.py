@@ -1,0 +1,259 @@
+"""ItemReader: where a map's items come from in S3."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import IO, Any, Final, NamedTuple
+
+from cdk_distributed_map.local._errors import UnsupportedError, runtime
+from cdk_distributed_map.local._flow import JSONATA, Flow
+from cdk_distributed_map.local._frame import Frame
+from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._scene import Scene
+from cdk_distributed_map.local.distributed._formats import Entries, Format
+from cdk_distributed_map.local.distributed._streams import failed, listed, open_object
+from cdk_distributed_map.local.states._numbers import NumberField
+from distmap import limits
+
+_CONFIG: Final = frozenset(
+    {
+        "InputType",
+        "ManifestType",
+        "Transformation",
+        "CSVHeaderLocation",
+        "CSVHeaders",
+        "CSVDelimiter",
+        "MaxItems",
+        "MaxItemsPath",
+        "ItemsPointer",
+    }
+)
+_TYPES: Final = ("CSV", "JSON", "JSONL", "PARQUET")
+_CHOICES: Final = {
+    "InputType": (*_TYPES, "MANIFEST"),
+    "ManifestType": ("S3_INVENTORY", "ATHENA_DATA"),
+    "Transformation": ("NONE", "LOAD_AND_FLATTEN"),
+    "CSVHeaderLocation": ("FIRST_ROW", "GIVEN"),
+    "CSVDelimiter": ("COMMA", "PIPE", "SEMICOLON", "SPACE", "TAB"),
+}
+
+
+class Chunk(NamedTuple):
+    """Items and where they come from, as ``$$.Map.Item.Source`` says it."""
+
+    source: str
+    items: list[Json]
+    keyed: bool
+    """Whether each item is an entry of an object: ``{"Key", "Value"}``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An opened reader.
+
+    Args:
+        client: S3 client under the state machine's role.
+        place: Parameters of the S3 call.
+        kind: ``file``, ``listing``, ``flatten``, ``inventory`` or ``athena``.
+        format: How files are read.
+        frame: Where the map runs, for permissions.
+    """
+
+    client: Any
+    place: dict[str, str]
+    kind: str
+    format: Format
+    frame: Frame
+
+    def chunks(self) -> Iterator[Chunk]:
+        """Return the items in chunks; blocks, so run it in a thread.
+
+        Raises:
+            StateError: ``States.ItemReaderFailed``.
+        """
+        bucket = self.place["Bucket"]
+        if self.kind == "listing":
+            self._allowed("s3:ListBucket", bucket)
+            for page in listed(self.client, self.place):
+                yield Chunk(f"s3://{bucket}", [_listed_item(each) for each in page], False)
+        elif self.kind == "flatten":
+            self._allowed("s3:ListBucket", bucket)
+            for page in listed(self.client, self.place):
+                for each in page:
+                    yield from self._file(bucket, each["Key"])
+        elif self.kind == "inventory":
+            yield from self._inventory()
+        elif self.kind == "athena":
+            for target, key in self._athena_files():
+                yield from self._file(target, key)
+        else:
+            yield from self._file(bucket, self.place["Key"], self.place)
+
+    def _allowed(self, action: str, resource: str) -> None:
+        services = self.frame.services
+        arn = f"arn:{services.partition}:s3:::{resource}"
+        context = {"s3:prefix": self.place["Prefix"]} if "Prefix" in self.place else {}
+        message = services.authorizer.check(self.frame.execution.machine.role, action, arn, context)
+        if message is not None:
+            raise failed(message)
+
+    def _opened(self, place: dict[str, str]) -> IO[bytes]:
+        self._allowed("s3:GetObject", f"{place['Bucket']}/{place['Key']}")
+        return open_object(self.client, place)
+
+    def _file(self, bucket: str, key: str, place: dict[str, str] | None = None) -> Iterator[Chunk]:
+        at = {"Bucket": bucket, "Key": key} if place is None else place
+        for items in self.format.chunks(partial(self._opened, at)):
+            yield Chunk(f"s3://{bucket}/{key}", items, isinstance(items, Entries))
+
+    def _inventory(self) -> Iterator[Chunk]:
+        with self._opened(self.place) as stream:
+            try:
+                manifest = json.load(stream)
+                files = [each["key"] for each in manifest["files"]]
+                headers = [name.strip() for name in manifest["fileSchema"].split(",")]
+                target = manifest["destinationBucket"].rsplit(":", 1)[-1]
+            except (ValueError, KeyError, TypeError) as error:
+                raise failed(f"The S3 Inventory manifest can't be read: {error}") from error
+        if manifest.get("fileFormat") != "CSV":
+            raise failed(f"The S3 Inventory must be in CSV, got: {manifest.get('fileFormat')}")
+        reader = replace(self, format=replace(self.format, kind="CSV", headers=headers, delimiter="COMMA"))
+        for key in files:
+            yield from reader._file(target, key)  # noqa: SLF001 - its own class
+
+    def _athena_files(self) -> Iterator[tuple[str, str]]:
+        with self._opened(self.place) as stream, io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
+            for row in csv.reader(text):
+                for address in row:
+                    if not address.strip():
+                        continue
+                    if not address.startswith("s3://"):
+                        raise failed(f"The Athena manifest has {address!r}, which is not an s3:// address.")
+                    target, _, key = address.removeprefix("s3://").partition("/")
+                    yield target, key
+
+
+def _listed_item(entry: Mapping[str, Any]) -> dict[str, Json]:
+    return {
+        "Etag": entry["ETag"],
+        "Key": entry["Key"],
+        "LastModified": entry["LastModified"].timestamp(),
+        "Size": entry["Size"],
+        "StorageClass": entry.get("StorageClass", "STANDARD"),
+    }
+
+
+class ReaderField:
+    """A compiled ItemReader.
+
+    Args:
+        state: Name of the state.
+        fields: Its fields.
+        language: Its query language.
+        flow: Its data flow.
+    """
+
+    def __init__(self, state: str, fields: Mapping[str, Any], language: str, flow: Flow) -> None:
+        self._state = state
+        arguments = "Arguments" if language == JSONATA else "Parameters"
+        self._refuse(set(fields) - {"Resource", "ReaderConfig", arguments}, "ItemReader")
+        config = fields.get("ReaderConfig") or {}
+        self._refuse(set(config) - _CONFIG, "ReaderConfig")
+        resource = str(fields.get("Resource"))
+        action = resource.split(":::", 1)[-1]
+        if action not in {"s3:getObject", "s3:listObjectsV2"}:
+            raise UnsupportedError(f"state {state!r} reads from {resource!r}: use s3:getObject or s3:listObjectsV2")
+        for field, values in _CHOICES.items():
+            if field in config and config[field] not in values:
+                raise UnsupportedError(f"state {state!r} has {field} {config[field]!r}: use one of {', '.join(values)}")
+        self._listing = action == "s3:listObjectsV2"
+        self._kind = self._kind_of(config)
+        self._format = self._format_of(config)
+        self._arguments = flow.template(fields.get(arguments, {}), f"ItemReader/{arguments}")
+        self._max_items = NumberField(state, config, "MaxItems", language)
+
+    def _refuse(self, unknown: set[str], where: str) -> None:
+        if unknown:
+            raise UnsupportedError(
+                f"state {self._state!r} has {min(unknown)!r} in {where}, which the local engine doesn't run: remove it"
+            )
+
+    def _kind_of(self, config: Mapping[str, Any]) -> str:
+        if self._listing:
+            return "flatten" if config.get("Transformation") == "LOAD_AND_FLATTEN" else "listing"
+        manifest, kind = config.get("ManifestType"), config.get("InputType")
+        if manifest == "ATHENA_DATA":
+            return "athena"
+        if manifest == "S3_INVENTORY" or kind == "MANIFEST":
+            if manifest is not None and kind not in {None, "MANIFEST"}:
+                raise UnsupportedError(f"state {self._state!r}: an S3 inventory takes no InputType, got {kind!r}")
+            return "inventory"
+        return "file"
+
+    def _format_of(self, config: Mapping[str, Any]) -> Format:
+        kind = str(config.get("InputType"))
+        if self._kind in {"listing", "inventory"}:
+            return Format(kind="CSV")
+        allowed = ("CSV", "JSONL", "PARQUET") if self._kind == "athena" else _TYPES
+        if kind not in allowed:
+            raise UnsupportedError(f"state {self._state!r} has InputType {kind!r}: use one of {', '.join(allowed)}")
+        pointer = config.get("ItemsPointer", "")
+        if pointer and (
+            kind != "JSON" or not pointer.startswith("/") or len(pointer) >= limits.MAX_ITEMS_POINTER_LENGTH
+        ):
+            raise UnsupportedError(
+                f"state {self._state!r} has ItemsPointer {pointer!r}: give a JSON Pointer under "
+                f"{limits.MAX_ITEMS_POINTER_LENGTH} characters that begins with '/', with InputType JSON"
+            )
+        headers = config.get("CSVHeaders") if config.get("CSVHeaderLocation") == "GIVEN" else None
+        if kind == "CSV" and "CSVHeaderLocation" not in config:
+            raise UnsupportedError(f"state {self._state!r}: CSV needs CSVHeaderLocation: FIRST_ROW or GIVEN")
+        if kind == "CSV" and config.get("CSVHeaderLocation") == "GIVEN" and not headers:
+            raise UnsupportedError(f"state {self._state!r}: CSVHeaderLocation GIVEN needs CSVHeaders")
+        return Format(kind=kind, pointer=pointer, headers=headers, delimiter=config.get("CSVDelimiter", "COMMA"))
+
+    def max_items(self, scene: Scene) -> int:
+        """Return the most items to read; 0 and none stand for AWS's limit.
+
+        Raises:
+            StateError: It is out of range.
+        """
+        value = self._max_items.get(scene)
+        if value is not None and not 0 <= value <= limits.MAX_ITEMS:
+            raise runtime(f"field MaxItems must be positive and at most {limits.MAX_ITEMS} but was: {value}")
+        return value or limits.MAX_ITEMS
+
+    def open(self, scene: Scene, frame: Frame) -> Source:
+        """Return the reader of one map run.
+
+        Raises:
+            StateError: Its arguments are wrong.
+        """
+        place = self._arguments(scene)
+        wanted = (
+            {"Bucket", "Prefix", "ExpectedBucketOwner"}
+            if self._listing
+            else {"Bucket", "Key", "VersionId", "ExpectedBucketOwner"}
+        )
+        if not isinstance(place, dict) or not set(place) <= wanted:
+            raise runtime(f"ItemReader takes {', '.join(sorted(wanted))}, got: {dumps(place)}")
+        missing = ({"Bucket"} if self._listing else {"Bucket", "Key"}) - set(place)
+        if missing or not all(isinstance(value, str) for value in place.values()):
+            raise runtime(f"ItemReader needs {', '.join(sorted(missing or wanted))} as strings, got: {dumps(place)}")
+        services = frame.services
+        client = services.clients.client("s3", frame.execution.machine.role)
+        return Source(
+            client=client,
+            place=place,
+            kind=self._kind,
+            format=replace(self._format, folder=services.workdir),
+            frame=frame,
+        )
+
+
+__all__ = ["Chunk", "ReaderField", "Source"]

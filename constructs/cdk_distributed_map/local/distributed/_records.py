@@ -1,0 +1,180 @@
+"""What is known of a map run's children: numbers in memory, everything else on disk.
+
+A child takes some 40 bytes of memory however large its input and output are, so that a map over millions of items
+runs in constant memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import tempfile
+import threading
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+from cdk_distributed_map.local._frame import Checkpoint
+from cdk_distributed_map.local._history import Event
+from cdk_distributed_map.local._json import Json
+
+PENDING: Final = 0
+RUNNING: Final = 1
+SUCCEEDED: Final = 2
+FAILED: Final = 3
+TIMED_OUT: Final = 4
+ABORTED: Final = 5
+STATUSES: Final = ("PENDING", "RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+COUNT_NAMES: Final = ("pending", "running", "succeeded", "failed", "timedOut", "aborted")
+
+
+class Spool:
+    """A file that is only appended to and read back by position.
+
+    Args:
+        folder: Where it is made, None for the system's temporary folder.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - open as long as the engine runs
+        self._end = 0
+        self._lock = threading.Lock()
+
+    def append(self, data: bytes) -> int:
+        """Append and return the position."""
+        with self._lock:
+            at = self._end
+            self._end += len(data)
+        view, position = memoryview(data), at
+        while view:
+            written = os.pwrite(self._file.fileno(), view, position)
+            view, position = view[written:], position + written
+        return at
+
+    def read(self, at: int, length: int) -> bytes:
+        """Return what was appended at a position."""
+        return os.pread(self._file.fileno(), length, at)
+
+    def close(self) -> None:
+        """Drop the file."""
+        self._file.close()
+
+
+class Result(NamedTuple):
+    """How a child ended."""
+
+    output: Json
+    error: str | None
+    cause: str | None
+    events: list[Event]
+    checkpoint: tuple[str, Json, dict[str, Json]] | None
+    redrive_count: int
+
+
+class Records:
+    """The children of one map run, by number.
+
+    Args:
+        run_id: Id of the map run, which the children's names are made from.
+        spool: Where inputs and results are kept.
+    """
+
+    def __init__(self, run_id: str, spool: Spool) -> None:
+        self._spool = spool
+        self._run_id = run_id
+        self._mask = int(hashlib.sha256(f"{run_id}/mask".encode()).hexdigest()[:12], 16)
+        self.status = array("B")
+        self.items = array("I")
+        self.started = array("d")
+        self.stopped = array("d")
+        self._input_at = array("Q")
+        self._input_length = array("I")
+        self._result_at = array("Q")
+        self._result_length = array("I")
+        self.counts = [[0] * len(STATUSES), [0] * len(STATUSES)]
+        """Children, and items, by status."""
+
+    def __len__(self) -> int:
+        """Return the number of children."""
+        return len(self.status)
+
+    def extend(self, inputs: Iterable[tuple[bytes, int]]) -> None:
+        """Add children that wait to be started: their inputs as JSON text, and the number of items in each."""
+        batch = list(inputs)
+        at = self._spool.append(b"".join(text for text, _ in batch))
+        for text, items in batch:
+            self.status.append(PENDING)
+            self.items.append(items)
+            self.started.append(0)
+            self.stopped.append(0)
+            self._input_at.append(at)
+            self._input_length.append(len(text))
+            self._result_at.append(0)
+            self._result_length.append(0)
+            self.counts[1][PENDING] += items
+            at += len(text)
+        self.counts[0][PENDING] += len(batch)
+
+    def input(self, at: int) -> bytes:
+        """Return a child's input as JSON text."""
+        return self._spool.read(self._input_at[at], self._input_length[at])
+
+    def move(self, at: int, status: int) -> None:
+        """Change a child's status."""
+        before, items = self.status[at], self.items[at]
+        self.status[at] = status
+        for counts, number in zip(self.counts, (1, items), strict=True):
+            counts[before] -= number
+            counts[status] += number
+
+    def finish(self, at: int, status: int, stopped: float, result: Result) -> None:
+        """Keep a child's result."""
+        data = pickle.dumps(tuple(result), pickle.HIGHEST_PROTOCOL)
+        self._result_at[at] = self._spool.append(data)
+        self._result_length[at] = len(data)
+        self.stopped[at] = stopped
+        self.move(at, status)
+
+    def result(self, at: int) -> Result | None:
+        """Return how a child ended, None while it hasn't."""
+        length = self._result_length[at]
+        if not length:
+            return None
+        data = self._spool.read(self._result_at[at], length)
+        return Result(*pickle.loads(data))  # noqa: S301 - written by this process into a file that has no name
+
+    def name(self, at: int) -> str:
+        """Return a child's name: a UUID from which its number can be told."""
+        digest = hashlib.sha256(f"{self._run_id}/{at}".encode()).hexdigest()
+        tail = f"{at ^ self._mask:012x}"
+        return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-{'89ab'[int(digest[16], 16) % 4]}{digest[17:20]}-{tail}"
+
+    def number(self, name: str) -> int | None:
+        """Return the number of the child of a name, None where it is not of this map run."""
+        try:
+            at = int(name[-12:], 16) ^ self._mask
+        except ValueError:
+            return None
+        return at if at < len(self) and self.name(at) == name else None
+
+    def of(self, *statuses: int) -> Iterator[int]:
+        """Return the children in some status, in order."""
+        wanted = frozenset(statuses)
+        return (at for at, status in enumerate(self.status) if status in wanted)
+
+    def described_counts(self, which: int, written: int) -> dict[str, int]:
+        """Return counts as DescribeMapRun answers them: 0 for children, 1 for items."""
+        counts = self.counts[which]
+        shown: dict[str, int] = dict(zip(COUNT_NAMES, counts, strict=True))
+        return {**shown, "total": sum(counts), "resultsWritten": written}
+
+
+def packed(checkpoint: Checkpoint | None) -> tuple[str, Json, dict[str, Json]] | None:
+    """Return a checkpoint as it is kept."""
+    return None if checkpoint is None else (checkpoint.state, checkpoint.input, dict(checkpoint.variables))
+
+
+def unpacked(kept: Any) -> Checkpoint | None:
+    """Return a checkpoint from what was kept."""
+    return None if kept is None else Checkpoint(*kept)

@@ -1,0 +1,266 @@
+"""ResultWriter: what children answered, in the state's output or in S3."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cdk_distributed_map.local._clock import iso
+from cdk_distributed_map.local._errors import RESULT_WRITER, StateError, UnsupportedError, runtime
+from cdk_distributed_map.local._flow import JSONATA, Flow
+from cdk_distributed_map.local._frame import Frame
+from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._scene import Scene
+from cdk_distributed_map.local.distributed import _records
+from cdk_distributed_map.local.distributed._records import Records
+from distmap import wire
+
+_FIELDS: Final = frozenset({"Resource", "Parameters", "Arguments", "WriterConfig"})
+_GROUPS: Final = {
+    "SUCCEEDED": (_records.SUCCEEDED,),
+    "FAILED": (_records.FAILED, _records.TIMED_OUT, _records.ABORTED),
+    "PENDING": (_records.PENDING,),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Children:
+    """The children of a map run, as its results describe them.
+
+    Args:
+        records: What is known of them.
+        arn: ARN of a child by its number.
+        machine_arn: ARN of their state machine.
+        map_run_arn: ARN of the map run.
+        folder: Where this run's files belong below the prefix: its id, and ``Redrive-N`` after a redrive.
+        numbers: Children of this attempt: all of them, or those that a redrive ran again.
+    """
+
+    records: Records
+    arn: Callable[[int], str]
+    machine_arn: str
+    map_run_arn: str
+    folder: str
+    numbers: Callable[[int], bool]
+
+    def of(self, *statuses: int) -> Iterator[int]:
+        """Return the children of this attempt in some status."""
+        return (at for at in self.records.of(*statuses) if self.numbers(at))
+
+    def described(self, at: int) -> dict[str, Json]:
+        """Return a child with its metadata, as Transformation NONE writes it."""
+        records = self.records
+        status = records.status[at]
+        given = {"Input": records.input(at).decode(), "InputDetails": {"Included": True}}
+        if status == _records.PENDING:
+            return {**given, "Status": "PENDING"}
+        result = records.result(at)
+        shown: dict[str, Json] = {"ExecutionArn": self.arn(at), **given, "Name": records.name(at)}
+        if result is not None and status == _records.SUCCEEDED:
+            shown |= {"Output": dumps(result.output), "OutputDetails": {"Included": True}}
+        elif result is not None:
+            shown |= {
+                key: value for key, value in (("Error", result.error), ("Cause", result.cause)) if value is not None
+            }
+        shown["RedriveCount"] = 0 if result is None else result.redrive_count
+        if status == _records.SUCCEEDED:
+            shown["RedriveStatus"] = "NOT_REDRIVABLE"
+            shown["RedriveStatusReason"] = "Execution is SUCCEEDED and cannot be redriven"
+        else:
+            shown["RedriveStatus"] = "REDRIVABLE_BY_MAP_RUN"
+        return {
+            **shown,
+            "StartDate": iso(records.started[at]),
+            "StateMachineArn": self.machine_arn,
+            "Status": _records.STATUSES[status],
+            "StopDate": iso(records.stopped[at]),
+        }
+
+
+class WriterField:
+    """A compiled ResultWriter.
+
+    Args:
+        state: Name of the state.
+        fields: Its fields, None without one.
+        language: Query language of the state.
+        flow: Its data flow.
+    """
+
+    def __init__(self, state: str, fields: Mapping[str, Any] | None, language: str, flow: Flow) -> None:
+        arguments = "Arguments" if language == JSONATA else "Parameters"
+        given = {} if fields is None else fields
+        if fields is not None and not ("WriterConfig" in given or {"Resource", arguments} <= set(given)):
+            raise UnsupportedError(f"state {state!r}: ResultWriter needs WriterConfig, or Resource and {arguments}")
+        unknown = sorted(set(given) - {"Resource", arguments, "WriterConfig"})
+        if unknown:
+            raise UnsupportedError(
+                f"state {state!r} has {unknown[0]!r} in ResultWriter: use {', '.join(sorted(_FIELDS))}"
+            )
+        if "Resource" in given and not str(given["Resource"]).endswith(":::s3:putObject"):
+            raise UnsupportedError(f"state {state!r} writes to {given['Resource']!r}: use s3:putObject")
+        config = given.get("WriterConfig", {})
+        self.exports = "Resource" in given
+        self.transformation = config.get("Transformation", "NONE" if self.exports else "COMPACT")
+        self.output_type = config.get("OutputType", "JSON")
+        if self.transformation not in {"NONE", "COMPACT", "FLATTEN"} or self.output_type not in {"JSON", "JSONL"}:
+            raise UnsupportedError(
+                f"state {state!r} has WriterConfig {config!r}: Transformation is NONE, COMPACT or FLATTEN, OutputType "
+                "is JSON or JSONL"
+            )
+        if set(config) - {"Transformation", "OutputType"}:
+            raise UnsupportedError(f"state {state!r} has WriterConfig {config!r}: use Transformation and OutputType")
+        self._arguments = flow.template(given.get(arguments, {}), f"ResultWriter/{arguments}")
+
+    def open(self, scene: Scene, frame: Frame) -> Export | None:
+        """Return where one map run exports to, None where its results stay in the output.
+
+        Raises:
+            StateError: Its arguments are wrong.
+        """
+        if not self.exports:
+            return None
+        place = self._arguments(scene)
+        known = {"Bucket", "Prefix", "ExpectedBucketOwner"}
+        if not isinstance(place, dict) or not isinstance(place.get("Bucket"), str) or not set(place) <= known:
+            raise runtime(f"ResultWriter needs Bucket and Prefix as strings, got: {dumps(place)}")
+        prefix = place.get("Prefix", "")
+        return Export(self, place["Bucket"], prefix.strip("/"), frame)
+
+    def texts(self, children: Children, at: int) -> Iterable[str]:
+        """Return what a child that succeeded is written as."""
+        if self.transformation == "NONE":
+            return [dumps(children.described(at))]
+        result = children.records.result(at)
+        output = None if result is None else result.output
+        if self.transformation == "FLATTEN" and isinstance(output, list):
+            return [dumps(each) for each in output]
+        return [dumps(output)]
+
+    def inline(self, children: Children, limit: int) -> Json | None:
+        """Return the results as the state's output, None where they are over a limit in bytes."""
+        texts: list[str] = []
+        total = 2
+        for at in range(len(children.records)):
+            status = children.records.status[at]
+            succeeded = status == _records.SUCCEEDED
+            found = list(self.texts(children, at)) if succeeded else [dumps(children.described(at))]
+            total += sum(len(text.encode()) + 1 for text in found)
+            if total > limit + 1:
+                return None
+            texts += found
+        if self.output_type == "JSONL":
+            return "\n".join(texts)
+        return json.loads(f"[{','.join(texts)}]")
+
+
+class Export:
+    """Where one map run's results are exported to.
+
+    Args:
+        field: The compiled ResultWriter.
+        bucket: Bucket.
+        prefix: Prefix, without slashes at its ends.
+        frame: Where the map runs.
+    """
+
+    def __init__(self, field: WriterField, bucket: str, prefix: str, frame: Frame) -> None:
+        self.bucket = bucket
+        self._field = field
+        self._prefix = prefix
+        self._frame = frame
+        services = frame.services
+        self._client = services.clients.client("s3", frame.execution.machine.role)
+        self._limit = services.result_file_bytes
+        self._workdir = services.workdir
+
+    def key(self, folder: str, name: str) -> str:
+        """Return the key of a file of a map run."""
+        return "/".join(part for part in (self._prefix, folder, name) if part)
+
+    def test(self, children: Children) -> None:
+        """Write an empty manifest, so that a missing permission fails before any child has run.
+
+        Raises:
+            StateError: ``States.ResultWriterFailed``.
+        """
+        self._guarded(
+            lambda: self._put_manifest(children, {name: [] for name in _GROUPS}),
+            "Failed to write a test manifest to Amazon S3",
+        )
+
+    def write(self, children: Children) -> dict[str, Json]:
+        """Export the results and return the state's output.
+
+        Raises:
+            StateError: ``States.ResultWriterFailed``.
+        """
+        files: dict[str, list[wire.ResultFile]] = {}
+
+        def export() -> None:
+            for name, statuses in _GROUPS.items():
+                files[name] = self._files(name, self._texts(children, statuses), children.folder)
+            self._put_manifest(children, files)
+
+        self._guarded(export, "Failed to write results to Amazon S3")
+        return {
+            "MapRunArn": children.map_run_arn,
+            "ResultWriterDetails": {"Bucket": self.bucket, "Key": self.key(children.folder, wire.MANIFEST_FILE)},
+        }
+
+    def _texts(self, children: Children, statuses: tuple[int, ...]) -> Iterator[str]:
+        for at in children.of(*statuses):
+            if children.records.status[at] == _records.SUCCEEDED:
+                yield from self._field.texts(children, at)
+            else:
+                yield dumps(children.described(at))
+
+    def _guarded(self, work: Callable[[], None], what: str) -> None:
+        services = self._frame.services
+        role = self._frame.execution.machine.role
+        resource = f"arn:{services.partition}:s3:::{self.bucket}/{self.key('', wire.MANIFEST_FILE)}"
+        message = services.authorizer.check(role, "s3:PutObject", resource, {})
+        if message is not None:
+            raise StateError(RESULT_WRITER, f"{what}: {message}")
+        try:
+            work()
+        except (ClientError, BotoCoreError, Boto3Error) as error:
+            raise StateError(RESULT_WRITER, f"{what}: {error}") from error
+
+    def _put_manifest(self, children: Children, files: Mapping[str, list[wire.ResultFile]]) -> None:
+        manifest: dict[str, Json] = {
+            "DestinationBucket": self.bucket,
+            "MapRunArn": children.map_run_arn,
+            "ResultFiles": {"FAILED": files["FAILED"], "PENDING": files["PENDING"], "SUCCEEDED": files["SUCCEEDED"]},
+        }
+        key = self.key(children.folder, wire.MANIFEST_FILE)
+        self._client.put_object(
+            Bucket=self.bucket, Key=key, Body=dumps(manifest).encode(), ContentType="application/json"
+        )
+
+    def _files(self, name: str, texts: Iterator[str], folder: str) -> list[wire.ResultFile]:
+        lines = self._field.output_type == "JSONL"
+        suffix = "jsonl" if lines else "json"
+        written: list[wire.ResultFile] = []
+        text = next(texts, None)
+        while text is not None:
+            with tempfile.TemporaryFile(dir=self._workdir) as file:
+                size = file.write(b"" if lines else b"[")
+                first = True
+                while text is not None and (first or size + len(text) < self._limit):
+                    data = text.encode()
+                    size += file.write(data + b"\n" if lines else data if first else b"," + data)
+                    first = False
+                    text = next(texts, None)
+                size += file.write(b"" if lines else b"]")
+                file.seek(0)
+                key = self.key(folder, f"{name}_{len(written)}.{suffix}")
+                self._client.upload_fileobj(file, self.bucket, key)
+            written.append({"Key": key, "Size": size})
+        return written

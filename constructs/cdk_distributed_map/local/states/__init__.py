@@ -1,0 +1,1 @@
+"""The state types, one class each."""

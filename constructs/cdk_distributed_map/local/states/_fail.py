@@ -1,0 +1,55 @@
+"""Fail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cdk_distributed_map.local._errors import StateError, UnsupportedError, runtime
+from cdk_distributed_map.local._flow import JSONATA
+from cdk_distributed_map.local._frame import Frame
+from cdk_distributed_map.local._json import dumps
+from cdk_distributed_map.local._scene import Scene
+from cdk_distributed_map.local._templates import Template, constant, jsonata_template, path_or_intrinsic
+from cdk_distributed_map.local.states._state import Outcome, State
+
+
+class FailState(State):
+    """Fails with an error of its own."""
+
+    type = "Fail"
+    fields = frozenset({"Error", "Cause"})
+    json_path_fields = frozenset({"ErrorPath", "CausePath"})
+    transitions = False
+
+    def __init__(self, name: str, fields: Mapping[str, Any], language: str) -> None:
+        super().__init__(name, fields, language)
+        self._error = self._text(fields, "Error")
+        self._cause = self._text(fields, "Cause")
+
+    def _text(self, fields: Mapping[str, Any], field: str) -> Template | None:
+        if field in fields and f"{field}Path" in fields:
+            raise UnsupportedError(f"state {self.name!r} has {field} and {field}Path: give one of them")
+        if f"{field}Path" in fields:
+            return Template(path_or_intrinsic(fields[f"{field}Path"], f"{field}Path"))
+        if field not in fields:
+            return None
+        return jsonata_template(fields[field], field) if self.language == JSONATA else constant(fields[field])
+
+    async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
+        """Fail.
+
+        Raises:
+            StateError: Always.
+        """
+        del frame, entered
+        error, cause = (self._value(part, scene) for part in (self._error, self._cause))
+        raise StateError(error, cause)
+
+    def _value(self, part: Template | None, scene: Scene) -> str | None:
+        if part is None:
+            return None
+        value = part(scene)
+        if not isinstance(value, str):
+            raise runtime(f"The value of Error and Cause must be a string, but was: {dumps(value)}")
+        return value

@@ -1,0 +1,92 @@
+"""Numeric fields of states: a number, a path beside it, or JSONata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cdk_distributed_map.local._errors import StateError, UnsupportedError, evaluation, runtime
+from cdk_distributed_map.local._flow import JSONATA
+from cdk_distributed_map.local._json import Json, dumps, number, type_name
+from cdk_distributed_map.local._paths import NotFoundError, compile_path
+from cdk_distributed_map.local._scene import Scene
+from cdk_distributed_map.local._templates import Template, jsonata_template
+
+
+class NumberField:
+    """A numeric field with its ``Path`` form.
+
+    Args:
+        state: Name of the state.
+        fields: Fields that it may be in.
+        name: Its name.
+        language: Query language of the state.
+        whole: Whether it must be an integer. Default: it must.
+        default: Value where the field is absent.
+    """
+
+    def __init__(
+        self,
+        state: str,
+        fields: Mapping[str, Any],
+        name: str,
+        language: str,
+        *,
+        whole: bool = True,
+        default: float | None = None,
+    ) -> None:
+        self.name = name
+        self._whole = whole
+        self._value: Json = default
+        self._path: str | None = None
+        self._template: Template | None = None
+        if f"{name}Path" in fields:
+            if name in fields:
+                raise UnsupportedError(f"state {state!r} has {name} and {name}Path: give one of them")
+            if language == JSONATA:
+                raise UnsupportedError(f"state {state!r} has {name}Path, which JSONata hasn't: put it into {name}")
+            self._path = fields[f"{name}Path"]
+            compile_path(str(self._path))
+        elif name in fields and isinstance(fields[name], str) and language == JSONATA:
+            self._value = fields[name]
+            self._template = jsonata_template(fields[name], name)
+        elif name in fields:
+            self._value = fields[name]
+            if not number(self._value) or (whole and int(self._value) != self._value):
+                raise UnsupportedError(f"state {state!r} has {name} {self._value!r}: give a number")
+
+    def get(self, scene: Scene) -> Any:
+        """Return the number, the default without the field.
+
+        Raises:
+            StateError: It isn't a number.
+        """
+        if self._path is not None:
+            return self._checked_path(scene)
+        if self._template is not None:
+            value = self._template(scene)
+            if not number(value) or (self._whole and int(value) != value):
+                expected = "integer" if number(value) else "number"
+                raise self._unexpected(value, expected)
+            return int(value) if self._whole else value
+        return self._value
+
+    def _checked_path(self, scene: Scene) -> Any:
+        path = str(self._path)
+        try:
+            value = compile_path(path).get(scene)
+        except NotFoundError as error:
+            raise runtime(f"Invalid path '{path}' : {error}") from error
+        if not number(value) or (self._whole and int(value) != value):
+            kind = "integer" if self._whole else "float"
+            shown = value if isinstance(value, str) else dumps(value)
+            raise runtime(f'The {self.name}Path field refers to value "{shown}" which is not a valid {kind}: {path}')
+        return int(value) if self._whole else value
+
+    def _unexpected(self, value: Json, expected: str) -> StateError:
+        text = str(self._value)[2:-2].strip()
+        return evaluation(
+            f"The JSONata expression '{text}' specified for the field '{self.name}' returned an unexpected result "
+            f"type. Expected '{expected}', but was '{type_name(value)}' for value: {dumps(value)}",
+            self.name,
+        )

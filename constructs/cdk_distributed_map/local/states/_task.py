@@ -1,0 +1,104 @@
+"""Task."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from cdk_distributed_map.local import _errors
+from cdk_distributed_map.local._errors import StateError, UnsupportedError
+from cdk_distributed_map.local._frame import Frame
+from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._scene import Scene
+from cdk_distributed_map.local.states._attempts import AttemptingState
+from cdk_distributed_map.local.states._numbers import NumberField
+from cdk_distributed_map.local.tasks._integration import Call, Integration
+
+
+class TaskState(AttemptingState):
+    """Calls something outside the state machine.
+
+    Args:
+        name: Its name.
+        fields: Its fields.
+        language: Its query language.
+        integration: What makes an integration of a resource.
+    """
+
+    type = "Task"
+    fields = AttemptingState.attempt_fields | {"Resource", "TimeoutSeconds", "HeartbeatSeconds", "Credentials"}
+    json_path_fields = frozenset(
+        {
+            "InputPath",
+            "OutputPath",
+            "Parameters",
+            "ResultPath",
+            "ResultSelector",
+            "TimeoutSecondsPath",
+            "HeartbeatSecondsPath",
+        }
+    )
+    jsonata_fields = frozenset({"Arguments", "Output"})
+
+    def __init__(
+        self, name: str, fields: Mapping[str, Any], language: str, integration: Callable[[str], Integration]
+    ) -> None:
+        super().__init__(name, fields, language)
+        if "Credentials" in fields:
+            raise UnsupportedError(
+                f"state {name!r} has Credentials, which the local engine doesn't run: let the state machine's role call"
+            )
+        resource = fields.get("Resource")
+        if not isinstance(resource, str):
+            raise UnsupportedError(f"state {name!r} has no Resource: give the ARN of what it calls")
+        self._integration = integration(resource)
+        self._timeout = NumberField(name, fields, "TimeoutSeconds", language)
+        self._heartbeat = NumberField(name, fields, "HeartbeatSeconds", language)
+
+    async def attempt(self, scene: Scene, frame: Frame) -> Json:
+        """Call once."""
+        timeout = self._timeout.get(scene)
+        heartbeat = self._heartbeat.get(scene)
+        context = scene.context
+        call = Call(frame=frame, integration=self._integration, timeout=timeout, heartbeat=heartbeat)
+        if self._integration.token is not None:
+            token = call.new_token()
+            scene = scene.in_context({**context, "Task": {"Token": token}})
+        arguments = self.flow.arguments(scene, self._integration.default(scene.root))
+        call.scheduled(arguments)
+        try:
+            result = await _within(call, self._integration.run(arguments, call))
+        except StateError as error:
+            if error.error in {_errors.TIMEOUT, _errors.HEARTBEAT} and error.cause is None:
+                call.ended("TimedOut", error)
+            elif not error.terminal:
+                call.ended("Failed", error)
+            raise
+        call.succeeded(result)
+        return result
+
+
+async def _within(call: Call, work: Coroutine[Any, Any, Json]) -> Json:
+    """Run a call in its time.
+
+    Raises:
+        StateError: ``States.Timeout``.
+    """
+    if call.timeout is None:
+        return await work
+    clock = call.frame.services.clock
+    task = asyncio.ensure_future(work)
+    # AWS's timers go by the second: calls that began together run out of time together.
+    due = math.ceil(clock.now() + call.timeout)
+    timer = asyncio.ensure_future(clock.sleep(due - clock.now()))
+    try:
+        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise StateError(_errors.TIMEOUT, None)
+    finally:
+        timer.cancel()
+        if not task.done():
+            task.cancel()

@@ -1,0 +1,1 @@
+"""What a Task state can call."""

@@ -1,0 +1,186 @@
+"""Lambda: as ``lambda:invoke``, by a function's ARN, and with a task token."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from email.utils import formatdate
+from typing import Any
+
+from cdk_distributed_map.local._errors import StateError, runtime
+from cdk_distributed_map.local._json import Json, dumps, size
+from cdk_distributed_map.local._services import Answer, Invocation, InvokeError, Services
+from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
+from distmap import limits
+
+_DENIED = "Lambda.AWSLambdaException"
+
+
+def function_arn(services: Services, name: str, qualifier: str | None = None) -> str:
+    """Return the ARN of a function named in any of Lambda's ways, with its qualifier if it has one."""
+    parts = name.split(":")
+    if name.startswith("arn:"):
+        arn = name
+    elif len(parts) >= 3 and parts[1] == "function":
+        arn = services.arn("lambda", ":".join(parts[1:]))
+    else:
+        arn = services.arn("lambda", f"function:{name}")
+    return arn if qualifier is None else f"{arn}:{qualifier}"
+
+
+def payload_text(payload: Json) -> str:
+    """Return the event of an invocation: text that is JSON goes as it is, None as an empty object."""
+    if payload is None:
+        return "{}"
+    if isinstance(payload, str):
+        try:
+            json.loads(payload)
+        except ValueError:
+            return dumps(payload)
+        return payload
+    return dumps(payload)
+
+
+async def invoked(call: Call, invocation: Invocation) -> Answer:
+    """Call a function.
+
+    Raises:
+        StateError: Lambda refused the call, or the function failed.
+    """
+    services = call.frame.services
+    arn = function_arn(services, invocation.function, invocation.qualifier)
+    call.authorize("lambda:InvokeFunction", arn, error=_DENIED)
+    try:
+        with services.clock.real():
+            answer = await services.invoker.invoke(invocation)
+    except InvokeError as error:
+        raise StateError(f"Lambda.{error.code}", _refusal(error, arn)) from error
+    if answer.function_error is not None:
+        raise _failure(answer.payload)
+    if size(answer.payload) > limits.MAX_INVOCATION_PAYLOAD_BYTES:
+        most = limits.MAX_INVOCATION_PAYLOAD_BYTES
+        cause = f"Response payload size exceeded maximum allowed payload size ({most} bytes)."
+        raise StateError("Function.ResponseSizeTooLarge", cause)
+    return answer
+
+
+def _refusal(error: InvokeError, arn: str) -> str:
+    message = error.message
+    if error.code == "ResourceNotFoundException":
+        qualified = arn if arn.count(":") > 6 else f"{arn}:$LATEST"
+        message = f"Function not found: {qualified}"
+    request_id = error.request_id or str(uuid.uuid4())
+    return (
+        f"{message} (Service: AWSLambda; Status Code: {error.status}; Error Code: {error.code}; "
+        f"Request ID: {request_id}; Proxy: null)"
+    )
+
+
+def _failure(payload: str) -> StateError:
+    try:
+        parsed = json.loads(payload)
+    except ValueError:
+        parsed = None
+    error = parsed.get("errorType") if isinstance(parsed, dict) else None
+    if not isinstance(error, str) or not error:
+        return StateError(
+            "Lambda.Unknown",
+            "The cause could not be determined because Lambda did not return an error type. "
+            f"Returned payload: {payload}",
+        )
+    return StateError(error, payload[: limits.MAX_CAUSE_CHARACTERS])
+
+
+def result_of(payload: str) -> Json:
+    """Return a function's answer as a value."""
+    return json.loads(payload) if payload.strip() else None
+
+
+class LambdaInvoke(Integration):
+    """``arn:aws:states:::lambda:invoke``, also with ``.waitForTaskToken``."""
+
+    async def run(self, arguments: Json, call: Call) -> Json:
+        """Call the function that the arguments name."""
+        invocation = _invocation(arguments, call)
+        answer = await invoked(call, invocation)
+        result = sdk_answer(answer, result_of(answer.payload))
+        if self.token is not None:
+            call.submitted(result)
+            return await call.answered()
+        return fitting(self, result)
+
+
+def _invocation(arguments: Json, call: Call) -> Invocation:
+    known = {"FunctionName", "Payload", "Qualifier", "InvocationType", "ClientContext", "LogType"}
+    if not isinstance(arguments, Mapping) or not isinstance(arguments.get("FunctionName"), str):
+        raise runtime(f"The Lambda task needs a FunctionName, got: {dumps(arguments)}")
+    unknown = sorted(set(arguments) - known)
+    if unknown:
+        raise runtime(f"The field '{unknown[0]}' is not supported by Step Functions")
+    return Invocation(
+        function=arguments["FunctionName"],
+        payload=payload_text(arguments.get("Payload")),
+        qualifier=arguments.get("Qualifier"),
+        role=call.role,
+        wait=arguments.get("InvocationType", "RequestResponse") != "Event",
+    )
+
+
+def sdk_answer(answer: Answer, payload: Json) -> dict[str, Any]:
+    """Return what the optimized integration makes of Lambda's answer, HTTP headers included."""
+    request_id = answer.request_id or str(uuid.uuid4())
+    headers = {
+        "Connection": "keep-alive",
+        "Content-Length": str(size(answer.payload)),
+        "Content-Type": "application/json",
+        "Date": formatdate(usegmt=True),
+        "X-Amz-Executed-Version": answer.version,
+        "x-amzn-Remapped-Content-Length": "0",
+        "x-amzn-RequestId": request_id,
+        "X-Amzn-Trace-Id": f"root=1-{request_id[:8]}-{request_id.replace('-', '')[8:]};sampled=0",
+    }
+    return {
+        "ExecutedVersion": answer.version,
+        "Payload": payload,
+        "SdkHttpMetadata": {
+            "AllHttpHeaders": {key: [value] for key, value in headers.items()},
+            "HttpHeaders": headers,
+            "HttpStatusCode": answer.status,
+        },
+        "SdkResponseMetadata": {"RequestId": request_id},
+        "StatusCode": answer.status,
+    }
+
+
+class LambdaFunction(Integration):
+    """A function's own ARN as the Resource.
+
+    Args:
+        arn: The ARN.
+    """
+
+    family = "LambdaFunction"
+
+    def __init__(self, arn: str) -> None:
+        super().__init__(arn, "lambda")
+
+    @property
+    def token(self) -> str | None:
+        """None: a function's ARN is called and answers."""
+        return None
+
+    @property
+    def size_name(self) -> str:
+        """The ARN."""
+        return self.resource
+
+    def default(self, input: Json) -> Json:
+        """Return the state's input: it is the event."""
+        return input
+
+    async def run(self, arguments: Json, call: Call) -> Json:
+        """Call it with the arguments as its event."""
+        invocation = Invocation(function=self.resource, payload=dumps(arguments), role=call.role)
+        answer = await invoked(call, invocation)
+        return fitting(self, result_of(answer.payload))

@@ -1,0 +1,36 @@
+"""From a Task's Resource to its integration."""
+
+from __future__ import annotations
+
+from cdk_distributed_map.local._errors import UnsupportedError
+from cdk_distributed_map.local.tasks._executions import StartExecution
+from cdk_distributed_map.local.tasks._integration import Integration
+from cdk_distributed_map.local.tasks._lambda import LambdaFunction, LambdaInvoke
+from cdk_distributed_map.local.tasks._sdk import OptimizedCall, SdkCall
+
+
+def integration(resource: str) -> Integration:
+    """Return the integration of a Resource.
+
+    Raises:
+        UnsupportedError: The engine doesn't run it.
+    """
+    parts = resource.split(":")
+    if len(parts) >= 7 and parts[2] == "lambda" and parts[5] == "function":
+        return LambdaFunction(resource)
+    if len(parts) < 7 or parts[2] != "states" or parts[3] or parts[4]:
+        raise UnsupportedError(
+            f"the local engine can't run the Resource {resource!r}: activities are refused; use a Lambda function's "
+            "ARN or an integration such as arn:aws:states:::lambda:invoke"
+        )
+    service, rest = parts[5], parts[6:]
+    if service == "aws-sdk":
+        if len(rest) < 2:
+            raise UnsupportedError(f"{resource!r} lacks the action: arn:aws:states:::aws-sdk:<service>:<action>")
+        return SdkCall(rest[0], ":".join(rest[1:]))
+    action = ":".join(rest)
+    if service == "lambda" and action in {"invoke", "invoke.waitForTaskToken"}:
+        return LambdaInvoke(action, "lambda")
+    if service == "states":
+        return StartExecution(action)
+    return OptimizedCall(service, action)

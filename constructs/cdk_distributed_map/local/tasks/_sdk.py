@@ -1,0 +1,216 @@
+"""AWS SDK integrations: any API call, through boto3."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.model import OperationNotFoundError
+from botocore.response import StreamingBody
+
+from cdk_distributed_map.local._errors import StateError, UnsupportedError, runtime
+from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local.tasks._gaps import completed
+from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting, text_of
+
+# Service ids of the AWS SDK for Java, as Resource ARNs have them, where boto3 has another name.
+_BOTO_NAMES: Final = {
+    "cloudwatchlogs": "logs",
+    "eventbridge": "events",
+    "sfn": "stepfunctions",
+    "cognitoidentityprovider": "cognito-idp",
+    "elasticloadbalancingv2": "elbv2",
+    "resourcegroupstaggingapi": "resourcegroupstaggingapi",
+}
+# How errors of a service begin: the class names of the AWS SDK for Java.
+_ERROR_NAMES: Final = {
+    "dynamodb": "DynamoDb",
+    "eventbridge": "EventBridge",
+    "cloudwatchlogs": "CloudWatchLogs",
+    "cloudwatch": "CloudWatch",
+    "secretsmanager": "SecretsManager",
+}
+
+
+class SdkCall(Integration):
+    """``arn:aws:states:::aws-sdk:<service>:<action>``.
+
+    Args:
+        service: Service id as in the ARN.
+        action: Action, in camel case, perhaps with ``.waitForTaskToken``.
+        resource_type: How history names the service. Default: ``aws-sdk:<service>``.
+    """
+
+    def __init__(self, service: str, action: str, resource_type: str | None = None) -> None:
+        super().__init__(action, f"aws-sdk:{service}" if resource_type is None else resource_type)
+        self.service = service
+        self.action = action.removesuffix(".waitForTaskToken")
+
+    @property
+    def error_name(self) -> str:
+        """How errors of the service begin."""
+        return _ERROR_NAMES.get(self.service, self.service[:1].upper() + self.service[1:])
+
+    async def run(self, arguments: Json, call: Call) -> Json:
+        """Make the call."""
+        answer = await self.called(arguments, call)
+        result = shown(answer)
+        if self.token is not None:
+            call.submitted(result)
+            return await call.answered()
+        return fitting(self, result)
+
+    async def called(self, arguments: Json, call: Call) -> dict[str, Any]:
+        """Make the call and return boto3's answer.
+
+        Raises:
+            StateError: It failed.
+        """
+        if not isinstance(arguments, Mapping):
+            raise runtime(f"The parameters of {self.resource_type}:{self.action} must be an object: {dumps(arguments)}")
+        services = call.frame.services
+        client = services.clients.client(_BOTO_NAMES.get(self.service, self.service), call.role)
+        operation = self.action[:1].upper() + self.action[1:]
+        try:
+            model = client.meta.service_model.operation_model(operation)
+        except OperationNotFoundError as error:
+            raise StateError(
+                "States.Runtime", f"{self.service} has no action {self.action}", terminal=True, in_state=True
+            ) from error
+        call.authorize(
+            f"{self._iam_name(client)}:{operation}", "*", error=f"{self.error_name}.{self.error_name}Exception"
+        )
+        parameters = _request(model.input_shape, arguments)
+        method = getattr(client, xform_name(operation))
+        try:
+            answer = dict(await services.blocking(lambda: _read(method(**parameters))))
+        except ClientError as error:
+            raise self.failed(error, model) from error
+        except BotoCoreError as error:
+            raise runtime(str(error)) from error
+        return completed(self.service, operation, parameters, answer)
+
+    @staticmethod
+    def _iam_name(client: Any) -> str:
+        return str(client.meta.service_model.signing_name)
+
+    def failed(self, error: ClientError, model: Any) -> StateError:
+        """Return an error as the SDK integration names and words it."""
+        answer = error.response
+        code = str(answer.get("Error", {}).get("Code", "Unknown"))
+        short = code.rsplit("#", 1)[-1].rsplit(".", 1)[-1]
+        modelled = {shape.name for shape in model.service_model.error_shapes} | {
+            str(shape.metadata.get("error", {}).get("code", shape.name)) for shape in model.service_model.error_shapes
+        }
+        name = short if short.endswith("Exception") else f"{short}Exception"
+        if short not in modelled and name not in modelled:
+            name = f"{self.error_name}Exception"
+        meta = answer.get("ResponseMetadata", {})
+        extended = f", Extended Request ID: {meta.get('HostId') or 'none'}" if self.service == "s3" else ""
+        cause = (
+            f"{answer.get('Error', {}).get('Message', code)} (Service: {self.error_name}, Status Code: "
+            f"{meta.get('HTTPStatusCode')}, Request ID: {meta.get('RequestId') or 'none'}{extended})"
+        )
+        return StateError(f"{self.error_name}.{name}", cause)
+
+
+def _request(shape: Any, value: Json) -> Any:  # noqa: PLR0911 - one return for each kind of shape
+    """Return parameters as boto3 wants them: AWS writes every name with a capital, some models don't."""
+    if shape is None or value is None:
+        return value if shape is not None else {}
+    kind = shape.type_name
+    if kind == "structure" and isinstance(value, Mapping):
+        if getattr(shape, "is_document_type", False):
+            return value
+        names = {name[:1].upper() + name[1:]: name for name in shape.members}
+        built = {}
+        for key, item in value.items():
+            name = key if key in shape.members else names.get(key[:1].upper() + key[1:])
+            if name is None:
+                raise runtime(f"The field '{key}' is not supported by Step Functions")
+            if item is not None:
+                built[name] = _request(shape.members[name], item)
+        return built
+    if kind == "list" and isinstance(value, list):
+        return [_request(shape.member, item) for item in value]
+    if kind == "map" and isinstance(value, Mapping):
+        return {key: _request(shape.value, item) for key, item in value.items()}
+    if kind == "blob":
+        return text_of(value).encode()
+    if kind == "string" and not isinstance(value, str):
+        return dumps(value)
+    return value
+
+
+def _read(answer: dict[str, Any]) -> dict[str, Any]:
+    """Read streams while still in the thread that called."""
+    read = {key: value.read() if isinstance(value, StreamingBody) else value for key, value in answer.items()}
+    read.pop("ResponseMetadata", None)
+    return read
+
+
+def shown(value: Any) -> Json:
+    """Return boto3's answer as Step Functions shows it."""
+    if isinstance(value, Mapping):
+        return {str(key)[:1].upper() + str(key)[1:]: shown(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [shown(item) for item in value]
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return base64.b64encode(value).decode()
+    return value
+
+
+class OptimizedCall(SdkCall):
+    """An optimized integration of S3, SQS, SNS, DynamoDB or EventBridge: ``arn:aws:states:::sqs:sendMessage``.
+
+    Args:
+        service: Service as in the ARN.
+        action: Action, perhaps with ``.waitForTaskToken``.
+    """
+
+    def __init__(self, service: str, action: str) -> None:
+        super().__init__({"events": "eventbridge"}.get(service, service), action, service)
+        if (service, self.action) not in _OPTIMIZED:
+            known = ", ".join(":".join(each) for each in sorted(_OPTIMIZED))
+            raise UnsupportedError(
+                f"the local engine has no integration {service}:{action}: use one of {known}, lambda:invoke, "
+                f"states:startExecution, or arn:aws:states:::aws-sdk:<service>:<action>"
+            )
+
+    @property
+    def error_name(self) -> str:
+        """How errors of the service begin."""
+        return {"dynamodb": "DynamoDB", "sqs": "SQS", "sns": "SNS", "s3": "S3"}.get(self.service, super().error_name)
+
+    async def run(self, arguments: Json, call: Call) -> Json:
+        """Make the call."""
+        answer = await self.called(arguments, call)
+        if self.service == "eventbridge" and answer.get("FailedEntryCount"):
+            raise StateError("EventBridge.FailedEntry", dumps(shown(answer)))
+        result = {**shown(answer), "SdkHttpMetadata": {"HttpStatusCode": 200}}
+        if self.token is not None:
+            call.submitted(result)
+            return await call.answered()
+        return fitting(self, result)
+
+
+_OPTIMIZED: Final = frozenset(
+    {
+        ("dynamodb", "getItem"),
+        ("dynamodb", "putItem"),
+        ("dynamodb", "updateItem"),
+        ("dynamodb", "deleteItem"),
+        ("sqs", "sendMessage"),
+        ("sns", "publish"),
+        ("events", "putEvents"),
+    }
+)

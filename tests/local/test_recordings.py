@@ -1,0 +1,95 @@
+"""How AWS answered, case by case: recordings of real executions, replayed on the engine."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
+HTTP_DATE = "the HTTP header Date is in RFC 1123 form, as AWS sends it; the comparator takes only ISO 8601 for a date"
+# Cases that don't match, and why. Matching ones must not be here.
+UNMATCHED = dict.fromkeys(
+    [
+        "context_object.test_context_object__test_result_selector",
+        "local_mocking.test_base_scenarios__test_lambda_service_invoke",
+        "local_mocking.test_base_scenarios__test_lambda_service_invoke_sync_execution",
+        "services.test_lambda_task_service__test_invoke_bytes_payload",
+        "services.test_lambda_task_service__test_invoke_json_values[0.0]",
+        "services.test_lambda_task_service__test_invoke_json_values[json_value5]",
+        "services.test_lambda_task_service__test_invoke_json_values[json_value6]",
+    ],
+    HTTP_DATE,
+)
+
+pytestmark = [
+    pytest.mark.checkout,
+    pytest.mark.skipif(not RECORDINGS.is_dir(), reason=f"no recordings at {RECORDINGS.name} beside the checkout"),
+]
+
+
+@pytest.fixture(scope="module")
+def replay() -> Any:
+    spec = importlib.util.spec_from_file_location("replay", RECORDINGS / "replay.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    spec.loader.exec_module(module)
+    sys.dont_write_bytecode = before
+    return module
+
+
+@pytest.fixture(scope="module")
+def records(replay: Any, bench: Bench) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    arguments: argparse.Namespace = replay.parse(
+        [
+            *("--cases", str(RECORDINGS / "cases"), "--match", str(RECORDINGS / "match.py")),
+            *("--endpoint-url", bench.url, "--timeout", "60", "--account", "000000000000"),
+        ]
+    )
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    harness = replay.Bench(arguments, replay.load_match(arguments.match))
+    sys.dont_write_bytecode = before
+    cases, skipped = [], []
+    for case in replay.choose(arguments):
+        reason = harness.obstacle(case)
+        if reason is None:
+            cases.append(case)
+        else:
+            skipped.append({"name": case["name"], "reason": reason})
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda case: replay.run_case(harness, case), cases))
+    harness.close()
+    return found, skipped
+
+
+def test_recordings_match(
+    records: tuple[list[dict[str, Any]], list[dict[str, str]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, skipped = records
+    with capsys.disabled():
+        levels = {level: sum(each[level] for each in found) for level in ("L1", "L2", "L1m", "L2m")}
+        print(f"\nrecordings: {len(found)} replayed, {json.dumps(levels)}")  # noqa: T201 - the count is to be seen
+        for each in skipped:
+            print(f"  not replayed: {each['name']}: {each['reason']}")  # noqa: T201 - the count is to be seen
+        for each in found:
+            if not each["L2"]:
+                print(f"  {each['name']}: {UNMATCHED.get(each['name'], each['reason'])}")  # noqa: T201 - the count is to be seen
+    unmatched = {each["name"] for each in found if not each["L2"]}
+    assert unmatched == set(UNMATCHED)
+
+
+def test_only_http_headers_keep_recordings_from_matching(
+    records: tuple[list[dict[str, Any]], list[dict[str, str]]],
+) -> None:
+    assert [each["name"] for each in records[0] if not each["L2m"]] == []
