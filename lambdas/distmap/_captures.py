@@ -6,8 +6,10 @@ from time import monotonic
 from typing import Any, Final
 
 from distmap._capture import CONTENT_TYPES, aborted_on_failure, read_capture_event
+from distmap._clients import s3_client
 from distmap._deadline import Deadline
 from distmap._errors import EventError
+from distmap._garbage import long_lived_objects_left_alone
 from distmap._listing import ListingSource
 from distmap._ranges import RangesSource
 from distmap._upload import ItemUpload
@@ -42,7 +44,8 @@ def capture_input(event: Any, context: Any = None) -> ItemFile:
         content_type=CONTENT_TYPES["JSONL"],
         resume=None if continuation is None else continuation["upload"],
     )
-    with aborted_on_failure(upload, captured, context):
+    s3_client()  # boto3 belongs to what is left alone, so it must be there before
+    with aborted_on_failure(upload, captured, context), long_lived_objects_left_alone():
         begun = monotonic()
         for block, items, position in source.blocks(None if continuation is None else continuation["position"]):
             upload.add(block, items)

@@ -11,6 +11,7 @@ from distmap._clients import s3_client
 from distmap._deadline import Deadline, check_reserve
 from distmap._errors import EventError
 from distmap._events import check_run
+from distmap._garbage import long_lived_objects_left_alone
 from distmap._json import measure
 from distmap._log import log_line
 from distmap._process import Handler
@@ -71,7 +72,8 @@ def combine_results(
             run, place = _read_event(event)
             deadline = Deadline(context, reserve=reserve_seconds, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
             results = Results(s3_client(), place, deadline=deadline)
-            answer = combine.bind(context)(results)
+            with long_lived_objects_left_alone():
+                answer = combine.bind(context)(results)
             size = measure(answer, what="the combined answer")
             log_line(
                 "results combined",

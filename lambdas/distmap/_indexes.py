@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol, TypeVar
 
 from distmap._errors import ResultsError
 from distmap.limits import MAX_ITEMS
 
 _FIRST_BYTES: Final = 4096
+
+
+class _Indexed(Protocol):
+    @property
+    def index(self) -> int | None: ...
+
+
+T = TypeVar("T", bound=_Indexed)
 
 
 class IndexSet:
@@ -20,24 +29,33 @@ class IndexSet:
         self._bits = bytearray(_FIRST_BYTES)
         self._size = 8 * _FIRST_BYTES
 
-    def add(self, index: int) -> bool:
-        """Add an index and return whether it is new.
+    def fresh(self, things: Iterable[T]) -> list[T]:
+        """Return those things whose index is new, or None, and add their indexes.
 
         Raises:
-            ResultsError: No item of a map can have it.
+            ResultsError: No item of a map can have such an index.
         """
-        if not 0 <= index < self._size:
-            self._grow(index)
-        place, bit = index >> 3, 1 << (index & 7)
-        if self._bits[place] & bit:
-            return False
-        self._bits[place] |= bit
-        return True
+        bits, size = self._bits, self._size
+        found: list[T] = []
+        for thing in things:
+            index = thing.index
+            if index is None:
+                found.append(thing)
+                continue
+            if not 0 <= index < size:
+                size = self._grow(index)
+            place, bit = index >> 3, 1 << (index & 7)
+            byte = bits[place]
+            if not byte & bit:
+                bits[place] = byte | bit
+                found.append(thing)
+        return found
 
-    def _grow(self, index: int) -> None:
+    def _grow(self, index: int) -> int:
         if not 0 <= index < MAX_ITEMS:
             message = f"an item has the index {index:,}; a map has at most {MAX_ITEMS:,} items, from 0"
             raise ResultsError(message)
         size = min(max((index >> 3) + 1, 2 * len(self._bits)), (MAX_ITEMS >> 3) + 1)
         self._bits.extend(bytes(size - len(self._bits)))
         self._size = 8 * size
+        return self._size

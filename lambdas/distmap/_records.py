@@ -8,6 +8,7 @@ records. See https://docs.aws.amazon.com/step-functions/latest/dg/input-output-r
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator
+from itertools import chain
 from typing import Any, Final, Literal, TypeGuard
 
 from distmap._errors import ResultsError
@@ -78,6 +79,10 @@ class Unsuccessful(Result):
         self.item = item[0] if item else None
 
 
+Told = tuple[list[Result], list[Unsuccessful]]
+"""What is told at a time: items that succeeded, and items that did not."""
+
+
 def is_answer(value: object) -> TypeGuard[WorkerAnswer]:
     """Whether a child's output is the answer of a worker built on this package."""
     return isinstance(value, dict) and value.keys() >= _ANSWER_KEYS
@@ -129,25 +134,24 @@ def items_of_input(text: str | None) -> list[tuple[int | None, Any]]:
     return [(None, given)]
 
 
-def of_answer(answer: WorkerAnswer, given: Callable[[], str | None]) -> Iterator[Result]:
-    """Yield what a worker's answer says about each item.
+def of_answer(answer: WorkerAnswer, given: Callable[[], str | None]) -> Told:
+    """Return what a worker's answer says about each item.
 
     Args:
         answer: The answer.
         given: Returns the child's input as JSON text, where it is known: for the items that didn't succeed.
     """
-    positional = "positional" in answer
-    for result in answer["batchItemResults"]:
-        yield Result(None if positional else int(result["itemIdentifier"]), result["result"])
-    if answer["batchItemFailures"] or answer["batchItemsUnprocessed"]:
-        known = _items_by_identifier(given(), positional=positional)
-        for failure in answer["batchItemFailures"]:
-            yield _of_failure(failure, known, positional=positional)
-        for identifier in answer["batchItemsUnprocessed"]:
-            yield _of_unprocessed(identifier, known, positional=positional)
+    if "positional" in answer:
+        return _of_positional(answer, given)
+    succeeded = [Result(int(result["itemIdentifier"]), result["result"]) for result in answer["batchItemResults"]]
+    if not answer["batchItemFailures"] and not answer["batchItemsUnprocessed"]:
+        return succeeded, []
+    known = _items_by_identifier(given())
+    failed = [_of_failure(failure, known) for failure in answer["batchItemFailures"]]
+    return succeeded, failed + [_of_unprocessed(each, known) for each in answer["batchItemsUnprocessed"]]
 
 
-def of_members(members: Iterable[tuple[str, Any]], given: Callable[[], str | None]) -> Iterator[Result]:
+def of_members(members: Iterable[tuple[str, Any]], given: Callable[[], str | None]) -> Iterator[Told]:
     """Yield the same as :func:`of_answer`, of an answer too large to be held: its members come one by one.
 
     Such an answer was spilled, so its items had an index.
@@ -155,51 +159,59 @@ def of_members(members: Iterable[tuple[str, Any]], given: Callable[[], str | Non
     known: dict[str, Any] | None = None
     for key, member in members:
         if key == "batchItemResults":
-            yield Result(int(member["itemIdentifier"]), member["result"])
+            yield [Result(int(member["itemIdentifier"]), member["result"])], []
             continue
         if known is None:
-            known = _items_by_identifier(given(), positional=False)
+            known = _items_by_identifier(given())
         if key == "batchItemFailures":
-            yield _of_failure(member, known, positional=False)
+            yield [], [_of_failure(member, known)]
         elif key == "batchItemsUnprocessed":
-            yield _of_unprocessed(member, known, positional=False)
+            yield [], [_of_unprocessed(member, known)]
 
 
-def _items_by_identifier(given: str | None, *, positional: bool) -> dict[str, Any]:
-    items = enumerate(items_of_input(given))
-    return {str(position if positional else index): item for position, (index, item) in items}
+def _of_positional(answer: WorkerAnswer, given: Callable[[], str | None]) -> Told:
+    """Return the same as :func:`of_answer`, of items that came bare: their identifiers tell nothing beyond it."""
+    items = {str(position): item for position, (_, item) in enumerate(items_of_input(given()))}
+    told = of_answer({key: value for key, value in answer.items() if key != "positional"}, lambda: None)  # type: ignore[arg-type] # the same without one key
+    for result in chain(*told):
+        identifier = str(result.index)
+        result.index = None
+        if isinstance(result, Unsuccessful) and identifier in items:
+            result.has_item, result.item = True, items[identifier]
+    return told
 
 
-def _of_failure(failure: ItemFailure, known: dict[str, Any], *, positional: bool) -> Result:
+def _items_by_identifier(given: str | None) -> dict[str, Any]:
+    return {str(index): item for index, item in items_of_input(given)}
+
+
+def _of_failure(failure: ItemFailure, known: dict[str, Any]) -> Unsuccessful:
     identifier = failure["itemIdentifier"]
     item = (known[identifier],) if identifier in known else ()
-    index = None if positional else int(identifier)
-    return Unsuccessful(index, "FAILED", failure["error"], failure["cause"], *item)
+    return Unsuccessful(int(identifier), "FAILED", failure["error"], failure["cause"], *item)
 
 
-def _of_unprocessed(identifier: str, known: dict[str, Any], *, positional: bool) -> Result:
+def _of_unprocessed(identifier: str, known: dict[str, Any]) -> Unsuccessful:
     item = (known[identifier],) if identifier in known else ()
-    return Unsuccessful(None if positional else int(identifier), "UNPROCESSED", None, None, *item)
+    return Unsuccessful(int(identifier), "UNPROCESSED", None, None, *item)
 
 
-def of_foreign_output(output: Any, given: str | None) -> Iterator[Result]:
-    """Yield what the output of a worker that isn't built on this package says about each item.
+def of_foreign_output(output: Any, given: str | None) -> Told:
+    """Return what the output of a worker that isn't built on this package says about each item.
 
     Raises:
         ResultsError: It was a batch, and the output doesn't tell its items apart.
     """
     items = items_of_input(given)
-    if len(items) <= 1 and not _is_batch(given):
-        yield Result(items[0][0] if items else None, output)
-        return
+    if not _is_batch(given):
+        return [Result(items[0][0] if items else None, output)], []
     if not isinstance(output, list) or len(output) != len(items):
         message = (
             f"a child answered {output!r:.100} for a batch of {len(items):,} items, which tells nothing about each; "
             "decorate its worker with @process_items, let it return a list of as many results, or turn batching off"
         )
         raise ResultsError(message)
-    for (index, _), value in zip(items, output, strict=True):
-        yield Result(index, value)
+    return [Result(index, value) for (index, _), value in zip(items, output, strict=True)], []
 
 
 def _is_batch(given: str | None) -> bool:
@@ -207,8 +219,8 @@ def _is_batch(given: str | None) -> bool:
     return isinstance(value, dict) and "Items" in value and value.keys() <= {"BatchInput", "Items"}
 
 
-def of_unsuccessful(record: dict[str, Any], status: Status, told: Container[int | None] = ()) -> Iterator[Result]:
-    """Yield each item of a child that failed as a whole, or never ran.
+def of_unsuccessful(record: dict[str, Any], status: Status, told: Container[int | None] = ()) -> Told:
+    """Return each item of a child that failed as a whole, or never ran.
 
     Args:
         record: The child's record.
@@ -220,10 +232,9 @@ def of_unsuccessful(record: dict[str, Any], status: Status, told: Container[int 
         error, cause = record.get("Error") or record.get("Status") or "FAILED", message_of(record.get("Cause"))
     if record.get("Input") is None:
         # The input was too large to be exported: that the child failed is all there is to say.
-        yield Unsuccessful(None, status, error, cause)
-    for index, item in items_of_input(record.get("Input")):
-        if index not in told:
-            yield Unsuccessful(index, status, error, cause, item)
+        return [], [Unsuccessful(None, status, error, cause)]
+    items = items_of_input(record.get("Input"))
+    return [], [Unsuccessful(index, status, error, cause, item) for index, item in items if index not in told]
 
 
 def message_of(cause: str | None) -> str:

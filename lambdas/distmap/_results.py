@@ -9,7 +9,7 @@ that the item succeeded.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -18,10 +18,10 @@ from distmap._deadline import Deadline
 from distmap._errors import DeadlineError, ResultsError
 from distmap._indexes import IndexSet
 from distmap._json import decode, encode
-from distmap._records import Result, Status
+from distmap._records import Result, Status, Told, Unsuccessful
 from distmap._spill import is_spilled, read_spilled, resolve
 from distmap._stream import array_elements, lines, member_elements, object_chunks
-from distmap.wire import MANIFEST_FILE, Manifest, ResultsPlace, Spilled
+from distmap.wire import MANIFEST_FILE, Manifest, ResultsPlace
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,7 +37,7 @@ _HELD_BYTES: Final = 4 * 1024**2
 """A spilled answer up to this size is parsed at once; a larger one is streamed."""
 
 _Kind = Literal["SUCCEEDED", "FAILED", "PENDING"]
-_Given = Callable[[], "str | None"]
+_UNSUCCESSFUL: Final[tuple[_Kind, ...]] = ("FAILED", "PENDING")
 _File = tuple[str, str]
 
 
@@ -79,28 +79,25 @@ class Results:
         self.counts = {"SUCCEEDED": 0, "FAILED": 0, "UNPROCESSED": 0}
         manifests = self.manifests()
         seen = IndexSet()
-        waiting: list[Result] | None = []
-        waiting_bytes = 0
         succeeded = _files(manifests, "SUCCEEDED")
-        for result in self._read(succeeded, "SUCCEEDED"):
-            if result.status == "SUCCEEDED":
-                if result.index is None or seen.add(result.index):
-                    self.counts["SUCCEEDED"] += 1
-                    yield result
-                else:
-                    self.duplicates += 1
-            elif waiting is not None:
-                waiting.append(result)
-                waiting_bytes += _size(result)
+        waiting: list[Unsuccessful] | None = []
+        waiting_bytes = 0
+        for results, others in self._read(succeeded, "SUCCEEDED"):
+            yield from self._fresh(results, seen)
+            if others and waiting is not None:
+                waiting += others
+                waiting_bytes += sum(map(_size, others))
                 if waiting_bytes > _WAITING_BYTES:
                     waiting = None
-        if waiting is None:
-            again = self._read(succeeded, "SUCCEEDED")
-            yield from self._fresh((result for result in again if result.status != "SUCCEEDED"), seen)
-        else:
+        if waiting is not None:
             yield from self._fresh(waiting, seen)
-        yield from self._fresh(self._read(_files(manifests, "FAILED"), "FAILED"), seen)
-        yield from self._fresh(self._read(_files(manifests, "PENDING"), "PENDING"), seen)
+        else:
+            for _, others in self._read(succeeded, "SUCCEEDED"):
+                yield from self._fresh(others, seen)
+        for kind in _UNSUCCESSFUL:
+            for results, others in self._read(_files(manifests, kind), kind):
+                yield from self._fresh(results, seen)
+                yield from self._fresh(others, seen)
 
     def manifests(self) -> list[Manifest]:
         """Return the manifests of the map run, that of the latest redrive first.
@@ -138,15 +135,18 @@ class Results:
             raise ResultsError(message) from error
         return manifest
 
-    def _fresh(self, results: Iterable[Result], seen: IndexSet) -> Iterator[Result]:
-        for result in results:
-            if result.index is None or seen.add(result.index):
+    def _fresh(self, results: Sequence[Result], seen: IndexSet) -> list[Result]:
+        """Return the results whose index is new, all of one kind: successes, or not."""
+        fresh = seen.fresh(results)
+        self.duplicates += len(results) - len(fresh)
+        if fresh and fresh[0].succeeded:
+            self.counts["SUCCEEDED"] += len(fresh)
+        else:
+            for result in fresh:
                 self.counts[result.status] += 1
-                yield result
-            else:
-                self.duplicates += 1
+        return fresh
 
-    def _read(self, files: list[_File], kind: _Kind) -> Iterator[Result]:
+    def _read(self, files: list[_File], kind: _Kind) -> Iterator[Told]:
         """Yield what every record of these files says, duplicates included."""
         for bucket, key in files:
             try:
@@ -159,17 +159,17 @@ class Results:
                 message = f"s3://{bucket}/{key} is not a result file that can be read: {error}"
                 raise ResultsError(message) from error
 
-    def _of_line(self, line: bytes, kind: _Kind) -> Iterator[Result]:
+    def _of_line(self, line: bytes, kind: _Kind) -> Iterable[Told]:
         text = _records.quick_output(line) if kind == "SUCCEEDED" else None
         if text is not None:
             output = decode(text)
             if _records.is_answer(output):
-                return _records.of_answer(output, lambda: _input_in(line))
+                return (_records.of_answer(output, lambda: _input_in(line)),)
         return self._of_value(decode(line.decode()), kind)
 
-    def _of_value(self, value: Any, kind: _Kind) -> Iterator[Result]:
+    def _of_value(self, value: Any, kind: _Kind) -> Iterable[Told]:
         if kind == "PENDING":
-            return _records.of_unsuccessful(value, "UNPROCESSED")
+            return (_records.of_unsuccessful(value, "UNPROCESSED"),)
         if kind == "FAILED":
             return self._of_failed(value)
         output, given = value, None
@@ -179,34 +179,27 @@ class Results:
                 message = f"the output of {value['ExecutionArn']} was not exported"
                 raise ResultsError(message)
             output = decode(value["Output"])
-        if _records.is_answer(output):
-            return _records.of_answer(output, lambda: given)
-        if is_spilled(output):
-            return self._of_spilled(output, lambda: given)
-        return _records.of_foreign_output(output, given)
+        return self._of_output(output, given)
 
-    def _of_failed(self, record: dict[str, Any]) -> Iterator[Result]:
+    def _of_output(self, output: Any, given: str | None) -> Iterable[Told]:
+        if is_spilled(output):
+            if output["distmapSpilled"]["bytes"] > _HELD_BYTES:
+                return _records.of_members(member_elements(read_spilled(output, self._s3)), lambda: given)
+            output = resolve(output, s3=self._s3)
+        if _records.is_answer(output):
+            return (_records.of_answer(output, lambda: given),)
+        return (_records.of_foreign_output(output, given),)
+
+    def _of_failed(self, record: dict[str, Any]) -> Iterator[Told]:
         told: set[int | None] = set()
         batch = _records.failed_batch(record)
         if batch is not None:
-            given = record.get("Input")
-            each = self._of_spilled(batch, lambda: given) if is_spilled(batch) else None
-            if each is None and _records.is_answer(batch):
-                each = _records.of_answer(batch, lambda: given)
-            for result in each or ():
-                told.add(result.index)
-                yield result
+            for results, others in self._of_output(batch, record.get("Input")):
+                told.update(result.index for result in chain(results, others))
+                yield results, others
             if None in told:  # bare items: the answer names every one of them, by position
                 return
-        yield from _records.of_unsuccessful(record, "FAILED", told)
-
-    def _of_spilled(self, spilled: Spilled, given: _Given) -> Iterator[Result]:
-        if spilled["distmapSpilled"]["bytes"] <= _HELD_BYTES:
-            answer = resolve(spilled, s3=self._s3)
-            if not _records.is_answer(answer):
-                return _records.of_foreign_output(answer, given())
-            return _records.of_answer(answer, given)
-        return _records.of_members(member_elements(read_spilled(spilled, self._s3)), given)
+        yield _records.of_unsuccessful(record, "FAILED", told)
 
     def _out_of_time(self, deadline: Deadline) -> DeadlineError:
         message = (
@@ -255,7 +248,7 @@ def _input_in(line: bytes) -> str | None:
     return text
 
 
-def _size(result: Result) -> int:
-    """Return about how much memory a result takes that isn't a success."""
+def _size(result: Unsuccessful) -> int:
+    """Return about how much memory a result takes."""
     item = len(encode(result.item, what="item")) if result.has_item else 0
     return _WAITING_OVERHEAD + len(result.cause or "") + 8 * item

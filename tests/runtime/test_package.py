@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from datetime import UTC
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import distmap
+from distmap._garbage import long_lived_objects_left_alone
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -51,3 +53,27 @@ def test_the_client_reads_times_in_every_format(s3: S3Client, bucket: str) -> No
     read = s3.head_object(Bucket=bucket, Key="k")["LastModified"]  # as HTTP has it, in a header
     assert listed.utcoffset() == UTC.utcoffset(None)
     assert abs((listed - read).total_seconds()) < 2
+
+
+def test_the_collector_gets_back_what_was_kept_from_it() -> None:
+    class BrokenError(Exception):
+        pass
+
+    def breaks() -> None:
+        with long_lived_objects_left_alone():
+            assert gc.get_freeze_count() > 0
+            raise BrokenError
+
+    with pytest.raises(BrokenError):
+        breaks()
+    assert gc.get_freeze_count() == 0
+
+
+def test_what_the_functions_author_froze_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        with long_lived_objects_left_alone():
+            pass
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -11,7 +11,7 @@ from botocore.exceptions import ResponseStreamingError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distmap import ResultsError
+from distmap import Result, ResultsError
 from distmap._indexes import IndexSet
 from distmap._stream import array_elements, lines, member_elements, object_chunks
 from distmap.limits import MAX_ITEMS
@@ -197,11 +197,18 @@ def test_fails_when_the_object_changes_while_it_is_read(s3: S3Client, bucket: st
 def test_an_index_is_new_once(indexes: list[int]) -> None:
     ours, reference = IndexSet(), set[int]()
     for index in indexes:
-        assert ours.add(index) == (index not in reference)
+        thing = Result(index, None)
+        assert ours.fresh([thing]) == ([] if index in reference else [thing])
         reference.add(index)
+    fresh = [result.index for result in IndexSet().fresh(Result(index, None) for index in indexes)]
+    assert fresh == list(dict.fromkeys(indexes))
+
+
+def test_what_has_no_index_is_always_new() -> None:
+    assert len(IndexSet().fresh([Result(None, 1), Result(None, 1)])) == 2
 
 
 @pytest.mark.parametrize("index", [-1, -8, MAX_ITEMS, 10**30], ids=str)
 def test_fails_when_an_index_is_out_of_range(index: int) -> None:
     with pytest.raises(ResultsError, match="a map has at most 100,000,000 items"):
-        IndexSet().add(index)
+        IndexSet().fresh([Result(index, None)])
