@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         ThrottledError,
         UnavailableItemsError,
     )
+    from cdk_distributed_map.runs._ledger import Ledger
+    from cdk_distributed_map.runs._results import Failure, ItemResult, to_pandas, to_polars
     from cdk_distributed_map.runs._run import Counts, MapRun, Run, RunDescription, RunSummary
     from cdk_distributed_map.runs._watch import Progress
 
@@ -34,7 +36,10 @@ __all__ = [
     "ConnectionLostError",
     "Counts",
     "CredentialsError",
+    "Failure",
     "InputError",
+    "ItemResult",
+    "Ledger",
     "MapRun",
     "MissingPackageError",
     "NotFoundError",
@@ -49,17 +54,24 @@ __all__ = [
     "RunsError",
     "ThrottledError",
     "UnavailableItemsError",
+    "to_pandas",
+    "to_polars",
 ]
 
 _MODULES = {
     "Client": "_client",
     "Counts": "_run",
+    "Failure": "_results",
+    "ItemResult": "_results",
+    "Ledger": "_ledger",
     "MapRun": "_run",
     "Pipeline": "_client",
     "Progress": "_watch",
     "Run": "_run",
     "RunDescription": "_run",
     "RunSummary": "_run",
+    "to_pandas": "_results",
+    "to_polars": "_results",
 }
 
 # Hidden from type checkers, which see the imports above and still report a misspelt name.

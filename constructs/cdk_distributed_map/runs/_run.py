@@ -15,6 +15,8 @@ from distmap.limits import MAX_CONCURRENT_CHILDREN
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._client import Pipeline
+    from cdk_distributed_map.runs._ledger import Ledger
+    from cdk_distributed_map.runs._results import Failure, ItemResult
     from cdk_distributed_map.runs._watch import Progress
 
 ENDED: Final = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
@@ -225,6 +227,91 @@ class Run:
             last = progress
         assert last is not None  # noqa: S101 - a watch yields at least once
         return last
+
+    def results(self, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
+        """Yield the result of every item, those of the run's retries included, each item once.
+
+        They are streamed: memory depends neither on how many there are nor on how large the files are.
+
+        Args:
+            ordered: Whether they come in the order of the items, sorted in temporary files. Default: in any order.
+            unsuccessful: Whether items that did not succeed come too, at the end. Default: successes only.
+
+        Raises:
+            NotReadyError: They are not exported yet.
+            ResultFilesError: A file is missing, cut off or not what it should be.
+            AwsError: AWS refused a call.
+        """
+        from cdk_distributed_map.runs import _results  # noqa: PLC0415 - only what is used is imported
+
+        return _results.results(self, ordered=ordered, unsuccessful=unsuccessful)
+
+    def ledger(self, *, wait_seconds: float = 60.0) -> Ledger:
+        """Return the account of every item of the run and its retries, from its files.
+
+        Args:
+            wait_seconds: How long to wait for results that Step Functions is still exporting. Default: a minute.
+
+        Raises:
+            NotReadyError: They are not there after that.
+            AwsError: AWS refused a call.
+        """
+        from cdk_distributed_map.runs import _ledger  # noqa: PLC0415 - likewise
+
+        return _ledger.make_ledger(self, wait_seconds=wait_seconds)
+
+    def failures(self) -> Iterator[Failure]:
+        """Yield every item that failed or was left unprocessed and did not succeed in a retry.
+
+        Raises:
+            NotReadyError: The results are not exported yet.
+            AwsError: AWS refused a call.
+        """
+        from cdk_distributed_map.runs import _results  # noqa: PLC0415 - likewise
+
+        yield from _results.failures(self, self.ledger())
+
+    def retry(self, *, name: str | None = None, input: dict[str, Any] | None = None) -> Run | None:
+        """Start a run of exactly the items that did not succeed, with their identities; None where all did.
+
+        Failed, tolerated, timed out, unprocessed, pending and missing items are run again. Retries of retries belong
+        to the same chain: ``ledger`` and ``results`` of any of its runs follow it.
+
+        Args:
+            name: Name of the new run. Default: ``<first run>-retry-<number>``.
+            input: The rest of its input. Default: that of the first run.
+
+        Raises:
+            RunStateError: A run of the chain is still running.
+            UnavailableItemsError: Items to run again are in no file of the chain, or its account doesn't add up.
+            AwsError: AWS refused a call.
+        """
+        from cdk_distributed_map.runs import _retry  # noqa: PLC0415 - likewise
+
+        return _retry.retry(self, self.ledger(), name=name, given=input)
+
+    def redrive_warning(self) -> str | None:
+        """Return what a redrive would do that people don't expect, None where there is nothing to say.
+
+        Raises:
+            RunStateError: AWS would refuse it.
+        """
+        from cdk_distributed_map.runs import _retry  # noqa: PLC0415 - likewise
+
+        described = self.describe()
+        _retry.check_redrivable(described)
+        return _retry.redrive_warning(described)
+
+    def redrive(self) -> None:
+        """Let AWS go on with it where it failed: unsuccessful children and items that were never started.
+
+        Raises:
+            RunStateError: AWS would refuse it.
+            AwsError: AWS refused it.
+        """
+        self.redrive_warning()
+        with errors(f"redriving the run {self.name!r}"):
+            self.aws.sfn().redrive_execution(executionArn=self.arn)
 
     def stop(self, *, cause: str = "stopped by distmap") -> None:
         """Stop it. Running Standard children are aborted; Express children run to their end."""

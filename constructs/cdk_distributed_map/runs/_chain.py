@@ -1,0 +1,123 @@
+"""A run and its retries: one chain, found from the files alone.
+
+The items of every retry are at ``runs/<first run>/retries/<retry>/items.jsonl``, whatever the retry is called and
+whichever retry it follows. So the first run's folder lists them all, and a retry's input names the first run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from cdk_distributed_map.runs import _files
+from cdk_distributed_map.runs._aws import error_code, errors
+from cdk_distributed_map.runs._errors import NotFoundError
+from cdk_distributed_map.runs._names import retry_number
+from distmap._stream import lines, object_chunks
+from distmap.wire import ITEMS_FILE
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs._run import Run, RunDescription
+
+RETRIES_FOLDER: Final = "retries"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A retry."""
+
+    run: Run
+    key: str
+    """Where its items are, in the payload bucket."""
+    made: datetime
+
+
+def retry_key(root: Run, name: str) -> str:
+    """Return where the items of a retry belong."""
+    return f"{root.prefix}{RETRIES_FOLDER}/{name}/{ITEMS_FILE}"
+
+
+def root_of(run: Run) -> Run:
+    """Return the first run of a chain; the run itself where it is no retry."""
+    runs = run.pipeline.definition.item_file.runs_prefix
+    try:
+        given = run.describe().input
+    except NotFoundError:
+        return _root_by_name(run)
+    items = given.get("items") if isinstance(given, dict) else None
+    key = items.get("key") if isinstance(items, dict) else None
+    if isinstance(key, str) and key.startswith(runs):
+        parts = key.removeprefix(runs).split("/")
+        if len(parts) == 4 and parts[1:] == [RETRIES_FOLDER, run.name, ITEMS_FILE]:
+            return run.pipeline.run(parts[0])
+    return run
+
+
+def _root_by_name(run: Run) -> Run:
+    """Return the first run by the name alone: AWS has forgotten the retry's input."""
+    number = retry_number(run.name)
+    if number is None:
+        return run
+    root = run.pipeline.run(run.name.removesuffix(f"-retry-{number}"))
+    return root if any(link.run.name == run.name for link in links_of(root)) else run
+
+
+def links_of(root: Run) -> list[Link]:
+    """Return the retries of a run, in the order they were made."""
+    bucket, prefix = root.pipeline.definition.item_file.bucket, f"{root.prefix}{RETRIES_FOLDER}/"
+    found: list[Link] = []
+    with errors(f"listing the retries of {root.name!r}"):
+        for page in root.aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+            for each in page.get("Contents", []):
+                name, _, file = each["Key"].removeprefix(prefix).partition("/")
+                if file == ITEMS_FILE:
+                    found.append(Link(run=root.pipeline.run(name), key=each["Key"], made=each["LastModified"]))
+    return sorted(found, key=lambda link: (link.made, retry_number(link.run.name) or 0, link.run.name))
+
+
+def lines_of(link: Link) -> Iterator[bytes]:
+    """Yield the lines of a retry's item file."""
+    bucket = link.run.pipeline.definition.item_file.bucket
+    with errors(f"reading s3://{bucket}/{link.key}"):
+        yield from lines(object_chunks(link.run.aws.s3(), bucket, link.key))
+
+
+def indexes_of(link: Link) -> Iterator[int]:
+    """Yield the indexes of the items that a retry tries again."""
+    for line in lines_of(link):
+        yield json.loads(line)["index"]
+
+
+def item_file_of(run: Run, described: RunDescription | None) -> tuple[str, str, int | None] | None:
+    """Return bucket, key and known count of the file of items of a run; None where its map reads something else."""
+    for place in (getattr(described, "output", None), getattr(described, "input", None)):
+        items: Any = place.get("items") if isinstance(place, dict) else None
+        if isinstance(items, dict) and isinstance(items.get("key"), str):
+            bucket = items.get("bucket", run.pipeline.definition.item_file.bucket)
+            count = items.get("count")
+            return bucket, items["key"], count if isinstance(count, int) else None
+    key, bucket = f"{run.prefix}{ITEMS_FILE}", run.pipeline.definition.item_file.bucket
+    with errors(f"looking for s3://{bucket}/{key}"):
+        try:
+            run.aws.s3().head_object(Bucket=bucket, Key=key)
+        except Exception as error:
+            if error_code(error) in {"404", "NoSuchKey"}:
+                return None
+            raise
+    return bucket, key, None
+
+
+def count_items(run: Run, described: RunDescription | None) -> int | None:
+    """Return how many items are in the file of items of a run; None where there is no such file."""
+    found = item_file_of(run, described)
+    if found is None:
+        return None
+    bucket, key, count = found
+    if count is not None:
+        return count
+    if run.pipeline.definition.item_file.input_type != "JSONL":
+        return None
+    return _files.count_lines(run.aws, bucket=bucket, key=key)

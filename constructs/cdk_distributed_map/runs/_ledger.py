@@ -1,0 +1,349 @@
+"""The ledger: every captured item accounted for, from the files of the run alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from cdk_distributed_map.runs import _account, _chain, _scan
+from cdk_distributed_map.runs._account import ErrorCount, ItemStates
+from cdk_distributed_map.runs._errors import AwsError, NotFoundError, NotReadyError
+from distmap._errors import SpillError
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs._run import Run, RunDescription
+
+_EXAMPLES: Final = 10
+_PAUSE_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainLink:
+    """One run of a chain: the first one, or a retry."""
+
+    name: str
+    status: str
+    items: int | None
+    """How many items it was to process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """What became of the items of a run, and of its retries where it has any.
+
+    ``succeeded + failed + unprocessed + pending + missing == captured`` holds wherever :attr:`adds_up` is true.
+    """
+
+    run: str
+    status: str
+    """Status of the last run of the chain; ``UNKNOWN`` where AWS has forgotten it."""
+    captured: int
+    captured_from: str
+    """Where that number is from: ``item file``, ``map run`` or ``results`` (the highest index seen)."""
+    succeeded: int
+    failed: int
+    """Those that timed out included."""
+    timed_out: int
+    unprocessed: int
+    """Left by their worker because its deadline came near."""
+    pending: int
+    """Not tried: not yet, or not before the run ended."""
+    missing: int
+    """Captured, and nowhere in the results."""
+    duplicates: int
+    """Results beyond the first of an item."""
+    errors: tuple[ErrorCount, ...]
+    missing_examples: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
+    """What doesn't add up, in words."""
+    chain: tuple[ChainLink, ...] = ()
+    unidentified: int = 0
+    """Items among these that came without an index, so that duplicates can't be told."""
+    states: ItemStates = field(repr=False, compare=False)
+
+    @property
+    def accounted(self) -> int:
+        """What the numbers add up to."""
+        return self.succeeded + self.failed + self.unprocessed + self.pending + self.missing
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether every captured item is in one and only one of the numbers, and every file could be read."""
+        return self.accounted == self.captured and not self.problems
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it adds up and nothing is missing."""
+        return self.adds_up and self.missing == 0
+
+    @property
+    def unsuccessful(self) -> int:
+        """What a retry would run again."""
+        return self.captured - self.succeeded
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        names = ("succeeded", "failed", "timed_out", "unprocessed", "pending", "missing", "duplicates")
+        return {
+            "run": self.run,
+            "status": self.status,
+            "captured": self.captured,
+            "capturedFrom": self.captured_from,
+            **{_camel(name): getattr(self, name) for name in names},
+            "unidentified": self.unidentified,
+            "addsUp": self.adds_up,
+            "complete": self.is_complete,
+            "problems": list(self.problems),
+            "missingExamples": list(self.missing_examples),
+            "errors": [
+                {
+                    "error": each.error,
+                    "timedOut": each.timed_out,
+                    "count": each.count,
+                    "examples": [
+                        {"index": example.index, "cause": example.cause, "child": example.child}
+                        for example in each.examples
+                    ],
+                }
+                for each in self.errors
+            ],
+            "chain": [{"run": each.name, "status": each.status, "items": each.items} for each in self.chain],
+        }
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def make_ledger(run: Run, *, wait_seconds: float = 60.0) -> Ledger:
+    """Return the ledger of a run and its retries: see :meth:`Run.ledger`."""
+    return _Maker(_chain.root_of(run), wait_seconds=wait_seconds).make()
+
+
+class _Maker:
+    def __init__(self, root: Run, *, wait_seconds: float) -> None:
+        self._root = root
+        self._wait_seconds = wait_seconds
+        self._s3 = root.aws.s3()
+        self._problems: list[str] = []
+        self._states = ItemStates(None)
+
+    def make(self) -> Ledger:
+        links = _chain.links_of(self._root)
+        first = self._describe(self._root)
+        captured, source = self._captured(self._root, first)
+        self._states = ItemStates(captured)
+        self._apply(self._root, first)
+        status = "UNKNOWN" if first is None else first.status
+        chain = [ChainLink(name=self._root.name, status=status, items=captured)]
+        for link in links:
+            described = self._describe(link.run)
+            if described is None and not _scan.places(link.run):
+                chain.append(ChainLink(name=link.run.name, status="NOT_STARTED", items=None))
+                continue
+            items = self._begin_again(link)
+            self._apply(link.run, described)
+            status = "UNKNOWN" if described is None else described.status
+            chain.append(ChainLink(name=link.run.name, status=status, items=items))
+        return self._sum_up(captured, source, status, chain)
+
+    def _sum_up(self, captured: int | None, source: str, status: str, chain: list[ChainLink]) -> Ledger:
+        states = self._states
+        bare = sum(states.bare.values())
+        if captured is None:
+            captured = len(states.bytes) + bare
+        if states.surplus:
+            examples = ", ".join(map(str, states.surplus_examples))
+            self._problems.append(
+                f"{states.surplus:,} results have an index that no captured item has, such as {examples}"
+            )
+        failures = states.errors()
+        succeeded, unprocessed, pending = (
+            states.count(each) for each in (_account.SUCCEEDED, _account.UNPROCESSED, _account.PENDING)
+        )
+        missing = states.bytes.count(_account.MISSING) - (bare if bare and len(states.bytes) else 0)
+        if missing < 0:
+            self._problems.append(f"there are {-missing:,} more results than captured items")
+            missing = 0
+        return Ledger(
+            run=self._root.name,
+            status=status,
+            captured=captured,
+            captured_from=source,
+            succeeded=succeeded,
+            failed=sum(each.count for each in failures),
+            timed_out=sum(each.count for each in failures if each.timed_out),
+            unprocessed=unprocessed,
+            pending=pending,
+            missing=missing,
+            duplicates=states.duplicates,
+            errors=tuple(failures),
+            missing_examples=() if bare else tuple(states.indexes(_account.MISSING, most=_EXAMPLES)),
+            problems=tuple(self._problems),
+            chain=tuple(chain),
+            unidentified=bare,
+            states=states,
+        )
+
+    def _describe(self, run: Run) -> RunDescription | None:
+        try:
+            return run.describe()
+        except NotFoundError:
+            return None
+
+    def _captured(self, run: Run, described: RunDescription | None) -> tuple[int | None, str]:
+        """Return how many items the run was to process, and where that is from."""
+        counted = _chain.count_items(run, described)
+        if counted is not None:
+            return counted, "item file"
+        if described is not None:
+            try:
+                maps = run.map_runs()
+            except AwsError as error:
+                self._problems.append(f"the counts of the map run can't be had: {error}")
+            else:
+                if maps:
+                    return max(each.items.total for each in maps), "map run"
+                if described.ended:
+                    return 0, "map run"
+        return None, "results"
+
+    def _begin_again(self, link: _chain.Link) -> int:
+        """Forget what was known of the items that a retry tries again."""
+        if self._states.bare:
+            # Items without identity: the retry has exactly those that hadn't succeeded.
+            self._states.bare = {_account.SUCCEEDED: self._states.bare.get(_account.SUCCEEDED, 0)}
+            return sum(1 for _ in _chain.lines_of(link))
+        count = 0
+
+        def counted() -> Iterator[int]:
+            nonlocal count
+            for index in _chain.indexes_of(link):
+                count += 1
+                yield index
+
+        self._states.forget(counted())
+        return count
+
+    def _apply(self, run: Run, described: RunDescription | None) -> None:
+        """Note what the results of one run say."""
+        found = self._files(run, described)
+        for file in found or ():
+            if file.kind == "SUCCEEDED":
+                self._read_successes(file)
+            else:
+                for child in _scan.children(self._s3, file, report=self._problems.append):
+                    self._read_unsuccessful(child)
+        if found is None or (described is not None and not described.ended):
+            # Not exported yet, or never begun: what isn't known is still to come.
+            self._fill_pending()
+
+    def _files(self, run: Run, described: RunDescription | None) -> list[_scan.File] | None:
+        """Return the result files, waiting for them where they are still being exported; None where none will come."""
+        deadline = time.monotonic() + self._wait_seconds
+        while True:
+            places = _scan.places(run)
+            try:
+                files = [file for place in places for file in _scan.files(self._s3, place)]
+            except NotReadyError:
+                files = []
+            # A manifest without files is the test manifest that is written when the map starts, unless no item was.
+            if files or (places and not self._states.bytes):
+                return files
+            if described is None or not described.ended:
+                return None
+            if not places and not run.map_run_arns():
+                return None
+            if time.monotonic() >= deadline:
+                if places:
+                    return []
+                raise NotReadyError(
+                    f"the results of {run.name!r} are not there yet: Step Functions writes them after the run has "
+                    "ended; try again in a minute"
+                )
+            time.sleep(_PAUSE_SECONDS)
+
+    def _fill_pending(self) -> None:
+        states = self._states
+        states.bytes[:] = states.bytes.translate(_MISSING_TO_PENDING)
+
+    def _read_successes(self, file: _scan.File) -> None:
+        states = self._states
+        for value in _scan.records(self._s3, file, report=self._problems.append):
+            try:
+                answer = _scan.quick_answer(value)
+                if answer is not None and "positional" not in answer:
+                    states.succeed_all(answer["batchItemResults"])
+                    if answer["batchItemFailures"] or answer["batchItemsUnprocessed"]:
+                        self._read_rest(answer, _scan.as_child(value, "SUCCEEDED"))
+                    continue
+                child = _scan.as_child(value, "SUCCEEDED")
+                answer = child.answer(self._s3)
+                if answer is not None:
+                    self._read_answer(answer, child)
+                else:
+                    self._read_foreign(child)
+            except (ValueError, KeyError, TypeError, SpillError) as error:
+                self._problems.append(f"s3://{file.bucket}/{file.key} has a record that can't be read: {error}")
+
+    def _read_answer(self, answer: Any, child: _scan.Child) -> None:
+        if "positional" in answer:
+            for _ in answer["batchItemResults"]:
+                self._states.succeed(None)
+        else:
+            self._states.succeed_all(answer["batchItemResults"])
+        self._read_rest(answer, child)
+
+    def _read_rest(self, answer: Any, child: _scan.Child) -> None:
+        positional = "positional" in answer
+        for failure in answer["batchItemFailures"]:
+            index = None if positional else int(failure["itemIdentifier"])
+            self._states.fail(index, failure["error"], failure["cause"], child=child.arn)
+        for identifier in answer["batchItemsUnprocessed"]:
+            self._states.leave(None if positional else int(identifier), _account.UNPROCESSED)
+
+    def _read_foreign(self, child: _scan.Child) -> None:
+        """Note the success of a child whose worker isn't built on the runtime: of all its items."""
+        if child.record is not None:
+            for index, _ in child.inputs():
+                self._states.succeed(index)
+            return
+        if not self._root.pipeline.definition.item_file.batched:
+            self._states.succeed(None)
+            return
+        problem = (
+            "outputs of whole batches don't tell which items they are of: export results with Transformation.NONE, or "
+            "decorate the worker with @process_items"
+        )
+        if problem not in self._problems:
+            self._problems.append(problem)
+
+    def _read_unsuccessful(self, child: _scan.Child) -> None:
+        states = self._states
+        if child.kind == "PENDING":
+            for index, _ in child.inputs():
+                states.leave(index, _account.PENDING)
+            return
+        try:
+            answer = child.answer(self._s3)
+        except SpillError as error:
+            self._problems.append(str(error))
+            answer = None
+        told: set[int] = set()
+        if answer is not None:
+            self._read_answer(answer, child)
+            if "positional" in answer:
+                return
+            lists = (answer["batchItemResults"], answer["batchItemFailures"])
+            told = {int(each["itemIdentifier"]) for entries in lists for each in entries}
+            told.update(map(int, answer["batchItemsUnprocessed"]))
+        name, cause, late = child.error, child.cause, child.status == "TIMED_OUT"
+        for index, _ in child.inputs():
+            if index is None or index not in told:
+                states.fail(index, name, cause, timed_out=late, child=child.arn)
+
+
+_MISSING_TO_PENDING: Final = bytes([_account.PENDING, *range(1, 256)])

@@ -1,0 +1,334 @@
+"""The results of a run and its retries: streamed, each item once, in item order where that is asked for."""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any, Final, TextIO
+
+from cdk_distributed_map.runs import _arns, _chain, _scan
+from cdk_distributed_map.runs._account import IndexesSeen
+from cdk_distributed_map.runs._aws import error_code, errors
+from cdk_distributed_map.runs._errors import MissingPackageError, NotReadyError, ResultFilesError
+from distmap import DistmapError
+from distmap._results import Results
+from distmap.wire import ResultsPlace
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped]  # its types are a package of their own
+    import polars
+
+    from cdk_distributed_map.runs._ledger import Ledger
+    from cdk_distributed_map.runs._run import Run
+
+
+@dataclass(slots=True)
+class ItemResult:
+    """What became of one item."""
+
+    index: int | None
+    """The item's position in its source; None where items came bare, or the export doesn't tell it."""
+    status: str
+    """``SUCCEEDED``, ``FAILED`` or ``UNPROCESSED``."""
+    value: Any = None
+    """What its function returned; None unless it succeeded."""
+    error: str | None = None
+    """Type of what it raised, or the error of its whole child; None unless it failed."""
+    cause: str | None = None
+    """The message of that."""
+    item: Any = None
+    """The item itself, where it did not succeed and its child's input was exported."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether there is a value."""
+        return self.status == "SUCCEEDED"
+
+
+COLUMNS: Final = ("index", "status", "value", "error", "cause")
+_FIELDS: Final = (*COLUMNS, "item")
+_SEE_LEDGER: Final = "`distmap ledger` tells which items that leaves unaccounted for"
+_SORTED_BYTES: Final = 32 * 1024**2
+_ROW_GROUP: Final = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """An item that did not succeed."""
+
+    index: int | None
+    """None where the item came without identity."""
+    item: Any
+    has_item: bool
+    """Whether the item is known: not where its child's input wasn't exported."""
+    status: str
+    """``FAILED``, ``TIMED_OUT`` or ``UNPROCESSED``."""
+    error: str
+    cause: str
+    run: str
+    """Name of the run it failed in last: the first one, or a retry."""
+    child: str | None
+    """ARN of the child."""
+    link: str | None
+    """Where the console shows the child."""
+
+
+def results(run: Run, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
+    """Yield the results of a run and its retries: see :meth:`Run.results`."""
+    found = _each_once(run, unsuccessful=unsuccessful)
+    return _in_order(found) if ordered else found
+
+
+def _each_once(run: Run, *, unsuccessful: bool) -> Iterator[ItemResult]:
+    root = _chain.root_of(run)
+    runs = [root, *(link.run for link in _chain.links_of(root))]
+    seen = IndexesSeen()
+    some = False
+    with errors(f"reading the results of {root.name!r}"):
+        for each in runs:
+            for place in _scan.places(each):
+                some = True
+                for result in _read(each, place):
+                    if result.succeeded and (result.index is None or seen.add(result.index)):
+                        yield result
+        if not some:
+            raise NotReadyError(
+                f"the results of {run.name!r} are not there: Step Functions writes them when a map ends, and a "
+                "lifecycle rule may have deleted old ones; `distmap describe` tells how far the run is"
+            )
+        if unsuccessful:
+            for each in reversed(runs):
+                for place in _scan.places(each):
+                    for result in _read(each, place):
+                        if not result.succeeded and (result.index is None or seen.add(result.index)):
+                            yield result
+
+
+def _read(run: Run, place: ResultsPlace) -> Iterator[ItemResult]:
+    try:
+        for each in Results(run.aws.s3(), place):
+            if each.succeeded:
+                yield ItemResult(each.index, "SUCCEEDED", each.value)
+            else:
+                yield ItemResult(each.index, each.status, None, each.error, each.cause, each.item)
+    except DistmapError as error:
+        raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
+    except Exception as error:
+        if error_code(error) not in {"404", "NoSuchKey"}:
+            raise
+        raise ResultFilesError(f"{_missing_file(run, place)}; {_SEE_LEDGER}") from error
+
+
+def _missing_file(run: Run, place: ResultsPlace) -> str:
+    problems: list[str] = []
+    for file in _scan.files(run.aws.s3(), place):
+        next(_scan.records(run.aws.s3(), file, report=problems.append), None)
+        if problems:
+            return problems[0]
+    return f"a result file of s3://{place['bucket']}/{place['key']} is missing"
+
+
+def _in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
+    """Sort in bounded memory: sorted pieces in temporary files, merged. Results without an index come last."""
+    with ExitStack() as stack:
+        pieces: list[IO[str]] = []
+        rows: list[tuple[float, str]] = []
+        size = 0
+        for result in found:
+            text = json.dumps([getattr(result, name) for name in _FIELDS], separators=(",", ":"))
+            rows.append((_key(result.index), text))
+            size += len(text) + 200
+            if size > _SORTED_BYTES:
+                pieces.append(stack.enter_context(_piece(rows)))
+                rows, size = [], 0
+        rows.sort(key=lambda row: row[0])
+        streams = [_rows(piece) for piece in pieces]
+        for _, text in heapq.merge(*streams, rows, key=lambda row: row[0]):
+            yield ItemResult(*json.loads(text))
+
+
+def _piece(rows: list[tuple[float, str]]) -> IO[str]:
+    file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - the caller's exit stack closes it
+    file.writelines(f"{text}\n" for _, text in sorted(rows, key=lambda row: row[0]))
+    file.seek(0)
+    return file
+
+
+def _rows(file: IO[str]) -> Iterator[tuple[float, str]]:
+    for line in file:
+        yield _key(json.loads(line)[0]), line
+
+
+def _key(index: int | None) -> float:
+    return float("inf") if index is None else index
+
+
+def as_row(result: ItemResult) -> dict[str, Any]:
+    """Return a result as JSON: ``index``, ``status``, and ``value`` or ``error`` and ``cause``."""
+    row: dict[str, Any] = {"index": result.index, "status": result.status}
+    if result.succeeded:
+        return {**row, "value": result.value}
+    return {**row, "item": result.item, "error": result.error, "cause": result.cause}
+
+
+def write_json_lines(found: Iterable[ItemResult], file: TextIO) -> int:
+    """Write results as JSON Lines, and return how many."""
+    count = 0
+    for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
+        file.write(json.dumps(as_row(result), ensure_ascii=False, separators=(",", ":")) + "\n")
+    return count
+
+
+def write_csv(found: Iterable[ItemResult], file: TextIO) -> int:
+    """Write results as CSV, and return how many. A value that is no text is written as JSON."""
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    count = 0
+    for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
+        writer.writerow([result.index, result.status, _text(result), result.error, result.cause])
+    return count
+
+
+def write_parquet(found: Iterable[ItemResult], file: Any) -> int:
+    """Write results as Parquet with JSON texts as values, and return how many.
+
+    Raises:
+        MissingPackageError: ``pyarrow`` isn't installed.
+    """
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - optional, without types
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
+    except ImportError as error:
+        raise _missing("pyarrow", "Parquet") from error
+    kinds = {"index": pa.int64(), "status": pa.string(), "value": pa.string(), "error": pa.string()}
+    schema = pa.schema([*kinds.items(), ("cause", pa.string())])
+    count = 0
+    with pq.ParquetWriter(file, schema) as writer:
+        batch: list[dict[str, Any]] = []
+        for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
+            row = {name: getattr(result, name) for name in COLUMNS}
+            row["value"] = json.dumps(result.value, ensure_ascii=False) if result.succeeded else None
+            batch.append(row)
+            if len(batch) == _ROW_GROUP:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+                batch = []
+        writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    return count
+
+
+def to_pandas(found: Iterable[ItemResult]) -> pandas.DataFrame:
+    """Return results as a pandas frame with the columns :data:`COLUMNS`.
+
+    Raises:
+        MissingPackageError: ``pandas`` isn't installed.
+    """
+    try:
+        import pandas as pd  # noqa: PLC0415 - optional, without types
+    except ImportError as error:
+        raise _missing("pandas", "a pandas frame") from error
+    return pd.DataFrame.from_records([[getattr(each, name) for name in COLUMNS] for each in found], columns=COLUMNS)
+
+
+def to_polars(found: Iterable[ItemResult]) -> polars.DataFrame:
+    """Return results as a polars frame with the columns :data:`COLUMNS`; polars needs values of one type.
+
+    Raises:
+        MissingPackageError: ``polars`` isn't installed.
+    """
+    try:
+        import polars as pl  # noqa: PLC0415 - optional, without types
+    except ImportError as error:
+        raise _missing("polars", "a polars frame") from error
+    rows = [{name: getattr(each, name) for name in COLUMNS} for each in found]
+    kinds = {"index": pl.Int64, "status": pl.String, "error": pl.String, "cause": pl.String}
+    return pl.DataFrame(rows, schema=list(COLUMNS), schema_overrides=kinds, infer_schema_length=None)
+
+
+def _missing(package: str, what: str) -> MissingPackageError:
+    return MissingPackageError(f"{what} needs {package}: pip install 'cdk-distributed-map[frames]'")
+
+
+def _text(result: ItemResult) -> str | None:
+    if not result.succeeded:
+        return None
+    return result.value if isinstance(result.value, str) else json.dumps(result.value, ensure_ascii=False)
+
+
+def failures(run: Run, ledger: Ledger) -> Iterator[Failure]:
+    """Yield the items that failed or were left unprocessed and did not succeed in a retry: see :meth:`Run.failures`."""
+    root = _chain.root_of(run)
+    seen = IndexesSeen()
+    chain = [root, *(link.run for link in _chain.links_of(root))]
+    for each in reversed(chain):
+        s3 = each.aws.s3()
+        for place in _scan.places(each):
+            for file in _scan.files(s3, place):
+                if file.kind == "PENDING":
+                    continue
+                for value in _scan.records(s3, file, report=lambda _: None):
+                    if file.kind == "SUCCEEDED" and _all_well(value):
+                        continue
+                    for failure in _of_child(each, _scan.as_child(value, file.kind)):
+                        if failure.index is None or (
+                            not ledger.states.succeeded(failure.index) and seen.add(failure.index)
+                        ):
+                            yield failure
+        if ledger.unidentified:
+            return  # items without identity: the last run tried everything that was left
+
+
+def _all_well(value: Any) -> bool:
+    answer = _scan.quick_answer(value)
+    return answer is not None and not answer["batchItemFailures"] and not answer["batchItemsUnprocessed"]
+
+
+def _of_child(run: Run, child: _scan.Child) -> Iterator[Failure]:
+    answer = child.answer(run.aws.s3())
+    if answer is None and child.kind == "SUCCEEDED":
+        return
+    link = None if child.arn is None else _arns.console_url(child.arn)
+    inputs = child.inputs()
+    told: set[int | None] = set()
+    if answer is not None:
+        positional = "positional" in answer
+        known = {str(at if positional else index): item for at, (index, item) in enumerate(inputs)}
+        entries: list[tuple[str, str, str, str]] = [
+            (each["itemIdentifier"], "FAILED", each["error"], each["cause"]) for each in answer["batchItemFailures"]
+        ]
+        left = "the function's deadline came near"
+        entries += [(each, "UNPROCESSED", "Unprocessed", left) for each in answer["batchItemsUnprocessed"]]
+        for identifier, status, error, cause in entries:
+            yield Failure(
+                index=None if positional else int(identifier),
+                item=known.get(identifier),
+                has_item=identifier in known,
+                status=status,
+                error=error,
+                cause=cause,
+                run=run.name,
+                child=child.arn,
+                link=link,
+            )
+        if positional or child.kind == "SUCCEEDED":
+            return
+        told = {int(each["itemIdentifier"]) for each in answer["batchItemResults"]}
+        told |= {int(identifier) for identifier, *_ in entries}
+    for index, item in inputs:
+        if index is None or index not in told:
+            status = "TIMED_OUT" if child.status == "TIMED_OUT" else "FAILED"
+            yield Failure(
+                index=index,
+                item=item,
+                has_item=True,
+                status=status,
+                error=child.error,
+                cause=child.cause,
+                run=run.name,
+                child=child.arn,
+                link=link,
+            )

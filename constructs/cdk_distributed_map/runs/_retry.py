@@ -1,0 +1,184 @@
+"""Running again exactly what did not succeed, each item under its own identity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from cdk_distributed_map.runs import _account, _chain, _files, _scan
+from cdk_distributed_map.runs._errors import InputError, NotFoundError, RunStateError, UnavailableItemsError
+from cdk_distributed_map.runs._names import check_name, retry_name
+from distmap._stream import lines, object_chunks
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs._ledger import Ledger
+    from cdk_distributed_map.runs._run import Run, RunDescription
+
+_LARGEST_BYTES: Final = 8 * 1024**2
+_EXAMPLES: Final = 5
+_UNKNOWABLE: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
+
+
+def retry(run: Run, ledger: Ledger, *, name: str | None = None, given: dict[str, Any] | None = None) -> Run | None:
+    """Start a run of the items that did not succeed: see :meth:`Run.retry`."""
+    root = _chain.root_of(run)
+    links = _chain.links_of(root)
+    _refuse_running(root, [root, *(link.run for link in links)])
+    if ledger.problems and not ledger.unidentified:
+        raise UnavailableItemsError(
+            f"the account of {root.name!r} doesn't add up, so what to run again isn't certain: {ledger.problems[0]}; "
+            "see `distmap ledger`"
+        )
+    if ledger.unsuccessful == 0:
+        return None
+    chosen = retry_name(root.name, len(links) + 1) if name is None else check_name(name)
+    described = _describe(root)
+    values = _Values(root, links, ledger, described)
+    enveloped = root.pipeline.definition.item_file.enveloped
+    if root.pipeline.definition.item_file.input_type != "JSONL":
+        raise InputError(
+            f"the pipeline reads item files as {root.pipeline.definition.item_file.input_type}, and a retry's are JSON "
+            "Lines: let its capture write JSON Lines"
+        )
+    spooled = _files.SpooledItems(values.lines(enveloped=enveloped), largest=_LARGEST_BYTES)
+    if spooled.count != ledger.unsuccessful:
+        spooled.close()
+        raise UnavailableItemsError(values.unavailable(ledger.unsuccessful - spooled.count))
+    rest = given if given is not None else described.input if described is not None else {}
+    rest = {key: value for key, value in rest.items() if key != "items"} if isinstance(rest, dict) else {}
+    key = _chain.retry_key(root, chosen)
+    return root.pipeline.start_spooled(chosen, rest, spooled, key=key, enveloped=enveloped)
+
+
+def _describe(run: Run) -> RunDescription | None:
+    try:
+        return run.describe()
+    except NotFoundError:
+        return None
+
+
+def _refuse_running(root: Run, chain: list[Run]) -> None:
+    for each in chain:
+        described = _describe(each)
+        if described is not None and not described.ended:
+            what = "it" if each.name == root.name else f"its retry {each.name!r}"
+            raise RunStateError(
+                f"{root.name!r} can't be retried while {what} is {described.status}: wait for it (`distmap watch`) or "
+                "stop it (`distmap stop`)"
+            )
+
+
+class _Values:
+    """The items that did not succeed, as their children get them."""
+
+    def __init__(self, root: Run, links: list[_chain.Link], ledger: Ledger, described: RunDescription | None) -> None:
+        self._root = root
+        self._links = links
+        self._ledger = ledger
+        self._described = described
+        self._s3 = root.aws.s3()
+        self._written = _account.IndexesSeen()
+        self._left = 0
+
+    def lines(self, *, enveloped: bool) -> Iterator[bytes]:
+        """Yield them as lines of an item file."""
+        if not enveloped:
+            yield from self._bare()
+            return
+        definition = self._root.pipeline.definition
+        file = _chain.item_file_of(self._root, self._described)
+        # What a selector made of an item is only in the inputs of its children.
+        selects = definition.source.selects or definition.item_file.selects
+        if file is not None and not selects and not self._was_enveloped():
+            yield from self._from_file(file[0], file[1])
+        else:
+            yield from self._from_children()
+
+    def unavailable(self, count: int) -> str:
+        """Return what to say of items whose values can't be had."""
+        missing = ", ".join(map(str, self._ledger.states.indexes(_account.MISSING, most=_EXAMPLES)))
+        about = f", such as those with the indexes {missing}" if missing else ""
+        return (
+            f"{count:,} of the {self._ledger.unsuccessful:,} items to run again are nowhere in the files of "
+            f"{self._root.name!r}{about}: a source that isn't captured can't be read again here. Redrive the run, or "
+            "start one on an item file of your own (`distmap run --items`)"
+        )
+
+    def _was_enveloped(self) -> bool:
+        given = None if self._described is None else self._described.input
+        items = given.get("items") if isinstance(given, dict) else None
+        return isinstance(items, dict) and items.get("enveloped") is True
+
+    def _from_file(self, bucket: str, key: str) -> Iterator[bytes]:
+        states = self._ledger.states
+        for index, line in enumerate(lines(object_chunks(self._s3, bucket, key))):
+            if not states.succeeded(index):
+                yield b'{"index":%d,"value":%s}' % (index, line.strip())
+
+    def _from_children(self) -> Iterator[bytes]:
+        states = self._ledger.states
+        for run in [self._root, *(link.run for link in self._links)]:
+            for child in self._children(run, skip_well=True):
+                for index, value in child.inputs():
+                    if index is not None and not states.succeeded(index) and self._written.add(index):
+                        yield _encode({"index": index, "value": value})
+
+    def _children(self, run: Run, *, skip_well: bool) -> Iterator[_scan.Child]:
+        for place in _scan.places(run):
+            for file in _scan.files(self._s3, place):
+                for value in _scan.records(self._s3, file):
+                    if skip_well and file.kind == "SUCCEEDED":
+                        answer = _scan.quick_answer(value)
+                        done = answer is not None and not answer["batchItemFailures"]
+                        if done and answer is not None and not answer["batchItemsUnprocessed"]:
+                            continue
+                    yield _scan.as_child(value, file.kind)
+
+    def _bare(self) -> Iterator[bytes]:
+        """Yield items without identity: those that the last run of the chain left."""
+        last = self._links[-1].run if self._links else self._root
+        for child in self._children(last, skip_well=True):
+            answer = child.answer(self._s3)
+            if answer is None:
+                if child.kind != "SUCCEEDED":
+                    yield from (_encode(value) for _, value in child.inputs())
+                continue
+            left = {int(each["itemIdentifier"]) for each in answer["batchItemFailures"]}
+            left |= set(map(int, answer["batchItemsUnprocessed"]))
+            yield from (_encode(value) for at, (_, value) in enumerate(child.inputs()) if at in left)
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def redrive_warning(described: RunDescription) -> str | None:
+    """Return what to say before a redrive that doesn't do what people expect of it; None where it does.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html
+    """
+    if described.error in _UNKNOWABLE:
+        return (
+            f"the run failed with {described.error}: a redrive starts a new Map Run, which runs ALL items again, those "
+            "that succeeded too. `distmap retry` runs only the others"
+        )
+    return None
+
+
+def check_redrivable(described: RunDescription) -> None:
+    """Raise where AWS would refuse a redrive, with what to do instead.
+
+    Raises:
+        RunStateError: It would.
+    """
+    if described.status == "SUCCEEDED":
+        raise RunStateError(
+            f"{described.name!r} succeeded, and AWS redrives only what has not; items that failed within the tolerance "
+            "are run again by `distmap retry`"
+        )
+    if not described.ended:
+        raise RunStateError(f"{described.name!r} is {described.status}: there is nothing to redrive yet")
+    if described.redrive_status == "NOT_REDRIVABLE":
+        reason = f" ({described.redrive_status_reason})" if described.redrive_status_reason else ""
+        raise RunStateError(f"AWS can't redrive {described.name!r}{reason}: `distmap retry` runs again what is left")

@@ -1,0 +1,226 @@
+"""The children of a run, one record at a time, from the files that the map's ResultWriter exported.
+
+The runtime's own reader (:mod:`distmap._results`) finds the manifests and takes records apart; this goes through the
+same files child by child, because an account needs the child's status and ARN, and needs to go on after a broken file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from cdk_distributed_map.runs._aws import error_code, errors
+from cdk_distributed_map.runs._errors import NotReadyError, ResultFilesError
+from distmap._errors import ResultsError, SpillError
+from distmap._json import decode
+from distmap._records import failed_batch, is_answer, is_record, items_of_input, message_of, quick_output
+from distmap._results import Results
+from distmap._spill import is_spilled, resolve
+from distmap._stream import array_elements, lines, object_chunks
+from distmap.wire import MANIFEST_FILE, RESULTS_FOLDER, ResultsPlace, WorkerAnswer
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from cdk_distributed_map.runs._run import Run
+
+Kind = Literal["SUCCEEDED", "FAILED", "PENDING"]
+KINDS: Final[tuple[Kind, ...]] = ("SUCCEEDED", "FAILED", "PENDING")
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A result file."""
+
+    bucket: str
+    key: str
+    size: int
+    kind: Kind
+
+
+class Child:
+    """One child of a map run, as its record tells it.
+
+    Attributes:
+        kind: Which kind of file it is in.
+        record: The whole record; None where only its output was exported.
+        output: What it returned; None unless it succeeded.
+    """
+
+    __slots__ = ("kind", "output", "record")
+
+    def __init__(self, kind: Kind, record: dict[str, Any] | None, output: Any) -> None:
+        self.kind = kind
+        self.record = record
+        self.output = output
+
+    @property
+    def arn(self) -> str | None:
+        """Its ARN; None where it never ran or only its output was exported."""
+        return None if self.record is None else self.record.get("ExecutionArn")
+
+    @property
+    def status(self) -> str:
+        """``SUCCEEDED``, ``FAILED``, ``TIMED_OUT``, ``ABORTED`` or ``PENDING``."""
+        return self.kind if self.record is None else str(self.record.get("Status", self.kind))
+
+    @property
+    def started(self) -> datetime | None:
+        """When it started."""
+        return self._time("StartDate")
+
+    @property
+    def stopped(self) -> datetime | None:
+        """When it ended."""
+        return self._time("StopDate")
+
+    @property
+    def error(self) -> str:
+        """Its error; ``States.Timeout`` or ``Aborted`` where the status alone tells it."""
+        given = (self.record or {}).get("Error")
+        return str(given) if given else {"TIMED_OUT": "States.Timeout", "ABORTED": "Aborted"}.get(self.status, "FAILED")
+
+    @property
+    def cause(self) -> str:
+        """The message of its error."""
+        return message_of((self.record or {}).get("Cause"))
+
+    def inputs(self) -> list[tuple[int | None, Any]]:
+        """Return the items it got, each with its index where it had one; none where its input wasn't exported."""
+        return items_of_input((self.record or {}).get("Input"))
+
+    def answer(self, s3: S3Client) -> WorkerAnswer | None:
+        """Return what its worker told of each item, where the worker is built on the runtime.
+
+        Raises:
+            SpillError: The answer was spilled, and what is there is not it.
+        """
+        told = self.output if self.kind == "SUCCEEDED" else failed_batch(self.record or {})
+        if is_spilled(told):
+            with errors("reading a spilled answer"):
+                told = resolve(told, s3=s3)
+        return told if is_answer(told) else None
+
+    def _time(self, name: str) -> datetime | None:
+        value = None if self.record is None else self.record.get(name)
+        if value is None:
+            return None
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+        return datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+
+
+def places(run: Run) -> list[ResultsPlace]:
+    """Return where the manifests of a run's outermost map runs are, redrives aside. None before the export."""
+    target = run.pipeline.definition.item_file
+    bucket = target.results_bucket
+    prefix = f"{run.prefix}{RESULTS_FOLDER}/"
+    found: list[ResultsPlace] = []
+    with errors(f"listing the results of {run.name!r}"):
+        pages = run.aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
+        folders = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])]
+        for folder in folders:
+            try:
+                run.aws.s3().head_object(Bucket=bucket, Key=f"{folder}{MANIFEST_FILE}")
+            except Exception as error:
+                if error_code(error) not in {"404", "NoSuchKey"}:
+                    raise
+            else:
+                found.append({"bucket": bucket, "key": f"{folder}{MANIFEST_FILE}"})
+    return found
+
+
+def files(s3: S3Client, place: ResultsPlace) -> list[File]:
+    """Return the result files of a map run, successes first, those of the latest redrive first among each kind.
+
+    Raises:
+        NotReadyError: The manifest isn't there yet.
+        ResultFilesError: It isn't one.
+    """
+    with errors(f"reading s3://{place['bucket']}/{place['key']}"):
+        try:
+            manifests = Results(s3, place).manifests()
+        except ResultsError as error:
+            kind = NotReadyError if "no manifest at" in str(error) else ResultFilesError
+            raise kind(str(error)) from error
+    found: dict[str, File] = {}
+    for kind_ in KINDS:
+        for manifest in manifests:
+            for each in manifest["ResultFiles"][kind_]:
+                found.setdefault(
+                    each["Key"],
+                    File(bucket=manifest["DestinationBucket"], key=each["Key"], size=each["Size"], kind=kind_),
+                )
+    return list(found.values())
+
+
+def records(s3: S3Client, file: File, *, report: Report | None = None) -> Iterator[bytes | Any]:
+    """Yield what is in a result file: lines as bytes, or the elements of a JSON array as values.
+
+    Args:
+        s3: The client to read with.
+        file: The file.
+        report: Called with what is wrong with the file, which then ends there. Default: it is raised.
+
+    Raises:
+        ResultFilesError: The file is missing, cut off or not what it should be.
+    """
+    where = f"s3://{file.bucket}/{file.key}"
+    try:
+        size = s3.head_object(Bucket=file.bucket, Key=file.key)["ContentLength"]
+        chunks = object_chunks(s3, file.bucket, file.key)
+        yield from lines(chunks) if file.key.endswith(".jsonl") else array_elements(chunks)
+        problem = None if size == file.size else f"{where} has {size:,} bytes, the manifest says {file.size:,}"
+    except (ResultsError, ValueError) as error:
+        problem = f"{where} can't be read to its end: {error}"
+    except Exception as error:
+        if error_code(error) not in {"404", "NoSuchKey"}:
+            raise
+        problem = f"{where} is missing, {file.size:,} bytes"
+    if problem is not None:
+        _tell(problem, report)
+
+
+def children(s3: S3Client, file: File, *, report: Report | None = None) -> Iterator[Child]:
+    """Yield the children in a result file; see :func:`records`."""
+    for value in records(s3, file, report=report):
+        try:
+            yield as_child(value, file.kind)
+        except (ValueError, KeyError, TypeError) as error:
+            _tell(f"s3://{file.bucket}/{file.key} has a record that can't be read: {error}", report)
+
+
+def as_child(value: bytes | Any, kind: Kind) -> Child:
+    """Return a record of a result file as a child."""
+    whole = decode(value.decode()) if isinstance(value, bytes) else value
+    if kind != "SUCCEEDED":
+        if not isinstance(whole, dict):
+            raise TypeError(f"expected a record, got {whole!r:.80}")
+        return Child(kind, whole, None)
+    if is_record(whole):
+        return Child(kind, whole, decode(whole["Output"]))
+    return Child(kind, None, whole)
+
+
+def quick_answer(value: bytes | Any) -> WorkerAnswer | None:
+    """Return a successful child's answer without reading its input; None where it takes a longer look."""
+    if not isinstance(value, bytes):
+        return None
+    text = quick_output(value)
+    if text is None:
+        return None
+    output = decode(text)
+    return output if is_answer(output) else None
+
+
+def _tell(problem: str, report: Report | None) -> None:
+    if report is None:
+        raise ResultFilesError(f"{problem}; `distmap ledger` tells which items that leaves unaccounted for")
+    report(problem)
+
+
+__all__ = ["Child", "File", "Kind", "SpillError", "as_child", "children", "files", "places", "quick_answer", "records"]
