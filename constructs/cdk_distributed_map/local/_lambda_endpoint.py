@@ -1,0 +1,156 @@
+"""The endpoint with Lambda's Invoke: calls of functions through it run on the engine's processes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import re
+import threading
+import time
+import uuid
+from typing import Any, Final
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from cdk_distributed_map.local import _endpoint
+from cdk_distributed_map.local._engine import Engine
+from cdk_distributed_map.local._sdk import ACCESS_KEY
+from cdk_distributed_map.local.functions import DeployedFunctions, Functions, InvokeResult, ServiceError
+
+HEALTH_PATH: Final = "/_distmap/health"
+_INVOKE: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
+_LOG_TAIL_BYTES: Final = 4096
+_DECISION_SECONDS: Final = 1.0
+
+
+class LocalEndpoint(_endpoint.Endpoint):
+    """One endpoint for all services: executions, invocations, and the embedded AWS for everything else.
+
+    Args:
+        engine: Answers for executions.
+        functions: Runs functions, on the engine's loop.
+        catalog: Knows whose credentials those of functions are.
+        iam: Client of IAM, None where IAM isn't enforced.
+        upstream_url: Address of the embedded AWS.
+        port: Port on loopback, 0 for any that is free.
+        token: What tells this endpoint from another one on the same port.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        functions: Functions,
+        catalog: DeployedFunctions,
+        iam: Any | None,
+        upstream_url: str,
+        port: int = 0,
+        token: str = "",
+    ) -> None:
+        super().__init__(engine, upstream_url=upstream_url, port=port)
+        # The server takes the handler's class, whose attributes are what a handler knows.
+        knows = {"functions": functions, "catalog": catalog, "access": _Access(iam, catalog), "token": token}
+        bases: Any = (_LambdaHandler, self._server.RequestHandlerClass)
+        self._server.RequestHandlerClass = type("Handler", bases, knows)
+
+
+class _Access:
+    """Decides who may invoke what, by asking the embedded AWS to evaluate its policies."""
+
+    def __init__(self, iam: Any | None, catalog: DeployedFunctions) -> None:
+        self._iam = iam
+        self._catalog = catalog
+        self._lock = threading.Lock()
+        self._decided: dict[tuple[str, str], tuple[float, str]] = {}
+
+    def knows(self, access_key: str) -> bool:
+        """Say whether it can tell whose credentials these are."""
+        return self._iam is None or access_key == ACCESS_KEY or self._catalog.role_of(access_key) is not None
+
+    def denied(self, access_key: str, arn: str) -> str | None:
+        """Return the message of AWS's AccessDenied, None where the caller may invoke."""
+        role = None if self._iam is None or access_key == ACCESS_KEY else self._catalog.role_of(access_key)
+        if role is None or self._iam is None:
+            return None
+        with self._lock:
+            at, decision = self._decided.get((role, arn), (float("-inf"), ""))
+        if time.monotonic() - at > _DECISION_SECONDS:
+            answer = self._iam.simulate_principal_policy(
+                PolicySourceArn=role, ActionNames=["lambda:InvokeFunction"], ResourceArns=[arn]
+            )
+            decision = answer["EvaluationResults"][0]["EvalDecision"]
+            with self._lock:
+                self._decided[role, arn] = (time.monotonic(), decision)
+        if decision == "allowed":
+            return None
+        return f"User: {role} is not authorized to perform: lambda:InvokeFunction on resource: {arn}"
+
+
+class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own class, in the same package
+    functions: Functions
+    catalog: DeployedFunctions
+    access: _Access
+    token: str
+
+    def _either(self) -> None:
+        parts = urlsplit(self.path)
+        if parts.path == HEALTH_PATH:
+            self._reply(200, json.dumps({"token": self.token, "pid": os.getpid()}).encode(), {})
+            return
+        match = _INVOKE.fullmatch(parts.path) if self.command == "POST" else None
+        if match is not None and self.access.knows(self._access_key()):
+            qualifier = parse_qs(parts.query).get("Qualifier", [None])[0]
+            self._invoke(unquote(match[1]), qualifier)
+        else:
+            self._any()
+
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _either
+
+    def _access_key(self) -> str:
+        _, found, rest = self.headers.get("Authorization", "").partition("Credential=")
+        return rest.split("/", 1)[0] if found else ACCESS_KEY
+
+    def _invoke(self, function: str, qualifier: str | None) -> None:
+        payload = self.rfile.read(self._length())
+        kind = self.headers.get("X-Amz-Invocation-Type", "RequestResponse")
+        try:
+            config = self._on_loop(self.catalog.function(function, qualifier))
+            denied = self.access.denied(self._access_key(), config.arn)
+            if denied is not None:
+                raise ServiceError("AccessDeniedException", denied, status=403)
+            if kind == "DryRun":
+                self._reply(204, b"", {})
+            elif kind == "Event":
+                request_id = self._on_loop(self.functions.post(function, payload, qualifier=qualifier))
+                self._reply(202, b"", {"x-amzn-RequestId": request_id})
+            else:
+                self._answer_with(self._on_loop(self.functions.run(function, payload, qualifier=qualifier)))
+        except ServiceError as error:
+            headers = {"x-amzn-ErrorType": error.code, "x-amzn-RequestId": error.request_id}
+            if error.status == 429:
+                headers["Retry-After"] = "1"
+            self._reply(error.status, error.body(), headers)
+
+    def _on_loop(self, coroutine: Any) -> Any:
+        engine = self.engine
+        with engine.services.clock.real():
+            return asyncio.run_coroutine_threadsafe(coroutine, engine._loop).result()  # noqa: SLF001 - functions run there
+
+    def _answer_with(self, result: InvokeResult) -> None:
+        headers = {"X-Amz-Executed-Version": result.executed_version, "x-amzn-RequestId": result.request_id}
+        if result.function_error is not None:
+            headers["X-Amz-Function-Error"] = result.function_error
+        if self.headers.get("X-Amz-Log-Type") == "Tail":
+            headers["X-Amz-Log-Result"] = base64.b64encode(result.log.encode()[-_LOG_TAIL_BYTES:]).decode()
+        self._reply(200, result.payload, headers)
+
+    def _reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response_only(status)
+        for name, value in {"x-amzn-RequestId": str(uuid.uuid4()), **headers}.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)

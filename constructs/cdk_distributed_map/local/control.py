@@ -1,0 +1,286 @@
+"""Starts the local AWS in the background, finds it again, and ends it: what ``distmap local`` is made of.
+
+A file in the project's folder says what runs. It is trusted only as far as the endpoint it names answers with the
+token in it: after a crash, another process may have the port and the process id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from cdk_distributed_map.local import _sdk
+from cdk_distributed_map.local._deploy import Deployer, Progress
+from cdk_distributed_map.local._lambda_endpoint import HEALTH_PATH
+from cdk_distributed_map.local.server import ACCOUNT, REGION, UNSET, LocalAws, local_environment
+
+FOLDER: Final = Path(".distmap")
+START_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 60.0
+_PAUSE_SECONDS: Final = 0.05
+_TAIL_CHARACTERS: Final = 2_000
+
+
+class LocalError(RuntimeError):
+    """The local AWS isn't there, is there already, or didn't start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A local AWS in the background.
+
+    Args:
+        pid: Its process.
+        token: What its endpoint answers to whoever asks who it is.
+        endpoint: URL of its endpoint.
+        region: Region it is in.
+        account: Account it is.
+        iam: Whether it enforces IAM.
+        state: Folder in which it keeps its state; None where it is in memory.
+        started: When it was started, in seconds since the epoch.
+    """
+
+    pid: int
+    token: str
+    endpoint: str
+    region: str
+    account: str
+    iam: bool
+    state: str | None
+    started: float
+
+
+def up(
+    *,
+    folder: Path = FOLDER,
+    port: int = 0,
+    region: str = REGION,
+    account: str = ACCOUNT,
+    iam: bool = True,
+    state: Path | None = None,
+) -> Running:
+    """Start the local AWS in the background and return once it answers; return what runs where it runs already.
+
+    Args:
+        folder: Folder of the file that says what runs, and of its log.
+        port: Port of the endpoint. Default: one that is free.
+        region: Region it is in.
+        account: Account it is.
+        iam: Whether IAM is enforced.
+        state: Folder in which its state is kept. Default: in memory.
+
+    Raises:
+        LocalError: One runs already with other settings, or it didn't start.
+    """
+    wanted = {
+        "region": region,
+        "account": account,
+        "iam": iam,
+        "state": None if state is None else str(state.resolve()),
+    }
+    running = status(folder=folder)
+    if running is not None:
+        has = {name: getattr(running, name) for name in wanted}
+        if port and running.endpoint != f"http://127.0.0.1:{port}":
+            wanted["port"], has["port"] = port, running.endpoint.rsplit(":", 1)[1]
+        if has != wanted:
+            differing = ", ".join(f"{name} {has[name]}" for name in wanted if wanted[name] != has[name])
+            message = f"a local AWS runs already, with {differing}: end it first with down"
+            raise LocalError(message)
+        return running
+    folder.mkdir(parents=True, exist_ok=True)
+    _file(folder).unlink(missing_ok=True)
+    command = [sys.executable, "-m", "cdk_distributed_map.local", "serve", "--folder", str(folder.resolve())]
+    command += ["--port", str(port), "--region", region, "--account", account]
+    command += [] if iam else ["--iam", "off"]
+    command += [] if state is None else ["--state", str(state.resolve())]
+    with _log(folder).open("ab") as log:
+        begins = log.tell()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    give_up = time.monotonic() + START_SECONDS
+    while (running := status(folder=folder)) is None:
+        if process.poll() is not None or time.monotonic() > give_up:
+            with contextlib.suppress(OSError):
+                process.terminate()
+            process.wait()
+            with _log(folder).open("rb") as log:
+                log.seek(begins)
+                said = log.read().decode("utf-8", "replace")[-_TAIL_CHARACTERS:].strip()
+            message = f"the local AWS didn't start: {said or 'it said nothing'}"
+            raise LocalError(message)
+        time.sleep(_PAUSE_SECONDS)
+    # It outlives this process, which therefore doesn't wait for it.
+    process.returncode = 0
+    return running
+
+
+def down(*, folder: Path = FOLDER) -> bool:
+    """End the local AWS, and exactly what it started; say whether one was running.
+
+    Raises:
+        LocalError: It doesn't end.
+    """
+    running = status(folder=folder)
+    if running is None:
+        _file(folder).unlink(missing_ok=True)
+        return False
+    os.kill(running.pid, signal.SIGTERM)
+    give_up = time.monotonic() + _STOP_SECONDS
+    while _file(folder).exists():
+        if not _alive(running.pid):
+            _file(folder).unlink(missing_ok=True)
+        elif time.monotonic() > give_up:
+            message = f"the local AWS, process {running.pid}, doesn't end: end it with kill -9 {running.pid}"
+            raise LocalError(message)
+        else:
+            time.sleep(_PAUSE_SECONDS)
+    return True
+
+
+def status(*, folder: Path = FOLDER) -> Running | None:
+    """Return what runs, None where nothing does."""
+    try:
+        running = Running(**json.loads(_file(folder).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    # No proxy: one of this machine would be asked for loopback too.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(running.endpoint + HEALTH_PATH, timeout=10) as answer:
+            told = json.loads(answer.read())
+    except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
+        return None
+    return running if told == {"token": running.token, "pid": running.pid} else None
+
+
+def env(*, folder: Path = FOLDER) -> dict[str, str]:
+    """Return the environment variables that make AWS tools work on what runs.
+
+    Raises:
+        LocalError: Nothing runs.
+    """
+    running = _need(folder)
+    return local_environment(running.endpoint, running.region)
+
+
+def env_script(*, folder: Path = FOLDER, shell: str = "sh") -> str:
+    """Return the commands that set the environment in a shell: ``eval "$(... env)"``.
+
+    Args:
+        folder: Folder of the file that says what runs.
+        shell: ``sh``, ``fish`` or ``powershell``.
+
+    Raises:
+        LocalError: Nothing runs.
+        ValueError: The shell is another one.
+    """
+    return render_environment(env(folder=folder), shell)
+
+
+def render_environment(variables: Mapping[str, str], shell: str) -> str:
+    """Return the commands that set variables in a shell, and unset those that would lead an AWS tool astray."""
+    if shell == "sh":
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        lines.append(f"unset {' '.join(UNSET)}")
+    elif shell == "fish":
+        lines = [f"set -gx {name} {shlex.quote(value)}" for name, value in variables.items()]
+        lines += [f"set -e {name}" for name in UNSET]
+    elif shell == "powershell":
+        quoted = {name: value.replace("'", "''") for name, value in variables.items()}
+        lines = [f"$env:{name} = '{value}'" for name, value in quoted.items()]
+        lines += [f"Remove-Item Env:{name} -ErrorAction SilentlyContinue" for name in UNSET]
+    else:
+        message = f"the shell must be sh, fish or powershell, got {shell!r}"
+        raise ValueError(message)
+    return "\n".join(lines) + "\n"
+
+
+def deploy(
+    assembly: str | Path = "cdk.out", *stacks: str, folder: Path = FOLDER, progress: Progress | None = None
+) -> dict[str, dict[str, str]]:
+    """Deploy a cloud assembly to what runs; see :meth:`LocalAws.deploy`.
+
+    Raises:
+        LocalError: Nothing runs.
+        AssemblyError: The folder is no assembly, or has no such stack.
+        DeployError: A stack was refused.
+    """
+    running = _need(folder)
+    client = _sdk.clients(running.endpoint, region=running.region)
+    deployer = Deployer(client, account=running.account, region=running.region, progress=progress)
+    return deployer.deploy(Path(assembly), stacks)
+
+
+def serve(*, folder: Path, **settings: Any) -> None:
+    """Run the local AWS in this process until it is told to end; what :func:`up` starts.
+
+    Args:
+        folder: Folder of the file that says what runs.
+        settings: Arguments of :class:`LocalAws`.
+    """
+
+    def told(signum: int, frame: object) -> None:
+        del frame
+        raise SystemExit(128 + signum)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, told)
+    with LocalAws(**settings) as aws:
+        state = settings.get("state")
+        running = Running(
+            pid=os.getpid(),
+            token=aws.token,
+            endpoint=aws.endpoint_url,
+            region=aws.region,
+            account=aws.account,
+            iam=settings.get("iam", True),
+            state=None if state is None else str(state),
+            started=time.time(),
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        written = _file(folder).with_suffix(".new")
+        written.write_text(json.dumps(asdict(running), indent=2) + "\n", encoding="utf-8")
+        # The token lets nobody in, but nobody else needs it either.
+        written.chmod(0o600)
+        written.replace(_file(folder))
+        try:
+            aws.watch()
+        finally:
+            aws.close()
+            _file(folder).unlink(missing_ok=True)
+
+
+def _need(folder: Path) -> Running:
+    running = status(folder=folder)
+    if running is None:
+        message = f"no local AWS runs, or not in {folder.resolve()}: start it with up"
+        raise LocalError(message)
+    return running
+
+
+def _file(folder: Path) -> Path:
+    return folder / "local.json"
+
+
+def _log(folder: Path) -> Path:
+    return folder / "local.log"
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True

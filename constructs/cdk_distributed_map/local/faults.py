@@ -1,0 +1,73 @@
+"""Faults on request: what goes wrong on AWS now and then, made to go wrong here as often as a test wants it.
+
+One object is shared by the interpreter and the functions, and may be changed while a run is under way.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(kw_only=True)
+class Faults:
+    """How often each fault happens, as a share of its occasions between 0 and 1. By default nothing fails.
+
+    Args:
+        throttle: Invocations refused with ``TooManyRequestsException`` before the function sees them.
+        crash: Invocations whose process is killed as soon as it has its event.
+        hang: Invocations whose process stops for good when it has its event, until the function's timeout ends it.
+        lost_answer: Invocations that do all their work and are killed before the answer is taken: what makes
+            at-least-once visible.
+        s3_error: Calls of the state machine to S3 that fail with ``InternalError``.
+        express_duplicate: Express children that run twice.
+        seed: Makes a series of faults repeatable in one thread of calls. Default: a new series each time.
+
+    Raises:
+        ValueError: A share is not between 0 and 1.
+    """
+
+    throttle: float = 0.0
+    crash: float = 0.0
+    hang: float = 0.0
+    lost_answer: float = 0.0
+    s3_error: float = 0.0
+    express_duplicate: float = 0.0
+    seed: int | None = None
+    _random: random.Random = field(init=False, repr=False, compare=False)
+    _lock: threading.Lock = field(init=False, repr=False, compare=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(self.seed)  # noqa: S311 - which call fails is no secret
+        for name in SHARES:
+            _check(name, getattr(self, name))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in SHARES:
+            _check(name, value)
+        super().__setattr__(name, value)
+
+    def strikes(self, name: str) -> bool:
+        """Say whether a fault happens on this occasion.
+
+        Raises:
+            ValueError: There is no fault of that name.
+        """
+        if name not in SHARES:
+            message = f"unknown fault {name!r}; faults are {', '.join(sorted(SHARES))}"
+            raise ValueError(message)
+        share = float(getattr(self, name))
+        if share == 0.0:
+            return False
+        with self._lock:
+            return self._random.random() < share
+
+
+def _check(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        message = f"the share of the fault {name!r} must be between 0 and 1, got {value!r}"
+        raise ValueError(message)
+
+
+SHARES = frozenset(f.name for f in fields(Faults) if not f.name.startswith("_") and f.name != "seed")

@@ -1,0 +1,194 @@
+"""Reads the functions that are deployed from the embedded AWS."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import hashlib
+import json
+import re
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cdk_distributed_map.local.functions._code import unpack
+from cdk_distributed_map.local.functions._config import FunctionConfig
+from cdk_distributed_map.local.functions._launch import Credentials
+from cdk_distributed_map.local.functions._pythons import declared
+from cdk_distributed_map.local.functions._reservations import Reservations
+from cdk_distributed_map.local.functions._results import ServiceError, not_found
+
+FRESH_SECONDS: Final = 0.5
+"""How long what was read of a function is used without looking again."""
+_DOWNLOAD_SECONDS: Final = 60
+_EARLY_SECONDS: Final = 900
+"""Credentials are renewed this long before they end: the longest an invocation takes."""
+_REFERENCE: Final = re.compile(
+    r"(?:arn:(?P<partition>[^:]+):lambda:(?P<region>[^:]+):(?P<account>\d{12}):function:|(?:\d{12}:)?function:)?"
+    r"(?P<name>[A-Za-z0-9_-]+)(?::(?P<qualifier>[A-Za-z0-9$_-]+))?"
+)
+
+
+class DeployedFunctions:
+    """The functions of the embedded AWS: the catalog that :class:`Functions` runs from.
+
+    Args:
+        clients: Makes boto3 clients of the embedded AWS, by the name of the service.
+        cache: Folder of unpacked code.
+    """
+
+    def __init__(self, clients: Any, *, cache: Path) -> None:
+        self._client = functools.cache(clients)
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str | None], tuple[float, FunctionConfig]] = {}
+        self._under_way: dict[tuple[str, str | None], asyncio.Future[FunctionConfig]] = {}
+        self._folders: dict[str, Path] = {}
+        self._sessions: dict[str, Credentials] = {}
+        self._roles: dict[str, str] = {}
+        self._reservations = Reservations(functools.partial(self._client, "cloudformation"))
+
+    def forget(self) -> None:
+        """Look at everything anew: something has been deployed."""
+        self._known.clear()
+        self._reservations.forget()
+
+    def reservations(self) -> Mapping[str, int]:
+        """Return what each function reserved, by ARN, as of the last time any function was read."""
+        return self._reservations.known
+
+    async def function(self, name: str, qualifier: str | None) -> FunctionConfig:
+        """Return a function as it is deployed.
+
+        Raises:
+            ServiceError: There is none of that name, or the reference to it is malformed.
+        """
+        key = (name, qualifier)
+        known = self._known.get(key)
+        if known is not None and time.monotonic() - known[0] < FRESH_SECONDS:
+            return known[1]
+        pending = self._under_way.get(key)
+        if pending is None:
+            # One question at a time, however many ask.
+            pending = asyncio.ensure_future(asyncio.to_thread(self._read, name, qualifier))
+            self._under_way[key] = pending
+            pending.add_done_callback(lambda _: self._under_way.pop(key, None))
+        config = await asyncio.shield(pending)
+        self._known[key] = (time.monotonic(), config)
+        return config
+
+    async def credentials(self, config: FunctionConfig) -> Credentials:
+        """Return credentials of a function's role.
+
+        Raises:
+            ServiceError: The role cannot be assumed: ``AccessDeniedException``.
+        """
+        return await asyncio.to_thread(self._assume, config)
+
+    def role_of(self, access_key: str) -> str | None:
+        """Return the role whose credentials were given to a function; None for credentials from elsewhere."""
+        with self._lock:
+            return self._roles.get(access_key)
+
+    def _read(self, name: str, qualifier: str | None) -> FunctionConfig:
+        match = _REFERENCE.fullmatch(name)
+        if match is None:
+            message = f"1 validation error detected: Value {name!r} at 'functionName' is not the name of a function"
+            raise ServiceError("ValidationException", message, status=400)
+        qualifier = qualifier or match["qualifier"]
+        client = self._client("lambda")
+        arguments = {"FunctionName": match["name"]} | ({"Qualifier": qualifier} if qualifier else {})
+        try:
+            answer = client.get_function(**arguments)
+        except client.exceptions.ResourceNotFoundException as error:
+            arn = f"{name}:{qualifier}" if qualifier and match["qualifier"] is None else name
+            raise not_found(arn) from error
+        return self._config(answer)
+
+    def _config(self, answer: Mapping[str, Any]) -> FunctionConfig:
+        deployed = answer["Configuration"]
+        name, runtime = deployed["FunctionName"], deployed.get("Runtime") or ""
+        if deployed.get("PackageType", "Zip") != "Zip":
+            message = f"the function {name} is a container image, which does not run locally: deploy it as a zip file"
+            raise ServiceError("InvalidRuntimeException", message, status=502)
+        try:
+            declared(runtime)
+        except ValueError as error:
+            message = f"the function {name} does not run locally: {error}"
+            raise ServiceError("InvalidRuntimeException", message, status=502) from error
+        arn = ":".join(deployed["FunctionArn"].split(":")[:7])
+        layers = [layer["Arn"] for layer in deployed.get("Layers") or []]
+        reserved = self._reservations.of(arn)
+        concurrency = answer.get("Concurrency", {}).get("ReservedConcurrentExecutions")
+        told = {key: value for key, value in deployed.items() if key not in {"State", "LastUpdateStatus"}}
+        return FunctionConfig(
+            name=name,
+            arn=arn,
+            handler=deployed["Handler"],
+            runtime=runtime,
+            code=self._code(deployed["CodeSha256"], answer["Code"]["Location"]),
+            layers=self._layers(tuple(layers)) if layers else None,
+            revision=_digest(told),
+            environment=deployed.get("Environment", {}).get("Variables", {}),
+            role=deployed.get("Role"),
+            timeout=int(deployed.get("Timeout", 3)),
+            memory_mb=int(deployed.get("MemorySize", 128)),
+            reserved_concurrency=reserved if concurrency is None else int(concurrency),
+            version=deployed.get("Version", "$LATEST"),
+            log_group=deployed.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}",
+        )
+
+    def _code(self, sha: str, location: str) -> Path:
+        with self._lock:
+            folder = self._folders.get(sha)
+            if folder is None or not folder.is_dir():
+                folder = self._folders[sha] = unpack([_download(location)], self._cache)
+            return folder
+
+    def _layers(self, arns: tuple[str, ...]) -> Path:
+        # The version of a layer never changes, so its ARN stands for what is in it, as long as this AWS lives.
+        key = "\n".join(arns)
+        with self._lock:
+            folder = self._folders.get(key)
+            if folder is None or not folder.is_dir():
+                client = self._client("lambda")
+                found = [client.get_layer_version_by_arn(Arn=arn)["Content"]["Location"] for arn in arns]
+                folder = self._folders[key] = unpack([_download(location) for location in found], self._cache)
+            return folder
+
+    def _assume(self, config: FunctionConfig) -> Credentials:
+        if config.role is None:
+            return Credentials(access_key="test", secret_key="test", token="", expires=float("inf"))  # noqa: S106 - dummies
+        with self._lock:
+            session = self._sessions.get(f"{config.role} {config.name}")
+            if session is not None and session.expires - time.time() > 2 * _EARLY_SECONDS:
+                return session
+        client = self._client("sts")
+        try:
+            answer = client.assume_role(RoleArn=config.role, RoleSessionName=config.name[:64])["Credentials"]
+        except client.exceptions.ClientError as error:
+            message = f"The role defined for the function cannot be assumed by Lambda: {config.role}: {error}"
+            raise ServiceError("AccessDeniedException", message, status=403) from error
+        session = Credentials(
+            access_key=answer["AccessKeyId"],
+            secret_key=answer["SecretAccessKey"],
+            token=answer["SessionToken"],
+            expires=answer["Expiration"].timestamp(),
+        )
+        with self._lock:
+            self._sessions[f"{config.role} {config.name}"] = session
+            self._roles[session.access_key] = config.role
+        return session
+
+
+def _digest(told: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _download(location: str) -> bytes:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(location, timeout=_DOWNLOAD_SECONDS) as answer:
+        return bytes(answer.read())

@@ -1,0 +1,140 @@
+"""Says in Lambda's words how an invocation went: its answer and its log."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cdk_distributed_map.local.functions import _results
+from cdk_distributed_map.local.functions._config import FunctionConfig
+from cdk_distributed_map.local.functions._pool import StartError
+from cdk_distributed_map.local.functions._results import InvokeResult
+from cdk_distributed_map.local.functions._worker import Outcome, Worker
+from distmap import limits
+
+
+def not_started(config: FunctionConfig, request_id: str, error: StartError) -> InvokeResult:
+    """Return how an invocation went whose process didn't start."""
+    outcome = error.outcome
+    status, error_type = "error", _results.EXITED
+    if outcome.kind == "timeout":
+        status, error_type = "timeout", _results.TIMED_OUT
+        payload = _timed_out(config, request_id)
+    elif outcome.kind == "error":
+        error_type, payload = _error_type(outcome.payload), _on_lambda(outcome.payload, config)
+    elif error.out_of_memory:
+        error_type = _results.OUT_OF_MEMORY
+        payload = _results.error_payload(error_type, _results.exit_message(request_id, outcome.code))
+    else:
+        payload = _results.error_payload(error_type, _results.exit_message(request_id, outcome.code))
+    duration = error.seconds * 1000
+    log = _log(config, request_id, error.output, duration=duration, status=status, error_type=error_type)
+    return InvokeResult(
+        request_id=request_id,
+        payload=payload,
+        function_error=_results.UNHANDLED,
+        executed_version=config.version,
+        log=log,
+        duration_ms=duration,
+        init_ms=None,
+        peak_memory_mb=None,
+        memory_size_mb=config.memory_mb,
+        status=status,
+        error_type=error_type,
+    )
+
+
+def _error_type(payload: bytes) -> str:
+    try:
+        return str(json.loads(payload)["errorType"])
+    except (ValueError, KeyError, TypeError):
+        return _results.EXITED
+
+
+def _on_lambda(payload: bytes, config: FunctionConfig) -> bytes:
+    """Return an error with the paths of Lambda in its stack trace, so that it reads the same here and there."""
+    payload = payload.replace(_in_json(config.code), b"/var/task")
+    return payload if config.layers is None else payload.replace(_in_json(config.layers), b"/opt")
+
+
+def _in_json(path: Path) -> bytes:
+    return json.dumps(str(path))[1:-1].encode()
+
+
+def _timed_out(config: FunctionConfig, request_id: str) -> bytes:
+    message = f"RequestId: {request_id} Error: Task timed out after {config.timeout:.2f} seconds"
+    return _results.error_payload(_results.TIMED_OUT, message)
+
+
+def finish(
+    config: FunctionConfig,
+    request_id: str,
+    worker: Worker,
+    outcome: Outcome,
+    *,
+    duration: float,
+    peak: float | None,
+    output: str,
+    first: bool,
+) -> InvokeResult:
+    """Say in Lambda's words how an event ended."""
+    status, error_type, payload = "success", None, outcome.payload
+    if worker.timed_out and outcome.kind == "exit":
+        status, error_type, payload = "timeout", _results.TIMED_OUT, _timed_out(config, request_id)
+        duration = max(duration, config.timeout * 1000.0)
+    elif worker.out_of_memory:
+        status, error_type = "error", _results.OUT_OF_MEMORY
+        payload = _results.error_payload(error_type, _results.exit_message(request_id, -9))
+    elif outcome.kind == "exit":
+        status, error_type = "error", _results.EXITED
+        payload = _results.error_payload(error_type, _results.exit_message(request_id, outcome.code))
+    elif outcome.size > limits.MAX_INVOCATION_PAYLOAD_BYTES:
+        status, error_type = "error", _results.TOO_LARGE
+        most = limits.MAX_INVOCATION_PAYLOAD_BYTES
+        message = f"Response payload size ({outcome.size} bytes) exceeded maximum allowed payload size ({most} bytes)."
+        payload = _results.error_payload(error_type, message)
+    elif outcome.kind == "error":
+        status, payload = "error", _on_lambda(payload, config)
+    init = worker.init_ms if first else None
+    return InvokeResult(
+        request_id=request_id,
+        payload=payload,
+        function_error=None if status == "success" else _results.UNHANDLED,
+        executed_version=config.version,
+        log=_log(
+            config, request_id, output, duration=duration, status=status, error_type=error_type, init=init, peak=peak
+        ),
+        duration_ms=duration,
+        init_ms=init,
+        peak_memory_mb=peak,
+        memory_size_mb=config.memory_mb,
+        status=status,
+        error_type=error_type,
+    )
+
+
+def _log(
+    config: FunctionConfig,
+    request_id: str,
+    output: str,
+    *,
+    duration: float,
+    status: str,
+    error_type: str | None,
+    init: float | None = None,
+    peak: float | None = None,
+) -> str:
+    output = output.replace(str(config.code), "/var/task")
+    if config.layers is not None:
+        output = output.replace(str(config.layers), "/opt")
+    body = output if not output or output.endswith("\n") else output + "\n"
+    report = _results.report_line(
+        request_id,
+        duration_ms=duration,
+        init_ms=init,
+        size_mb=config.memory_mb,
+        peak_mb=peak,
+        status=status,
+        error_type=error_type,
+    )
+    return f"START RequestId: {request_id} Version: {config.version}\n{body}END RequestId: {request_id}\n{report}"

@@ -1,0 +1,45 @@
+"""Fixtures that run a cloud assembly in tests. Turn them on with ``pytest_plugins`` in the root conftest.py.
+
+Example::
+
+    pytest_plugins = ["cdk_distributed_map.local.pytest_plugin"]
+
+    def test_squares(local_aws):
+        local_aws.deploy("cdk.out", "Ranges")
+        run = local_aws.run("Ranges", {"number": 100, "chunk": 5}).check()
+        assert run.output["combined"]["total"] == 328350
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from cdk_distributed_map.local.faults import Faults
+from cdk_distributed_map.local.server import LocalAws
+
+
+@pytest.fixture(scope="session")
+def local_aws_session() -> Iterator[LocalAws]:
+    """AWS on this machine, the same for all tests of the session: what one deploys, the next one finds."""
+    with LocalAws() as aws:
+        yield aws
+
+
+@pytest.fixture
+def local_aws(local_aws_session: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
+    """AWS on this machine, with its environment set, so that ``boto3.client("s3")`` in a test reaches it too.
+
+    Faults that the test turned on are off again afterwards.
+    """
+    for name, value in local_aws_session.environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    local_aws_session.invocations = []
+    yield local_aws_session
+    local_aws_session.invocations = None
+    for name, value in vars(Faults()).items():
+        if not name.startswith("_") and name != "seed":
+            setattr(local_aws_session.faults, name, value)

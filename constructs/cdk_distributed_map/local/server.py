@@ -1,0 +1,412 @@
+"""AWS on this machine: the embedded AWS, the engine for state machines and functions, and one endpoint for all."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from cdk_distributed_map.local import _sdk
+from cdk_distributed_map.local._deploy import Deployer, Progress
+from cdk_distributed_map.local._embedded import EmbeddedAws, free_port
+from cdk_distributed_map.local._engine import Engine
+from cdk_distributed_map.local._guardian import Guardian
+from cdk_distributed_map.local._lambda_endpoint import LocalEndpoint
+from cdk_distributed_map.local._logs import LogWriter
+from cdk_distributed_map.local.faults import Faults
+from cdk_distributed_map.local.functions import (
+    DeployedFunctions,
+    FunctionConfig,
+    Functions,
+    FunctionSettings,
+    InvokeResult,
+)
+
+T = TypeVar("T")
+ACCOUNT: Final = "000000000000"
+REGION: Final = "us-east-1"
+UNSET: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+"""Environment variables that would lead an AWS tool astray, whatever else is set."""
+_LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
+_WATCH_SECONDS: Final = 0.5
+_FIRST_PAUSE_SECONDS: Final = 0.01
+_LONGEST_PAUSE_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalExecution:
+    """An execution of a state machine, as it was when last looked at.
+
+    Args:
+        arn: Its ARN.
+        status: ``RUNNING``, ``SUCCEEDED``, ``FAILED``, ``TIMED_OUT`` or ``ABORTED``.
+        input: Its input.
+        output: Its output, None without.
+        error: Name of its error, None without.
+        cause: Cause of its error, None without.
+    """
+
+    arn: str
+    status: str
+    input: Any
+    output: Any = None
+    error: str | None = None
+    cause: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.arn.rsplit(":", 1)[-1]
+
+    def check(self) -> LocalExecution:
+        """Return it if it succeeded.
+
+        Raises:
+            AssertionError: It didn't; the message says how it ended.
+        """
+        if self.status != "SUCCEEDED":
+            message = f"the execution {self.name} ended {self.status}: {self.error}: {self.cause}"
+            raise AssertionError(message)
+        return self
+
+
+def local_environment(endpoint: str, region: str = REGION) -> dict[str, str]:
+    """Return the environment variables that make AWS tools work on a local endpoint, and on nothing else."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ACCESS_KEY_ID": _sdk.ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": _sdk.ACCESS_KEY,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+    }
+
+
+class LocalAws:
+    """AWS on this machine, for as long as the object is open; nothing of it can reach the real one.
+
+    Creates: a process of the embedded AWS, one that ends everything with this one however it ends, and processes of
+    functions as they are invoked. Everything listens on loopback only.
+
+    Args:
+        port: Port of the endpoint. Default: one that is free.
+        region: Region it is in.
+        account: Account it is.
+        iam: Whether IAM is enforced.
+        state: Folder in which the embedded AWS keeps its state, and finds it again. Default: in memory. Executions
+            are in memory in any case.
+        functions: Bounds of the processes of functions.
+        faults: What is to go wrong; may be changed at any time. Default: nothing.
+        virtual_clock: Whether waits of state machines pass at once when nothing real is running.
+        dispatch_rates: Whether a map starts its children no faster than AWS does.
+        logs: Whether the logs of functions are written to CloudWatch Logs of the embedded AWS.
+        warn: Called with each warning. Default: they are logged.
+
+    Example::
+
+        with LocalAws() as aws:
+            aws.deploy("cdk.out")
+            run = aws.run("Ranges", {"number": 100, "chunk": 5}).check()
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        region: str = REGION,
+        account: str = ACCOUNT,
+        iam: bool = True,
+        state: str | Path | None = None,
+        functions: FunctionSettings | None = None,
+        faults: Faults | None = None,
+        virtual_clock: bool = True,
+        dispatch_rates: bool = False,
+        logs: bool = True,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self.region = region
+        self.account = account
+        self.faults = faults if faults is not None else Faults()
+        self.token = secrets.token_hex(16)
+        self._port = port
+        self._iam = iam
+        self._state = Path(state).resolve() if state is not None else None
+        self._settings = functions if functions is not None else FunctionSettings()
+        self._virtual_clock = virtual_clock
+        self._dispatch_rates = dispatch_rates
+        self._wants_logs = logs
+        self._warn = warn if warn is not None else _LOGGER.warning
+        self._stack = contextlib.ExitStack()
+        self._endpoint: LocalEndpoint | None = None
+        self._aws: EmbeddedAws | None = None
+        self._guardian: Guardian | None = None
+        self._clients: Callable[[str], Any] | None = None
+        self._lock = threading.Lock()
+        self.invocations: list[tuple[str, InvokeResult]] | None = None
+        """Set to a list, it collects every invocation that ran, with the name of its function."""
+
+    def __enter__(self) -> LocalAws:
+        """Start."""
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        """End."""
+        self.close()
+
+    @property
+    def endpoint_url(self) -> str:
+        """URL of the endpoint, for all services.
+
+        Raises:
+            RuntimeError: It isn't started.
+        """
+        return self._started(self._endpoint).url
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Processes that were started, but for those of functions."""
+        return {"aws": self._started(self._aws).pid, "guardian": self._started(self._guardian).pid}
+
+    def start(self) -> LocalAws:
+        """Start everything, and return once it answers.
+
+        Raises:
+            EmbeddedAwsError: The embedded AWS isn't installed, or didn't start.
+            OSError: The port is taken.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """End everything that was started; the embedded AWS keeps its state first where it is asked to."""
+        self._stack.close()
+        self._endpoint = self._aws = self._guardian = self._clients = None
+
+    def watch(self) -> None:
+        """Wait for ever, which ends with an exception of the caller's, or with the embedded AWS.
+
+        Raises:
+            EmbeddedAwsError: The embedded AWS has ended by itself.
+        """
+        while True:
+            self._started(self._aws).check()
+            time.sleep(_WATCH_SECONDS)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables that make AWS tools work on it."""
+        return local_environment(self.endpoint_url, self.region)
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of a service."""
+        with self._lock:
+            return self._started(self._clients)(service)
+
+    def deploy(self, assembly: str | Path, *stacks: str, progress: Progress | None = None) -> dict[str, dict[str, str]]:
+        """Deploy the stacks of a cloud assembly.
+
+        Args:
+            assembly: Folder that ``cdk synth`` wrote.
+            stacks: Names, paths or patterns of stacks. Default: all.
+            progress: Called with each line of progress.
+
+        Returns:
+            The outputs of each stack, by its name.
+
+        Raises:
+            AssemblyError: The folder is no assembly, or has no such stack.
+            DeployError: A stack was refused; it says which resource, and why.
+        """
+        deployer = Deployer(self.client, account=self.account, region=self.region, progress=progress)
+        return deployer.deploy(Path(assembly), stacks)
+
+    def state_machine(self, name: str) -> str:
+        """Return the ARN of a state machine.
+
+        Args:
+            name: Its ARN, its name, or the name of a stack that has one of its own.
+
+        Raises:
+            LookupError: There is none, or more than one in the stack.
+        """
+        if name.startswith("arn:"):
+            return name
+        client = self.client("stepfunctions")
+        pages = client.get_paginator("list_state_machines").paginate()
+        machines = {one["name"]: str(one["stateMachineArn"]) for page in pages for one in page["stateMachines"]}
+        if name in machines:
+            return machines[name]
+        of_stack = self._machines_of(name, machines)
+        if len(of_stack) == 1:
+            return of_stack[0]
+        known = ", ".join(sorted(machines)) or "none"
+        what = "more than one state machine in the stack" if of_stack else "no state machine"
+        message = f"there is {what} {name!r}; deployed are: {known}"
+        raise LookupError(message)
+
+    def _machines_of(self, stack: str, machines: Mapping[str, str]) -> list[str]:
+        client = self.client("cloudformation")
+        try:
+            resources = client.describe_stack_resources(StackName=stack)["StackResources"]
+        except client.exceptions.ClientError:
+            return []
+        return [
+            machines.get(resource["PhysicalResourceId"], resource["PhysicalResourceId"])
+            for resource in resources
+            if resource["ResourceType"] == "AWS::StepFunctions::StateMachine"
+        ]
+
+    def start_execution(self, state_machine: str, input: Any = None, *, name: str | None = None) -> LocalExecution:
+        """Start an execution.
+
+        Args:
+            state_machine: Its ARN, its name, or the name of a stack that has one of its own.
+            input: Its input. Default: an empty object.
+            name: Its name. Default: one that is new.
+        """
+        given = {} if input is None else input
+        arguments = {"stateMachineArn": self.state_machine(state_machine), "input": json.dumps(given)}
+        if name is not None:
+            arguments["name"] = name
+        arn = self.client("stepfunctions").start_execution(**arguments)["executionArn"]
+        return LocalExecution(arn=arn, status="RUNNING", input=given)
+
+    def wait(self, execution: LocalExecution | str, *, timeout: float = 600.0) -> LocalExecution:
+        """Return an execution once it has ended.
+
+        Args:
+            execution: The execution, or its ARN.
+            timeout: Seconds to wait at most.
+
+        Raises:
+            TimeoutError: It was still running then.
+        """
+        arn = execution if isinstance(execution, str) else execution.arn
+        client = self.client("stepfunctions")
+        give_up = time.monotonic() + timeout
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            answer = client.describe_execution(executionArn=arn)
+            if answer["status"] not in {"RUNNING", "PENDING_REDRIVE"}:
+                return _execution(answer)
+            if time.monotonic() > give_up:
+                message = f"the execution {arn} was still running after {timeout:g} seconds"
+                raise TimeoutError(message)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def run(
+        self,
+        state_machine: str,
+        input: Any = None,
+        *,
+        name: str | None = None,
+        timeout: float = 600.0,
+    ) -> LocalExecution:
+        """Start an execution and return it once it has ended."""
+        return self.wait(self.start_execution(state_machine, input, name=name), timeout=timeout)
+
+    def _start(self) -> None:
+        scratch = Path(tempfile.mkdtemp(prefix="distmap-"))
+        self._stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        guardian = self._guardian = Guardian(scratch=scratch)
+        self._stack.callback(guardian.close)
+        port = self._port if self._port else free_port()
+        aws = self._aws = EmbeddedAws(
+            guardian=guardian,
+            scratch=scratch,
+            region=self.region,
+            account=self.account,
+            iam=self._iam,
+            state=self._state,
+            endpoint=f"http://127.0.0.1:{port}",
+        )
+        self._stack.callback(aws.stop)
+        aws.start()
+        # What the engine itself asks for needs no way through its own endpoint.
+        direct = functools.cache(_sdk.clients(aws.url, region=self.region))
+        catalog = DeployedFunctions(direct, cache=self._settings.cache)
+        functions = Functions(
+            catalog,
+            endpoint=f"http://127.0.0.1:{port}",
+            guardian=guardian,
+            scratch=scratch,
+            settings=self._settings,
+            faults=self.faults,
+            finished=self._finished_hook(direct),
+            warn=self._warn,
+        )
+        engine = Engine(
+            endpoint_url=aws.url,
+            region=self.region,
+            account=self.account,
+            invoker=functions,
+            virtual_clock=self._virtual_clock,
+            dispatch_rates=self._dispatch_rates,
+            workdir=str(scratch),
+        )
+        self._stack.callback(engine.close)
+        engine.start()
+        self._stack.callback(functions.shutdown)
+        endpoint = LocalEndpoint(
+            engine,
+            functions=functions,
+            catalog=catalog,
+            iam=direct("iam") if self._iam else None,
+            upstream_url=aws.url,
+            port=port,
+            token=self.token,
+        )
+        endpoint.start()
+        self._stack.callback(endpoint.close)
+        self._endpoint = endpoint
+        self._clients = functools.cache(_sdk.clients(endpoint.url, region=self.region))
+
+    def _finished_hook(self, direct: Callable[[str], Any]) -> Callable[[FunctionConfig, InvokeResult], None]:
+        writer: LogWriter | None = None
+        if self._wants_logs:
+            writer = LogWriter(functools.partial(direct, "logs"), warn=self._warn)
+            self._stack.callback(writer.close)
+
+        def finished(config: FunctionConfig, result: InvokeResult) -> None:
+            if writer is not None:
+                writer.write(config, result)
+            if self.invocations is not None:
+                self.invocations.append((config.name, result))
+
+        return finished
+
+    def _started(self, part: T | None) -> T:
+        if part is None:
+            message = "the local AWS isn't started: use it as a context manager, or call start()"
+            raise RuntimeError(message)
+        return part
+
+
+def _execution(answer: Mapping[str, Any]) -> LocalExecution:
+    output = answer.get("output")
+    return LocalExecution(
+        arn=answer["executionArn"],
+        status=answer["status"],
+        input=json.loads(answer["input"]),
+        output=None if output is None else json.loads(output),
+        error=answer.get("error"),
+        cause=answer.get("cause"),
+    )

@@ -1,0 +1,179 @@
+"""Starting the local AWS in the background, finding it, ending it, and what is left of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdk_distributed_map.local import control
+from cdk_distributed_map.local.__main__ import main
+from cdk_distributed_map.local.control import LocalError
+
+GIVE_UP_SECONDS = 30
+
+
+def until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + GIVE_UP_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    try:
+        return status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """Return all processes below one."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        listed = Path(f"/proc/{waiting.pop()}/task")
+        for task in listed.iterdir() if listed.exists() else ():
+            below = [int(child) for child in (task / "children").read_text().split()]
+            found += below
+            waiting += below
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Folder of a local AWS that is ended in any case."""
+    place = tmp_path / ".distmap"
+    yield place
+    control.down(folder=place)
+
+
+def test_up_find_deploy_and_down(folder: Path, assembly: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    running = control.up(folder=folder)
+    below = children(running.pid)
+    assert len(below) == 2
+    assert control.up(folder=folder) == control.status(folder=folder) == running
+    assert control.env(folder=folder)["AWS_ENDPOINT_URL"] == running.endpoint
+    outputs = {"Url": {"Value": {"Ref": "Queue"}}}
+    assembly.stack("Made", {"Queue": {"Type": "AWS::SQS::Queue"}}, Outputs=outputs)
+    assert main(["deploy", "--folder", str(folder), "--assembly", str(assembly.write()), "Made"]) == 0
+    assert "Made.Url = http" in capsys.readouterr().out
+    assert main(["status", "--folder", str(folder)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["pid"] == running.pid
+    assert "token" not in told
+    assert control.down(folder=folder)
+    until(lambda: not any(alive(pid) for pid in [running.pid, *below]))
+    assert control.status(folder=folder) is None
+    assert not control.down(folder=folder)
+
+
+def test_the_environment_works_in_a_shell(folder: Path) -> None:
+    running = control.up(folder=folder)
+    script = f"{control.env_script(folder=folder)}\nexec {sys.executable} -c '{PROBE}'"
+    odd = {**os.environ, "AWS_PROFILE": "production"}
+    answer = subprocess.run(["/bin/sh", "-c", script], env=odd, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == [running.endpoint, "000000000000"]
+
+
+PROBE = (
+    'import boto3; client = boto3.client("sts"); '
+    'print(client.meta.endpoint_url, client.get_caller_identity()["Account"])'
+)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_nothing_is_left_when_it_is_killed(folder: Path) -> None:
+    running = control.up(folder=folder)
+    below = children(running.pid)
+    os.kill(running.pid, signal.SIGKILL)
+    until(lambda: not any(alive(pid) for pid in [running.pid, *below]))
+    assert control.status(folder=folder) is None
+    again = control.up(folder=folder)
+    assert again.pid != running.pid
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_it_ends_when_the_embedded_aws_ends(folder: Path) -> None:
+    running = control.up(folder=folder)
+    aws = next(pid for pid in children(running.pid) if b"_embedded_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(aws, signal.SIGKILL)
+    until(lambda: not alive(running.pid))
+    assert "has ended with code -9" in (folder / "local.log").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_it_listens_on_loopback_only(folder: Path) -> None:
+    running = control.up(folder=folder)
+    inodes = set()
+    for pid in [running.pid, *children(running.pid)]:
+        for handle in Path(f"/proc/{pid}/fd").iterdir():
+            target = str(handle.readlink())
+            if target.startswith("socket:["):
+                inodes.add(target[8:-1])
+    listening = "0A"
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == listening and fields[9] in inodes:
+                addresses.add(fields[1].split(":")[0])
+    assert addresses == {"0100007F"}
+
+
+def test_fails_when_one_runs_with_other_settings(folder: Path) -> None:
+    control.up(folder=folder)
+    with pytest.raises(LocalError, match="runs already, with iam True: end it first"):
+        control.up(folder=folder, iam=False)
+
+
+def test_fails_when_the_port_is_taken(folder: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(LocalError, match=r"(?s)didn't start: .*Address already in use"):
+            control.up(folder=folder, port=taken.getsockname()[1])
+
+
+def test_a_file_of_something_else_is_not_believed(folder: Path) -> None:
+    folder.mkdir()
+    noted = {"pid": os.getpid(), "token": "x", "endpoint": "http://127.0.0.1:9", "region": "r", "account": "a"}
+    (folder / "local.json").write_text(json.dumps({**noted, "iam": True, "state": None, "started": 0}))
+    assert control.status(folder=folder) is None
+    assert not control.down(folder=folder)
+
+
+@pytest.mark.parametrize("command", ["env", "deploy"])
+def test_fails_when_nothing_runs(tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--folder", str(tmp_path)]) == 1
+    assert "no local AWS runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("shell", "line"),
+    [("sh", "export A='b c'"), ("fish", "set -gx A 'b c'"), ("powershell", "$env:A = 'b c'")],
+    ids=["sh", "fish", "powershell"],
+)
+def test_environments_of_shells(shell: str, line: str) -> None:
+    script = control.render_environment({"A": "b c"}, shell)
+    assert line in script.splitlines()
+    assert "AWS_PROFILE" in script
+
+
+def test_fails_when_the_shell_is_unknown() -> None:
+    with pytest.raises(ValueError, match="must be sh, fish or powershell, got 'csh'"):
+        control.render_environment({}, "csh")
