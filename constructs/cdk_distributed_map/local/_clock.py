@@ -14,13 +14,37 @@ import heapq
 import itertools
 import selectors
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 _PURGE_AT: Final = 1_024
 _GRACE: Final = 0.01
 _LONGEST_WAIT: Final = 3_600.0
+
+
+class Timer:
+    """A call that is due at some time.
+
+    Args:
+        callback: What is called.
+    """
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
+
+    def cancel(self) -> None:
+        """Don't call."""
+        self.callback = None
+
+    def fire(self) -> None:
+        """Call, once."""
+        callback, self.callback = self.callback, None
+        if callback is not None:
+            callback()
 
 
 class Clock:
@@ -33,7 +57,7 @@ class Clock:
     def __init__(self, *, virtual: bool = True) -> None:
         self.virtual = virtual
         self._offset = time.time() - time.monotonic()
-        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._sleepers: list[tuple[float, int, Timer]] = []
         self._ids = itertools.count()
         self._real = 0
         self._purge_at = _PURGE_AT
@@ -48,13 +72,22 @@ class Clock:
             await asyncio.sleep(0)
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self.call_later(seconds, lambda: None if future.done() else future.set_result(None))
+        try:
+            await future
+        finally:
+            timer.cancel()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call back in the engine's time, unless the timer is cancelled before."""
         if len(self._sleepers) >= self._purge_at:
             # Timers of tasks that ended in time: without this there would be one for each child of a long map.
-            self._sleepers = [each for each in self._sleepers if not each[2].done()]
+            self._sleepers = [each for each in self._sleepers if each[2].callback is not None]
             heapq.heapify(self._sleepers)
             self._purge_at = max(_PURGE_AT, 2 * len(self._sleepers))
-        heapq.heappush(self._sleepers, (self.now() + seconds, next(self._ids), future))
-        await future
+        timer = Timer(callback)
+        heapq.heappush(self._sleepers, (self.now() + seconds, next(self._ids), timer))
+        return timer
 
     @contextlib.contextmanager
     def real(self) -> Iterator[None]:
@@ -67,7 +100,7 @@ class Clock:
 
     def next_due(self) -> float | None:
         """Return the seconds until the earliest sleeper, 0 where the clock can jump to it; None without sleepers."""
-        while self._sleepers and self._sleepers[0][2].done():
+        while self._sleepers and self._sleepers[0][2].callback is None:
             heapq.heappop(self._sleepers)
         if not self._sleepers:
             return None
@@ -81,9 +114,7 @@ class Clock:
         """Wake the sleepers whose time has come, those due within a blink with them."""
         now = self.now() + _GRACE
         while self._sleepers and self._sleepers[0][0] <= now:
-            future = heapq.heappop(self._sleepers)[2]
-            if not future.done():
-                future.set_result(None)
+            heapq.heappop(self._sleepers)[2].fire()
 
 
 class ClockSelector(selectors.DefaultSelector):
@@ -124,4 +155,10 @@ def new_loop(clock: Clock) -> asyncio.AbstractEventLoop:
 
 def iso(seconds: float) -> str:
     """Return a time as Step Functions writes it: ``2026-11-21T02:17:31.123Z``."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{_second(whole)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

@@ -9,7 +9,7 @@ from typing import Any
 
 from cdk_distributed_map.local._clock import iso
 from cdk_distributed_map.local._errors import StateError
-from cdk_distributed_map.local._history import History, Text
+from cdk_distributed_map.local._history import History, text
 from cdk_distributed_map.local._json import Json
 from cdk_distributed_map.local._services import Services
 
@@ -183,4 +183,4 @@ def entered(frame: Frame, type: str, name: str, input: Json) -> int:
     # Execution events have no previous one: the first state follows 0, not ExecutionStarted.
     if frame.top and frame.last == 1:
         frame.last = 0
-    return frame.event(f"{type}StateEntered", {"name": name, "input": Text(input)})
+    return frame.event(f"{type}StateEntered", {"name": name, "input": text(input)})

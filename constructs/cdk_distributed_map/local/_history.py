@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from cdk_distributed_map.local._errors import RUNTIME, StateError
 from cdk_distributed_map.local._json import Json, dumps
@@ -15,20 +15,13 @@ _DETAILS: Final = {
 }
 
 
-class Event(NamedTuple):
-    """One event. Values in its details are kept as they are and become texts when the history is read."""
-
-    id: int
-    previous: int
-    time: float
-    type: str
-    details: dict[str, Any] | None
+Event = tuple[int, int, float, str, dict[str, Any] | None]
+"""Id, id of the previous one, time, type and details: a plain tuple, because there are millions of them."""
 
 
-class Text(NamedTuple):
-    """A value that history shows as JSON text."""
-
-    value: Json
+def text(value: Json) -> tuple[Json]:
+    """Return a value that history shows as JSON text: it is kept as it is and becomes one when it is read."""
+    return (value,)
 
 
 class History:
@@ -53,7 +46,7 @@ class History:
         """
         self.last_id += 1
         if self.kept:
-            self.events.append(Event(self.last_id, previous, time, type, details))
+            self.events.append((self.last_id, previous, time, type, details))
             # The last two are for the events that say so.
             if self.last_id == limits.MAX_HISTORY_EVENTS - 1 and not type.startswith("Execution"):
                 cause = f"The execution reached the maximum number of history events ({limits.MAX_HISTORY_EVENTS})."
@@ -73,19 +66,15 @@ def state_details(type: str) -> str:
 
 def rendered(event: Event, *, include_data: bool = True) -> dict[str, Any]:
     """Return an event as GetExecutionHistory answers it."""
-    shown: dict[str, Any] = {
-        "timestamp": event.time,
-        "type": event.type,
-        "id": event.id,
-        "previousEventId": event.previous,
-    }
-    if event.details is not None:
+    number, previous, time, kind, raw = event
+    shown: dict[str, Any] = {"timestamp": time, "type": kind, "id": number, "previousEventId": previous}
+    if raw is not None:
         details: dict[str, Any] = {}
-        for key, value in event.details.items():
-            if isinstance(value, Text):
+        for key, value in raw.items():
+            if isinstance(value, tuple):
                 if not include_data:
                     continue
-                details[key] = dumps(value.value)
+                details[key] = dumps(value[0])
                 if key in {"input", "output"}:
                     details[f"{key}Details"] = {"truncated": False}
             elif key == "assignedVariables":
@@ -94,5 +83,5 @@ def rendered(event: Event, *, include_data: bool = True) -> dict[str, Any]:
                     details["assignedVariablesDetails"] = {"truncated": False}
             elif value is not None:
                 details[key] = copy.copy(value)
-        shown[state_details(event.type)] = details
+        shown[state_details(kind)] = details
     return shown

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 from cdk_distributed_map.local._errors import StateError, too_large
 from distmap import limits
@@ -11,9 +11,12 @@ from distmap import limits
 Json = Any
 
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
 def dumps(value: Json) -> str:
     """Return compact JSON text."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def size(text: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from cdk_distributed_map.local import _errors
 from cdk_distributed_map.local._errors import ExecutionStoppedError, StateError
 from cdk_distributed_map.local._frame import Execution, Frame
-from cdk_distributed_map.local._history import Text
+from cdk_distributed_map.local._history import text
 from cdk_distributed_map.local._json import Json
 from distmap import limits
 
@@ -33,7 +33,7 @@ async def run_execution(execution: Execution, program: Program) -> None:
         frame.last = execution.history.last_id
         frame.event("ExecutionRedriven", {"redriveCount": execution.redrive_count})
     else:
-        details = {"input": Text(execution.input), "roleArn": execution.machine.role}
+        details = {"input": text(execution.input), "roleArn": execution.machine.role}
         frame.event("ExecutionStarted", details)
     try:
         await _run(execution, program, frame, value, start)
@@ -46,7 +46,7 @@ async def _run(execution: Execution, program: Program, frame: Frame, input: Json
         execution.output = await program.run(input, frame, start=start)
         execution.status = "SUCCEEDED"
         execution.checkpoint = None
-        frame.event("ExecutionSucceeded", {"output": Text(execution.output)})
+        frame.event("ExecutionSucceeded", {"output": text(execution.output)})
     except StateError as error:
         _end(execution, "FAILED", error.error, error.cause)
         frame.event("ExecutionFailed", {"error": error.error, "cause": error.cause})

@@ -7,8 +7,8 @@ runs in constant memory.
 from __future__ import annotations
 
 import hashlib
+import marshal
 import os
-import pickle
 import tempfile
 import threading
 from array import array
@@ -130,7 +130,7 @@ class Records:
 
     def finish(self, at: int, status: int, stopped: float, result: Result) -> None:
         """Keep a child's result."""
-        data = pickle.dumps(tuple(result), pickle.HIGHEST_PROTOCOL)
+        data = marshal.dumps(tuple(result))
         self._result_at[at] = self._spool.append(data)
         self._result_length[at] = len(data)
         self.stopped[at] = stopped
@@ -142,7 +142,7 @@ class Records:
         if not length:
             return None
         data = self._spool.read(self._result_at[at], length)
-        return Result(*pickle.loads(data))  # noqa: S301 - written by this process into a file that has no name
+        return Result(*marshal.loads(data))  # noqa: S302 - written by this process into a file that has no name
 
     def name(self, at: int) -> str:
         """Return a child's name: a UUID from which its number can be told."""

@@ -10,7 +10,7 @@ from cdk_distributed_map.local._clock import iso
 from cdk_distributed_map.local._errors import StateError, UnsupportedError
 from cdk_distributed_map.local._flow import JSONATA, Flow, JsonataFlow, JsonPathFlow
 from cdk_distributed_map.local._frame import Frame, entered
-from cdk_distributed_map.local._history import Text
+from cdk_distributed_map.local._history import text
 from cdk_distributed_map.local._json import Json, checked
 from cdk_distributed_map.local._scene import Scene
 
@@ -100,7 +100,7 @@ class State(abc.ABC):
         """End the state: assign variables, add its last event."""
         if output is not scene.input:
             checked(output, what=self.name)
-        details: dict[str, Any] = {"name": self.name, "output": Text(output)}
+        details: dict[str, Any] = {"name": self.name, "output": text(output)}
         if assigned:
             frame.variables = {**frame.variables, **assigned}
             details["assignedVariables"] = dict(assigned)

@@ -80,6 +80,10 @@ class TaskState(AttemptingState):
         return result
 
 
+class _OutOfTime:
+    """Why a call was cancelled."""
+
+
 async def _within(call: Call, work: Coroutine[Any, Any, Json]) -> Json:
     """Run a call in its time.
 
@@ -89,16 +93,18 @@ async def _within(call: Call, work: Coroutine[Any, Any, Json]) -> Json:
     if call.timeout is None:
         return await work
     clock = call.frame.services.clock
-    task = asyncio.ensure_future(work)
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - coroutines of the engine run in tasks
+    over = _OutOfTime()
+    now = clock.now()
     # AWS's timers go by the second: calls that began together run out of time together.
-    due = math.ceil(clock.now() + call.timeout)
-    timer = asyncio.ensure_future(clock.sleep(due - clock.now()))
+    timer = clock.call_later(math.ceil(now + call.timeout) - now, lambda: task.cancel(over))
     try:
-        await asyncio.wait({task, timer}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise StateError(_errors.TIMEOUT, None)
+        return await work
+    except asyncio.CancelledError as cancelled:
+        if cancelled.args[:1] != (over,):
+            raise
+        task.uncancel()
+        raise StateError(_errors.TIMEOUT, None) from None
     finally:
         timer.cancel()
-        if not task.done():
-            task.cancel()

@@ -11,7 +11,7 @@ from typing import Any
 from cdk_distributed_map.local import _errors
 from cdk_distributed_map.local._errors import StateError
 from cdk_distributed_map.local._frame import Frame
-from cdk_distributed_map.local._history import Text
+from cdk_distributed_map.local._history import text
 from cdk_distributed_map.local._json import Json, checked, dumps
 from distmap import limits
 
@@ -91,25 +91,25 @@ class Call:
         checked(arguments, what=self._integration.size_name)
         limits_shown = {"timeoutInSeconds": self.timeout, "heartbeatInSeconds": self.heartbeat}
         if self._direct:
-            details = {"resource": self._integration.resource, "input": Text(arguments), **limits_shown}
+            details = {"resource": self._integration.resource, "input": text(arguments), **limits_shown}
             self.frame.event("LambdaFunctionScheduled", details)
             self.frame.event("LambdaFunctionStarted")
             return
         region = self.frame.services.region
-        details = {**self._names(), "region": region, "parameters": Text(arguments), **limits_shown}
+        details = {**self._names(), "region": region, "parameters": text(arguments), **limits_shown}
         self.frame.event("TaskScheduled", details)
         self.frame.event("TaskStarted", self._names())
 
     def submitted(self, answer: Json) -> None:
         """Add the event of a call that has been made and whose end is waited for."""
-        self.frame.event("TaskSubmitted", {**self._names(), "output": Text(answer)})
+        self.frame.event("TaskSubmitted", {**self._names(), "output": text(answer)})
 
     def succeeded(self, result: Json) -> None:
         """Add the event of a result."""
         if self._direct:
-            self.frame.event("LambdaFunctionSucceeded", {"output": Text(result)})
+            self.frame.event("LambdaFunctionSucceeded", {"output": text(result)})
         else:
-            self.frame.event("TaskSucceeded", {**self._names(), "output": Text(result)})
+            self.frame.event("TaskSucceeded", {**self._names(), "output": text(result)})
 
     def ended(self, how: str, error: StateError) -> None:
         """Add the event of a failure: ``Failed`` or ``TimedOut``."""
