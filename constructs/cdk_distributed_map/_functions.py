@@ -86,6 +86,8 @@ class PythonFunction:
 
     def __post_init__(self) -> None:
         _check_handler(self.folder, self.handler)
+        # Found from where the program is now: Node, which reads the folder later, may have been started elsewhere.
+        object.__setattr__(self, "folder", str(Path(self.folder).resolve()))
         if self.runtime is not None:
             _check_runtime(self.runtime)
         _check_environment(self.environment or {})
