@@ -52,8 +52,8 @@ def parse(definition_string: Any, *, name_numbers: bool = False) -> dict[str, An
         else:
             text += name if name_numbers else "0"
     parsed = json.loads(text)
-    if not isinstance(parsed, dict):
-        raise ValueError(f"a definition must be an object, got {parsed!r}")
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("States"), dict):
+        raise ValueError(f"a definition must be an object with States, got {parsed!r:.100}")
     return parsed
 
 
@@ -71,7 +71,7 @@ def _reference(token: Any) -> str:
 def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
     """Return what is wrong with the maps of these labels in a definition, in words."""
     found = []
-    maps = [(name, state) for name, state in walk(definition) if state["Type"] == "Map" and "Label" in state]
+    maps = [(name, state) for name, state in walk(definition) if state.get("Type") == "Map" and "Label" in state]
     for name, state in maps:
         if state["Label"] not in labels:
             continue
@@ -96,7 +96,7 @@ def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
 def _language_problems(state: dict[str, Any], *, top: str) -> list[str]:
     """Return what is wrong with the query languages of a map's children."""
     found = []
-    for name, child in walk(state["ItemProcessor"]):
+    for name, child in walk(state.get("ItemProcessor", {})):
         language = child.get("QueryLanguage", top)
         if language == "JSONPath" and top == "JSONata":
             found.append(

@@ -188,7 +188,7 @@ def distributed_labels(graph: Mapping[str, Any]) -> list[str]:
 def walk(graph: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return every state of a rendered graph with its name, at any depth."""
     found: list[tuple[str, dict[str, Any]]] = []
-    for name, state in graph["States"].items():
+    for name, state in graph.get("States", {}).items():
         found.append((name, state))
         inner = [state[key] for key in ("ItemProcessor", "Iterator") if key in state]
         for each in [*inner, *state.get("Branches", [])]:

@@ -1,0 +1,289 @@
+"""Pipelines inside bigger things: state machines of the user, stacks, stages, other pipelines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk.assertions import Template
+
+from cdk_distributed_map import Capture, Combiner, DistributedMapPipeline, ItemSource, Worker
+from cdk_distributed_map._map import walk
+
+if TYPE_CHECKING:
+    from tests.construct.conftest import Lab
+
+LANGUAGES = {None: "default", sfn.QueryLanguage.JSON_PATH: "jsonpath", sfn.QueryLanguage.JSONATA: "jsonata"}
+QUERY_LANGUAGES = pytest.mark.parametrize("language", LANGUAGES, ids=LANGUAGES.values())
+
+
+def machine(
+    lab: Lab, chain: sfn.IChainable, language: sfn.QueryLanguage | None = None, id: str = "Own"
+) -> sfn.StateMachine:
+    return sfn.StateMachine(
+        lab.stack, id, definition_body=sfn.DefinitionBody.from_chainable(chain), query_language=language
+    )
+
+
+def ends(definition: dict[str, Any]) -> list[str]:
+    return sorted(name for name, state in definition["States"].items() if state.get("End"))
+
+
+# -- fragments
+
+
+@QUERY_LANGUAGES
+def test_a_fragment_is_chained_in_a_machine_of_any_language(lab: Lab, language: sfn.QueryLanguage | None) -> None:
+    fragment = lab.pipeline(items=ItemSource.captured(Capture.ranges())).fragment
+    chain = sfn.Pass(lab.stack, "Before").next(fragment).next(sfn.Pass(lab.stack, "After"))
+    definition = lab.definition(machine(lab, chain, language))
+    ours = {name: state for name, state in walk(definition) if name.startswith("P ")}
+
+    assert definition["StartAt"] == "Before"
+    assert definition["States"]["Before"]["Next"] == "P find items"
+    assert definition["States"]["P map"]["Next"] == "After"
+    assert ends(definition) == ["After"]
+    top = definition.get("QueryLanguage", "JSONPath")
+    assert {state.get("QueryLanguage", top) for state in ours.values()} == {"JSONata"}
+
+
+@QUERY_LANGUAGES
+def test_a_fragment_is_the_pipelines_own_flow(lab: Lab, language: sfn.QueryLanguage | None) -> None:
+    pipeline = lab.pipeline(
+        items=ItemSource.captured(Capture.ranges()), combine=Combiner.function(lab.function("CombineFunction"))
+    )
+    own = machine(lab, pipeline.fragment, language)
+    first, second = lab.definition(pipeline), lab.definition(own)
+    for definition in (first, second):
+        definition.pop("QueryLanguage", None)
+        for _, state in walk(definition):
+            state.pop("QueryLanguage", None)
+
+    assert first == second
+
+
+@QUERY_LANGUAGES
+def test_a_fragment_as_a_single_state_can_be_caught(lab: Lab, language: sfn.QueryLanguage | None) -> None:
+    single = lab.pipeline().fragment.to_single_state()
+    single.add_catch(sfn.Pass(lab.stack, "Caught"))
+    definition = lab.definition(machine(lab, single, language))
+
+    assert definition["States"]["P"]["Type"] == "Parallel"
+    assert definition["States"]["P"]["Catch"][0]["Next"] == "Caught"
+    (branch,) = definition["States"]["P"]["Branches"]
+    languages = {name: state.get("QueryLanguage") for name, state in walk(branch)}
+    assert set(languages.values()) == {"JSONata"}, languages
+
+
+def test_a_fragment_shares_functions_and_bucket_with_its_pipeline(lab: Lab) -> None:
+    pipeline = lab.pipeline(items=ItemSource.captured(Capture.ranges()), worker=lab.python_worker())
+    machine(lab, pipeline.fragment)
+
+    assert len(lab.resources("AWS::Lambda::Function")) == 2
+    assert len(lab.resources("AWS::S3::Bucket")) == 1
+    assert pipeline.fragment is pipeline.fragment
+
+
+def test_fragments_of_several_pipelines_share_a_machine(lab: Lab) -> None:
+    first, second = lab.pipeline("First"), lab.pipeline("Second")
+    definition = lab.definition(machine(lab, sfn.Chain.start(first.fragment).next(second.fragment)))
+
+    assert definition["States"]["First map"]["Next"] == "Second find items"
+    assert ends(definition) == ["Second map", "Second map item file"]
+
+
+def test_single_states_of_several_pipelines_share_a_machine(lab: Lab) -> None:
+    both = sfn.Parallel(lab.stack, "Both")
+    for name in ("First", "Second"):
+        both.branch(lab.pipeline(name).fragment.to_single_state())
+
+    names = [name for name, _ in walk(lab.definition(machine(lab, both)))]
+    assert {"First", "Second"} < set(names)
+
+
+@pytest.mark.parametrize("kind", ["python", "function", "states", "nested"])
+def test_each_kind_of_worker_is_used_by_pipeline_and_fragment(lab: Lab, workers: dict[str, Any], kind: str) -> None:
+    pipeline = lab.pipeline(worker=workers["full"][kind](lab))
+    own = machine(lab, pipeline.fragment)
+
+    assert lab.definition(pipeline) == lab.definition(own)
+
+
+# -- failures
+
+
+def test_without_on_failure_nothing_is_caught(lab: Lab) -> None:
+    pipeline = lab.pipeline(items=ItemSource.captured(Capture.ranges()))
+
+    assert not [name for name, state in walk(lab.definition(pipeline)) if "Catch" in state]
+
+
+def test_on_failure_catches_every_step_of_the_run_but_not_of_the_children(lab: Lab) -> None:
+    pipeline = lab.pipeline(
+        items=ItemSource.captured(Capture.ranges()),
+        combine=Combiner.function(lab.function("CombineFunction")),
+        on_failure=sfn.Pass(lab.stack, "Tell").next(sfn.Fail(lab.stack, "Failed")),
+    )
+    states = lab.definition(pipeline)["States"]
+    caught = {name: state["Catch"] for name, state in walk(lab.definition(pipeline)) if "Catch" in state}
+
+    assert set(caught) == {"P capture", "P map", "P combine"}
+    for (rule,) in caught.values():
+        assert rule["ErrorEquals"] == ["States.ALL"]
+        assert rule["Next"] == "Tell"
+        assert rule["Output"]["error"] == "{% $states.errorOutput %}"
+    assert states["Tell"]["Next"] == "Failed"
+
+
+def test_on_failure_is_no_part_of_the_fragment(lab: Lab) -> None:
+    pipeline = lab.pipeline(on_failure=sfn.Fail(lab.stack, "Failed"))
+    own = machine(lab, pipeline.fragment)
+
+    assert "Failed" in lab.definition(pipeline)["States"]
+    assert "Failed" not in lab.definition(own)["States"]
+
+
+# -- stacks, stages, environments
+
+
+def test_several_pipelines_share_a_stack_and_one_runtime(lab: Lab) -> None:
+    for name in ("First", "Second", "Third"):
+        lab.pipeline(name, items=ItemSource.captured(Capture.ranges()), worker=lab.python_worker())
+
+    assert len(lab.resources("AWS::StepFunctions::StateMachine")) == 3
+    assert len(lab.resources("AWS::Lambda::LayerVersion")) == 1
+    assert len(lab.resources("AWS::Lambda::Function")) == 6
+
+
+def test_pipelines_share_a_bucket_under_their_prefixes(lab: Lab) -> None:
+    shared = s3.Bucket(lab.stack, "Shared")
+    pipelines = [lab.pipeline(name, payload_bucket=shared, payload_prefix=f"{name}/") for name in ("a", "b")]
+
+    assert len(lab.resources("AWS::S3::Bucket")) == 1
+    assert [each.payload_bucket for each in pipelines] == [shared, shared]
+
+
+def test_pipelines_live_in_stages(lab: Lab) -> None:
+    templates = []
+    for name in ("Test", "Production"):
+        stage = cdk.Stage(lab.app, name)
+        lab.stack = lab.new_stack("Stack", scope=stage)
+        lab.pipeline(items=ItemSource.captured(Capture.ranges()), worker=lab.python_worker())
+        templates.append(lab.template())
+
+    assert templates[0] == templates[1]
+
+
+def test_pipelines_live_in_nested_stacks(lab: Lab) -> None:
+    nested = cdk.NestedStack(lab.stack, "Nested")
+    DistributedMapPipeline(
+        nested, "P", items=ItemSource.state_array(), worker=Worker.states(lambda scope: sfn.Pass(scope, "Work"))
+    )
+
+    Template.from_stack(nested).resource_count_is("AWS::StepFunctions::StateMachine", 1)
+
+
+def test_buckets_and_functions_come_from_another_stack(lab: Lab) -> None:
+    other = lab.new_stack("Other")
+    data = s3.Bucket(other, "Data")
+    worker = lambda_.Function(
+        other,
+        "Worker",
+        runtime=lambda_.Runtime.PYTHON_3_13,
+        handler="index.handler",
+        code=lambda_.Code.from_inline("def handler(event, context): ..."),
+    )
+    # The worker's role would need the pipeline's bucket and the pipeline the worker: one bucket above both.
+    payload = s3.Bucket(other, "Payload")
+    lab.pipeline(items=ItemSource.json(data, "k"), worker=Worker.function(worker), payload_bucket=payload)
+
+    template = json.dumps(lab.template())
+    assert "Other:ExportsOutput" in template
+    assert "s3:PutObject" in json.dumps(lab.template(other))
+
+
+@pytest.mark.parametrize(
+    "env",
+    [None, cdk.Environment(region="eu-west-1"), cdk.Environment(account="111122223333", region="us-gov-west-1")],
+    ids=["agnostic", "region", "account-and-region"],
+)
+def test_a_stack_is_of_any_environment(new_lab: Callable[..., Lab], env: cdk.Environment | None) -> None:
+    lab = new_lab(env=env)
+    lab.pipeline(items=ItemSource.captured(Capture.s3_listing(lab.bucket())), worker=lab.python_worker())
+
+    assert "arn:aws:" not in json.dumps(lab.template())
+
+
+# -- nested maps
+
+
+def test_maps_are_nested_two_levels_deep(lab: Lab) -> None:
+    innermost = Worker.nested(
+        items=ItemSource.state_array("$.value"), worker=lab.python_worker(), max_concurrency=2, label="Innermost"
+    )
+    inner = Worker.nested(items=ItemSource.s3_objects(lab.bucket()), worker=innermost, max_concurrency=3, label="Inner")
+    pipeline = lab.pipeline(worker=inner, max_concurrency=5)
+    definition = lab.definition(pipeline)
+    labels = {state["Label"]: state for _, state in walk(definition) if state["Type"] == "Map"}
+
+    assert set(labels) == {f"{label}{end}" for label in ("P", "Inner", "Innermost") for end in ("", "-ItemFile")}
+    assert set(pipeline.labels) == set(labels)
+    assert labels["P"]["MaxConcurrency"] == labels["P-ItemFile"]["MaxConcurrency"] == 5
+    assert labels["Innermost"]["MaxConcurrency"] == 2
+    # All that may run at once: five times three times two.
+    (function,) = lab.resources("AWS::Lambda::Function").values()
+    assert function["Properties"]["ReservedConcurrentExecutions"] == 30
+    assert pipeline.worker.node.path.endswith("P/Nested/Nested/Worker")
+
+
+def test_nested_maps_in_fragments(lab: Lab, workers: dict[str, Any]) -> None:
+    pipeline = lab.pipeline(worker=workers["full"]["nested"](lab))
+    definition = lab.definition(machine(lab, pipeline.fragment, sfn.QueryLanguage.JSONATA))
+    maps = [state for _, state in walk(definition) if state["Type"] == "Map"]
+
+    assert len(maps) == 4
+    assert {state.get("QueryLanguage", "JSONata") for _, state in walk(definition)} == {"JSONata"}
+
+
+# -- ids
+
+
+def test_ids_are_as_documented(lab: Lab) -> None:
+    pipeline = lab.pipeline(
+        items=ItemSource.captured(Capture.ranges()),
+        worker=lab.python_worker(),
+        combine=Combiner.python(str(lab.code), handler="handler.handler"),
+        dashboard=True,
+    )
+    assert pipeline.fragment
+    children = {child.node.id for child in pipeline.node.children}
+
+    documented = {"PayloadBucket", "Role", "LogGroup", "StateMachine", "Flow", "Fragment", "Dashboard"}
+    functions = {f"{name}{end}" for name in ("Worker", "Capture", "Combine") for end in ("", "Role", "Logs")}
+    assert children == documented | functions
+    for name in documented | functions:
+        assert name.removesuffix("Role").removesuffix("Logs") in str(DistributedMapPipeline.__doc__)
+
+
+def test_logical_ids_are_stable(lab: Lab) -> None:
+    pipeline = lab.pipeline(items=ItemSource.captured(Capture.ranges()), worker=lab.python_worker())
+    made = [
+        pipeline.payload_bucket, pipeline.role, pipeline.log_group, pipeline.state_machine, pipeline.worker,
+        pipeline.capture,
+    ]  # fmt: skip
+
+    ids = [lab.stack.get_logical_id(each.node.default_child) for each in made]  # type: ignore[union-attr, arg-type]  # L2s
+    assert ids == [
+        "PPayloadBucket1048A6C5",
+        "PRole07BDC907",
+        "PLogGroupCABFEA96",
+        "PStateMachineD7DE3D71",
+        "PWorker8F385B96",
+        "PCaptureC9693838",
+    ]
