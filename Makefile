@@ -23,7 +23,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 NPM_INSTALL := npm install --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synth test test-min test-wheel snapshots docs lint format clean
+.PHONY: help setup synth test test-min test-wheel snapshots docs bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ snapshots: setup ## write the snapshots anew; review them with git diff
 
 docs: $(INSTALLED) ## write the README's tables anew from the code
 	$(BIN)/python docs/generate.py
+
+bench: $(INSTALLED) ## measure the Lambda side beside its baselines (some five minutes)
+	$(BIN)/python benchmarks/capture.py --full
+	$(BIN)/python benchmarks/process.py
+	$(BIN)/python benchmarks/combine.py
 
 lint: $(INSTALLED) ## ruff and mypy --strict
 	ruff check .

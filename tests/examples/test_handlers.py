@@ -122,3 +122,67 @@ def test_part_of_a_shard_is_spilled_and_known_by_reference(
     body = s3.get_object(Bucket=spilled["bucket"], Key=spilled["key"])["Body"].read()
     assert hashlib.sha256(body).hexdigest() == spilled["sha256"]
     assert len(json.loads(body)["batchItemResults"][0]["result"]) == 20_000
+
+
+def export(s3: S3Client, bucket: str, folder: str, outputs: list[Any], values: list[Any]) -> dict[str, Any]:
+    """Write what ResultWriter exports for children of one item each; return the event of the combine function."""
+    run = {"id": "arn", "name": "r1", "bucket": bucket, "prefix": "runs/r1", "path": ""}
+    records = [
+        {
+            "ExecutionArn": f"arn:aws:states:us-east-1:000000000000:execution:m/L:{at}",
+            "Input": json.dumps({"index": at, "value": value, "run": run}),
+            "InputDetails": {"Included": True},
+            "Name": str(at),
+            "Output": json.dumps(output),
+            "OutputDetails": {"Included": True},
+            "RedriveCount": 0,
+            "RedriveStatus": "NOT_REDRIVABLE",
+            "RedriveStatusReason": "Execution is SUCCEEDED and cannot be redriven",
+            "StartDate": "2026-11-21T00:00:00.000Z",
+            "StateMachineArn": "arn:aws:states:us-east-1:000000000000:stateMachine:m/L",
+            "Status": "SUCCEEDED",
+            "StopDate": "2026-11-21T00:00:01.000Z",
+        }
+        for at, (output, value) in enumerate(zip(outputs, values, strict=True))
+    ]
+    body = "".join(json.dumps(record) + "\n" for record in records).encode()
+    s3.put_object(Bucket=bucket, Key=f"{folder}/SUCCEEDED_0.json", Body=body)
+    manifest = {
+        "DestinationBucket": bucket,
+        "MapRunArn": "arn",
+        "ResultFiles": {
+            "FAILED": [],
+            "PENDING": [],
+            "SUCCEEDED": [{"Key": f"{folder}/SUCCEEDED_0.json", "Size": len(body)}],
+        },
+    }
+    s3.put_object(Bucket=bucket, Key=f"{folder}/manifest.json", Body=json.dumps(manifest).encode())
+    place = {"bucket": bucket, "key": f"{folder}/manifest.json"}
+    return {"run": run, "items": None, "results": place, "mapRunArn": "arn"}
+
+
+def test_ranges_are_combined_and_failures_counted(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
+    module = handler_of("range_squares")
+    run = batch([])["BatchInput"]["distmap"]["run"]
+    ranges = [{"from": 1, "to": 5}, {"from": 6, "to": 10}]
+    answers = [module.handler({"index": at, "value": value, "run": run}) for at, value in enumerate(ranges)]
+    event = export(s3, bucket, "runs/r1/results/m1", answers, ranges)
+    assert module.combine(event) == {"ranges": 2, "failed": 0, "sum": sum(n * n for n in range(1, 11))}
+
+
+def test_shards_are_joined_after_their_parts(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
+    module = handler_of("shards")
+    run = batch([])["BatchInput"]["distmap"]["run"]
+    shards = [[{"seed": 1, "size": 20_000}, {"seed": 2, "size": 3}], [{"seed": 3, "size": 20_000}]]
+    outputs = []
+    for at, parts in enumerate(shards):
+        inner = {**run, "path": f"/{at}"}
+        answers = [module.part({"index": of, "value": part, "run": inner}) for of, part in enumerate(parts)]
+        assert "distmapSpilled" in answers[0]
+        event = export(s3, bucket, f"runs/r1/nested/Shards-Nested/{at}/results/m{at}", answers, parts)
+        outputs.append({"run": inner, "items": None, "results": event["results"], "combined": module.join_parts(event)})
+    joined = module.join_shards(export(s3, bucket, "runs/r1/results/m9", outputs, shards))
+    everything = [n for parts in shards for part in parts for n in module.part.__wrapped__(part)]
+    assert joined["count"] == len(everything) == 40_003
+    assert joined["total"] == pytest.approx(sum(everything))
+    assert joined["largest"] == max(everything)
