@@ -70,6 +70,7 @@ $(INSTALLED): pyproject.toml
 	@echo "==> installing the package and its tools into $(VENV) (a minute the first time)"
 	@$(PYTHON) .ci/venv.py $(VENV)
 	$(BIN)/python -m pip install --editable '.[dev]'
+	@rm -rf .mypy_cache # it remembers what was missing
 	@touch $@
 
 $(MIN_INSTALLED): pyproject.toml $(INSTALLED)

@@ -1,7 +1,7 @@
 """Runs the tests on the built wheel, with the sources out of reach. Arguments go to pytest.
 
-The sdist is built first and the wheel from it, as an index would get them. The tests are copied away from the
-checkout, and nothing but the wheel can give them the package.
+The sdist is built first and the wheel from it, as an index would get them. The tests and what they read are copied
+away from the checkout, and nothing but the wheel can give them the package.
 """
 
 import os
@@ -35,8 +35,10 @@ def main(arguments: list[str]) -> int:
         python = folder / "venv" / "bin" / "python"
         run([str(python), "-m", "pip", "install", "--quiet", f"{wheel}[node,test]"])
         project = folder / "project"
-        shutil.copytree(ROOT / "tests", project / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", project)
+        for part in ("tests", "docs"):
+            shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
+        for part in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / part, project)
         environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
         environment.pop("PYTHONPATH", None)
         print("==> testing", flush=True)
