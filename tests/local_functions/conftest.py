@@ -91,6 +91,13 @@ def touch_then_wait(event, context):
     open(event, "w").close()
     time.sleep(600)
 
+def meet(event, context):
+    # Waits until as many invocations as are expected are under way at once.
+    open(os.path.join(event["folder"], str(os.getpid())), "w").close()
+    while len(os.listdir(event["folder"])) < event["expected"]:
+        time.sleep(0.01)
+    return os.getpid()
+
 def mark(event, context):
     with open(event, "a") as file:
         file.write("x")

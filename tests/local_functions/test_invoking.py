@@ -56,18 +56,23 @@ def test_large_events_and_answers_arrive_whole(lab: Any, *, native: bool, size: 
 
 
 @CLIENTS
-def test_a_process_stays_warm_and_each_concurrent_execution_has_its_own(lab: Any, *, native: bool) -> None:
+def test_a_process_stays_warm_and_each_concurrent_execution_has_its_own(
+    lab: Any, tmp_path: Path, *, native: bool
+) -> None:
     lab.settings["native_client"] = native
+    lab.configure(timeout=60)
+    (tmp_path / "met").mkdir()
+    meeting = json.dumps({"folder": str(tmp_path / "met"), "expected": 3}).encode()
 
     async def work(functions: Functions) -> list[Any]:
         one_after_the_other = [answer(await functions.run("count", b"{}")) for _ in range(3)]
-        await asyncio.gather(*(functions.run("sleep", b"0.3") for _ in range(3)))
-        return [*one_after_the_other, len(functions.pids)]
+        met = await asyncio.gather(*(functions.run("meet", meeting) for _ in range(3)))
+        return [*one_after_the_other, [answer(result) for result in met]]
 
-    first, second, third, processes = lab.run(work)
+    first, second, third, met = lab.run(work)
     assert first[0] == second[0] == third[0]
     assert [first[1], second[1], third[1]] == [1, 2, 3]
-    assert processes == 4
+    assert len(set(met)) == 3
 
 
 @CLIENTS

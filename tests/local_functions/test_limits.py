@@ -21,6 +21,7 @@ from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local.faults import SHARES, Faults
 from cdk_distributed_map.local.functions import Functions, FunctionSettings, InvokeResult, ServiceError
 from cdk_distributed_map.local.functions._concurrency import Concurrency
+from cdk_distributed_map.local.functions._load import Load
 
 GIVE_UP_SECONDS = 20
 
@@ -118,19 +119,29 @@ def test_processes_are_bounded_and_invocations_wait_their_turn(lab: Any) -> None
     assert max(seen) == 2
 
 
-def test_the_pool_grows_where_invocations_wait(lab: Any) -> None:
+@pytest.mark.parametrize("busy", [False, True], ids=["machine with time", "busy machine"])
+def test_the_pool_grows_where_invocations_wait(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, busy: bool
+) -> None:
+    monkeypatch.setattr(Load, "has_time", lambda _: not busy)
     lab.settings |= {"processes": 1, "max_processes": 4, "grow_seconds": 0.05}
+    lab.configure(timeout=60)
+    event = json.dumps({"folder": str(tmp_path / "met"), "expected": 4}).encode()
+    (tmp_path / "met").mkdir()
+    # Each of them waits for the others, so it takes four processes.
+    got = lab.run(lambda functions: outcomes([functions.run("meet", event) for _ in range(4)]))
+    assert got == ["success"] * 4
 
-    async def work(functions: Functions) -> int:
-        calls = [asyncio.ensure_future(functions.run("sleep", b"1.5")) for _ in range(4)]
-        give_up = time.monotonic() + GIVE_UP_SECONDS
-        while len(functions.pids) < 4 and time.monotonic() < give_up:
-            await asyncio.sleep(0.02)
-        most = len(functions.pids)
-        await asyncio.gather(*calls)
-        return most
 
-    assert lab.run(work) == 4
+def test_the_load_is_looked_at() -> None:
+    load = Load()
+    give_up = time.monotonic() + GIVE_UP_SECONDS
+    looks = load._at
+    while load._at == looks and time.monotonic() < give_up:
+        load.look()
+        time.sleep(0.05)
+    assert load._at > looks
+    assert load.has_time() in {True, False}
 
 
 def test_a_function_gets_a_process_though_another_one_has_them_all(lab: Any) -> None:

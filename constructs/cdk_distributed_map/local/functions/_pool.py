@@ -12,9 +12,12 @@ from typing import Final
 
 from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local.functions._config import FunctionConfig
-from cdk_distributed_map.local.functions._settings import FunctionSettings
+from cdk_distributed_map.local.functions._load import Load
+from cdk_distributed_map.local.functions._settings import CPUS, FunctionSettings
 from cdk_distributed_map.local.functions._worker import Outcome, State, Worker
 
+BUSY_PATIENCE: Final = 4
+"""How many times longer an invocation waits for one more process where the machine is busy."""
 TICK: Final = 0.05
 """How often memory, waiting invocations and idle processes are looked at, in seconds."""
 
@@ -83,6 +86,8 @@ class Pool:
         self._groups: dict[tuple[str, str, str], _Group] = {}
         self._of_worker: dict[Worker, _Group] = {}
         self._slots = 0
+        self._load = Load()
+        self._grew = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
         self._closed = False
@@ -167,17 +172,31 @@ class Pool:
                 task.add_done_callback(self._tasks.discard)
 
     def _may_start(self, group: _Group) -> bool:
-        if self._slots < self._settings.processes:
-            return True
         if not group.workers and not group.starting:
             # No function starves because another one keeps all processes busy.
+            return True
+        if sum(other.starting for other in self._groups.values()) >= CPUS:
+            # To start is to compute: more at once would all be ready later.
+            return False
+        if self._slots < self._settings.processes:
             return True
         idle = [(other.last_used, other) for other in self._groups.values() if other.idle and other is not group]
         if idle:
             min(idle, key=lambda pair: pair[0])[1].idle.pop(0).kill()
             return True
-        longest = time.monotonic() - group.waiting[0][0]
-        return longest >= self._settings.grow_seconds and self._slots < self._settings.max_processes
+        return self._may_grow(group)
+
+    def _may_grow(self, group: _Group) -> bool:
+        now = time.monotonic()
+        patience = self._settings.grow_seconds
+        if not self._load.has_time():
+            patience *= BUSY_PATIENCE
+            if now - self._grew < patience:
+                return False
+        if now - group.waiting[0][0] < patience or self._slots >= self._settings.max_processes:
+            return False
+        self._grew = now
+        return True
 
     async def _start(self, group: _Group, seconds: float) -> None:
         """Start a process and see it through to its first request."""
@@ -291,6 +310,7 @@ class Pool:
             self._look()
 
     def _look(self) -> None:
+        self._load.look()
         now = time.monotonic()
         if self._settings.memory_limit:
             for worker in self._of_worker:

@@ -18,10 +18,11 @@ class FunctionSettings:
 
     Args:
         processes: Processes that run at once. An invocation beyond waits for its turn, though it counts as running
-            against the concurrency limits, as it would on AWS. Default: four per CPU.
-        max_processes: Processes that run at once where invocations have waited for ``grow_seconds``, as they do when
-            handlers wait for something. Default: thirty-two per CPU, at most 128.
-        grow_seconds: How long an invocation waits before a process beyond ``processes`` is started for it.
+            against the concurrency limits, as it would on AWS. Default: two per CPU.
+        max_processes: Processes that run at once where invocations have to wait though the machine has time to
+            spare, as when handlers wait for something. Default: thirty-two per CPU, at most 128.
+        grow_seconds: How long an invocation waits before a process beyond ``processes`` is started for it; several
+            times as long where the machine is busy, as more processes would only be in each other's way.
         idle_seconds: How long a process without work is kept.
         init_seconds: How long a process may take to start; then it gets the function's timeout once more, as on AWS.
         account_concurrency: Concurrent executions of the account.
@@ -33,7 +34,7 @@ class FunctionSettings:
         ValueError: A number is out of its range.
     """
 
-    processes: int = 4 * CPUS
+    processes: int = 2 * CPUS
     max_processes: int = min(32 * CPUS, 128)
     grow_seconds: float = 0.5
     idle_seconds: float = 300.0
