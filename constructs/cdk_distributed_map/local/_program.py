@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
@@ -72,7 +72,21 @@ def compile_definition(text: str) -> Program:
     unknown = sorted(set(definition) - _TOP_FIELDS)
     if unknown:
         raise UnsupportedError(f"the definition has the field {unknown[0]!r}: use {', '.join(sorted(_TOP_FIELDS))}")
-    return _graph(definition, definition.get("QueryLanguage", JSON_PATH), timeout=definition.get("TimeoutSeconds"))
+    program = _graph(definition, definition.get("QueryLanguage", JSON_PATH), timeout=definition.get("TimeoutSeconds"))
+    labels = list(_labels(definition))
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if twice:
+        raise UnsupportedError(f"the Label {twice[0]!r} is on two maps: give each Distributed Map its own")
+    return program
+
+
+def _labels(fields: Mapping[str, Any]) -> Iterator[str]:
+    for state in fields["States"].values():
+        if "Label" in state:
+            yield state["Label"]
+        inner = [state[key] for key in ("ItemProcessor", "Iterator") if key in state]
+        for each in [*inner, *state.get("Branches", [])]:
+            yield from _labels(each)
 
 
 def _graph(fields: Mapping[str, Any], language: str, *, timeout: int | None = None) -> Program:

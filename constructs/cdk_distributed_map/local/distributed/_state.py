@@ -166,6 +166,7 @@ class DistributedMapState(AttemptingState):
 
     async def _run(self, run: MapRun, feed: Feed | None, export: Export | None, frame: Frame) -> Json:
         try:
+            self._authorize(run, frame)
             if export is not None:
                 children = run.children()
                 await frame.services.blocking(lambda: export.test(children))
@@ -183,6 +184,21 @@ class DistributedMapState(AttemptingState):
         frame.event("MapRunSucceeded")
         frame.event("MapStateSucceeded")
         return output
+
+    def _authorize(self, run: MapRun, frame: Frame) -> None:
+        """Check that the role may start children and, in a redrive, redrive those that are Standard.
+
+        Raises:
+            StateError: ``States.Runtime``, as AWS was recorded to fail.
+        """
+        machine, services = frame.execution.machine, frame.services
+        needed = {"states:StartExecution": machine.unlabelled}
+        if run.redrive_count and not self._express:
+            needed["states:RedriveExecution"] = services.arn("states", f"execution:{run.root_name}/{run.label}:*")
+        for action, resource in needed.items():
+            message = services.authorizer.check(machine.role, action, resource, {})
+            if message is not None:
+                raise runtime(message)
 
     async def _ran(self, run: MapRun, feed: Feed | None, export: Export | None) -> Json:
         try:

@@ -1,0 +1,244 @@
+"""The Step Functions endpoint as boto3 sees it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cdk_distributed_map.local import ApiError, Engine
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+PASS = {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
+FAIL = {"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "No"}}}
+
+
+@pytest.fixture
+def hanging(bench: Bench) -> Iterator[dict[str, Any]]:
+    """A definition whose task hangs until the test ends."""
+    go = threading.Event()
+    name = f"hangs-{uuid.uuid4().hex}"
+    bench.functions.handlers[name] = lambda event: (go.wait(20), event)[1]
+    resource = f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    yield {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": resource, "End": True}}}
+    go.set()
+
+
+def test_start_is_idempotent_by_name(bench: Bench, hanging: dict[str, Any]) -> None:
+    machine = bench.machine(hanging)
+    first = bench.sfn.start_execution(stateMachineArn=machine, name="one", input='{"a": 1}')
+    again = bench.sfn.start_execution(stateMachineArn=machine, name="one", input='{ "a":1 }')
+    assert again["executionArn"] == first["executionArn"]
+    assert again["startDate"] == first["startDate"]
+    with pytest.raises(bench.sfn.exceptions.ExecutionAlreadyExists):
+        bench.sfn.start_execution(stateMachineArn=machine, name="one", input="{}")
+    bench.sfn.stop_execution(executionArn=first["executionArn"])
+
+
+def test_fails_when_the_name_was_used(bench: Bench) -> None:
+    machine = bench.machine(PASS)
+    bench.ended(bench.sfn.start_execution(stateMachineArn=machine, name="one")["executionArn"])
+    with pytest.raises(bench.sfn.exceptions.ExecutionAlreadyExists):
+        bench.sfn.start_execution(stateMachineArn=machine, name="one")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda sfn, arn: sfn.start_execution(stateMachineArn=f"{arn}x"), "StateMachineDoesNotExist"),
+        (lambda sfn, arn: sfn.start_execution(stateMachineArn=arn, input="{"), "InvalidExecutionInput"),
+        (lambda sfn, arn: sfn.start_execution(stateMachineArn=arn, name="a b"), "InvalidName"),
+        (
+            lambda sfn, arn: sfn.start_execution(stateMachineArn=arn, input=json.dumps("x" * 262_144)),
+            "ValidationException",
+        ),
+        (lambda sfn, arn: sfn.start_sync_execution(stateMachineArn=arn), "StateMachineTypeNotSupported"),
+        (
+            lambda sfn, arn: sfn.describe_execution(executionArn=arn.replace("stateMachine", "execution") + ":no"),
+            "ExecutionDoesNotExist",
+        ),
+        (lambda sfn, arn: sfn.describe_execution(executionArn=arn), "InvalidArn"),
+        (
+            lambda sfn, arn: sfn.describe_map_run(
+                mapRunArn=arn.replace("stateMachine", "mapRun") + "/L:11111111-1111-1111-1111-111111111111"
+            ),
+            "ResourceNotFound",
+        ),
+        (lambda sfn, arn: sfn.list_executions(stateMachineArn=f"{arn}x"), "StateMachineDoesNotExist"),
+        (lambda sfn, _: sfn.send_task_success(taskToken="none", output="{}"), "TaskTimedOut"),
+    ],
+    ids=[
+        *("no-machine", "input", "name", "large-input", "not-express", "no-execution", "arn", "no-map-run"),
+        *("list-no-machine", "token"),
+    ],
+)
+def test_fails_when_aws_would_fail(bench: Bench, call: Callable[[Any, str], Any], error: str) -> None:
+    machine = bench.machine(PASS)
+    with pytest.raises(bench.sfn.exceptions.ClientError) as failed:
+        call(bench.sfn, machine)
+    assert failed.value.response["Error"]["Code"] == error
+
+
+def test_executions_are_listed_by_status_and_page(bench: Bench, hanging: dict[str, Any]) -> None:
+    machine = bench.machine(hanging)
+    arns = [bench.sfn.start_execution(stateMachineArn=machine)["executionArn"] for _ in range(3)]
+    bench.sfn.stop_execution(executionArn=arns[0])
+    running = bench.sfn.list_executions(stateMachineArn=machine, statusFilter="RUNNING", maxResults=1)
+    assert [each["executionArn"] for each in running["executions"]] == [arns[2]]
+    rest = bench.sfn.list_executions(
+        stateMachineArn=machine, statusFilter="RUNNING", maxResults=1, nextToken=running["nextToken"]
+    )
+    assert [each["executionArn"] for each in rest["executions"]] == [arns[1]]
+    assert "nextToken" not in rest
+    (aborted,) = bench.sfn.list_executions(stateMachineArn=machine, statusFilter="ABORTED")["executions"]
+    assert aborted["executionArn"] == arns[0]
+    for arn in arns:
+        bench.sfn.stop_execution(executionArn=arn)
+
+
+def test_stop_is_reported_with_its_reason(bench: Bench, hanging: dict[str, Any]) -> None:
+    execution = bench.start(hanging)
+    bench.sfn.stop_execution(executionArn=execution, error="E", cause="why")
+    found = bench.ended(execution)
+    assert (found["status"], found["error"], found["cause"]) == ("ABORTED", "E", "why")
+    assert [event["type"] for event in bench.events(execution)][-2:] == ["TaskStateAborted", "ExecutionAborted"]
+
+
+def test_history_can_be_read_backwards_and_without_data(bench: Bench) -> None:
+    execution = bench.ended(bench.start(PASS, {"a": 1}))["executionArn"]
+    page = bench.sfn.get_execution_history(executionArn=execution, reverseOrder=True, maxResults=1)
+    assert page["events"][0]["type"] == "ExecutionSucceeded"
+    bare = bench.sfn.get_execution_history(executionArn=execution, includeExecutionData=False)["events"]
+    assert "input" not in bare[0]["executionStartedEventDetails"]
+
+
+def test_express_executions_run_synchronously(bench: Bench) -> None:
+    machine = bench.machine(PASS, express=True)
+    answer = bench.sfn.start_sync_execution(stateMachineArn=machine, input='{"a":1}')
+    assert (answer["status"], answer["output"]) == ("SUCCEEDED", '{"a":1}')
+    assert ":express:" in answer["executionArn"]
+
+
+def test_redrive_goes_on_where_it_failed(bench: Bench) -> None:
+    broken = [True]
+
+    def work(event: Any) -> Any:
+        if broken[0]:
+            raise ValueError("broken")
+        return event
+
+    bench.functions.handlers["mended"] = work
+    resource = "arn:aws:lambda:us-east-1:000000000000:function:mended"
+    states = {
+        "First": {"Type": "Pass", "Result": {"kept": True}, "Next": "Second"},
+        "Second": {"Type": "Task", "Resource": resource, "End": True},
+    }
+    found = bench.run({"StartAt": "First", "States": states})
+    assert found["status"] == "FAILED"
+    broken[0] = False
+    bench.sfn.redrive_execution(executionArn=found["executionArn"])
+    again = bench.ended(found["executionArn"])
+    assert (again["output"], again["redriveCount"]) == ('{"kept":true}', 1)
+    types = [event["type"] for event in bench.events(found["executionArn"])]
+    assert types.count("PassStateEntered") == 1
+    assert "ExecutionRedriven" in types
+
+
+def test_fails_when_a_child_is_redriven_alone(bench: Bench) -> None:
+    inner = {"F": {"Type": "Fail", "Error": "No"}}
+    found = bench.run(bench.mapped(inner), {"items": [1]})
+    run = bench.map_run(found["executionArn"])["mapRunArn"]
+    child = bench.sfn.list_executions(mapRunArn=run)["executions"][0]["executionArn"]
+    with pytest.raises(bench.sfn.exceptions.ClientError, match="Labeled Execution ARNs are not supported"):
+        bench.sfn.redrive_execution(executionArn=child)
+
+
+def test_definition_is_told_for_an_execution(bench: Bench) -> None:
+    found = bench.run(PASS)
+    told = bench.sfn.describe_state_machine_for_execution(executionArn=found["executionArn"])
+    assert json.loads(told["definition"]) == PASS
+    assert told["stateMachineArn"] == found["stateMachineArn"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"maxConcurrency": -1}, {"toleratedFailurePercentage": 100.5}, {"toleratedFailureCount": -1}],
+    ids=["concurrency", "percentage", "count"],
+)
+def test_fails_when_a_map_run_gets_what_it_cannot_have(bench: Bench, change: dict[str, float]) -> None:
+    found = bench.run(bench.mapped(), {"items": []})
+    run = bench.map_run(found["executionArn"])["mapRunArn"]
+    with pytest.raises(ApiError, match=f"ValidationException: {next(iter(change))} must be"):
+        bench.engine.call("UpdateMapRun", {"mapRunArn": run, **change})
+
+
+def test_everything_else_goes_to_the_embedded_aws(bench: Bench, client: Callable[..., Any]) -> None:
+    through = client("s3", bench.url)
+    bucket = bench.bucket()
+    body = b"x" * 3_000_000
+    through.put_object(Bucket=bucket, Key="a b", Body=body)
+    assert through.get_object(Bucket=bucket, Key="a b")["Body"].read() == body
+    assert through.head_object(Bucket=bucket, Key="a b")["ContentLength"] == len(body)
+    assert through.get_object(Bucket=bucket, Key="a b", Range="bytes=0-2")["Body"].read() == b"xxx"
+    assert client("sts", bench.url).get_caller_identity()["Account"] == "000000000000"
+    with pytest.raises(through.exceptions.NoSuchKey):
+        through.get_object(Bucket=bucket, Key="none")
+
+
+class _Recorder:
+    """Allows everything but one action, and records what it was asked."""
+
+    def __init__(self, denied: str) -> None:
+        self._denied = denied
+        self.asked: set[tuple[str, str]] = set()
+
+    def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+        del context
+        self.asked.add((action, resource))
+        return f"{role} is not authorized to perform: {action}" if action == self._denied else None
+
+
+@pytest.mark.parametrize(
+    ("denied", "error"),
+    [
+        ("none", None),
+        ("states:StartExecution", "States.Runtime"),
+        ("s3:GetObject", "States.ItemReaderFailed"),
+        ("s3:PutObject", "States.ResultWriterFailed"),
+        ("lambda:InvokeFunction", "States.ExceedToleratedFailureThreshold"),
+    ],
+    ids=["nothing", "start", "read", "write", "invoke"],
+)
+def test_what_a_role_may_not_fails_in_its_place(bench: Bench, aws_url: str, denied: str, error: str | None) -> None:
+    authorizer = _Recorder(denied)
+    bench.functions.handlers["allowed"] = lambda event: event
+    bucket = bench.bucket({"file": b"[1]"})
+    made = bench.mapped(
+        bench.task("allowed"),
+        ItemReader={
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSON"},
+            "Arguments": {"Bucket": bucket, "Key": "file"},
+        },
+        ResultWriter={"Resource": "arn:aws:states:::s3:putObject", "Arguments": {"Bucket": bucket, "Prefix": "p"}},
+    )
+    machine = bench.machine(made)
+    with Engine(endpoint_url=aws_url, invoker=bench.functions, authorizer=authorizer) as engine:
+        execution = engine.call("StartExecution", {"stateMachineArn": machine})["executionArn"]
+        while (found := engine.call("DescribeExecution", {"executionArn": execution}))["status"] == "RUNNING":
+            time.sleep(0.005)
+    assert found.get("error") == error
+    if error is None:
+        assert authorizer.asked >= {
+            ("states:StartExecution", machine),
+            ("s3:GetObject", f"arn:aws:s3:::{bucket}/file"),
+            ("lambda:InvokeFunction", "arn:aws:lambda:us-east-1:000000000000:function:allowed"),
+        }
+        assert any(action == "s3:PutObject" and f"{bucket}/p/" in resource for action, resource in authorizer.asked)

@@ -1,0 +1,95 @@
+"""What holds for any items, limits and failures."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdk_distributed_map.local._errors import StateError
+from cdk_distributed_map.local._json import dumps, size
+from cdk_distributed_map.local.distributed._batcher import Batcher
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+
+@given(
+    items=st.lists(st.text(max_size=40), max_size=60),
+    max_items=st.one_of(st.none(), st.integers(1, 9)),
+    max_bytes=st.integers(20, 200),
+    batch_input=st.one_of(st.none(), st.just('{"a":1}')),
+)
+def test_batches_keep_their_limits_and_lose_nothing(
+    items: list[str], max_items: int | None, max_bytes: int, batch_input: str | None
+) -> None:
+    batcher = Batcher(max_items=max_items, max_bytes=max_bytes, batch_input=batch_input)
+    base = size('{"Items":[]}' if batch_input is None else f'{{"BatchInput":{batch_input},"Items":[]}}')
+    too_large = any(base + size(dumps(item)) > max_bytes for item in items)
+    try:
+        batches = [*batcher.add(dumps(item) for item in items), *batcher.rest()]
+    except StateError:
+        assert too_large
+        return
+    assert not too_large
+    parsed = [json.loads(text) for text, _ in batches]
+    assert [item for batch in parsed for item in batch["Items"]] == items
+    for (text, count), batch in zip(batches, parsed, strict=True):
+        assert len(text) <= max_bytes
+        assert count == len(batch["Items"]) > 0
+        assert max_items is None or count <= max_items
+        assert ("BatchInput" in batch) == (batch_input is not None)
+    for (text, count), (_, batch) in zip(batches, list(zip(batches, parsed, strict=True))[1:], strict=False):
+        # A batch was closed because the next item didn't fit.
+        first = size(dumps(batch["Items"][0]))
+        assert count == max_items or len(text) + 1 + first > max_bytes
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    outcomes=st.lists(st.sampled_from(["ok", "ok", "ok", "bad"]), max_size=25),
+    batch=st.integers(1, 4),
+    concurrency=st.integers(1, 5),
+    tolerated=st.integers(0, 6),
+    kind=st.sampled_from(["STANDARD", "EXPRESS"]),
+)
+def test_each_item_ends_in_exactly_one_place(  # noqa: PLR0917 - hypothesis gives them by name
+    bench: Bench, outcomes: list[str], batch: int, concurrency: int, tolerated: int, kind: str
+) -> None:
+    def work(event: Any) -> Any:
+        if any(outcome == "bad" for _, outcome in event["Items"]):
+            raise ValueError("bad")
+        return event["Items"]
+
+    bench.functions.handlers["judge"] = work
+    bench.functions.most_running = 0
+    bucket = bench.bucket()
+    made = bench.mapped(
+        bench.task("judge"),
+        kind=kind,
+        ItemBatcher={"MaxItemsPerBatch": batch},
+        MaxConcurrency=concurrency,
+        ToleratedFailureCount=tolerated,
+        ResultWriter={"Resource": "arn:aws:states:::s3:putObject", "Arguments": {"Bucket": bucket, "Prefix": "r"}},
+    )
+    found = bench.run(made, {"items": list(enumerate(outcomes))})
+    counts = bench.map_run(found["executionArn"])["itemCounts"]
+    seen: list[int] = []
+    by_file: dict[str, int] = {}
+    for key in bench.keys(bucket):
+        name = key.rsplit("/", 1)[-1].split("_")[0]
+        if name in {"SUCCEEDED", "FAILED", "PENDING"}:
+            for record in json.loads(bench.body(bucket, key)):
+                items = json.loads(record["Input"])["Items"]
+                seen += [index for index, _ in items]
+                by_file[name] = by_file.get(name, 0) + len(items)
+    assert sorted(seen) == list(range(len(outcomes)))
+    assert by_file.get("SUCCEEDED", 0) == counts["succeeded"]
+    assert by_file.get("PENDING", 0) == counts["pending"]
+    assert by_file.get("FAILED", 0) == counts["failed"] + counts["aborted"]
+    assert sum(by_file.values()) == counts["total"] == len(outcomes)
+    allowed = tolerated if tolerated else 0
+    assert (found["status"] == "SUCCEEDED") == (counts["failed"] <= allowed)
+    assert bench.functions.most_running <= concurrency

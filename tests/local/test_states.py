@@ -1,0 +1,282 @@
+"""The Amazon States Language around Distributed Map, on the engine."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+INVOKE = "arn:aws:states:::lambda:invoke"
+
+
+def one(state: dict[str, Any], **others: Any) -> dict[str, Any]:
+    return {"QueryLanguage": "JSONata", "StartAt": "One", "States": {"One": state, **others}}
+
+
+def step(**fields: Any) -> dict[str, Any]:
+    return {"Type": "Pass", "End": True, **fields}
+
+
+# -- refused
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (step(Foo=1), ["'One'", "'Foo'", "remove it"]),
+        (step(Parameters={}), ["'Parameters'", "JSONPath", "QueryLanguage"]),
+        (step(QueryLanguage="JSONPath", Output={}), ["'Output'", "JSONata", "QueryLanguage"]),
+        ({"Type": "Pass"}, ["Next or End"]),
+        ({"Type": "Pass", "Next": "Nowhere"}, ["'Nowhere'", "not a state"]),
+        ({"Type": "Nap", "End": True}, ["'Nap'", "Pass"]),
+        ({"Type": "Task", "Resource": "arn:aws:states:us-east-1:0:activity:a", "End": True}, ["activities"]),
+        ({"Type": "Task", "Resource": "arn:aws:states:::batch:submitJob", "End": True}, ["batch:submitJob", "aws-sdk"]),
+        ({"Type": "Task", "Resource": INVOKE, "Credentials": {}, "End": True}, ["Credentials"]),
+        ({"Type": "Task", "Resource": INVOKE, "Retry": [{"ErrorEquals": ["a"], "Tries": 1}], "End": True}, ["'Tries'"]),
+        ({"Type": "Wait", "Seconds": 1, "Timestamp": "x", "End": True}, ["exactly one"]),
+        ({"Type": "Choice", "Choices": [{"Next": "One"}]}, ["Condition"]),
+    ],
+    ids=[
+        *("unknown", "other-language", "other-language-back", "no-end", "nowhere", "type", "activity", "service"),
+        *("credentials", "retry-field", "wait", "rule"),
+    ],
+)
+def test_fails_when_a_definition_has_what_is_not_run(bench: Bench, state: dict[str, Any], words: list[str]) -> None:
+    machine = bench.engine_machine(one(state))
+    with pytest.raises(bench.sfn.exceptions.ClientError) as failed:
+        bench.sfn.start_execution(stateMachineArn=machine, input="{}")
+    assert failed.value.response["Error"]["Code"] == "ValidationException"
+    for word in words:
+        assert word in failed.value.response["Error"]["Message"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"Label": "a/b"}, ["'a/b'"]),
+        ({"Label": "x" * 41}, ["40"]),
+        ({"ItemBatcher": {}}, ["MaxItemsPerBatch"]),
+        ({"ItemBatcher": {"MaxItemsPerBatch": 1, "MaxItems": 2}}, ["'MaxItems'"]),
+        ({"ResultWriter": {}}, ["WriterConfig"]),
+        ({"ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "Parameters": {}}}, ["'Parameters'"]),
+        (
+            {"ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "XLS"}}},
+            ["'XLS'", "PARQUET"],
+        ),
+        ({"MaxConcurrencyPath": "$.x"}, ["MaxConcurrencyPath"]),
+    ],
+    ids=["label", "long-label", "batcher", "batcher-field", "writer", "reader-field", "input-type", "path"],
+)
+def test_fails_when_a_map_has_what_is_not_run(bench: Bench, fields: dict[str, Any], words: list[str]) -> None:
+    machine = bench.engine_machine(bench.mapped(**fields))
+    with pytest.raises(bench.sfn.exceptions.ClientError) as failed:
+        bench.sfn.start_execution(stateMachineArn=machine, input="{}")
+    for word in words:
+        assert word in failed.value.response["Error"]["Message"]
+
+
+def test_fails_when_two_maps_share_a_label(bench: Bench) -> None:
+    state = bench.mapped()["States"]["Map"]
+    definition = one({**state, "Next": "Two", "End": False}, Two=state)
+    del definition["States"]["One"]["End"]
+    with pytest.raises(bench.sfn.exceptions.ClientError, match="'Each'"):
+        bench.sfn.start_execution(stateMachineArn=bench.engine_machine(definition), input="{}")
+
+
+# -- JSONata
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("$partition([1,2,3], 2)", [[1, 2], [3]]),
+        ("$range(0, 10, 5)", [0, 5, 10]),
+        ("$hash('input data', 'SHA-1')", "aaff4a450a104cd177d28d18d74485e8cae074b7"),
+        ("$parse('{\"a\": null}')", {"a": None}),
+        ("$random(7) = $random(7)", True),
+        ("$length($uuid())", 36),
+        ("$states.input.none", None),
+        ("$states.input.one", [1]),
+        ("$states.input.many.n", [1, 2]),
+        ("$states.input.many[n = 2].n", 2),
+        ("$states.input.none = null ? 'null' : 'other'", "null"),
+        ("$exists($states.input.nothing)", False),
+        ("'a' & $states.input.number & true", "a5true"),
+        ("{'a': $states.input.nothing, 'b': [$states.input.number]}", {"b": [5]}),
+        ("$states.input.number = 5 and $states.input.one[0] = 1", True),
+        ("$states.context.State.Name", "One"),
+    ],
+)
+def test_jsonata(bench: Bench, expression: str, value: Any) -> None:
+    given = {"none": None, "one": [1], "many": [{"n": 1}, {"n": 2}], "number": 5}
+    assert bench.output(one(step(Output={"got": f"{{% {expression} %}}"})), given) == {"got": value}
+
+
+@pytest.mark.parametrize(
+    ("expression", "cause"),
+    [
+        ("$states.input.nothing", "returned nothing (undefined)."),
+        ("$eval('1')", "threw an error during evaluation. T1006: Attempted to invoke a non-function"),
+        ("1 + 'a'", "threw an error during evaluation. T2002: The right side of the + operator must evaluate"),
+        ("function($x) { $x }", "returned an unsupported result type."),
+    ],
+    ids=["undefined", "eval", "type", "function"],
+)
+def test_fails_when_jsonata_fails(bench: Bench, expression: str, cause: str) -> None:
+    found = bench.run(one(step(Output={"got": f"{{% {expression} %}}"})))
+    assert found["error"] == "States.QueryEvaluationError"
+    assert f"The JSONata expression '{expression}' specified for the field 'Output/got' {cause}" in found["cause"]
+
+
+# -- retry, catch, timeouts
+
+
+def test_retry_backs_off_in_virtual_time(bench: Bench) -> None:
+    tries: list[int] = []
+
+    def work(_event: Any) -> str:
+        tries.append(1)
+        if len(tries) < 4:
+            raise ValueError("again")
+        return "done"
+
+    bench.functions.handlers["again"] = work
+    retry = [{"ErrorEquals": ["ValueError"], "IntervalSeconds": 60, "BackoffRate": 2, "MaxDelaySeconds": 100}]
+    state = {"Type": "Task", "Resource": INVOKE, "Arguments": {"FunctionName": "again"}, "Retry": retry, "End": True}
+    began = time.monotonic()
+    found = bench.run(one({**state, "Output": "{% $states.context.State.RetryCount %}"}))
+    assert found["output"] == "3"
+    assert found["stopDate"].timestamp() - found["startDate"].timestamp() >= 60 + 100 + 100
+    assert time.monotonic() - began < 60
+
+
+def test_retriers_count_on_their_own(bench: Bench) -> None:
+    tries: list[str] = []
+
+    def work(_event: Any) -> None:
+        tries.append("x")
+        raise (ValueError if len(tries) % 2 else KeyError)("again")
+
+    bench.functions.handlers["both"] = work
+    retry = [{"ErrorEquals": ["ValueError"], "MaxAttempts": 1}, {"ErrorEquals": ["States.ALL"], "MaxAttempts": 5}]
+    state = {"Type": "Task", "Resource": INVOKE, "Arguments": {"FunctionName": "both"}, "Retry": retry, "End": True}
+    found = bench.run(one(state))
+    assert found["error"] == "ValueError"
+    assert len(tries) == 3
+
+
+def test_throttling_has_lambdas_error_name(bench: Bench) -> None:
+    from cdk_distributed_map.local import InvokeError
+
+    def work(_event: Any) -> None:
+        raise InvokeError("TooManyRequestsException", "Rate Exceeded.", status=429)
+
+    bench.functions.handlers["throttled"] = work
+    catch = [{"ErrorEquals": ["Lambda.TooManyRequestsException"], "Next": "Caught"}]
+    state = {
+        "Type": "Task",
+        "Resource": INVOKE,
+        "Arguments": {"FunctionName": "throttled"},
+        "Catch": catch,
+        "End": True,
+    }
+    assert "429" in bench.output(one(state, Caught=step(Output="{% $states.input.Cause %}")))
+
+
+def test_runtime_errors_are_not_caught(bench: Bench) -> None:
+    catch = [{"ErrorEquals": ["States.ALL", "States.Runtime"], "Next": "Caught"}]
+    state = {
+        "Type": "Task",
+        "QueryLanguage": "JSONPath",
+        "Resource": INVOKE,
+        "Parameters": {"FunctionName.$": "$.no"},
+        "Catch": catch,
+        "End": True,
+    }
+    definition = one(state, Caught={"Type": "Succeed"})
+    del definition["QueryLanguage"]
+    found = bench.run(definition)
+    assert found["error"] == "States.Runtime"
+    assert (
+        "The JSONPath '$.no' specified for the field 'FunctionName.$' could not be found in the input '{}'"
+        in found["cause"]
+    )
+
+
+def test_execution_runs_out_of_time(bench: Bench) -> None:
+    definition = {**one({"Type": "Wait", "Seconds": 100, "End": True}), "TimeoutSeconds": 50}
+    found = bench.run(definition)
+    assert found["status"] == "TIMED_OUT"
+    assert [event["type"] for event in bench.events(found["executionArn"])][-1] == "ExecutionTimedOut"
+
+
+# -- tasks
+
+
+def test_sdk_calls_go_through_boto3(bench: Bench) -> None:
+    bucket = bench.bucket({"a": b"1", "b": b"22"})
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:s3:listObjectsV2",
+        "Arguments": {"Bucket": bucket},
+        "Output": "{% $states.result.Contents.[Key, Size] %}",
+        "End": True,
+    }
+    assert bench.output(one(state)) == [["a", 1], ["b", 2]]
+
+
+def test_queue_gets_a_message(bench: Bench, client: Any) -> None:
+    queue = client("sqs").create_queue(QueueName="engine")["QueueUrl"]
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage",
+        "Arguments": {"QueueUrl": queue, "MessageBody": {"n": "{% $states.input.n %}"}},
+        "End": True,
+    }
+    assert "MessageId" in bench.output(one(state), {"n": 3})
+    (message,) = client("sqs").receive_message(QueueUrl=queue)["Messages"]
+    assert json.loads(message["Body"]) == {"n": 3}
+
+
+def test_task_token_comes_back_through_the_api(bench: Bench) -> None:
+    tokens: list[str] = []
+    bench.functions.handlers["asks"] = lambda event: tokens.append(event["token"])
+    arguments = {"FunctionName": "asks", "Payload": {"token": "{% $states.context.Task.Token %}"}}
+    state = {"Type": "Task", "Resource": f"{INVOKE}.waitForTaskToken", "Arguments": arguments, "End": True}
+    execution = bench.start(one(state))
+    while not tokens:
+        time.sleep(0.005)
+    bench.sfn.send_task_heartbeat(taskToken=tokens[0])
+    time.sleep(0.05)
+    bench.sfn.send_task_success(taskToken=tokens[0], output='{"ok":true}')
+    assert bench.ended(execution)["output"] == '{"ok":true}'
+
+
+def test_another_machine_is_waited_for(bench: Bench) -> None:
+    inner = bench.engine_machine(one(step(Output={"doubled": "{% $states.input.n * 2 %}"})))
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Arguments": {"StateMachineArn": inner, "Input": {"n": 4}},
+        "Output": "{% $states.result.Output.doubled %}",
+        "End": True,
+    }
+    assert bench.output(one(state)) == 8
+
+
+def test_fails_when_the_machine_waited_for_fails(bench: Bench) -> None:
+    inner = bench.engine_machine(one({"Type": "Fail", "Error": "Inner"}))
+    state = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync",
+        "Arguments": {"StateMachineArn": inner},
+        "End": True,
+    }
+    found = bench.run(one(state))
+    assert found["error"] == "States.TaskFailed"
+    assert json.loads(found["cause"])["Error"] == "Inner"
