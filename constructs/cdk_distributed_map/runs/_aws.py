@@ -20,6 +20,7 @@ from cdk_distributed_map.runs._errors import (
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_stepfunctions import SFNClient
@@ -83,6 +84,11 @@ class Aws:
     def logs(self) -> CloudWatchLogsClient:
         """Return the client of CloudWatch Logs."""
         client: CloudWatchLogsClient = self._client("logs")
+        return client
+
+    def functions(self) -> LambdaClient:
+        """Return the client of Lambda."""
+        client: LambdaClient = self._client("lambda")
         return client
 
     def renew(self) -> None:

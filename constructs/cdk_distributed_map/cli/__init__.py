@@ -1,0 +1,7 @@
+"""The command ``distmap``: a thin layer over :mod:`cdk_distributed_map.runs`."""
+
+from __future__ import annotations
+
+from cdk_distributed_map.cli._main import main
+
+__all__ = ["main"]

@@ -1,0 +1,19 @@
+"""Exit codes of the command."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SUCCESS: Final = 0
+ERROR: Final = 1
+"""The command could not do its job; the message says what, which and how to fix it."""
+USAGE: Final = 2
+"""The command line is wrong."""
+RUN_FAILED: Final = 3
+"""The run failed, timed out or was stopped."""
+ITEMS_FAILED: Final = 4
+"""The run succeeded, with items that failed within its tolerance."""
+UNACCOUNTED: Final = 5
+"""The ledger has missing items, or doesn't add up."""
+INTERRUPTED: Final = 130
+"""Ctrl-C; a run that was being watched goes on."""

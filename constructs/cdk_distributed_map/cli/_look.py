@@ -1,0 +1,165 @@
+# ruff: noqa: D301 - click reads the character \b, which a raw string would not have
+"""Commands that look at runs as AWS knows them."""
+
+from __future__ import annotations
+
+import json
+import webbrowser
+from typing import Any
+
+import click
+
+from cdk_distributed_map.cli import _exit, _options, _show
+from cdk_distributed_map.runs import Client, MapRun, Pipeline, RunDescription
+
+_STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"]
+
+
+@click.command("list")
+@click.argument("pipeline")
+@click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), help="Only runs of this status.")
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="How many, latest first.")
+@click.option("--counts/--no-counts", default=True, show_default=True, help="Count items: two calls for each run.")
+@_options.aws_options
+def list_(client: Client, pipeline: str, *, status: str | None, limit: int, counts: bool, as_json: bool) -> int:
+    """List the runs of a pipeline, latest first.
+
+    \b
+    distmap list Squares --status FAILED
+    """
+    made = client.pipeline(pipeline)
+    rows = [_row(made, summary, counts=counts) for summary in made.runs(status=status, limit=limit)]
+    if as_json:
+        _show.as_json(rows)
+        return _exit.SUCCESS
+    columns = ["run", "status", "started", "duration", "items", "succeeded", "failed"]
+    text = [
+        [
+            row["run"],
+            row["status"],
+            _show.when(row["started"]),
+            _show.duration(row["seconds"]),
+            *("-" if row["items"] is None else f"{row['items'][key]:,}" for key in ("total", "succeeded", "failed")),
+        ]
+        for row in rows
+    ]
+    _show.table(columns, text, numbers=[3, 4, 5, 6])
+    return _exit.SUCCESS
+
+
+def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
+    items = None
+    if counts:
+        maps = pipeline.run(summary.name).map_runs()
+        items = {
+            "total": sum(each.items.total for each in maps),
+            "succeeded": sum(each.items.succeeded for each in maps),
+            "failed": sum(each.items.unsuccessful for each in maps),
+        }
+    return {
+        "run": summary.name,
+        "arn": summary.arn,
+        "status": summary.status,
+        "started": summary.started,
+        "stopped": summary.stopped,
+        "seconds": round(summary.seconds, 3),
+        "items": items,
+    }
+
+
+@click.command()
+@_options.run_arguments
+@_options.aws_options
+def describe(client: Client, target: str, name: str | None, *, as_json: bool) -> int:
+    """Show one run: status, times, counts, input and output."""
+    run = _options.find_run(client, target, name)
+    described, maps = run.describe(), run.map_runs()
+    if as_json:
+        _show.as_json(
+            {
+                **vars(described),
+                "maps": [{**vars(each), "items": vars(each.items), "children": vars(each.children)} for each in maps],
+            }
+        )
+        return _exit.SUCCESS
+    _show_description(described, maps)
+    return _exit.SUCCESS
+
+
+def _show_description(described: RunDescription, maps: list[MapRun]) -> None:
+    rows = [
+        ("run", described.name),
+        ("status", described.status),
+        ("started", _show.when(described.started)),
+        ("ended", _show.when(described.stopped)),
+        ("duration", _show.duration(described.seconds)),
+        ("arn", described.arn),
+        ("input", json.dumps(described.input, ensure_ascii=False)[:500]),
+    ]
+    if described.output is not None:
+        rows.append(("output", json.dumps(described.output, ensure_ascii=False)[:500]))
+    if described.error is not None:
+        rows.append(("error", f"{described.error}: {described.cause or ''}"[:500]))
+    if described.redrive_status is not None:
+        rows.append(("redrive", f"{described.redrive_status} {described.redrive_status_reason or ''}".strip()))
+    _show.table(["", ""], rows)
+    columns = [
+        "map",
+        "status",
+        "total",
+        "succeeded",
+        "failed",
+        "timed out",
+        "aborted",
+        "running",
+        "pending",
+        "children",
+    ]
+    text = []
+    for each in maps:
+        items = each.items
+        numbers = (items.total, items.succeeded, items.failed, items.timed_out, items.aborted, items.running)
+        text.append(
+            [each.label, each.status, *(f"{number:,}" for number in (*numbers, items.pending, each.children.total))]
+        )
+    if maps:
+        _show.table(columns, text, numbers=range(2, 10))
+
+
+@click.command()
+@_options.run_arguments
+@click.option("--child", metavar="ARN", help="Only this child of a map (see distmap failures).")
+@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="How many lines at most.")
+@_options.aws_options
+def logs(client: Client, target: str, name: str | None, *, child: str | None, limit: int, as_json: bool) -> int:
+    """Show the log lines of a run, or of one of its children: of the state machine and of its functions.
+
+    \b
+    distmap logs Squares
+    distmap logs Squares latest --child arn:aws:states:...:execution:Squares/Squares:5f2d...
+    """
+    from cdk_distributed_map.runs import _logs  # noqa: PLC0415 - only this command needs it
+
+    run = _options.find_run(client, target, name)
+    for entry in _logs.lines(run, child=child, limit=limit):
+        if as_json:
+            _show.json_line({"time": entry.time, "group": entry.group, "text": entry.text})
+        else:
+            click.echo(f"{_show.when(entry.time)} {entry.group.rpartition('/')[2]}: {entry.text}")
+    return _exit.SUCCESS
+
+
+@click.command("open")
+@_options.run_arguments
+@click.option("--print", "printing", is_flag=True, help="Write the link instead of opening it.")
+@_options.aws_options
+def open_(client: Client, target: str, name: str | None, *, printing: bool, as_json: bool) -> int:
+    """Open a run in the AWS console."""
+    from cdk_distributed_map.runs._arns import console_url  # noqa: PLC0415 - only this command needs it
+
+    url = console_url(_options.find_run(client, target, name).arn)
+    if as_json:
+        _show.json_line({"url": url})
+    elif printing or not webbrowser.open(url):
+        click.echo(url)
+    return _exit.SUCCESS

@@ -1,0 +1,108 @@
+# ruff: noqa: D301 - click reads the character \b, which a raw string would not have
+"""The group of commands, and what becomes of errors."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any, Final, NoReturn
+
+import click
+
+from cdk_distributed_map.cli import _exit
+
+_EPILOG: Final = """\b
+Exit codes: 0 success · 1 error · 2 wrong usage · 3 the run failed
+            4 items failed within the tolerance · 5 items unaccounted for · 130 Ctrl-C
+\b
+PIPELINE is Construct, Stack/Construct, a state machine's name, or an ARN.
+RUN is a run's name or ARN, or 'latest'.
+"""
+
+# Where each command is: its module is imported when the command is used, or when all are listed.
+_COMMANDS: Final = {
+    "run": "_start:run",
+    "start": "_start:start",
+    "watch": "_start:watch",
+    "results": "_read:results",
+    "ledger": "_read:ledger",
+    "failures": "_read:failures",
+    "report": "_read:report",
+    "retry": "_operate:retry",
+    "redrive": "_operate:redrive",
+    "stop": "_operate:stop",
+    "update": "_operate:update",
+    "list": "_look:list_",
+    "describe": "_look:describe",
+    "logs": "_look:logs",
+    "open": "_look:open_",
+    "completion": "_completion:completion",
+}
+
+
+class _Commands(click.Group):
+    """Commands that are imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order people need them."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(f"cdk_distributed_map.cli.{module}"), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that has seen enough (``| head``) is no error."""
+        try:
+            returned = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Nothing must be written when the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _exit.SUCCESS
+        return returned
+
+
+@click.group(cls=_Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cdk-distributed-map", prog_name="distmap")
+def cli() -> None:
+    """Run a Distributed Map pipeline, watch it, and account for every item.
+
+    \b
+    distmap run Squares --input '{"number": 100000, "chunk": 5}' --watch
+    distmap ledger Squares
+    distmap retry Squares --watch
+
+    Region, credentials and endpoint come from the environment or a profile, as with every AWS tool.
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    from cdk_distributed_map.runs._errors import RunsError  # noqa: PLC0415 - not needed to complete a word
+
+    try:
+        returned: Any = cli.main(arguments, prog_name="distmap", standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return _exit.INTERRUPTED
+    except RunsError as error:
+        click.echo(f"distmap: {error}", err=True)
+        return _exit.ERROR
+    return returned if isinstance(returned, int) else _exit.SUCCESS

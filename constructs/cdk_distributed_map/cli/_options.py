@@ -1,0 +1,59 @@
+"""Options and arguments that commands share."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from cdk_distributed_map.runs import Client, Run
+
+
+def aws_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--profile``, ``--region``, ``--endpoint-url`` and ``--json``: ``client`` and ``as_json``."""
+
+    @click.option("--profile", metavar="NAME", help="Profile of the AWS configuration.")
+    @click.option("--region", metavar="REGION", help="AWS Region.")
+    @click.option("--endpoint-url", metavar="URL", help="One endpoint for all services, such as a local engine.")
+    @click.option("--json", "as_json", is_flag=True, help="Write JSON for machines.")
+    @functools.wraps(command)
+    def with_client(*, profile: str | None, region: str | None, endpoint_url: str | None, **options: Any) -> Any:
+        client = Client(profile=profile, region=region, endpoint_url=endpoint_url)
+        try:
+            return command(client=client, **options)
+        finally:
+            client.aws.close()
+
+    return with_client
+
+
+def run_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the arguments ``PIPELINE [RUN]``; it gets ``target`` and ``name``."""
+    for argument in (
+        click.argument("name", metavar="[RUN]", required=False),
+        click.argument("target", metavar="PIPELINE|RUN"),
+    ):
+        command = argument(command)
+    return command
+
+
+def find_run(client: Client, target: str, name: str | None) -> Run:
+    """Return the run that the arguments name."""
+    return client.run(target, name)
+
+
+def confirmed(question: str, *, yes: bool) -> None:
+    """Ask before something that can't be taken back, unless the answer was given.
+
+    Raises:
+        click.UsageError: There is nobody to ask.
+        click.Abort: The answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at: give --yes")
+    click.confirm(question, abort=True)

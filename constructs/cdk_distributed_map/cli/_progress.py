@@ -1,0 +1,139 @@
+"""Following a run: a live display on a terminal, a line now and then elsewhere, JSON lines for machines."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cdk_distributed_map.cli import _exit, _show
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from cdk_distributed_map.runs import Progress, Run
+
+_LINE_SECONDS: Final = 10.0
+
+
+def follow(run: Run, *, as_json: bool) -> int:
+    """Follow a run to its end, and return the exit code."""
+    try:
+        last = _follow(run, as_json=as_json)
+    except KeyboardInterrupt:
+        click.echo(
+            f"\n{run.name} goes on. Come back:  distmap watch {run.pipeline.name} {run.name}\n"
+            f"              or stop it:  distmap stop {run.pipeline.name} {run.name}",
+            err=True,
+        )
+        return _exit.INTERRUPTED
+    if last is None or not last.final:
+        return _exit.ERROR
+    return outcome(last)
+
+
+def outcome(progress: Progress) -> int:
+    """Return the exit code of a run that has ended."""
+    if not progress.succeeded:
+        return _exit.RUN_FAILED
+    return _exit.ITEMS_FAILED if progress.items_failed else _exit.SUCCESS
+
+
+def _follow(run: Run, *, as_json: bool) -> Progress | None:
+    if as_json:
+        return _lines(run, lambda progress: _show.json_line(to_json(progress)), every=0)
+    if _show.console().is_terminal:
+        return _live(run)
+    return _lines(run, lambda progress: click.echo(line(progress)), every=_LINE_SECONDS)
+
+
+def _notice(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _lines(run: Run, write: Any, *, every: float) -> Progress | None:
+    last, written, text = None, float("-inf"), None
+    for last in run.watch(notice=_notice):
+        now = time.monotonic()
+        if last.final or (now - written >= every and line(last) != text):
+            write(last)
+            written, text = now, line(last)
+    return last
+
+
+def _live(run: Run) -> Progress | None:
+    from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+
+    last = None
+    with Live(console=_show.console(), auto_refresh=False, transient=False) as live:
+        for last in run.watch(notice=live.console.print):
+            live.update(display(last), refresh=True)
+    return last
+
+
+def line(progress: Progress) -> str:
+    """Return how far a run is as one line."""
+    items = progress.items
+    share = f" ({items.done * 100 // items.total}%)" if items.total else ""
+    parts = [f"{progress.name} {progress.status}"]
+    if progress.maps:
+        parts.append(f"{items.done:,}/{items.total:,}{share}")
+        parts.append(f"succeeded {items.succeeded:,}, failed {items.unsuccessful:,}")
+        parts.append(f"running {items.running:,}, pending {items.pending:,}")
+    parts += [
+        f"{label}: {counts.done:,}/{counts.total:,} in {progress.nested_runs[label]:,} maps"
+        for label, counts in progress.nested.items()
+    ]
+    if progress.rate and not progress.final:
+        parts.append(f"{progress.rate:,.1f}/s, {_show.duration(progress.eta_seconds)} to go")
+    parts.append(_show.duration(progress.seconds))
+    if progress.final and progress.error:
+        parts.append(f"{progress.error}: {progress.cause or ''}"[:300])
+    return " | ".join(parts)
+
+
+def display(progress: Progress) -> RenderableType:
+    """Return how far a run is as a block with a bar for each map."""
+    from rich.console import Group  # noqa: PLC0415 - only a terminal needs it
+    from rich.markup import escape  # noqa: PLC0415 - likewise
+    from rich.progress_bar import ProgressBar  # noqa: PLC0415 - likewise
+    from rich.table import Table  # noqa: PLC0415 - likewise
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    head = f"[bold]{escape(progress.name)}[/]  {_show.status(progress.status)}  {_show.duration(progress.seconds)}"
+    if progress.rate and not progress.final:
+        head += f"  {progress.rate:,.1f} items/s  {_show.duration(progress.eta_seconds)} to go"
+    grid = Table.grid(padding=(0, 2))
+    rows = [(each.label, each.items) for each in progress.maps]
+    rows += [(f"{label} in {progress.nested_runs[label]}", counts) for label, counts in progress.nested.items()]
+    for label, items in rows:
+        bar = ProgressBar(total=max(items.total, 1), completed=items.done, width=30)
+        counts = f"{items.done:,}/{items.total:,}  [green]{items.succeeded:,} ok[/]"
+        if items.unsuccessful:
+            counts += f"  [red]{items.unsuccessful:,} failed[/]"
+        counts += f"  {items.running:,} running  {items.pending:,} pending"
+        grid.add_row(escape(label), bar, Text.from_markup(counts))
+    parts: list[Any] = [Text.from_markup(head), grid]
+    if progress.final and progress.error:
+        parts.append(Text(f"{progress.error}: {progress.cause or ''}", style="red"))
+    return Group(*parts)
+
+
+def to_json(progress: Progress) -> dict[str, Any]:
+    """Return how far a run is as JSON."""
+    return {
+        "run": progress.name,
+        "status": progress.status,
+        "seconds": round(progress.seconds, 3),
+        "rate": progress.rate,
+        "etaSeconds": progress.eta_seconds,
+        "final": progress.final,
+        "error": progress.error,
+        "cause": progress.cause,
+        "maps": [
+            {"arn": each.arn, "label": each.label, "status": each.status, "items": vars(each.items)}
+            for each in progress.maps
+        ],
+        "nested": {label: vars(counts) for label, counts in progress.nested.items()},
+    }

@@ -1,0 +1,153 @@
+# ruff: noqa: D301 - click reads the character \b, which a raw string would not have
+"""Commands that read what a run left: results, ledger, failures, report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cdk_distributed_map.cli import _exit, _options, _show
+from cdk_distributed_map.runs import Client
+
+
+@click.command()
+@_options.run_arguments
+@click.option("-o", "--output", metavar="FILE", help="File to write. Default: standard output.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["jsonl", "csv", "parquet"]),
+    help="Default: by the file's name, else JSON Lines.",
+)
+@click.option("--ordered", is_flag=True, help="In the order of the items.")
+@click.option("--all", "everything", is_flag=True, help="Items that did not succeed too, at the end.")
+@_options.aws_options
+def results(client: Client, target: str, name: str | None, *, output: str | None, **options: Any) -> int:
+    """Write the result of every item, those of retries included, each item once.
+
+    Results are streamed: memory doesn't depend on their number.
+
+    \b
+    distmap results Squares --ordered > squares.jsonl
+    distmap results Squares nightly-2026-11-21 -o squares.parquet
+    """
+    from cdk_distributed_map.runs import _results  # noqa: PLC0415 - only this command needs it
+
+    suffix = Path(output or "").suffix.lower().removeprefix(".")
+    kind = options["kind"] or (suffix if suffix in {"csv", "parquet"} else "jsonl")
+    if kind == "parquet" and output is None and sys.stdout.isatty():
+        raise click.UsageError("Parquet is not for a terminal: give --output")
+    run = _options.find_run(client, target, name)
+    found = run.results(ordered=options["ordered"], unsuccessful=options["everything"])
+    with ExitStack() as stack:
+        if kind == "parquet":
+            binary = sys.stdout.buffer if output is None else stack.enter_context(Path(output).open("wb"))
+            count = _results.write_parquet(found, binary)
+        else:
+            if output is None:
+                text = sys.stdout
+            else:
+                text = stack.enter_context(Path(output).open("w", encoding="utf-8", newline=""))
+            count = (_results.write_csv if kind == "csv" else _results.write_json_lines)(found, text)
+    if output is not None:
+        click.echo(f"{count:,} results of {run.name} in {output}", err=True)
+    return _exit.SUCCESS
+
+
+@click.command()
+@_options.run_arguments
+@click.option("--wait", "seconds", type=float, default=60.0, show_default=True, help="Seconds to wait for results.")
+@_options.aws_options
+def ledger(client: Client, target: str, name: str | None, *, seconds: float, as_json: bool) -> int:
+    """Account for every item of a run and its retries.
+
+    succeeded + failed + unprocessed + pending + missing = captured: it says so, or names what doesn't add up.
+    Exits with 5 where anything is unaccounted for.
+
+    \b
+    distmap ledger Squares
+    distmap ledger Squares nightly-2026-11-21 --json | jq .missing
+    """
+    made = _options.find_run(client, target, name).ledger(wait_seconds=seconds)
+    if as_json:
+        _show.as_json(made.to_json())
+    else:
+        _show.ledger(made)
+    return _exit.SUCCESS if made.is_complete else _exit.UNACCOUNTED
+
+
+@click.command()
+@_options.run_arguments
+@click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="How many of each error.")
+@_options.aws_options
+def failures(client: Client, target: str, name: str | None, *, limit: int, as_json: bool) -> int:
+    """Show the items that failed and did not succeed in a retry, by error.
+
+    With --json every one of them, a line each: index, item, error, cause, child and where the console shows it.
+
+    \b
+    distmap failures Squares
+    distmap failures Squares --json | jq -r .index
+    """
+    run = _options.find_run(client, target, name)
+    found = run.failures()
+    if as_json:
+        for failure in found:
+            _show.json_line(
+                {slot: getattr(failure, slot) for slot in failure.__dataclass_fields__ if slot != "has_item"}
+            )
+        return _exit.SUCCESS
+    _show_failures(found, limit)
+    return _exit.SUCCESS
+
+
+def _show_failures(found: Iterable[Any], limit: int) -> None:
+    import json  # noqa: PLC0415 - only this command needs it
+
+    counts: dict[str, int] = {}
+    examples: dict[str, list[Any]] = {}
+    for failure in found:
+        counts[failure.error] = counts.get(failure.error, 0) + 1
+        if counts[failure.error] <= limit:
+            examples.setdefault(failure.error, []).append(failure)
+    if not counts:
+        click.echo("nothing failed")
+    for error, count in sorted(counts.items(), key=lambda entry: -entry[1]):
+        click.echo(f"{count:,}  {error}")
+        for each in examples[error]:
+            which = "an item" if each.index is None else f"item {each.index:,}"
+            click.echo(f"  {which}: {each.cause[:300]}")
+            if each.has_item:
+                click.echo(f"    input  {json.dumps(each.item, ensure_ascii=False)[:300]}")
+            if each.link:
+                click.echo(f"    child  {each.link}")
+        if count > len(examples[error]):
+            click.echo(f"  and {count - len(examples[error]):,} more (--limit, or --json for all)")
+
+
+@click.command()
+@_options.run_arguments
+@click.option("-o", "--output", metavar="FILE", help="HTML file to write. Default: <run>.html.")
+@_options.aws_options
+def report(client: Client, target: str, name: str | None, *, output: str | None, as_json: bool) -> int:
+    """Write one HTML page about a run, which opens without a network.
+
+    \b
+    distmap report Squares -o squares.html
+    """
+    from cdk_distributed_map.runs import _report  # noqa: PLC0415 - only this command needs it
+
+    run = _options.find_run(client, target, name)
+    told = _report.gather(run)
+    if as_json:
+        _show.as_json(told.to_json())
+        return _exit.SUCCESS
+    path = Path(f"{run.name}.html" if output is None else output)
+    path.write_text(_report.render(told), encoding="utf-8")
+    click.echo(str(path))
+    return _exit.SUCCESS

@@ -1,0 +1,132 @@
+"""What people see: tables, numbers and durations; colours and boxes on a terminal, plain text elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cdk_distributed_map.runs import Ledger
+
+STYLES: Final = {
+    "SUCCEEDED": "green",
+    "RUNNING": "cyan",
+    "FAILED": "red",
+    "TIMED_OUT": "red",
+    "ABORTED": "yellow",
+    "PENDING_REDRIVE": "yellow",
+}
+
+
+@cache
+def console() -> Console:
+    """Return the console, which knows of ``NO_COLOR`` and of terminals."""
+    from rich.console import Console  # noqa: PLC0415 - it takes longer to import than the rest of a --help
+
+    return Console(highlight=False, soft_wrap=True)
+
+
+def as_json(value: Any) -> None:
+    """Write a value as one JSON text."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))
+
+
+def json_line(value: Any) -> None:
+    """Write a value as one line of JSON."""
+    click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_jsonable))
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> None:
+    """Write a table: drawn on a terminal, with tabs between the columns elsewhere."""
+    from rich.markup import escape  # noqa: PLC0415 - see console
+
+    if not console().is_terminal:
+        for row in [headers, *rows]:
+            click.echo("\t".join(row))
+        return
+    from rich import box  # noqa: PLC0415 - see console
+    from rich.table import Table  # noqa: PLC0415 - likewise
+
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column, header in enumerate(headers):
+        made.add_column(header, justify="right" if column in numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(status(cell) if cell in STYLES else escape(cell) for cell in row))
+    console().print(made)
+
+
+def status(text: str) -> str:
+    """Return a status with its colour."""
+    return f"[{STYLES[text]}]{text}[/]" if text in STYLES else text
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration as people say it: ``1h05m``, ``3m20s``, ``12s``."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    if whole >= 86_400:
+        return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+def when(time: datetime | None) -> str:
+    """Return a time in the local time zone."""
+    return "-" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def ledger(made: Ledger) -> None:
+    """Write a ledger for people."""
+    rows = [("captured", made.captured), ("succeeded", made.succeeded), ("failed", made.failed)]
+    rows += [("  of them timed out", made.timed_out)] if made.timed_out else []
+    rows += [("unprocessed", made.unprocessed), ("pending", made.pending), ("missing", made.missing)]
+    rows += [("duplicates dropped", made.duplicates)] if made.duplicates else []
+    click.echo(f"{made.run}: {made.status}")
+    if len(made.chain) > 1:
+        for link in made.chain:
+            items = "" if link.items is None else f", {link.items:,} items"
+            click.echo(f"  {link.name}: {link.status}{items}")
+    table(["items", "number"], [(name, f"{number:,}") for name, number in rows], numbers=[1])
+    for error in made.errors:
+        late = " (timed out)" if error.timed_out else ""
+        click.echo(f"{error.count:,}  {error.error}{late}")
+        for example in error.examples:
+            which = "an item" if example.index is None else f"item {example.index:,}"
+            click.echo(f"    {which}: {example.cause[:200]}")
+    verdict(made)
+
+
+def verdict(made: Ledger) -> None:
+    """Say whether a ledger adds up."""
+    parts = [
+        f"{made.succeeded:,}",
+        f"{made.failed:,}",
+        f"{made.unprocessed:,}",
+        f"{made.pending:,}",
+        f"{made.missing:,}",
+    ]
+    text = f"{' + '.join(parts)} = {made.accounted:,}"
+    if made.is_complete:
+        console().print(f"[green]it adds up:[/] {text} of {made.captured:,} captured")
+        return
+    console().print(f"[red]not everything is accounted for:[/] {text} of {made.captured:,} captured")
+    for problem in made.problems:
+        click.echo(f"  {problem}")
+    if made.missing:
+        examples = ", ".join(f"{index:,}" for index in made.missing_examples)
+        click.echo(f"  {made.missing:,} items are in no result file, first of them: {examples}")

@@ -1,0 +1,133 @@
+# ruff: noqa: D301 - click reads the character \b, which a raw string would not have
+"""Commands that start and follow runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from cdk_distributed_map.cli import _exit, _options, _progress, _show
+from cdk_distributed_map.runs import Client, InputError, Pipeline, Run
+
+
+def _parse_input(text: str | None) -> Any:
+    if text is None:
+        return None
+    source = "the input"
+    if text == "-":
+        text, source = sys.stdin.read(), "stdin"
+    elif text.startswith("@"):
+        source = text[1:]
+        try:
+            text = Path(source).read_text(encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"the input can't be read from {source}: {error.strerror}") from error
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{source} is not JSON: {error}; got {text[:80]!r}") from error
+
+
+def _start_run(pipeline: Pipeline, *, given: Any, items: str | None, items_format: str | None, name: str | None) -> Run:
+    if items is None:
+        return pipeline.start(given, name=name)
+    if items.startswith("s3://"):
+        bucket, _, key = items.removeprefix("s3://").partition("/")
+        if not key:
+            raise InputError(f"an item file in S3 is s3://bucket/key, got {items!r}")
+        return pipeline.start(given, items_from=(bucket, key), name=name)
+    from cdk_distributed_map.runs._files import format_of  # noqa: PLC0415 - only where there is a file
+
+    file_format = format_of("items.jsonl" if items == "-" else items, items_format)
+    with ExitStack() as stack:
+        try:
+            file: BinaryIO = sys.stdin.buffer if items == "-" else stack.enter_context(Path(items).open("rb"))
+        except OSError as error:
+            raise InputError(f"the items can't be read from {items}: {error.strerror}") from error
+        return pipeline.start(given, items=file, items_format=file_format, name=name)
+
+
+def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    options = [
+        click.argument("pipeline"),
+        click.option("--input", "given", metavar="JSON|@FILE|-", help="Input of the execution. Default: {}."),
+        click.option("--items", metavar="FILE|s3://BUCKET/KEY|-", help="Run on these items instead."),
+        click.option("--items-format", metavar="FORMAT", help="jsonl, json or csv. Default: by the name."),
+        click.option("--name", metavar="NAME", help="Name of the run. Default: a unique one."),
+        click.option("--watch", "watching", is_flag=True, help="Follow the run to its end."),
+    ]
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        for option in reversed(options):
+            function = option(function)
+        return click.command(name)(function)
+
+    return decorate
+
+
+def _start(client: Client, **options: Any) -> int:
+    made = client.pipeline(options["pipeline"])
+    run = _start_run(
+        made,
+        given=_parse_input(options["given"]),
+        items=options["items"],
+        items_format=options["items_format"],
+        name=options["name"],
+    )
+    if options["as_json"]:
+        _show.json_line({"run": run.name, "arn": run.arn, "pipeline": made.name})
+    else:
+        click.echo(f"{run.name}\n{run.arn}")
+    return _progress.follow(run, as_json=options["as_json"]) if options["watching"] else _exit.SUCCESS
+
+
+_HELP = """Start a run of PIPELINE.
+
+    The run gets a unique, readable name. With --name, starting twice with the same input starts one run.
+
+    \b
+    distmap run Squares --input '{"number": 100000, "chunk": 5}' --watch
+    distmap run Squares --items numbers.csv --name nightly-2026-11-21
+    generate | distmap run Squares --items - --items-format jsonl
+    distmap run Stack/Squares --items s3://bucket/list.jsonl
+    """
+
+
+@_command("run")
+@_options.aws_options
+def run(client: Client, **options: Any) -> int:
+    """Start a run."""
+    return _start(client, **options)
+
+
+@_command("start")
+@_options.aws_options
+def start(client: Client, **options: Any) -> int:
+    """The same as run."""
+    return _start(client, **options)
+
+
+run.help = start.help = _HELP
+run.short_help, start.short_help = "Start a run.", "The same as run."
+
+
+@click.command()
+@_options.run_arguments
+@_options.aws_options
+def watch(client: Client, target: str, name: str | None, *, as_json: bool) -> int:
+    """Follow a run to its end.
+
+    It asks AWS no more than once in 5 seconds in the long run, so that five watchers stay within what an account may
+    ask. Throttling, a lost network and expired credentials only make it wait. Ctrl-C leaves the run going.
+
+    \b
+    distmap watch Squares                 the latest run
+    distmap watch Squares nightly-2026-11-21
+    """
+    return _progress.follow(_options.find_run(client, target, name), as_json=as_json)

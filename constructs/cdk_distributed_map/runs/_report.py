@@ -1,0 +1,275 @@
+"""One HTML page about a run, which needs nothing but itself to be opened.
+
+The numbers come from the ledger and from one more pass over the records of the children, in bounded memory: times are
+put into at most :data:`_BUCKETS` buckets, whose width doubles when a run outgrows them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Final
+
+from cdk_distributed_map.runs import _arns, _chain, _scan
+from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs._ledger import Ledger
+    from cdk_distributed_map.runs._run import MapRun, Run, RunDescription
+
+_BUCKETS: Final = 120
+_SLOWEST: Final = 10
+_TRANSITION_DOLLARS: Final = 25e-6
+_EXPRESS_REQUEST_DOLLARS: Final = 1e-6
+_EXPRESS_GB_SECOND_DOLLARS: Final = 0.00001667
+_EXPRESS_GB: Final = 0.0625
+"""https://aws.amazon.com/step-functions/pricing/, us-east-1; Express memory in chunks of 64 MB."""
+
+
+class Timeline:
+    """Sums over time, in few buckets."""
+
+    def __init__(self, origin: datetime) -> None:
+        self._origin = origin
+        self.width = 1.0
+        self.sums = [0.0] * _BUCKETS
+
+    def add(self, at: datetime, amount: float) -> None:
+        """Add to the bucket of a time."""
+        seconds = max(0.0, (at - self._origin).total_seconds())
+        while seconds >= self.width * _BUCKETS:
+            pairs = [self.sums[number] + self.sums[number + 1] for number in range(0, _BUCKETS, 2)]
+            self.sums = pairs + [0.0] * (_BUCKETS - len(pairs))
+            self.width *= 2
+        self.sums[int(seconds // self.width)] += amount
+
+    def used(self) -> list[float]:
+        """Return the buckets up to the last one in use."""
+        last = max((number for number, amount in enumerate(self.sums) if amount), default=0)
+        return self.sums[: last + 1]
+
+
+@dataclass
+class Children:
+    """What the records of the children say together."""
+
+    number: int = 0
+    seconds: float = 0.0
+    items: Timeline | None = None
+    starts: Timeline | None = None
+    ends: Timeline | None = None
+    durations: dict[int, int] = field(default_factory=dict)
+    """Number of children by power of two of their milliseconds."""
+    slowest: list[tuple[float, str, str]] = field(default_factory=list)
+    dollars: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Everything on the page."""
+
+    run: str
+    arn: str
+    link: str
+    pipeline: str
+    described: RunDescription | None
+    maps: tuple[MapRun, ...]
+    ledger: Ledger
+    children: Children
+    express: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the numbers as JSON."""
+        described = self.described
+        return {
+            "run": self.run,
+            "arn": self.arn,
+            "status": self.ledger.status,
+            "seconds": None if described is None else described.seconds,
+            "ledger": self.ledger.to_json(),
+            "children": self.children.number,
+            "childSeconds": round(self.children.seconds, 3),
+            "stepFunctionsDollars": round(self.children.dollars, 6),
+            "slowest": [{"seconds": seconds, "child": arn} for seconds, arn, _ in self.children.slowest],
+        }
+
+
+def gather(run: Run) -> Told:
+    """Read what a report says of a run and its retries.
+
+    Raises:
+        NotReadyError: The results are not there yet.
+        AwsError: AWS refused a call.
+    """
+    root = _chain.root_of(run)
+    ledger = root.ledger()
+    try:
+        described: RunDescription | None = root.describe()
+        maps = tuple(root.map_runs())
+    except NotFoundError:
+        described, maps = None, ()
+    children = Children()
+    express = root.pipeline.definition.item_file.express
+    for each in [root, *(link.run for link in _chain.links_of(root))]:
+        s3 = each.aws.s3()
+        for place in _scan.places(each):
+            for file in _scan.files(s3, place):
+                if file.kind == "PENDING":
+                    continue
+                for child in _scan.children(s3, file, report=lambda _: None):
+                    _add(children, child, express=express)
+    children.slowest = heapq.nlargest(_SLOWEST, children.slowest)
+    return Told(
+        run=root.name,
+        arn=root.arn,
+        link=_arns.console_url(root.arn),
+        pipeline=root.pipeline.name,
+        described=described,
+        maps=maps,
+        ledger=ledger,
+        children=children,
+        express=express,
+    )
+
+
+def _add(children: Children, child: _scan.Child, *, express: bool) -> None:
+    children.number += 1
+    started, stopped = child.started, child.stopped
+    # Starting a child is one transition of the parent; a Standard child has one more for its one task.
+    children.dollars += _TRANSITION_DOLLARS * (1 if express else 2)
+    if started is None or stopped is None:
+        return
+    seconds = (stopped - started).total_seconds()
+    if express:
+        billed = math.ceil(seconds * 10) / 10
+        children.dollars += _EXPRESS_REQUEST_DOLLARS + billed * _EXPRESS_GB * _EXPRESS_GB_SECOND_DOLLARS
+    if children.items is None or children.starts is None or children.ends is None:
+        # Children are not in the order of time: leave room before the first one seen.
+        origin = started.replace(microsecond=0)
+        children.items, children.starts, children.ends = Timeline(origin), Timeline(origin), Timeline(origin)
+    children.seconds += seconds
+    children.items.add(stopped, len(child.inputs()))
+    children.starts.add(started, 1)
+    children.ends.add(stopped, 1)
+    power = max(0, math.ceil(math.log2(max(seconds * 1000, 1))))
+    children.durations[power] = children.durations.get(power, 0) + 1
+    indexes = [index for index, _ in child.inputs() if index is not None]
+    which = f"items {min(indexes):,} to {max(indexes):,}" if indexes else ""
+    entry = (seconds, child.arn or "", which)
+    if len(children.slowest) < _SLOWEST:
+        heapq.heappush(children.slowest, entry)
+    else:
+        heapq.heappushpop(children.slowest, entry)
+
+
+def render(told: Told) -> str:
+    """Return the page.
+
+    Raises:
+        MissingPackageError: ``jinja2`` isn't installed.
+    """
+    try:
+        import jinja2  # noqa: PLC0415 - an optional package
+    except ImportError as error:
+        raise MissingPackageError("a report needs jinja2: pip install 'cdk-distributed-map[cli]'") from error
+    source = resources.files("cdk_distributed_map.runs").joinpath("report.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.globals["url"] = lambda arn: _arns.console_url(arn) if _arns.is_arn(arn) else ""
+    return environment.from_string(source).render(
+        told=told, ledger=told.ledger, made=datetime.now(UTC), charts=_charts(told.children), bars=_bars(told.ledger)
+    )
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart of bars, in units of a drawing 600 wide and 140 high."""
+
+    title: str
+    unit: str
+    most: str
+    first: str
+    last: str
+    bars: tuple[tuple[float, float, float, str], ...]
+    """Left, height and width of each bar, and what it says."""
+
+
+def _charts(children: Children) -> list[Chart]:
+    charts: list[Chart] = []
+    if children.items is not None and children.starts is not None and children.ends is not None:
+        width = children.items.width
+        rates = [amount / width for amount in children.items.used()]
+        charts.append(
+            _chart("Throughput", "items a second", rates, first=_clock(0), last=_clock(len(rates) * width), width=width)
+        )
+        running, levels = 0.0, []
+        starts, ends = _same_width(children.starts, children.ends)
+        for started, ended in zip(starts, ends, strict=True):
+            levels.append(running + started)
+            running += started - ended
+        step = max(children.starts.width, children.ends.width)
+        charts.append(
+            _chart(
+                "Concurrency", "children at once", levels, first=_clock(0), last=_clock(len(levels) * step), width=step
+            )
+        )
+    if children.durations:
+        powers = range(min(children.durations), max(children.durations) + 1)
+        counts = [float(children.durations.get(power, 0)) for power in powers]
+        labels = [f"up to {_milliseconds(2**power)}" for power in powers]
+        charts.append(_chart("Durations", "children", counts, first=labels[0], last=labels[-1], width=0, labels=labels))
+    return charts
+
+
+def _same_width(first: Timeline, second: Timeline) -> tuple[list[float], list[float]]:
+    width = max(first.width, second.width)
+    found = []
+    for each in (first, second):
+        factor = int(width / each.width)
+        found.append([sum(each.sums[at : at + factor]) for at in range(0, _BUCKETS, factor)])
+    length = max(max((at for at, amount in enumerate(sums) if amount), default=0) for sums in found) + 1
+    return tuple((sums + [0.0] * length)[:length] for sums in found)  # type: ignore[return-value] # two of them
+
+
+def _chart(
+    title: str,
+    unit: str,
+    values: list[float],
+    *,
+    first: str,
+    last: str,
+    width: float,
+    labels: list[str] | None = None,
+) -> Chart:
+    most = max(values, default=0.0) or 1.0
+    step = 600 / max(len(values), 1)
+    bars = tuple(
+        (
+            round(number * step, 2),
+            round(value / most * 140, 2),
+            round(max(step - 1, 0.5), 2),
+            f"{_clock(number * width) if labels is None else labels[number]}: {value:,.1f} {unit}".replace(".0 ", " "),
+        )
+        for number, value in enumerate(values)
+    )
+    return Chart(title, unit, f"{most:,.1f}".removesuffix(".0"), first, last, bars)
+
+
+def _bars(ledger: Ledger) -> list[tuple[str, int, float]]:
+    """Return name, number and share of each kind of item."""
+    names = ("succeeded", "failed", "unprocessed", "pending", "missing")
+    whole = max(ledger.captured, 1)
+    return [(name, getattr(ledger, name), getattr(ledger, name) * 100 / whole) for name in names]
+
+
+def _clock(seconds: float) -> str:
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:,.1f} s"

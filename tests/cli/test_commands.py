@@ -1,0 +1,276 @@
+"""The commands: what they print, for people and for machines, and how they exit."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cdk_distributed_map.cli import _exit
+from cdk_distributed_map.cli._main import _COMMANDS
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def test_every_command_has_help_with_an_example(distmap: Callable[..., Any]) -> None:
+    overview = distmap("--help")
+    assert overview.code == 0
+    for command in _COMMANDS:
+        assert re.search(rf"^  {command} +\w", overview.out, re.MULTILINE), command
+        told = distmap(command, "--help")
+        assert told.code == 0
+        assert f"Usage: distmap {command}" in told.out
+    assert "distmap run Squares --items numbers.csv" in distmap("run", "--help").out
+    assert "5 items unaccounted for" in overview.out
+
+
+def test_help_imports_neither_boto3_nor_the_cdk() -> None:
+    code = (
+        "import sys\n"
+        "from cdk_distributed_map.cli._main import _run\n"
+        "assert _run(['--help']) == 0 and _run(['ledger', '--help']) == 0\n"
+        "heavy = {'boto3', 'botocore', 'aws_cdk', 'constructs', 'jsii', 'rich', 'jinja2', 'pandas', 'pyarrow'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_client_works_without_node_and_the_cdk(squares: Any) -> None:
+    code = (
+        "import sys\n"
+        "from cdk_distributed_map.cli._main import _run\n"
+        "code = _run(['list', 'Squares', '--json'])\n"
+        "print(code, sorted({'aws_cdk', 'constructs', 'jsii'} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    environment = {**os.environ, "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert (done.stdout.strip(), done.stderr.strip()) == ("[]", "0 []")
+
+
+def test_run_starts_and_says_what(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
+    told = distmap("run", "Squares", "--input", '{"number": 5, "chunk": 1}', "--name", "nightly")
+    assert (told.code, told.out.splitlines()) == (0, ["nightly", squares.run("nightly").arn])
+    again = distmap("start", "Squares", "--input", '{"number": 5, "chunk": 1}', "--name", "nightly", "--json")
+    assert json.loads(again.out) == {"run": "nightly", "arn": squares.run("nightly").arn, "pipeline": "Squares"}
+    assert len(states.executions) == 1
+
+
+def test_run_takes_its_input_from_a_file_and_from_stdin(
+    distmap: Callable[..., Any], squares: Any, states: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "input.json").write_text('{"number": 1}')
+    assert distmap("run", "Squares", "--input", f"@{tmp_path / 'input.json'}", "--name", "a").code == 0
+    monkeypatch.setattr(sys, "stdin", io.StringIO('{"number": 2}'))
+    assert distmap("run", "Squares", "--input", "-", "--name", "b").code == 0
+    assert [json.loads(run.input) for run in states.executions.values()] == [{"number": 1}, {"number": 2}]
+
+
+def test_run_uploads_items_from_a_file(
+    distmap: Callable[..., Any], squares: Any, s3: S3Client, bucket: str, tmp_path: Any
+) -> None:
+    (tmp_path / "items.csv").write_text("n\n1\n2\n")
+    assert distmap("run", "Squares", "--items", str(tmp_path / "items.csv"), "--name", "mine").code == 0
+    assert s3.get_object(Bucket=bucket, Key="runs/mine/items.jsonl")["Body"].read() == b'{"n":"1"}\n{"n":"2"}\n'
+
+
+@pytest.mark.parametrize(
+    ("fails", "code"),
+    [((0, 0), _exit.SUCCESS), ((2, 50), _exit.ITEMS_FAILED), ((2, 0), _exit.RUN_FAILED)],
+    ids=["success", "failure within tolerance", "failure"],
+)
+def test_watch_exits_with_how_the_run_ended(
+    fails: tuple[int, float], code: int, distmap: Callable[..., Any], squares: Any, states: Any
+) -> None:
+    failed, tolerance = fails
+    states.add_run(squares.arn, "run", label="Squares", items=20, seconds=0, failed=failed, tolerance=tolerance)
+    told = distmap("watch", "Squares", "run")
+    assert told.code == code
+    assert told.out.splitlines()[-1].startswith(f"run {'FAILED' if code == 3 else 'SUCCEEDED'} | 20/20 (100%) | ")
+    assert "\x1b" not in told.out  # not a terminal: no colours, no moving cursor
+    last = json.loads(distmap("watch", "Squares", "run", "--json").out.splitlines()[-1])
+    assert (last["final"], last["maps"][0]["items"]["failed"]) == (True, failed)
+
+
+def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(squares: Any, states: Any) -> None:
+    states.add_run(squares.arn, "long", label="Squares", seconds=10_000)
+    command = [sys.executable, "-m", "cdk_distributed_map.cli", "watch", "Squares", "long"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("long RUNNING")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == _exit.INTERRUPTED
+    assert "long goes on. Come back:  distmap watch Squares long" in said
+    assert "distmap stop Squares long" in said
+    assert states.calls["StopExecution"] == 0
+
+
+def test_ledger_for_people_and_machines(distmap: Callable[..., Any], finished: Any) -> None:
+    told = distmap("ledger", "Squares")
+    assert told.code == 0
+    assert "captured\t20\nsucceeded\t18\nfailed\t2" in told.out
+    assert "2  ValueError\n    item 3: bad 3" in told.out
+    assert "it adds up: 18 + 2 + 0 + 0 + 0 = 20 of 20 captured" in told.out
+    assert json.loads(distmap("ledger", "first", "--json").out)["complete"] is True
+
+
+def test_ledger_exits_with_5_where_something_is_missing(
+    distmap: Callable[..., Any], finished: Any, s3: S3Client, bucket: str
+) -> None:
+    (key,) = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"] if "SUCCEEDED_0" in each["Key"]]
+    s3.delete_object(Bucket=bucket, Key=key)
+    told = distmap("ledger", "Squares", "first")
+    assert told.code == _exit.UNACCOUNTED
+    assert "not everything is accounted for: 0 + 0 + 0 + 0 + 20 = 20 of 20 captured" in told.out
+    assert f"{key} is missing" in told.out
+
+
+def test_results_to_stdout_and_to_a_file(distmap: Callable[..., Any], finished: Any, tmp_path: Any) -> None:
+    lines = [json.loads(line) for line in distmap("results", "Squares", "--ordered").out.splitlines()]
+    assert [each["value"] for each in lines] == [n * n for n in range(20) if n not in {3, 14}]
+    told = distmap("results", "Squares", "--ordered", "--all", "-o", str(tmp_path / "out.csv"))
+    assert (told.code, told.out) == (0, "")
+    assert "20 results of first in" in told.err
+    assert (tmp_path / "out.csv").read_text().splitlines()[4] == "3,FAILED,,ValueError,bad 3"
+
+
+def test_failures_are_grouped(distmap: Callable[..., Any], finished: Any) -> None:
+    told = distmap("failures", "Squares", "--limit", "1")
+    assert told.out.startswith('2  ValueError\n  item 3: bad 3\n    input  {"v": 3}\n    child  https://')
+    assert "and 1 more" in told.out
+    rows = [json.loads(line) for line in distmap("failures", "Squares", "--json").out.splitlines()]
+    assert [(each["index"], each["item"], each["error"]) for each in rows] == [
+        (3, {"v": 3}, "ValueError"),
+        (14, {"v": 14}, "ValueError"),
+    ]
+
+
+def test_retry_starts_what_did_not_succeed(distmap: Callable[..., Any], finished: Any, states: Any) -> None:
+    told = distmap("retry", "Squares", "first", "--json")
+    assert json.loads(told.out)["run"] == "first-retry-1"
+    (retry,) = [run for run in states.executions.values() if run.name == "first-retry-1"]
+    assert json.loads(retry.input)["items"]["count"] == 2
+    refused = distmap("retry", "Squares", "first")
+    assert (refused.code, "its retry 'first-retry-1' is RUNNING" in refused.err) == (1, True)
+
+
+def test_redrive_warns_and_asks(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
+    run = states.add_run(squares.arn, "broken", label="Squares", seconds=0)
+    run.ended, run.error = ("FAILED", 1.0), "States.DataLimitExceeded"
+    told = distmap("redrive", "Squares", "broken")
+    assert told.code == _exit.USAGE  # nobody to ask here
+    assert "warning: the run failed with States.DataLimitExceeded: a redrive starts a new Map Run" in told.err
+    assert states.calls["RedriveExecution"] == 0
+    assert distmap("redrive", "Squares", "broken", "--yes").code == 0
+    assert states.calls["RedriveExecution"] == 1
+
+
+def test_stop_asks_first(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
+    states.add_run(squares.arn, "long", label="Squares", seconds=10_000)
+    refused = distmap("stop", "Squares")
+    assert (refused.code, "give --yes" in refused.err) == (_exit.USAGE, True)
+    assert states.calls["StopExecution"] == 0
+    assert distmap("stop", "Squares", "--yes").out == "long is stopped\n"
+    assert squares.run("long").describe().status == "ABORTED"
+
+
+def test_update_changes_a_running_map(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
+    run = states.add_run(squares.arn, "long", label="Squares", seconds=10_000)
+    told = distmap("update", "Squares", "--max-concurrency", "50", "--tolerated-failure-percentage", "0")
+    assert "maxConcurrency 50, toleratedFailurePercentage 0" in told.out
+    assert run.map.concurrency == 50
+
+
+def test_list_and_describe(distmap: Callable[..., Any], finished: Any, squares: Any, states: Any) -> None:
+    states.add_run(squares.arn, "second", label="Squares", items=1_000, seconds=10_000)
+    rows = [line.split("\t") for line in distmap("list", "Squares").out.splitlines()]
+    assert rows[0] == ["run", "status", "started", "duration", "items", "succeeded", "failed"]
+    assert [row[:2] + row[4:] for row in rows[1:]] == [
+        ["second", "RUNNING", "1,000", "0", "0"],
+        ["first", "SUCCEEDED", "20", "18", "2"],
+    ]
+    told = distmap("describe", "Squares", "first").out
+    assert "status\tSUCCEEDED" in told
+    assert 'input\t{"number": 20, "chunk": 1}' in told
+    assert "Squares\tSUCCEEDED\t20\t18\t2" in told
+    assert json.loads(distmap("describe", "first", "--json").out)["maps"][0]["items"]["total"] == 20
+
+
+def test_open_gives_the_link(distmap: Callable[..., Any], finished: Any) -> None:
+    told = distmap("open", "Squares", "--print").out
+    assert told.startswith(
+        "https://us-east-1.console.aws.amazon.com/states/home?region=us-east-1#/v2/executions/details/"
+    )
+    assert told.strip().endswith("execution:Squares:first")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_written(shell: str, distmap: Callable[..., Any]) -> None:
+    told = distmap("completion", shell)
+    assert told.code == 0
+    assert "_DISTMAP_COMPLETE" in told.out
+
+
+def test_completion_completes() -> None:
+    environment = {**os.environ, "_DISTMAP_COMPLETE": "bash_complete", "COMP_WORDS": "distmap le", "COMP_CWORD": "1"}
+    command = [sys.executable, "-m", "cdk_distributed_map.cli"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.strip() == "plain,ledger"
+
+
+def test_errors_say_what_which_and_how(distmap: Callable[..., Any], squares: Any) -> None:
+    told = distmap("watch", "Cubes")
+    assert (told.code, told.out) == (_exit.ERROR, "")
+    assert told.err.startswith("distmap: no pipeline 'Cubes' in this account and Region")
+    assert distmap("watch").code == _exit.USAGE
+    broken = distmap("run", "Squares", "--input", "{oops}")
+    assert (broken.code, "the input is not JSON" in broken.err) == (_exit.ERROR, True)
+
+
+def test_head_of_results_ends_without_noise(finished: Any) -> None:
+    command = [sys.executable, "-m", "cdk_distributed_map.cli", "results", "Squares"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert (process.wait(30), said) == (0, "")
+
+
+def test_terminal_gets_colours_unless_no_color(squares: Any, states: Any) -> None:
+    import pty
+
+    states.add_run(squares.arn, "run", label="Squares", items=20, seconds=0)
+    texts = []
+    for more in ({}, {"NO_COLOR": "1"}):
+        parent, child = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **more}
+        command = [sys.executable, "-m", "cdk_distributed_map.cli", "watch", "Squares", "run"]
+        process = subprocess.Popen(command, stdout=child, stderr=child, env=environment)
+        os.close(child)
+        text, end = b"", time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                piece = os.read(parent, 4096)
+            except OSError:
+                break
+            text += piece
+        os.close(parent)
+        assert process.wait(30) == 0
+        texts.append(text.decode())
+    assert "SUCCEEDED" in texts[0]
+    assert "20/20" in texts[0]
+    assert "\x1b[32m" in texts[0]
+    assert "\x1b[32m" not in texts[1]
