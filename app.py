@@ -57,6 +57,11 @@ def let_read(function: lambda_.IFunction, bucket: s3.Bucket, pattern: str) -> No
     function.add_to_role_policy(iam.PolicyStatement(actions=["s3:GetObject"], resources=[resource]))
 
 
+def acknowledge_small(pipeline: DistributedMapPipeline) -> None:
+    """Say that a child for each item is meant: there are few of them, or each takes long."""
+    cdk.Annotations.of(pipeline).acknowledge_warning("distmap:OneItemPerChild", "few items, or long ones")
+
+
 class ContentLength(cdk.Stack):
     """S0: a JSON file that the execution's own input names; each item names an object.
 
@@ -81,6 +86,7 @@ class ContentLength(cdk.Stack):
             ),
             max_concurrency=1000,
         )
+        acknowledge_small(pipeline)
         let_read(pipeline.worker, bucket, "*")
 
 
@@ -151,6 +157,7 @@ class Images(cdk.Stack):
             payload_bucket=pipeline.payload_bucket,
             payload_prefix="checksums/",
         )
+        acknowledge_small(large)
         let_read(large.worker, bucket, "large/*")
 
 

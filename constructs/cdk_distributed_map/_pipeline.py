@@ -21,9 +21,10 @@ from cdk_distributed_map._batching import Batching
 from cdk_distributed_map._combine import Combiner
 from cdk_distributed_map._concurrency import DEFAULT_MAX_CONCURRENCY
 from cdk_distributed_map._definition import DefinitionCheck
-from cdk_distributed_map._flow import Flow, bind_parts, root_place
+from cdk_distributed_map._flow import Flow
 from cdk_distributed_map._functions import FunctionSettings
 from cdk_distributed_map._observability import Alarms
+from cdk_distributed_map._parts import bind_parts, root_place
 from cdk_distributed_map._results import Results
 from cdk_distributed_map._sources import ItemSource
 from cdk_distributed_map._workers import MapSettings, Worker

@@ -33,7 +33,8 @@ def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None
     _dispatch_rate(scope, settings, worker_seconds)
     count = settings.items.known_count()
     large = not settings.items.few and (count is None or count > _LARGE_SOURCE)
-    if settings.batching is None and not settings.express and large:
+    # The items of a map that nests others can't be batched, and are few.
+    if settings.batching is None and not settings.express and not settings.nests and large:
         known = "an unknown number of" if count is None else f"{count:,}"
         warn(
             scope,

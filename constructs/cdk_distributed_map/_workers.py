@@ -6,7 +6,7 @@ import abc
 import enum
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_cdk import Duration, Size
 from aws_cdk import aws_ec2 as ec2
@@ -31,6 +31,9 @@ from cdk_distributed_map._retry import RetryPolicy
 from cdk_distributed_map._sources import ItemSource
 from cdk_distributed_map._tasks import LambdaTask
 from distmap import limits
+
+if TYPE_CHECKING:
+    from cdk_distributed_map._parts import Parts
 
 
 class ItemShape(enum.Enum):
@@ -62,6 +65,8 @@ class BoundWorker(abc.ABC):
     """The Lambda function, where the worker is one."""
     owned: bool = False
     """Whether the pipeline built the function."""
+    inner: Parts | None = None
+    """What the inner map is made of, where the worker is one."""
 
     @abc.abstractmethod
     def chain(self, scope: Construct, *, name: str, express: bool) -> sfn.IChainable:
@@ -242,7 +247,7 @@ class MapSettings:
         _checks.percentage("tolerated_failure_percentage", self.tolerated_failure_percentage)
         if self.label is not None:
             _checks.label(self.label)
-        if isinstance(self.worker, NestedWorker):
+        if self.nests:
             self._check_outer()
 
     def _check_types(self) -> None:
@@ -271,6 +276,11 @@ class MapSettings:
     def express(self) -> bool:
         """Whether the children are Express executions."""
         return self.child_type == sfn.StateMachineType.EXPRESS
+
+    @property
+    def nests(self) -> bool:
+        """Whether each item is the input of a map of its own."""
+        return isinstance(self.worker, NestedWorker)
 
     @property
     def enveloped(self) -> bool:

@@ -268,3 +268,10 @@ def test_items_in_the_input_are_too_few_for_a_warning(lab: Lab) -> None:
     lab.pipeline(items=ItemSource.state_array())
 
     assert lab.warnings("distmap:OneItemPerChild") == []
+
+
+def test_items_that_are_maps_of_their_own_cannot_be_batched_and_need_no_warning(lab: Lab) -> None:
+    inner = Worker.nested(items=ItemSource.state_array("$.value"), worker=Worker.function(lab.function()))
+    lab.pipeline(items=ItemSource.json(lab.bucket(), "outer.json"), worker=inner)
+
+    assert lab.warnings("distmap:OneItemPerChild") == []
