@@ -246,6 +246,35 @@ def test_faults_can_be_turned_on_while_it_runs(
     assert call(local, name, 1) == 1
 
 
+def test_s3_fails_a_state_machine_on_request(local: LocalAws, assembly: Any) -> None:
+    definition = {
+        "StartAt": "Get",
+        "States": {
+            "Get": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:s3:getObject",
+                "Parameters": {"Bucket": "${Bucket}", "Key": "k"},
+                "ResultSelector": {"length.$": "$.ContentLength"},
+                "End": True,
+            }
+        },
+    }
+    resources = {**BUCKET, "Role": shared.role(), "M": machine(definition, Bucket={"Ref": "Bucket"})}
+    outputs = {"Bucket": {"Value": {"Ref": "Bucket"}}}
+    bucket = local.deploy(assembly.stack("Faulty", resources, Outputs=outputs).write())["Faulty"]["Bucket"]
+    local.client("s3").put_object(Bucket=bucket, Key="k", Body=b"text")
+    assert local.run("Faulty").check().output == {"length": 4}
+    local.faults.s3_error = 1.0
+    try:
+        run = local.run("Faulty")
+    finally:
+        local.faults.s3_error = 0.0
+    assert run.status == "FAILED"
+    assert run.cause is not None
+    assert "We encountered an internal error" in run.cause
+    assert local.run("Faulty").status == "SUCCEEDED"
+
+
 def test_the_fixture_reaches_boto3_of_the_test(local_aws: LocalAws) -> None:  # noqa: F811 - the fixture
     boto3.client("s3").create_bucket(Bucket="from-a-test")
     names = [bucket["Name"] for bucket in local_aws.client("s3").list_buckets()["Buckets"]]

@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -21,9 +20,12 @@ from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._deploy import Deployer, Progress
 from cdk_distributed_map.local._embedded import EmbeddedAws, free_port
 from cdk_distributed_map.local._engine import Engine
+from cdk_distributed_map.local._executions import LocalExecution, described
 from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local._lambda_endpoint import LocalEndpoint
 from cdk_distributed_map.local._logs import LogWriter
+from cdk_distributed_map.local._s3_faults import let_s3_fail
+from cdk_distributed_map.local._services import Authorizer
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.functions import (
     DeployedFunctions,
@@ -42,43 +44,6 @@ _LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
 _WATCH_SECONDS: Final = 0.5
 _FIRST_PAUSE_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.25
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalExecution:
-    """An execution of a state machine, as it was when last looked at.
-
-    Args:
-        arn: Its ARN.
-        status: ``RUNNING``, ``SUCCEEDED``, ``FAILED``, ``TIMED_OUT`` or ``ABORTED``.
-        input: Its input.
-        output: Its output, None without.
-        error: Name of its error, None without.
-        cause: Cause of its error, None without.
-    """
-
-    arn: str
-    status: str
-    input: Any
-    output: Any = None
-    error: str | None = None
-    cause: str | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return self.arn.rsplit(":", 1)[-1]
-
-    def check(self) -> LocalExecution:
-        """Return it if it succeeded.
-
-        Raises:
-            AssertionError: It didn't; the message says how it ended.
-        """
-        if self.status != "SUCCEEDED":
-            message = f"the execution {self.name} ended {self.status}: {self.error}: {self.cause}"
-            raise AssertionError(message)
-        return self
 
 
 def local_environment(endpoint: str, region: str = REGION) -> dict[str, str]:
@@ -106,7 +71,9 @@ class LocalAws:
         port: Port of the endpoint. Default: one that is free.
         region: Region it is in.
         account: Account it is.
-        iam: Whether IAM is enforced.
+        iam: Whether IAM is enforced: for functions under their roles, and for every client. What state machines do
+            under theirs is decided by ``authorizer``.
+        authorizer: Decides what state machines may do under their roles. Default: everything.
         state: Folder in which the embedded AWS keeps its state, and finds it again. Default: in memory. Executions
             are in memory in any case.
         functions: Bounds of the processes of functions.
@@ -130,6 +97,7 @@ class LocalAws:
         region: str = REGION,
         account: str = ACCOUNT,
         iam: bool = True,
+        authorizer: Authorizer | None = None,
         state: str | Path | None = None,
         functions: FunctionSettings | None = None,
         faults: Faults | None = None,
@@ -144,6 +112,7 @@ class LocalAws:
         self.token = secrets.token_hex(16)
         self._port = port
         self._iam = iam
+        self._authorizer = authorizer
         self._state = Path(state).resolve() if state is not None else None
         self._settings = functions if functions is not None else FunctionSettings()
         self._virtual_clock = virtual_clock
@@ -305,7 +274,7 @@ class LocalAws:
         while True:
             answer = client.describe_execution(executionArn=arn)
             if answer["status"] not in {"RUNNING", "PENDING_REDRIVE"}:
-                return _execution(answer)
+                return described(answer)
             if time.monotonic() > give_up:
                 message = f"the execution {arn} was still running after {timeout:g} seconds"
                 raise TimeoutError(message)
@@ -358,11 +327,13 @@ class LocalAws:
             region=self.region,
             account=self.account,
             invoker=functions,
+            authorizer=self._authorizer,
             virtual_clock=self._virtual_clock,
             dispatch_rates=self._dispatch_rates,
             workdir=str(scratch),
         )
         self._stack.callback(engine.close)
+        let_s3_fail(engine.services.clients.client("s3"), self.faults)
         engine.start()
         self._stack.callback(functions.shutdown)
         endpoint = LocalEndpoint(
@@ -398,15 +369,3 @@ class LocalAws:
             message = "the local AWS isn't started: use it as a context manager, or call start()"
             raise RuntimeError(message)
         return part
-
-
-def _execution(answer: Mapping[str, Any]) -> LocalExecution:
-    output = answer.get("output")
-    return LocalExecution(
-        arn=answer["executionArn"],
-        status=answer["status"],
-        input=json.loads(answer["input"]),
-        output=None if output is None else json.loads(output),
-        error=answer.get("error"),
-        cause=answer.get("cause"),
-    )
