@@ -193,31 +193,36 @@ def test_everything_else_goes_to_the_embedded_aws(bench: Bench, client: Callable
 
 
 class _Recorder:
-    """Allows everything but one action, and records what it was asked."""
+    """Allows everything but one action on some resources, and records what it was asked."""
 
-    def __init__(self, denied: str) -> None:
+    def __init__(self, denied: str, on: str) -> None:
         self._denied = denied
+        self._on = on
         self.asked: set[tuple[str, str]] = set()
 
     def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
         del context
         self.asked.add((action, resource))
-        return f"{role} is not authorized to perform: {action}" if action == self._denied else None
+        refused = f"{role} is not authorized to perform: {action}"
+        return refused if action == self._denied and self._on in resource else None
 
 
 @pytest.mark.parametrize(
-    ("denied", "error"),
+    ("denied", "on", "error"),
     [
-        ("none", None),
-        ("states:StartExecution", "States.Runtime"),
-        ("s3:GetObject", "States.ItemReaderFailed"),
-        ("s3:PutObject", "States.ResultWriterFailed"),
-        ("lambda:InvokeFunction", "States.ExceedToleratedFailureThreshold"),
+        ("none", "", None),
+        ("states:StartExecution", "", "States.Runtime"),
+        ("s3:GetObject", "/file", "States.ItemReaderFailed"),
+        ("s3:GetObject", "/p/", "States.ResultWriterFailed"),
+        ("s3:PutObject", "/p/", "States.ResultWriterFailed"),
+        ("lambda:InvokeFunction", "", "States.ExceedToleratedFailureThreshold"),
     ],
-    ids=["nothing", "start", "read", "write", "invoke"],
+    ids=["nothing", "start", "read", "read-back", "write", "invoke"],
 )
-def test_what_a_role_may_not_fails_in_its_place(bench: Bench, aws_url: str, denied: str, error: str | None) -> None:
-    authorizer = _Recorder(denied)
+def test_what_a_role_may_not_fails_in_its_place(
+    bench: Bench, aws_url: str, denied: str, on: str, error: str | None
+) -> None:
+    authorizer = _Recorder(denied, on)
     bench.functions.handlers["allowed"] = lambda event: event
     bucket = bench.bucket({"file": b"[1]"})
     made = bench.mapped(
@@ -242,3 +247,44 @@ def test_what_a_role_may_not_fails_in_its_place(bench: Bench, aws_url: str, deni
             ("lambda:InvokeFunction", "arn:aws:lambda:us-east-1:000000000000:function:allowed"),
         }
         assert any(action == "s3:PutObject" and f"{bucket}/p/" in resource for action, resource in authorizer.asked)
+
+
+def test_redrive_runs_only_the_branches_that_failed(bench: Bench) -> None:
+    seen: list[Any] = []
+    broken = [True]
+
+    def work(event: Any) -> Any:
+        seen.append(event)
+        if broken[0] and event in {"b", 2}:
+            raise ValueError("broken")
+        return event
+
+    bench.functions.handlers["branch"] = work
+
+    def call(payload: str, **rest: Any) -> dict[str, Any]:
+        arguments = {"FunctionName": "branch", "Payload": payload}
+        task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Arguments": arguments, **rest}
+        return {**task, "Output": "{% $states.result.Payload %}"}
+
+    branch = {"StartAt": "A", "States": {"A": call('"a"', Next="B"), "B": call('"b"', End=True)}}
+    distributed = bench.mapped(bench.task("branch"), Items=[1, 2], MaxConcurrency=1)["States"]["Map"]
+    inner = {"StartAt": "Map", "States": {"Map": distributed}}
+    quick = {"StartAt": "Q", "States": {"Q": {"Type": "Pass", "Output": "quick", "End": True}}}
+    definition = {
+        "QueryLanguage": "JSONata",
+        "StartAt": "Both",
+        "States": {"Both": {"Type": "Parallel", "Branches": [branch, inner, quick], "End": True}},
+    }
+    found = bench.run(definition)
+    assert found["status"] == "FAILED"
+    broken[0] = False
+    seen.clear()
+    bench.sfn.redrive_execution(executionArn=found["executionArn"])
+    again = bench.ended(found["executionArn"])
+    assert json.loads(again["output"]) == ["b", [1, 2], "quick"]
+    # What had succeeded when the first branch failed isn't run again.
+    assert "a" not in seen
+    assert seen.count("b") == 1
+    assert len(bench.sfn.list_map_runs(executionArn=found["executionArn"])["mapRuns"]) == 1
+    types = [event["type"] for event in bench.events(found["executionArn"])]
+    assert types.count("PassStateEntered") == 1

@@ -206,11 +206,7 @@ class Api:
         execution.redriven = self._services.clock.now()
         execution.status = "RUNNING"
         execution.stopped = execution.error = execution.cause = None
-        checkpoint = execution.checkpoint
-        if checkpoint is not None:
-            run = self._services.map_runs.last_of(arn, checkpoint.state)
-            if run is not None and run.status != "SUCCEEDED":
-                execution.resumed_runs[checkpoint.state] = run
+        execution.resumed_runs = self._services.map_runs.to_resume(arn)
         start_execution(execution, _compiled(execution.machine))
         return {"redriveDate": execution.redriven}
 

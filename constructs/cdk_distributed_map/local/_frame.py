@@ -11,6 +11,7 @@ from cdk_distributed_map.local._clock import iso
 from cdk_distributed_map.local._errors import StateError
 from cdk_distributed_map.local._history import History, text
 from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._progress import Path, Progress
 from cdk_distributed_map.local._services import Services
 
 
@@ -43,17 +44,6 @@ class Machine:
         return self.arn.split("/", 1)[0]
 
 
-class Checkpoint:
-    """Where an execution was when it failed, so that a redrive can go on from there."""
-
-    __slots__ = ("input", "state", "variables")
-
-    def __init__(self, state: str, input: Json, variables: Mapping[str, Json]) -> None:
-        self.state = state
-        self.input = input
-        self.variables = variables
-
-
 class Execution:
     """One execution.
 
@@ -69,7 +59,6 @@ class Execution:
     __slots__ = (
         "arn",
         "cause",
-        "checkpoint",
         "error",
         "history",
         "input",
@@ -78,6 +67,7 @@ class Execution:
         "map_runs",
         "name",
         "output",
+        "progress",
         "redrive_count",
         "redriven",
         "resumed_runs",
@@ -106,9 +96,9 @@ class Execution:
         self.cause: str | None = None
         self.redrive_count = 0
         self.redriven: float | None = None
-        self.checkpoint: Checkpoint | None = None
+        self.progress = Progress()
         self.map_runs: list[Any] = []
-        self.resumed_runs: dict[str, Any] = {}
+        self.resumed_runs: dict[Path, Any] = {}
         self.task: asyncio.Task[None] | None = None
 
     def context(self) -> dict[str, Any]:
@@ -134,9 +124,10 @@ class Frame:
         context: Context object without the state.
         variables: Variables it starts with.
         last: Id of the event before it.
+        path: Where it is in the execution, empty at the top level.
     """
 
-    __slots__ = ("context", "execution", "last", "state", "top", "variables")
+    __slots__ = ("context", "execution", "last", "path", "state", "variables")
 
     def __init__(
         self,
@@ -145,13 +136,13 @@ class Frame:
         *,
         variables: Mapping[str, Json] | None = None,
         last: int = 0,
-        top: bool = False,
+        path: Path = (),
     ) -> None:
         self.execution = execution
         self.context = context
         self.variables: dict[str, Json] = dict(variables or {})
         self.last = last
-        self.top = top
+        self.path = path
         self.state: str | None = None
         """Type of the state that is running, None between states."""
 
@@ -166,10 +157,11 @@ class Frame:
         self.last = execution.history.add(type, self.last, execution.services.clock.now(), details)
         return self.last
 
-    def inner(self, *, context: Mapping[str, Any] | None = None) -> Frame:
-        """Return a frame for a branch or an iteration: it sees the variables, and assigns its own."""
+    def inner(self, state: str, number: int, *, context: Mapping[str, Any] | None = None) -> Frame:
+        """Return a frame for a branch or an iteration of a state: it sees the variables, and assigns its own."""
         merged = self.context if context is None else {**self.context, **context}
-        return Frame(self.execution, merged, variables=self.variables, last=self.last)
+        path = (*self.path, state, number)
+        return Frame(self.execution, merged, variables=self.variables, last=self.last, path=path)
 
     def evaluation_failed(self, error: StateError, state: str) -> None:
         """Add the event of a JSONata error."""
@@ -181,6 +173,6 @@ class Frame:
 def entered(frame: Frame, type: str, name: str, input: Json) -> int:
     """Add the event of a state that begins."""
     # Execution events have no previous one: the first state follows 0, not ExecutionStarted.
-    if frame.top and frame.last == 1:
+    if not frame.path and frame.last == 1:
         frame.last = 0
     return frame.event(f"{type}StateEntered", {"name": name, "input": text(input)})

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from cdk_distributed_map.local._errors import UnsupportedError
 from cdk_distributed_map.local._flow import JSON_PATH, JSONATA
-from cdk_distributed_map.local._frame import Checkpoint, Frame
+from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json
 from cdk_distributed_map.local.distributed._state import DistributedMapState
 from cdk_distributed_map.local.states._choice import ChoiceState
@@ -45,16 +45,22 @@ class Program:
         self.states = states
         self.timeout = timeout
 
-    async def run(self, input: Json, frame: Frame, *, start: str | None = None) -> Json:
-        """Run from the first state, or from another, and return the output."""
-        name: str | None = self.start if start is None else start
+    async def run(self, input: Json, frame: Frame) -> Json:
+        """Run from the first state, or from where a redrive goes on, and return the output."""
+        progress, path = frame.execution.progress, frame.path
+        name: str | None = self.start
         value = input
+        checkpoint = progress.checkpoints.get(path)
+        if checkpoint is not None:
+            name, value = checkpoint.state, checkpoint.input
+            frame.variables = dict(checkpoint.variables)
+        elif path in progress.outputs:
+            return progress.outputs[path]
         while name is not None:
-            state = self.states[name]
-            if frame.top:
-                frame.execution.checkpoint = Checkpoint(name, value, frame.variables)
-            outcome = await state.run(value, frame)
+            progress.reached(path, name, value, frame.variables)
+            outcome = await self.states[name].run(value, frame)
             value, name = outcome.output, outcome.next
+        progress.ended(path, value)
         return value
 
 

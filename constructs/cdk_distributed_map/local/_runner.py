@@ -18,34 +18,29 @@ class Program(Protocol):
 
     timeout: int | None
 
-    async def run(self, input: Json, frame: Frame, *, start: str | None = None) -> Json:
+    async def run(self, input: Json, frame: Frame) -> Json:
         """Run it and return its output."""
 
 
 async def run_execution(execution: Execution, program: Program) -> None:
     """Run an execution, or go on with one that is redriven; afterwards it has its status, output and error."""
-    frame = Frame(execution, execution.context(), top=True)
-    start, value = None, execution.input
-    checkpoint = execution.checkpoint
-    if checkpoint is not None:
-        start, value = checkpoint.state, checkpoint.input
-        frame.variables = dict(checkpoint.variables)
+    frame = Frame(execution, execution.context())
+    if execution.progress.checkpoints:
         frame.last = execution.history.last_id
         frame.event("ExecutionRedriven", {"redriveCount": execution.redrive_count})
     else:
         details = {"input": text(execution.input), "roleArn": execution.machine.role}
         frame.event("ExecutionStarted", details)
     try:
-        await _run(execution, program, frame, value, start)
+        await _run(execution, program, frame)
     finally:
         execution.stopped = execution.services.clock.now()
 
 
-async def _run(execution: Execution, program: Program, frame: Frame, input: Json, start: str | None) -> None:
+async def _run(execution: Execution, program: Program, frame: Frame) -> None:
     try:
-        execution.output = await program.run(input, frame, start=start)
+        execution.output = await program.run(execution.input, frame)
         execution.status = "SUCCEEDED"
-        execution.checkpoint = None
         frame.event("ExecutionSucceeded", {"output": text(execution.output)})
     except StateError as error:
         _end(execution, "FAILED", error.error, error.cause)

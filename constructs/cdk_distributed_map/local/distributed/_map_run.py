@@ -11,9 +11,10 @@ from cdk_distributed_map.local import _errors
 from cdk_distributed_map.local._errors import ExecutionStoppedError, StateError
 from cdk_distributed_map.local._frame import Execution, Machine
 from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._progress import Progress
 from cdk_distributed_map.local._runner import Program, run_execution, stop_execution, time_limit
 from cdk_distributed_map.local.distributed import _records
-from cdk_distributed_map.local.distributed._records import Records, Result, packed, unpacked
+from cdk_distributed_map.local.distributed._records import Records, Result
 from cdk_distributed_map.local.distributed._tolerance import Tolerance
 from cdk_distributed_map.local.distributed._writer import Children, Export
 from distmap import limits
@@ -87,6 +88,8 @@ class MapRun:
         self._spool = spool
         self.records = Records(self.id, spool)
         self.written = [0, 0]
+        self.error: str | None = None
+        """Name of the error it failed with."""
         self.read = False
         """Whether all items have been read."""
         self._program = program
@@ -240,7 +243,7 @@ class MapRun:
         if before is not None and not self.machine.express:
             execution.history.events = before.events
             execution.history.last_id = len(before.events)
-            execution.checkpoint = unpacked(before.checkpoint)
+            execution.progress = Progress(before.progress)
             execution.redrive_count = before.redrive_count + 1
             execution.redriven = self._services.clock.now()
         else:
@@ -263,7 +266,7 @@ class MapRun:
             execution.error,
             execution.cause,
             execution.history.events,
-            packed(execution.checkpoint),
+            None if execution.status == "SUCCEEDED" else execution.progress.packed(),
             execution.redrive_count,
         )
         stopped = self._services.clock.now() if execution.stopped is None else execution.stopped

@@ -15,7 +15,6 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
-from cdk_distributed_map.local._frame import Checkpoint
 from cdk_distributed_map.local._history import Event
 from cdk_distributed_map.local._json import Json
 
@@ -68,7 +67,8 @@ class Result(NamedTuple):
     error: str | None
     cause: str | None
     events: list[Event]
-    checkpoint: tuple[str, Json, dict[str, Json]] | None
+    progress: Any
+    """Packed progress of a child that failed, None of one that succeeded."""
     redrive_count: int
 
 
@@ -168,13 +168,3 @@ class Records:
         counts = self.counts[which]
         shown: dict[str, int] = dict(zip(COUNT_NAMES, counts, strict=True))
         return {**shown, "total": sum(counts), "resultsWritten": written}
-
-
-def packed(checkpoint: Checkpoint | None) -> tuple[str, Json, dict[str, Json]] | None:
-    """Return a checkpoint as it is kept."""
-    return None if checkpoint is None else (checkpoint.state, checkpoint.input, dict(checkpoint.variables))
-
-
-def unpacked(kept: Any) -> Checkpoint | None:
-    """Return a checkpoint from what was kept."""
-    return None if kept is None else Checkpoint(*kept)

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from cdk_distributed_map.local._errors import DATA_LIMIT, RUNTIME
+from cdk_distributed_map.local._progress import Path
 from cdk_distributed_map.local.distributed._records import Spool
+
+_ANEW = frozenset({DATA_LIMIT, RUNTIME})
 
 
 class MapRuns:
@@ -18,10 +22,10 @@ class MapRuns:
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
         self._by_arn: dict[str, Any] = {}
-        self._by_execution: dict[str, list[tuple[str, Any]]] = {}
+        self._by_execution: dict[str, list[tuple[Path, Any]]] = {}
 
-    def add(self, state: str, run: Any) -> None:
-        """Add a run of a state."""
+    def add(self, state: Path, run: Any) -> None:
+        """Add a run of the state at a path."""
         self._by_arn[run.arn] = run
         self._by_execution.setdefault(run.parent.arn, []).append((state, run))
 
@@ -33,10 +37,13 @@ class MapRuns:
         """Return the runs of an execution, the latest first."""
         return [run for _, run in reversed(self._by_execution.get(execution, []))]
 
-    def last_of(self, execution: str, state: str) -> Any | None:
-        """Return the latest run of a state in an execution."""
-        runs = [run for name, run in self._by_execution.get(execution, []) if name == state]
-        return runs[-1] if runs else None
+    def to_resume(self, execution: str) -> dict[Path, Any]:
+        """Return the runs that a redrive of an execution goes on with, by the path of their state.
+
+        After a result over the payload limit, or an error that no redrive can mend, AWS makes a new map run.
+        """
+        latest = dict(self._by_execution.get(execution, []))
+        return {path: run for path, run in latest.items() if run.status != "SUCCEEDED" and run.error not in _ANEW}
 
     def labelled(self, machine: str, label: str) -> Iterator[Any]:
         """Return the runs of a label."""

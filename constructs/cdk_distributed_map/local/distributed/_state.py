@@ -100,7 +100,7 @@ class DistributedMapState(AttemptingState):
         """Run the map once, or go on with a map run that is redriven."""
         if frame.execution.machine.express:
             raise runtime("Distributed Map state is not supported in an Express execution")
-        resumed = frame.execution.resumed_runs.pop(self.name, None)
+        resumed = frame.execution.resumed_runs.pop((*frame.path, self.name), None)
         if resumed is not None and resumed.read:
             return await self._redriven(resumed, scene, frame)
         items = None if self._reader is not None else self._items.get(scene, objects=True)
@@ -111,7 +111,7 @@ class DistributedMapState(AttemptingState):
         if resumed is None:
             frame.event("MapRunStarted", {"mapRunArn": run.arn})
             frame.execution.map_runs.append(run)
-            frame.services.map_runs.add(self.name, run)
+            frame.services.map_runs.add((*frame.path, self.name), run)
         else:
             run.restart()
             frame.event("MapRunRedriven", {"mapRunArn": run.arn, "redriveCount": run.redrive_count})
@@ -174,6 +174,7 @@ class DistributedMapState(AttemptingState):
         except StateError as error:
             if error.location is None:
                 frame.event("MapRunFailed", {"error": error.error, "cause": error.cause})
+            run.error = error.error
             run.end("FAILED")
             raise
         except asyncio.CancelledError:

@@ -22,6 +22,8 @@ from cdk_distributed_map.local.distributed._records import Records
 from distmap import wire
 
 _FIELDS: Final = frozenset({"Resource", "Parameters", "Arguments", "WriterConfig"})
+# What the role needs below the prefix: files are uploaded in parts, and read back between them.
+_ACTIONS: Final = ("s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload")
 _GROUPS: Final = {
     "SUCCEEDED": (_records.SUCCEEDED,),
     "FAILED": (_records.FAILED, _records.TIMED_OUT, _records.ABORTED),
@@ -225,9 +227,10 @@ class Export:
         services = self._frame.services
         role = self._frame.execution.machine.role
         resource = f"arn:{services.partition}:s3:::{self.bucket}/{self.key('', wire.MANIFEST_FILE)}"
-        message = services.authorizer.check(role, "s3:PutObject", resource, {})
-        if message is not None:
-            raise StateError(RESULT_WRITER, f"{what}: {message}")
+        for action in _ACTIONS:
+            message = services.authorizer.check(role, action, resource, {})
+            if message is not None:
+                raise StateError(RESULT_WRITER, f"{what}: {message}")
         try:
             work()
         except (ClientError, BotoCoreError, Boto3Error) as error:

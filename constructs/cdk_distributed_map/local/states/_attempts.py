@@ -137,9 +137,11 @@ class AttemptingState(State, abc.ABC):
                 delay = self._retry(error, counts)
                 if delay is None:
                     return self._caught(error, attempted, frame)
+                frame.execution.progress.forget((*frame.path, self.name))
                 await frame.services.clock.sleep(delay)
                 retries += 1
                 continue
+            frame.execution.progress.forget((*frame.path, self.name))
             return self.leave(frame, scene, output, assigned, self.next)
 
     def _numbered(self, scene: Scene, retries: int) -> Scene:
@@ -163,6 +165,7 @@ class AttemptingState(State, abc.ABC):
                 shown = {"Error": error.error, "Cause": error.cause}
                 failed = scene.failed({key: value for key, value in shown.items() if value is not None})
                 output = catcher.output(scene, failed)
+                frame.execution.progress.forget((*frame.path, self.name))
                 return self.leave(frame, scene, output, catcher.assigned(failed), catcher.next)
         raise error
 

@@ -141,7 +141,7 @@ class InlineMapState(AttemptingState):
     def iteration(self, scene: Scene, frame: Frame, at: int, item: Json) -> tuple[Json, Frame]:
         """Return input and frame of an iteration."""
         item_context = {"Map": {"Item": {"Index": at, "Value": item}}}
-        inner = frame.inner(context=item_context)
+        inner = frame.inner(self.name, at, context=item_context)
         if self._selector is None:
             return item, inner
         return self._selector(scene.in_context({**scene.context, **item_context})), inner

@@ -52,7 +52,7 @@ class ParallelState(AttemptingState):
         """Run all branches; the first that fails ends the others."""
         value = self.flow.arguments(scene, scene.root)
         frame.event("ParallelStateStarted")
-        frames = [frame.inner() for _ in self._branches]
+        frames = [frame.inner(self.name, at) for at in range(len(self._branches))]
         pairs = zip(self._branches, frames, strict=True)
         tasks = [asyncio.ensure_future(branch.run(value, inner)) for branch, inner in pairs]
         try:

@@ -16,6 +16,7 @@ from cdk_distributed_map.local._errors import StateError, UnsupportedError, runt
 from cdk_distributed_map.local._json import Json, dumps
 from cdk_distributed_map.local.tasks._gaps import completed
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting, text_of
+from cdk_distributed_map.local.tasks._permissions import permission
 
 # Service ids of the AWS SDK for Java, as Resource ARNs have them, where boto3 has another name.
 _BOTO_NAMES: Final = {
@@ -81,10 +82,11 @@ class SdkCall(Integration):
             raise StateError(
                 "States.Runtime", f"{self.service} has no action {self.action}", terminal=True, in_state=True
             ) from error
-        call.authorize(
-            f"{self._iam_name(client)}:{operation}", "*", error=f"{self.error_name}.{self.error_name}Exception"
-        )
         parameters = _request(model.input_shape, arguments)
+        boto_name = _BOTO_NAMES.get(self.service, self.service)
+        prefix = str(client.meta.service_model.signing_name)
+        action, resource = permission(boto_name, prefix, operation, parameters, services)
+        call.authorize(action, resource, error=f"{self.error_name}.{self.error_name}Exception")
         method = getattr(client, xform_name(operation))
         try:
             answer = dict(await services.blocking(lambda: _read(method(**parameters))))
@@ -93,10 +95,6 @@ class SdkCall(Integration):
         except BotoCoreError as error:
             raise runtime(str(error)) from error
         return completed(self.service, operation, parameters, answer)
-
-    @staticmethod
-    def _iam_name(client: Any) -> str:
-        return str(client.meta.service_model.signing_name)
 
     def failed(self, error: ClientError, model: Any) -> StateError:
         """Return an error as the SDK integration names and words it."""
