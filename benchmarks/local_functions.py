@@ -11,7 +11,6 @@ import io
 import json
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 from collections.abc import Callable
@@ -125,12 +124,7 @@ def main() -> None:
         aws = EmbeddedAws(guardian=guardian, scratch=scratch)
         aws.start()
         try:
-            lock, make = threading.Lock(), _sdk.clients(aws.url, region="us-east-1", pool=max(AT_ONCE))
-
-            def client(service: str) -> Any:
-                with lock:
-                    return make(service)
-
+            client = _sdk.clients(aws.url, region="us-east-1", pool=max(AT_ONCE))
             create(client)
             for native, what in ((True, "our processes, AWS's native client"), (False, "our processes, the stand-in")):
                 progress(what)

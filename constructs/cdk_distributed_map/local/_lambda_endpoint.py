@@ -104,12 +104,21 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             self._invoke(unquote(match[1]), qualifier)
         else:
             self._any()
+            if self.command != "GET" and self._service() in {"cloudformation", "lambda"}:
+                # What is deployed may have changed, or it was asked whether it has by now.
+                self.catalog.forget()
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _either
 
     def _access_key(self) -> str:
         _, found, rest = self.headers.get("Authorization", "").partition("Credential=")
         return rest.split("/", 1)[0] if found else ACCESS_KEY
+
+    def _service(self) -> str:
+        # The scope of a signature: key/day/region/service/aws4_request.
+        _, _, rest = self.headers.get("Authorization", "").partition("Credential=")
+        scope = rest.split(",", 1)[0].split("/")
+        return scope[3] if len(scope) == 5 else ""
 
     def _invoke(self, function: str, qualifier: str | None) -> None:
         payload = self.rfile.read(self._length())
@@ -133,9 +142,13 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             self._reply(error.status, error.body(), headers)
 
     def _on_loop(self, coroutine: Any) -> Any:
-        engine = self.engine
-        with engine.services.clock.real():
-            return asyncio.run_coroutine_threadsafe(coroutine, engine._loop).result()  # noqa: SLF001 - functions run there
+        clock = self.engine.services.clock
+
+        async def real() -> Any:
+            with clock.real():
+                return await coroutine
+
+        return asyncio.run_coroutine_threadsafe(real(), self.engine._loop).result()  # noqa: SLF001 - functions run there
 
     def _answer_with(self, result: InvokeResult) -> None:
         headers = {"X-Amz-Executed-Version": result.executed_version, "x-amzn-RequestId": result.request_id}

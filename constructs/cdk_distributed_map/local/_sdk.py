@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -25,7 +26,9 @@ _UNTYPED: Final[dict[str, Any]] = {"ignore_configured_endpoint_urls": True}
 
 
 def clients(endpoint: str, *, region: str, pool: int = 50) -> Callable[[str], Any]:
-    """Return what makes clients, by the name of the service, with the credentials of the local account's root.
+    """Return what gives clients, by the name of the service, with the credentials of the local account's root.
+
+    It may be called from any thread, and gives the same client each time.
 
     Args:
         endpoint: URL of the local endpoint.
@@ -47,7 +50,15 @@ def clients(endpoint: str, *, region: str, pool: int = 50) -> Callable[[str], An
         **_UNTYPED,
     )
 
+    made: dict[str, Any] = {}
+    lock = threading.Lock()
+
     def client(service: str) -> Any:
-        return session.client(service, endpoint_url=endpoint, config=config)  # type: ignore[call-overload,unused-ignore] # any service
+        # To make a client isn't safe from several threads at once; to use one is.
+        with lock:
+            if service not in made:
+                untyped: Any = session
+                made[service] = untyped.client(service, endpoint_url=endpoint, config=config)
+            return made[service]
 
     return client

@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -124,7 +123,6 @@ class LocalAws:
         self._aws: EmbeddedAws | None = None
         self._guardian: Guardian | None = None
         self._clients: Callable[[str], Any] | None = None
-        self._lock = threading.Lock()
         self.invocations: list[tuple[str, InvokeResult]] | None = None
         """Set to a list, it collects every invocation that ran, with the name of its function."""
 
@@ -185,8 +183,7 @@ class LocalAws:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of a service."""
-        with self._lock:
-            return self._started(self._clients)(service)
+        return self._started(self._clients)(service)
 
     def deploy(self, assembly: str | Path, *stacks: str, progress: Progress | None = None) -> dict[str, dict[str, str]]:
         """Deploy the stacks of a cloud assembly.
@@ -310,7 +307,7 @@ class LocalAws:
         self._stack.callback(aws.stop)
         aws.start()
         # What the engine itself asks for needs no way through its own endpoint.
-        direct = functools.cache(_sdk.clients(aws.url, region=self.region))
+        direct = _sdk.clients(aws.url, region=self.region)
         catalog = DeployedFunctions(direct, cache=self._settings.cache)
         functions = Functions(
             catalog,
@@ -348,7 +345,7 @@ class LocalAws:
         endpoint.start()
         self._stack.callback(endpoint.close)
         self._endpoint = endpoint
-        self._clients = functools.cache(_sdk.clients(endpoint.url, region=self.region))
+        self._clients = _sdk.clients(endpoint.url, region=self.region)
 
     def _finished_hook(self, direct: Callable[[str], Any]) -> Callable[[FunctionConfig, InvokeResult], None]:
         writer: LogWriter | None = None

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,12 +36,12 @@ class DeployedFunctions:
     """The functions of the embedded AWS: the catalog that :class:`Functions` runs from.
 
     Args:
-        clients: Makes boto3 clients of the embedded AWS, by the name of the service.
+        clients: Gives boto3 clients of the embedded AWS, by the name of the service, to any thread.
         cache: Folder of unpacked code.
     """
 
-    def __init__(self, clients: Any, *, cache: Path) -> None:
-        self._client = functools.cache(clients)
+    def __init__(self, clients: Callable[[str], Any], *, cache: Path) -> None:
+        self._client = clients
         self._cache = cache
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str | None], tuple[float, FunctionConfig]] = {}
