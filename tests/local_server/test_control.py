@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from cdk_distributed_map.local import control
 from cdk_distributed_map.local.__main__ import main
+from cdk_distributed_map.local._sdk import clients
 from cdk_distributed_map.local.control import LocalError
 
 GIVE_UP_SECONDS = 30
@@ -51,6 +53,20 @@ def children(pid: int) -> list[int]:
             below = [int(child) for child in (task / "children").read_text().split()]
             found += below
             waiting += below
+    return found
+
+
+def users_of(endpoint: str) -> list[int]:
+    """Return all processes whose environment names an endpoint, whoever started them."""
+    found = []
+    for process in Path("/proc").iterdir():
+        # They come and go meanwhile.
+        with contextlib.suppress(OSError):
+            if (
+                process.name.isdigit()
+                and f"AWS_ENDPOINT_URL={endpoint}\0".encode() in (process / "environ").read_bytes()
+            ):
+                found.append(int(process.name))
     return found
 
 
@@ -97,11 +113,38 @@ PROBE = (
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_nothing_is_left_when_it_is_killed(folder: Path) -> None:
+@pytest.mark.parametrize("moment", [0.0, 0.03, 0.3], ids=str)
+def test_nothing_is_left_when_it_is_killed(folder: Path, assembly: Any, tmp_path: Path, moment: float) -> None:
     running = control.up(folder=folder)
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "lambda.amazonaws.com"}}
+        ],
+    }
+    function = {
+        "Code": {"S3Bucket": {"Fn::Sub": "cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}"}, "S3Key": "code.zip"},
+        "Handler": "app.sleep",
+        "Runtime": "python3.11",
+        "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+        "Timeout": 900,
+    }
+    resources = {
+        "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": trust}},
+        "Sleeper": {"Type": "AWS::Lambda::Function", "Properties": function},
+    }
+    assembly.stack("Busy", resources, Outputs={"Name": {"Value": {"Ref": "Sleeper"}}})
+    name = control.deploy(assembly.write(), folder=folder)["Busy"]["Name"]
+    client = clients(running.endpoint, region=running.region)("lambda")
+    for _ in range(3):
+        client.invoke(FunctionName=name, Payload=b"600", InvocationType="Event")
+    until(lambda: len(children(running.pid)) > 2)
+    time.sleep(moment)
     below = children(running.pid)
+    assert len(users_of(running.endpoint)) >= 2
     os.kill(running.pid, signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in [running.pid, *below]))
+    until(lambda: not users_of(running.endpoint))
     assert control.status(folder=folder) is None
     again = control.up(folder=folder)
     assert again.pid != running.pid
