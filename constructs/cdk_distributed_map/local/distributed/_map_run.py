@@ -8,6 +8,7 @@ import uuid
 from typing import Final, Protocol
 
 from cdk_distributed_map.local import _errors
+from cdk_distributed_map.local._clock import Timer
 from cdk_distributed_map.local._errors import ExecutionStoppedError, StateError
 from cdk_distributed_map.local._frame import Execution, Machine
 from cdk_distributed_map.local._json import Json
@@ -20,6 +21,7 @@ from cdk_distributed_map.local.distributed._writer import Children, Export
 from distmap import limits
 
 _YIELD_EVERY: Final = 32
+_BLINK: Final = 0.05
 _BREACH_CAUSE: Final = "The specified tolerated failure threshold was exceeded"
 _ENDED: Final = {
     "SUCCEEDED": _records.SUCCEEDED,
@@ -96,6 +98,7 @@ class MapRun:
         self._services = services
         self._children: dict[int, tuple[Execution, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
+        self._timer: Timer | None = None
         self._attempt: frozenset[int] | None = None
         self._rate_due = 0.0
         self._pending_retry: set[int] = set()
@@ -158,7 +161,6 @@ class MapRun:
             StateError: The tolerance was breached, or the items couldn't be read.
         """
         reading = None if feed is None else asyncio.ensure_future(self._read(feed))
-        watching = asyncio.ensure_future(self._watch()) if self._limited() else None
         waiting = _Queue(self)
         try:
             await self._dispatch(waiting, reading)
@@ -168,9 +170,11 @@ class MapRun:
             await self._abort(all_of_them=True)
             raise
         finally:
-            for task in (reading, watching):
-                if task is not None:
-                    task.cancel()
+            if reading is not None:
+                reading.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
         if self.breached:
             raise StateError(_errors.TOLERANCE, _BREACH_CAUSE)
 
@@ -253,6 +257,7 @@ class MapRun:
         task = asyncio.get_running_loop().create_task(self._child_run(at, execution))
         execution.task = task
         self._children[at] = (execution, task)
+        self._arm()
 
     async def _child_run(self, at: int, execution: Execution) -> None:
         try:
@@ -292,27 +297,27 @@ class MapRun:
         while self._children:
             await asyncio.wait([task for _, task in self._children.values()])
 
-    def _limited(self) -> bool:
-        return self.machine.express or self._program.timeout is not None
+    def _arm(self) -> None:
+        """Set one timer for all children: it is due when the oldest has taken too long."""
+        oldest = next(iter(self._children.values()), None)
+        if self._timer is None and oldest is not None and (self.machine.express or self._program.timeout is not None):
+            clock = self._services.clock
+            self._timer = clock.call_later(max(0, self._due(oldest[0]) - clock.now()), self._expire)
 
-    async def _watch(self) -> None:
-        """End children that take too long; one watch for all, the oldest first."""
-        clock = self._services.clock
-        while True:
-            oldest = next(iter(self._children.values()), None)
-            if oldest is None:
-                await self._wake.wait()
-                await asyncio.sleep(0)
-                continue
-            execution = oldest[0]
-            due = execution.started + time_limit(execution, self._program)
-            if due > clock.now():
-                await clock.sleep(due - clock.now())
-            elif oldest[1].done():
-                await asyncio.sleep(0)
-            else:
-                stop_execution(execution, ExecutionStoppedError("TIMED_OUT", _errors.TIMEOUT))
-                await asyncio.wait({oldest[1]})
+    def _due(self, execution: Execution) -> float:
+        began = execution.started if execution.redriven is None else execution.redriven
+        return began + time_limit(execution, self._program)
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._services.clock.now() + _BLINK
+        for execution, _ in list(self._children.values()):
+            if self._due(execution) > now:
+                break
+            stop_execution(execution, ExecutionStoppedError("TIMED_OUT", _errors.TIMEOUT))
+        else:
+            return
+        self._arm()
 
     # -- the end
 

@@ -224,8 +224,10 @@ class ReaderField:
             StateError: It is out of range.
         """
         value = self._max_items.get(scene)
-        if value is not None and not 0 <= value <= limits.MAX_ITEMS:
-            raise runtime(f"field MaxItems must be positive and at most {limits.MAX_ITEMS} but was: {value}")
+        if value is not None and value < 0:
+            raise failed("field MaxItems must be positive")
+        if value is not None and value > limits.MAX_ITEMS:
+            raise failed(f"field MaxItems must be at most {limits.MAX_ITEMS}")
         return value or limits.MAX_ITEMS
 
     def open(self, scene: Scene, frame: Frame) -> Source:

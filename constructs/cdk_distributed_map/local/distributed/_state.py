@@ -137,7 +137,7 @@ class DistributedMapState(AttemptingState):
         count, percentage = self._count.get(scene), self._percentage.get(scene)
         for name, value in (("MaxConcurrency", concurrency), ("ToleratedFailureCount", count)):
             if value < 0:
-                raise self._wrong(f"{name} must not be negative.", name)
+                raise self._wrong(f"{name} cannot be negative.", name)
         if not 0 <= percentage <= 100:
             raise self._wrong("ToleratedFailurePercentage must be between 0 and 100.", "ToleratedFailurePercentage")
         label = self._label
