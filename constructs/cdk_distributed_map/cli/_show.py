@@ -108,6 +108,8 @@ def ledger(made: Ledger) -> None:
         for example in error.examples:
             which = "an item" if example.index is None else f"item {example.index:,}"
             click.echo(f"    {which}: {example.cause[:200]}")
+    for note in made.notes:
+        click.echo(note)
     verdict(made)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _account, _chain, _scan
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES: Final = 10
 _PAUSE_SECONDS: Final = 2.0
+_KILLED_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class Ledger:
     unprocessed: int
     """Left by their worker because its deadline came near."""
     pending: int
-    """Not tried: not yet, or not before the run ended."""
+    """Not tried: not yet, or not before the run ended; or tried by a run that was stopped before it told."""
     missing: int
     """Captured, and nowhere in the results."""
     duplicates: int
@@ -58,6 +60,8 @@ class Ledger:
     missing_examples: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
     """What doesn't add up, in words."""
+    notes: tuple[str, ...] = ()
+    """What else is worth knowing, in words."""
     chain: tuple[ChainLink, ...] = ()
     unidentified: int = 0
     """Items among these that came without an index, so that duplicates can't be told."""
@@ -96,6 +100,7 @@ class Ledger:
             "addsUp": self.adds_up,
             "complete": self.is_complete,
             "problems": list(self.problems),
+            "notes": list(self.notes),
             "missingExamples": list(self.missing_examples),
             "errors": [
                 {
@@ -129,6 +134,7 @@ class _Maker:
         self._wait_seconds = wait_seconds
         self._s3 = root.aws.s3()
         self._problems: list[str] = []
+        self._notes: list[str] = []
         self._states = ItemStates(None)
 
     def make(self) -> Ledger:
@@ -183,6 +189,7 @@ class _Maker:
             errors=tuple(failures),
             missing_examples=() if bare else tuple(states.indexes(_account.MISSING, most=_EXAMPLES)),
             problems=tuple(self._problems),
+            notes=tuple(self._notes),
             chain=tuple(chain),
             unidentified=bare,
             states=states,
@@ -243,7 +250,14 @@ class _Maker:
 
     def _files(self, run: Run, described: RunDescription | None) -> list[_scan.File] | None:
         """Return the result files, waiting for them where they are still being exported; None where none will come."""
-        deadline = time.monotonic() + self._wait_seconds
+        # Whether a run that was stopped exports anything isn't documented: don't wait long for what may never come.
+        status = "" if described is None else described.status
+        killed = status in {"ABORTED", "TIMED_OUT"}
+        wait = self._wait_seconds
+        if killed and described is not None and described.stopped is not None:
+            age = (datetime.now(UTC) - described.stopped).total_seconds()
+            wait = min(wait, max(0.0, _KILLED_SECONDS - age))
+        deadline = time.monotonic() + wait
         while True:
             places = _scan.places(run)
             try:
@@ -258,6 +272,12 @@ class _Maker:
             if not places and not run.map_run_arns():
                 return None
             if time.monotonic() >= deadline:
+                if killed:
+                    self._notes.append(
+                        f"{run.name!r} was {status} before its results were exported: which of its items "
+                        "were done is in no file, so all of them count as pending"
+                    )
+                    return None
                 if places:
                     return []
                 raise NotReadyError(

@@ -170,10 +170,16 @@ def records(s3: S3Client, file: File, *, report: Report | None = None) -> Iterat
         ResultFilesError: The file is missing, cut off or not what it should be.
     """
     where = f"s3://{file.bucket}/{file.key}"
+    size = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal size
+        for chunk in object_chunks(s3, file.bucket, file.key):
+            size += len(chunk)
+            yield chunk
+
     try:
-        size = s3.head_object(Bucket=file.bucket, Key=file.key)["ContentLength"]
-        chunks = object_chunks(s3, file.bucket, file.key)
-        yield from lines(chunks) if file.key.endswith(".jsonl") else array_elements(chunks)
+        yield from lines(chunks()) if file.key.endswith(".jsonl") else array_elements(chunks())
         problem = None if size == file.size else f"{where} has {size:,} bytes, the manifest says {file.size:,}"
     except (ResultsError, ValueError) as error:
         problem = f"{where} can't be read to its end: {error}"

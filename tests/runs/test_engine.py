@@ -1,0 +1,151 @@
+"""The client and the command on the local engine: the template itself, real handlers, real S3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdk_distributed_map.cli import _exit, _show
+from cdk_distributed_map.cli._main import _run
+from cdk_distributed_map.local.server import LocalAws
+from cdk_distributed_map.runs import Client
+
+HANDLER = """
+import time
+from pathlib import Path
+
+from distmap import process_items
+
+HEALED = Path({healed!r})
+
+
+@process_items
+def handler(item):
+    if item["from"] % 7 == 3 and not HEALED.exists():
+        raise ValueError(f"no luck with {{item['from']}}")
+    if HEALED.with_name("slow").exists():
+        time.sleep(1)
+    return {{"square": item["from"] ** 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("engine")
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Iterator[LocalAws]:
+    """A local AWS with one pipeline of ranges deployed: batches of 10, half of the items may fail."""
+    import aws_cdk as cdk
+
+    from cdk_distributed_map import Batching, Capture, DistributedMapPipeline, ItemSource, Worker
+
+    code = folder / "worker"
+    code.mkdir()
+    (code / "handler.py").write_text(HANDLER.format(healed=str(folder / "healed")))
+    app = cdk.App(analytics_reporting=False, outdir=str(folder / "cdk.out"))
+    stack = cdk.Stack(app, "Stack")
+    DistributedMapPipeline(
+        stack,
+        "Squares",
+        items=ItemSource.captured(Capture.ranges()),
+        worker=Worker.python(str(code), handler="handler.handler"),
+        batching=Batching(max_items=10),
+        max_concurrency=4,
+        tolerated_failure_percentage=50,
+    )
+    app.synth()
+    with LocalAws() as aws:
+        aws.deploy(folder / "cdk.out", "Stack")
+        yield aws
+
+
+@pytest.fixture
+def distmap(
+    engine: LocalAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    for name, value in engine.environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_SFN", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        _show.console.cache_clear()
+        code = _run(list(arguments))
+        return code, capsys.readouterr().out
+
+    return run
+
+
+def told(out: str) -> Any:
+    return json.loads(out)
+
+
+def test_failures_are_accounted_for_and_retried_to_the_last_item(
+    distmap: Callable[..., tuple[int, str]], folder: Path
+) -> None:
+    given = '{"number": 95, "chunk": 1}'
+    code, out = distmap("run", "Squares", "--input", given, "--name", "first", "--watch")
+    # Failed items of batches that succeeded are in no count of AWS: the ledger alone knows of them.
+    assert code in {_exit.SUCCESS, _exit.ITEMS_FAILED}, out
+    code, out = distmap("ledger", "Stack/Squares", "first", "--json")
+    ledger = told(out)
+    unlucky = [n for n in range(1, 96) if n % 7 == 3]
+    assert (code, ledger["captured"], ledger["failed"], ledger["missing"]) == (0, 95, len(unlucky), 0)
+    assert ledger["errors"][0]["error"] == "ValueError"
+    rows = [told(line) for line in distmap("failures", "Squares", "first", "--json")[1].splitlines()]
+    assert sorted(row["item"]["from"] for row in rows) == unlucky
+
+    (folder / "healed").touch()
+    code, out = distmap("retry", "Squares", "first", "--watch")
+    assert (code, out.splitlines()[0]) == (0, "first-retry-1")
+    code, out = distmap("ledger", "Squares", "first-retry-1", "--json")
+    merged = told(out)
+    assert (merged["run"], merged["succeeded"], merged["failed"], merged["complete"]) == ("first", 95, 0, True)
+    assert [link["items"] for link in merged["chain"]] == [95, len(unlucky)]
+    lines = [told(line) for line in distmap("results", "Squares", "first", "--ordered")[1].splitlines()]
+    assert [line["value"]["square"] for line in lines] == [n * n for n in range(1, 96)]
+
+
+def test_stopped_run_is_accounted_for_and_finished_by_a_retry(
+    distmap: Callable[..., tuple[int, str]], folder: Path
+) -> None:
+    (folder / "healed").touch()
+    (folder / "slow").touch()
+    distmap("run", "Squares", "--input", '{"number": 400, "chunk": 1}', "--name", "killed")
+    for progress in Client().run("Squares", "killed").watch():
+        if progress.items.running or progress.items.succeeded:
+            break
+    assert distmap("stop", "Squares", "killed", "--yes")[0] == 0
+    (folder / "slow").unlink()
+    code, out = distmap("ledger", "Squares", "killed", "--json")
+    ledger = told(out)
+    kinds = ("succeeded", "failed", "unprocessed", "pending", "missing")
+    assert (code, sum(ledger[kind] for kind in kinds), ledger["missing"]) == (0, 400, 0)
+    assert ledger["succeeded"] < 400
+    assert distmap("retry", "Squares", "killed", "--watch")[0] == 0
+    assert told(distmap("ledger", "Squares", "killed", "--json")[1])["succeeded"] == 400
+
+
+def test_items_of_ones_own_are_run(distmap: Callable[..., tuple[int, str]], folder: Path) -> None:
+    (folder / "healed").touch()
+    (folder / "mine.jsonl").write_text('{"from": 2}\n{"from": 5}\n')
+    items = str(folder / "mine.jsonl")
+    assert distmap("run", "Squares", "--items", items, "--name", "mine", "--watch")[0] == 0
+    lines = distmap("results", "Squares", "mine", "--ordered")[1].splitlines()
+    assert [told(line)["value"] for line in lines] == [{"square": 4}, {"square": 25}]
+
+
+def test_list_describe_and_report_of_a_real_run(distmap: Callable[..., tuple[int, str]], folder: Path) -> None:
+    distmap("run", "Squares", "--input", '{"number": 10, "chunk": 1}', "--name", "small", "--watch")
+    rows = told(distmap("list", "Squares", "--json")[1])
+    assert next(row["items"]["total"] for row in rows if row["run"] == "small") == 10
+    assert told(distmap("describe", "Squares", "small", "--json")[1])["status"] == "SUCCEEDED"
+    assert distmap("report", "Squares", "small", "-o", str(folder / "small.html"))[0] == 0
+    assert "Every item is accounted for" in (folder / "small.html").read_text(encoding="utf-8")
+    assert "items captured" in distmap("logs", "Squares", "small")[1]
