@@ -49,23 +49,23 @@ def children(pid: int) -> list[int]:
     waiting = [pid]
     while waiting:
         listed = Path(f"/proc/{waiting.pop()}/task")
-        for task in listed.iterdir() if listed.exists() else ():
-            below = [int(child) for child in (task / "children").read_text().split()]
-            found += below
-            waiting += below
+        for task in listed.glob("*"):
+            # Threads come and go meanwhile.
+            with contextlib.suppress(OSError):
+                below = [int(child) for child in (task / "children").read_text().split()]
+                found += below
+                waiting += below
     return found
 
 
 def users_of(endpoint: str) -> list[int]:
     """Return all processes whose environment names an endpoint, whoever started them."""
     found = []
-    for process in Path("/proc").iterdir():
+    wanted = f"AWS_ENDPOINT_URL={endpoint}\0".encode()
+    for process in Path("/proc").glob("[0-9]*"):
         # They come and go meanwhile.
         with contextlib.suppress(OSError):
-            if (
-                process.name.isdigit()
-                and f"AWS_ENDPOINT_URL={endpoint}\0".encode() in (process / "environ").read_bytes()
-            ):
+            if wanted in (process / "environ").read_bytes():
                 found.append(int(process.name))
     return found
 
