@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -18,6 +19,7 @@ _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 _HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection"})
 _PIECE: Final = 256 * 1024
 _LINE: Final = 65_536
+_IDLE: Final = 2.0
 _S3_SCOPE: Final = "/s3/aws4_request"
 _TIMEOUT: Final = 1_000
 _TOKENS: Final = frozenset({"SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat"})
@@ -89,6 +91,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self._connection: http.client.HTTPConnection | None = None
+        self._used = 0.0
 
     def finish(self) -> None:
         super().finish()
@@ -140,8 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _pass_on(self, length: int) -> None:
-        upstream = self._connection or http.client.HTTPConnection(*self.upstream, timeout=_TIMEOUT)
-        self._connection = upstream
+        upstream = self._connected()
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
@@ -155,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.endheaders()
             self._send_body(upstream, length)
             response = upstream.getresponse()
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             upstream.close()
             self._connection = None
             self.close_connection = True
@@ -163,6 +165,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(502, {"__type": "ServiceUnavailable", "message": message}, error="ServiceUnavailable")
             return
         self._return(response)
+
+    def _connected(self) -> http.client.HTTPConnection:
+        """Return a connection to the embedded AWS: the last one, unless it may have been closed for idleness."""
+        now = time.monotonic()
+        if self._connection is not None and now - self._used > _IDLE:
+            self._connection.close()
+            self._connection = None
+        self._used = now
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(*self.upstream, timeout=_TIMEOUT)
+        return self._connection
 
     def _chunked(self) -> bool:
         return self.headers.get("Transfer-Encoding", "").lower() == "chunked"

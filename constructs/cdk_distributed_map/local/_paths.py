@@ -138,6 +138,8 @@ def _library_path(rest: str) -> Callable[[Json], list[Json]]:
         ) from error
     if re.search(r"\.(length|min|max|avg|sum|stddev|keys)\(\)|@\.length", rest):
         raise UnsupportedError(f"the path {rest!r} calls a function: use JSONata or an intrinsic function instead")
+    if re.search(r"\[\s*(?:'[^']*'|\"[^\"]*\")\s*,", rest):
+        raise UnsupportedError(f"the path {rest!r} selects several fields at once: select them one by one")
     try:
         compiled = jsonpath.compile(rest)
     except jsonpath.JSONPathError as error:
