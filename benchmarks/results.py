@@ -71,8 +71,8 @@ def _run(items: int) -> Any:
     Run.describe = lambda self: RunDescription(  # type: ignore[method-assign] # see above
         name="r", arn=self.arn, status="SUCCEEDED", started=now, stopped=now, input={}, output={"items": file}
     )
-    _scan.places = lambda run: [PLACE]  # type: ignore[assignment,return-value] # see above
-    _chain.links_of = lambda root: []  # type: ignore[assignment] # see above
+    _scan.places = lambda _: [PLACE]  # type: ignore[assignment,list-item] # see above
+    _chain.links_of = lambda _: []  # type: ignore[assignment] # see above
     from distmap._results import Results  # noqa: PLC0415
 
     Results.manifests = lambda self: [self._manifest(PLACE["bucket"], PLACE["key"])]  # type: ignore[method-assign] # see above

@@ -67,6 +67,10 @@ class Children:
     slowest: list[tuple[float, str, str]] = field(default_factory=list)
     dollars: float = 0.0
 
+    def begin(self, origin: datetime) -> None:
+        """Set where time begins: children don't come in its order."""
+        self.items, self.starts, self.ends = Timeline(origin), Timeline(origin), Timeline(origin)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
@@ -113,6 +117,8 @@ def gather(run: Run) -> Told:
     except NotFoundError:
         described, maps = None, ()
     children = Children()
+    if described is not None:
+        children.begin(described.started)
     express = root.pipeline.definition.item_file.express
     for each in [root, *(link.run for link in _chain.links_of(root))]:
         s3 = each.aws.s3()
@@ -147,10 +153,11 @@ def _add(children: Children, child: _scan.Child, *, express: bool) -> None:
     if express:
         billed = math.ceil(seconds * 10) / 10
         children.dollars += _EXPRESS_REQUEST_DOLLARS + billed * _EXPRESS_GB * _EXPRESS_GB_SECOND_DOLLARS
-    if children.items is None or children.starts is None or children.ends is None:
-        # Children are not in the order of time: leave room before the first one seen.
-        origin = started.replace(microsecond=0)
-        children.items, children.starts, children.ends = Timeline(origin), Timeline(origin), Timeline(origin)
+    if children.items is None:
+        children.begin(started.replace(microsecond=0))
+    assert children.items is not None  # noqa: S101 - narrows the types
+    assert children.starts is not None  # noqa: S101 - likewise
+    assert children.ends is not None  # noqa: S101 - likewise
     children.seconds += seconds
     children.items.add(stopped, len(child.inputs()))
     children.starts.add(started, 1)
@@ -200,7 +207,7 @@ class Chart:
 
 def _charts(children: Children) -> list[Chart]:
     charts: list[Chart] = []
-    if children.items is not None and children.starts is not None and children.ends is not None:
+    if children.number and children.items is not None and children.starts is not None and children.ends is not None:
         width = children.items.width
         rates = [amount / width for amount in children.items.used()]
         charts.append(

@@ -139,8 +139,9 @@ def _in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
         pieces: list[IO[str]] = []
         rows: list[tuple[float, str]] = []
         size = 0
+        encode = json.JSONEncoder(separators=(",", ":")).encode  # made once: json.dumps makes one for each call
         for result in found:
-            text = json.dumps([getattr(result, name) for name in _FIELDS], separators=(",", ":"))
+            text = encode([getattr(result, name) for name in _FIELDS])
             rows.append((_key(result.index), text))
             size += len(text) + 200
             if size > _SORTED_BYTES:
@@ -154,14 +155,16 @@ def _in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
 
 def _piece(rows: list[tuple[float, str]]) -> IO[str]:
     file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - the caller's exit stack closes it
-    file.writelines(f"{text}\n" for _, text in sorted(rows, key=lambda row: row[0]))
+    # The key stands before the row, so that merging needs no look into it.
+    file.writelines(f"{key} {text}\n" for key, text in sorted(rows, key=lambda row: row[0]))
     file.seek(0)
     return file
 
 
 def _rows(file: IO[str]) -> Iterator[tuple[float, str]]:
     for line in file:
-        yield _key(json.loads(line)[0]), line
+        key, _, text = line.partition(" ")
+        yield float(key), text
 
 
 def _key(index: int | None) -> float:
