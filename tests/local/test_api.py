@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -190,6 +192,19 @@ def test_everything_else_goes_to_the_embedded_aws(bench: Bench, client: Callable
     assert client("sts", bench.url).get_caller_identity()["Account"] == "000000000000"
     with pytest.raises(through.exceptions.NoSuchKey):
         through.get_object(Bucket=bucket, Key="none")
+
+
+def test_chunked_uploads_pass(bench: Bench, client: Callable[..., Any]) -> None:
+    bucket = bench.bucket()
+    url = urlsplit(client("s3", bench.url).generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k"}))
+    connection = http.client.HTTPConnection(str(url.hostname), url.port or 80)
+    pieces = iter([b"one ", b"two"])
+    connection.request("PUT", f"{url.path}?{url.query}", body=pieces, encode_chunked=True)
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    assert answer.status == 200
+    assert bench.body(bucket, "k") == b"one two"
 
 
 class _Recorder:

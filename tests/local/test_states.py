@@ -88,6 +88,27 @@ def test_fails_when_two_maps_share_a_label(bench: Bench) -> None:
         bench.sfn.start_execution(stateMachineArn=bench.engine_machine(definition), input="{}")
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [
+        {"T": {"Type": "Task", "Resource": f"{INVOKE}.waitForTaskToken", "Arguments": {}, "End": True}},
+        {"T": {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync:2", "End": True}},
+    ],
+    ids=["token", "sync"],
+)
+def test_fails_when_an_express_child_would_wait(bench: Bench, inner: dict[str, Any]) -> None:
+    machine = bench.engine_machine(bench.mapped(inner, kind="EXPRESS"))
+    with pytest.raises(bench.sfn.exceptions.ClientError, match="Express execution can't wait for"):
+        bench.sfn.start_execution(stateMachineArn=machine, input="{}")
+
+
+def test_fails_when_an_express_child_holds_a_distributed_map(bench: Bench) -> None:
+    inner = {"Inner": {**bench.mapped()["States"]["Map"], "Label": "Inner"}}
+    machine = bench.engine_machine(bench.mapped(inner, kind="EXPRESS"))
+    with pytest.raises(bench.sfn.exceptions.ClientError, match="'Inner' is a Distributed Map"):
+        bench.sfn.start_execution(stateMachineArn=machine, input="{}")
+
+
 # -- JSONata
 
 

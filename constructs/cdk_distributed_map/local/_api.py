@@ -306,7 +306,7 @@ def _parsed(input: str) -> Json:
 
 def _compiled(machine: Machine) -> Program:
     try:
-        return compile_definition(machine.definition)
+        return compile_definition(machine.definition, express=machine.express)
     except UnsupportedError as error:
         raise ApiError("ValidationException", f"the local engine can't run {machine.name}: {error}") from error
 

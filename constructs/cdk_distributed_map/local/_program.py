@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 from cdk_distributed_map.local._errors import UnsupportedError
+from cdk_distributed_map.local._express import refuse_in_express, states_of
 from cdk_distributed_map.local._flow import JSON_PATH, JSONATA
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json
@@ -65,8 +66,12 @@ class Program:
 
 
 @lru_cache(maxsize=256)
-def compile_definition(text: str) -> Program:
+def compile_definition(text: str, *, express: bool = False) -> Program:
     """Compile a state machine's definition.
+
+    Args:
+        text: The definition.
+        express: Whether its executions are Express.
 
     Raises:
         UnsupportedError: It has what the engine doesn't run; the message names it and the remedy.
@@ -79,20 +84,13 @@ def compile_definition(text: str) -> Program:
     if unknown:
         raise UnsupportedError(f"the definition has the field {unknown[0]!r}: use {', '.join(sorted(_TOP_FIELDS))}")
     program = _graph(definition, definition.get("QueryLanguage", JSON_PATH), timeout=definition.get("TimeoutSeconds"))
-    labels = list(_labels(definition))
+    labels = [state["Label"] for _, state in states_of(definition) if "Label" in state]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise UnsupportedError(f"the Label {twice[0]!r} is on two maps: give each Distributed Map its own")
+    if express:
+        refuse_in_express(definition)
     return program
-
-
-def _labels(fields: Mapping[str, Any]) -> Iterator[str]:
-    for state in fields["States"].values():
-        if "Label" in state:
-            yield state["Label"]
-        inner = [state[key] for key in ("ItemProcessor", "Iterator") if key in state]
-        for each in [*inner, *state.get("Branches", [])]:
-            yield from _labels(each)
 
 
 def _graph(fields: Mapping[str, Any], language: str, *, timeout: int | None = None) -> Program:

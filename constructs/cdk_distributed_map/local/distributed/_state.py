@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from cdk_distributed_map.local import _errors
 from cdk_distributed_map.local._errors import StateError, UnsupportedError, evaluation, runtime
+from cdk_distributed_map.local._express import refuse_in_express
 from cdk_distributed_map.local._flow import JSONATA, Flow
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json
@@ -62,6 +63,8 @@ class DistributedMapState(AttemptingState):
         processor = fields.get("ItemProcessor") or fields["Iterator"]
         self._program = compile(processor)
         self._express = self._is_express(processor["ProcessorConfig"])
+        if self._express:
+            refuse_in_express(processor)
         self._label = self._checked_label(fields.get("Label"))
         self._items = Items(fields, language, self.flow)
         reader, batcher = fields.get("ItemReader"), fields.get("ItemBatcher")
@@ -98,8 +101,6 @@ class DistributedMapState(AttemptingState):
 
     async def attempt(self, scene: Scene, frame: Frame) -> Json:
         """Run the map once, or go on with a map run that is redriven."""
-        if frame.execution.machine.express:
-            raise runtime("Distributed Map state is not supported in an Express execution")
         resumed = frame.execution.resumed_runs.pop((*frame.path, self.name), None)
         if resumed is not None and resumed.read:
             return await self._redriven(resumed, scene, frame)
