@@ -42,14 +42,26 @@ def allow_logs(scope: Construct, key: kms.IKey) -> None:
     groups = stack.format_arn(
         service="logs", resource="log-group", resource_name="*", arn_format=ArnFormat.COLON_RESOURCE_NAME
     )
-    key.add_to_resource_policy(
-        iam.PolicyStatement(
-            sid="DistmapLogs",
-            principals=[iam.ServicePrincipal(f"logs.{Aws.REGION}.amazonaws.com")],
-            actions=["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
-            resources=["*"],
-            conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
-        )
+    statement = iam.PolicyStatement(
+        sid="DistmapLogs",
+        principals=[iam.ServicePrincipal(f"logs.{Aws.REGION}.amazonaws.com")],
+        actions=["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
+        resources=["*"],
+        conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
+    )
+    if key.add_to_resource_policy(statement).statement_added:
+        return
+    # The state machine's logs are delivered by a service of their own, which the L2 would let use the key.
+    delivery = iam.PolicyStatement(
+        principals=[iam.ServicePrincipal("delivery.logs.amazonaws.com")], actions=["kms:Decrypt*"], resources=["*"]
+    )
+    document = iam.PolicyDocument(statements=[statement.copy(), delivery])
+    rendered = json.dumps(stack.resolve(document)["Statement"], sort_keys=True)
+    _warnings.warn(
+        scope,
+        _warnings.KEY_LACKS_PERMISSIONS,
+        "the policy of the imported encryption_key can't be changed from here; log groups can't be made unless it has "
+        f"these statements: {rendered}",
     )
 
 
@@ -72,7 +84,12 @@ def grant_read_results(buckets: Sequence[s3.IBucket], payload_prefix: str, grant
 
 
 def grant_operate(
-    scope: IConstruct, machine: sfn.StateMachine, labels: Sequence[str], grantee: iam.IGrantable
+    scope: IConstruct,
+    machine: sfn.StateMachine,
+    labels: Sequence[str],
+    grantee: iam.IGrantable,
+    *,
+    encryption_key: kms.IKey | None,
 ) -> iam.Grant:
     """Let a principal operate runs: each action on the ARN type that AWS checks for it.
 
@@ -104,6 +121,15 @@ def grant_operate(
         iam.PolicyStatement(actions=["states:DescribeExecution", "states:GetExecutionHistory"], resources=children),
         iam.PolicyStatement(actions=["states:DescribeExecution"], resources=express),
     ]
+    if encryption_key is not None:
+        # Who describes a run reads its definition, input and history, all encrypted with the state machine's key.
+        # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+        context = {"kms:EncryptionContext:aws:states:stateMachineArn": machine.state_machine_arn}
+        statements.append(
+            iam.PolicyStatement(
+                actions=["kms:Decrypt"], resources=[encryption_key.key_arn], conditions={"StringEquals": context}
+            )
+        )
     return _permissions.add(grantee, statements)
 
 

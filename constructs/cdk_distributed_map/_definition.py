@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jsii
@@ -85,12 +85,32 @@ def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
         if "Retry" in state:
             found.append(f"map {name!r} has a Retry, which would run all items again: retry inside the worker")
         found += _language_problems(state, top=definition.get("QueryLanguage", "JSONPath"))
+    found += _inline_problems(definition, labels)
     every = [state["Label"] for _, state in maps]
     repeated = sorted({label for label in every if every.count(label) > 1})
     return found + [
         f"label {label!r} is on more than one map of a state machine: give one of the maps another label"
         for label in repeated
     ]
+
+
+def _inline_problems(graph: Mapping[str, Any], labels: Sequence[str], *, inside: str | None = None) -> list[str]:
+    """Return which of the maps are in an inline map, whose iterations have the name of one execution in common."""
+    found = []
+    for name, state in graph.get("States", {}).items():
+        if inside is not None and state.get("Label") in labels:
+            found.append(
+                f"map {name!r} is inside the inline map {inside!r}, whose iterations are one execution and would "
+                "overwrite each other's items and mix their results: give that map the mode DISTRIBUTED, so that each "
+                "iteration is an execution of its own"
+            )
+        for branch in state.get("Branches", []):
+            found += _inline_problems(branch, labels, inside=inside)
+        processor = state.get("ItemProcessor", state.get("Iterator"))
+        if processor is not None:
+            distributed = processor.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED"
+            found += _inline_problems(processor, labels, inside=None if distributed else name)
+    return found
 
 
 def _language_problems(state: dict[str, Any], *, top: str) -> list[str]:

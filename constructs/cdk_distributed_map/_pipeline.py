@@ -16,7 +16,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from cdk_distributed_map import _access, _checks, _observability
+from cdk_distributed_map import _access, _checks, _observability, _warnings
 from cdk_distributed_map._batching import Batching
 from cdk_distributed_map._combine import Combiner
 from cdk_distributed_map._concurrency import DEFAULT_MAX_CONCURRENCY
@@ -68,8 +68,8 @@ class DistributedMapPipeline(Construct):
         removal_policy: What happens to the new bucket and log groups when the stack goes. Default: they are kept.
         encryption_key: Customer-managed key for everything made here. Default: AWS's own keys.
         role: Role of the state machine. Default: a new one.
-        state_machine_name: Default: made by CloudFormation, or by us where ``encryption_key`` is given, since a key's
-            conditions name the state machine.
+        state_machine_name: Name of the state machine. Default: made by CloudFormation, or by us where
+            ``encryption_key`` is given, since a key's conditions name the state machine.
         label: Label of the map, up to 40 characters. Default: made from the id.
         timeout: Longest time a run may take. Default: AWS's year.
         log_level: What the state machine logs. Default: errors.
@@ -164,6 +164,7 @@ class DistributedMapPipeline(Construct):
             if payload_bucket is None
             else payload_bucket
         )
+        _warnings.shared_prefix(self, self.payload_bucket, payload_prefix)
         _checks.same_region(self, self.payload_bucket, name="payload_bucket")
         _checks.same_account(self, self.payload_bucket, name="payload_bucket")
         functions = FunctionSettings(
@@ -181,6 +182,7 @@ class DistributedMapPipeline(Construct):
         self.capture, self.combine = self._parts.capture, self._parts.combine
         self.label, self.labels = self._parts.label, self._parts.labels()
         self._payload_prefix = payload_prefix
+        self._key = encryption_key
         self._fragment: Flow | None = None
         self._place = root_place(self.payload_bucket, payload_prefix)
         self.role = _access.state_machine_role(self) if role is None else role
@@ -274,7 +276,7 @@ class DistributedMapPipeline(Construct):
 
     def grant_operate(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal watch, change, stop and redrive runs, their Map Runs and their children."""
-        return _access.grant_operate(self, self.state_machine, self.labels, grantee)
+        return _access.grant_operate(self, self.state_machine, self.labels, grantee, encryption_key=self._key)
 
     # -- metrics
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Annotations
+from aws_cdk import Annotations, Token
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cdk_distributed_map import _checks
@@ -19,8 +20,11 @@ ALL_FAILURES_TOLERATED: Final = "distmap:AllFailuresTolerated"
 LARGE_RESERVATION: Final = "distmap:LargeReservation"
 OPEN_MAP_RUNS: Final = "distmap:OpenMapRuns"
 ROLE_LACKS_PERMISSIONS: Final = "distmap:RoleLacksPermissions"
+KEY_LACKS_PERMISSIONS: Final = "distmap:KeyLacksPermissions"
+SHARED_PREFIX: Final = "distmap:SharedPrefix"
 
 _LARGE_SOURCE = 10_000
+_PLACE = "distmap:place"
 
 
 def warn(scope: Construct, id: str, message: str) -> None:
@@ -63,6 +67,23 @@ def open_map_runs(scope: Construct, concurrency: float | str) -> None:
             f"{limits.MAX_OPEN_MAP_RUNS:,} open Map Runs, the outer one included, and the rest wait; lower the outer "
             "max_concurrency",
         )
+
+
+def shared_prefix(scope: Construct, bucket: s3.IBucket, prefix: str) -> None:
+    """Warn of two pipelines that keep their runs in the same place: runs of one name would overwrite each other."""
+    # A bucket can be imported more than once; only its name tells that it is the same one.
+    name = bucket.node.path if Token.is_unresolved(bucket.bucket_name) else bucket.bucket_name
+    place = f"{name}/{prefix}"
+    root = scope.node.root.node
+    if any(entry.type == _PLACE and entry.data == place for entry in root.metadata):
+        warn(
+            scope,
+            SHARED_PREFIX,
+            "another pipeline keeps its runs in the same place of payload_bucket, so two runs of the same name would "
+            "overwrite each other's items: give each pipeline a payload_prefix of its own",
+        )
+        return
+    root.add_metadata(_PLACE, place)
 
 
 def _dispatch_rate(scope: Construct, settings: MapSettings, worker_seconds: float | None) -> None:

@@ -274,3 +274,25 @@ def test_labels_of_item_file_maps_differ_where_long_labels_begin_alike(lab: Lab)
 
     assert len(set(labels)) == 6
     assert max(map(len, labels)) == 40
+
+
+# -- a fragment in a map of the user's own
+
+
+def test_fails_when_the_fragment_is_in_an_inline_map(lab: Lab) -> None:
+    each = sfn.Map(lab.stack, "EachDay", items_path="$.days")
+    branches = sfn.Parallel(lab.stack, "Both").branch(
+        lab.pipeline(items=ItemSource.captured(Capture.ranges())).fragment
+    )
+    each.item_processor(branches)
+    sfn.StateMachine(lab.stack, "Mine", definition_body=sfn.DefinitionBody.from_chainable(each))
+
+    synth_fails(lab, "'P map' is inside the inline map 'EachDay'", "DISTRIBUTED")
+
+
+def test_the_fragment_may_be_in_a_distributed_map(lab: Lab) -> None:
+    each = sfn.DistributedMap(lab.stack, "EachDay", items_path="$.days", label="EachDay")
+    each.item_processor(lab.pipeline(items=ItemSource.captured(Capture.ranges())).fragment)
+    machine = sfn.StateMachine(lab.stack, "Mine", definition_body=sfn.DefinitionBody.from_chainable(each))
+
+    assert "EachDay" in lab.definition(machine)["States"]

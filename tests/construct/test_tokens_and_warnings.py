@@ -275,3 +275,33 @@ def test_items_that_are_maps_of_their_own_cannot_be_batched_and_need_no_warning(
     lab.pipeline(items=ItemSource.json(lab.bucket(), "outer.json"), worker=inner)
 
     assert lab.warnings("distmap:OneItemPerChild") == []
+
+
+# -- two pipelines in one bucket
+
+
+def test_two_pipelines_in_the_same_place_are_a_warning(lab: Lab) -> None:
+    # The same bucket by name, imported twice.
+    for name in ("First", "Second"):
+        lab.pipeline(name, payload_bucket=s3.Bucket.from_bucket_name(lab.stack, f"{name}Import", "shared"))
+
+    (text,) = lab.warnings("distmap:SharedPrefix")
+    assert "payload_prefix" in text
+
+
+def test_two_pipelines_in_one_bucket_made_here_and_the_same_place_are_a_warning(lab: Lab) -> None:
+    made = s3.Bucket(lab.stack, "Made")
+    lab.pipeline("First", payload_bucket=made)
+    lab.pipeline("Second", payload_bucket=made)
+
+    assert len(lab.warnings("distmap:SharedPrefix")) == 1
+
+
+def test_two_pipelines_in_places_of_their_own_are_no_warning(lab: Lab) -> None:
+    made = s3.Bucket(lab.stack, "Made")
+    lab.pipeline("First", payload_bucket=made)
+    lab.pipeline("Second", payload_bucket=made, payload_prefix="second/")
+    lab.pipeline("Third")
+    lab.pipeline("Fourth", payload_bucket=lab.bucket("Other"))
+
+    assert lab.warnings("distmap:SharedPrefix") == []

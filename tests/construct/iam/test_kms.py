@@ -184,3 +184,41 @@ def test_express_children_and_batches_need_no_more(lab: Lab, allowed: Allowed) -
     )
 
     assert keys_of(lab, allowed, pipeline.role) == {arn(lab, cast("kms.Key", data.encryption_key)): READ}
+
+
+def test_operators_may_decrypt_what_they_describe(lab: Lab, allowed: Allowed) -> None:
+    from aws_cdk import aws_iam as iam
+
+    own = key(lab, "Own")
+    role = iam.Role(lab.stack, "Operator", assumed_by=iam.AccountRootPrincipal())
+    pipeline = lab.pipeline(encryption_key=own)
+    pipeline.grant_operate(role)
+    machine = lab.stack.get_logical_id(cast("sfn.CfnStateMachine", pipeline.state_machine.node.default_child))
+
+    found = {each for each in allowed(lab, role) if each[0].startswith("kms:")}
+    condition = {"StringEquals": {"kms:EncryptionContext:aws:states:stateMachineArn": f"${{{machine}}}"}}
+    assert found == {("kms:Decrypt", arn(lab, own), json.dumps(condition))}
+
+
+def test_operators_of_a_state_machine_without_a_key_get_none(lab: Lab, allowed: Allowed) -> None:
+    from aws_cdk import aws_iam as iam
+
+    role = iam.Role(lab.stack, "Operator", assumed_by=iam.AccountRootPrincipal())
+    lab.pipeline(payload_bucket=encrypted(lab, "Payload")).grant_operate(role)
+
+    assert not [each for each in allowed(lab, role) if each[0].startswith("kms:")]
+
+
+def test_it_is_said_what_the_policy_of_an_imported_key_lacks(lab: Lab) -> None:
+    imported = "arn:aws:kms:eu-west-1:111111111111:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    lab.pipeline(encryption_key=kms.Key.from_key_arn(lab.stack, "Imported", imported))
+
+    (text,) = lab.warnings("distmap:KeyLacksPermissions")
+    assert "kms:EncryptionContext:aws:logs:arn" in text
+    assert "delivery.logs.amazonaws.com" in text
+
+
+def test_nothing_is_said_of_a_key_of_this_app(lab: Lab) -> None:
+    lab.pipeline(encryption_key=key(lab, "Own"))
+
+    assert lab.warnings("distmap:KeyLacksPermissions") == []
