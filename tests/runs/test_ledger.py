@@ -277,9 +277,31 @@ def test_late_manifest_is_waited_for(
         if len(pauses) == 2:
             whole(writer, 20)
 
-    monkeypatch.setattr("cdk_distributed_map.runs._ledger.time.sleep", pause)
+    monkeypatch.setattr("cdk_distributed_map.runs._scan.time.sleep", pause)
     assert squares.run(writer.run["name"]).ledger().succeeded == 20
     assert len(pauses) == 2
+
+
+def test_results_wait_for_a_late_manifest_too(
+    squares: Pipeline, finish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = finish(squares, 20)
+    monkeypatch.setattr("cdk_distributed_map.runs._scan.time.sleep", lambda _: whole(writer, 20))
+    assert len(list(squares.run(writer.run["name"]).results())) == 20
+
+
+def test_throttled_and_failing_calls_are_repeated(squares: Pipeline, finish: Callable[..., Any], states: Any) -> None:
+    writer = finish(squares, 20)
+    whole(writer, 20)
+    states.faults.extend(
+        [
+            ("DescribeExecution", 400, "ThrottlingException"),
+            ("DescribeExecution", 503, "ServiceUnavailable"),
+            ("DescribeExecution", 0, ""),
+        ]
+    )
+    assert squares.run(writer.run["name"]).ledger().is_complete
+    assert not states.faults
 
 
 def test_run_that_aws_forgot_is_accounted_for_from_its_files(

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _account, _chain, _scan
 from cdk_distributed_map.runs._account import ErrorCount, ItemStates
-from cdk_distributed_map.runs._errors import AwsError, NotFoundError, NotReadyError
+from cdk_distributed_map.runs._errors import AwsError, NotFoundError
 from distmap._errors import SpillError
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._run import Run, RunDescription
 
 _EXAMPLES: Final = 10
-_PAUSE_SECONDS: Final = 2.0
-_KILLED_SECONDS: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,41 +246,14 @@ class _Maker:
 
     def _files(self, run: Run, described: RunDescription | None) -> list[_scan.File] | None:
         """Return the result files, waiting for them where they are still being exported; None where none will come."""
-        # Whether a run that was stopped exports anything isn't documented: don't wait long for what may never come.
-        status = "" if described is None else described.status
-        killed = status in {"ABORTED", "TIMED_OUT"}
-        wait = self._wait_seconds
-        if killed and described is not None and described.stopped is not None:
-            age = (datetime.now(UTC) - described.stopped).total_seconds()
-            wait = min(wait, max(0.0, _KILLED_SECONDS - age))
-        deadline = time.monotonic() + wait
-        while True:
-            places = _scan.places(run)
-            try:
-                files = [file for place in places for file in _scan.files(self._s3, place)]
-            except NotReadyError:
-                files = []
-            # A manifest without files is the test manifest that is written when the map starts, unless no item was.
-            if files or (places and not self._states.bytes):
-                return files
-            if described is None or not described.ended:
-                return None
-            if not places and not run.map_run_arns():
-                return None
-            if time.monotonic() >= deadline:
-                if killed:
-                    self._notes.append(
-                        f"{run.name!r} was {status} before its results were exported: which of its items "
-                        "were done is in no file, so all of them count as pending"
-                    )
-                    return None
-                if places:
-                    return []
-                raise NotReadyError(
-                    f"the results of {run.name!r} are not there yet: Step Functions writes them after the run has "
-                    "ended; try again in a minute"
-                )
-            time.sleep(_PAUSE_SECONDS)
+        expected = len(self._states.bytes) > 0
+        found = _scan.exported(run, described, wait_seconds=self._wait_seconds, expected=expected)
+        if found is None and described is not None and described.status in _scan.KILLED and _scan.places(run):
+            self._notes.append(
+                f"{run.name!r} was {described.status} before its results were exported: which of its items were done "
+                "is in no file, so all of them count as pending"
+            )
+        return found
 
     def _fill_pending(self) -> None:
         states = self._states

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 from cdk_distributed_map.runs import _arns, _chain, _scan
 from cdk_distributed_map.runs._account import IndexesSeen
 from cdk_distributed_map.runs._aws import error_code, errors
-from cdk_distributed_map.runs._errors import MissingPackageError, NotReadyError, ResultFilesError
+from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError, NotReadyError, ResultFilesError
 from distmap import DistmapError
 from distmap._results import Results
 from distmap.wire import ResultsPlace
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import polars
 
     from cdk_distributed_map.runs._ledger import Ledger
-    from cdk_distributed_map.runs._run import Run
+    from cdk_distributed_map.runs._run import Run, RunDescription
 
 
 @dataclass(slots=True)
@@ -78,19 +78,27 @@ class Failure:
     """Where the console shows the child."""
 
 
-def results(run: Run, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
+def results(
+    run: Run, *, ordered: bool = False, unsuccessful: bool = False, wait_seconds: float = 60.0
+) -> Iterator[ItemResult]:
     """Yield the results of a run and its retries: see :meth:`Run.results`."""
-    found = _each_once(run, unsuccessful=unsuccessful)
+    found = _each_once(run, unsuccessful=unsuccessful, wait_seconds=wait_seconds)
     return _in_order(found) if ordered else found
 
 
-def _each_once(run: Run, *, unsuccessful: bool) -> Iterator[ItemResult]:
+def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator[ItemResult]:
     root = _chain.root_of(run)
     runs = [root, *(link.run for link in _chain.links_of(root))]
     seen = IndexesSeen()
     some = False
     with errors(f"reading the results of {root.name!r}"):
         for each in runs:
+            described = _describe(each)
+            # A run that was given no items has no results to wait for.
+            expected = described is not None and _chain.count_items(each, described) != 0
+            if not _scan.exported(each, described, wait_seconds=wait_seconds, expected=expected):
+                some = some or not expected
+                continue
             for place in _scan.places(each):
                 some = True
                 for result in _read(each, place):
@@ -107,6 +115,13 @@ def _each_once(run: Run, *, unsuccessful: bool) -> Iterator[ItemResult]:
                     for result in _read(each, place):
                         if not result.succeeded and (result.index is None or seen.add(result.index)):
                             yield result
+
+
+def _describe(run: Run) -> RunDescription | None:
+    try:
+        return run.describe()
+    except NotFoundError:
+        return None
 
 
 def _read(run: Run, place: ResultsPlace) -> Iterator[ItemResult]:

@@ -228,7 +228,9 @@ class Run:
         assert last is not None  # noqa: S101 - a watch yields at least once
         return last
 
-    def results(self, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
+    def results(
+        self, *, ordered: bool = False, unsuccessful: bool = False, wait_seconds: float = 60.0
+    ) -> Iterator[ItemResult]:
         """Yield the result of every item, those of the run's retries included, each item once.
 
         They are streamed: memory depends neither on how many there are nor on how large the files are.
@@ -236,6 +238,7 @@ class Run:
         Args:
             ordered: Whether they come in the order of the items, sorted in temporary files. Default: in any order.
             unsuccessful: Whether items that did not succeed come too, at the end. Default: successes only.
+            wait_seconds: How long to wait for results that Step Functions is still exporting. Default: a minute.
 
         Raises:
             NotReadyError: They are not exported yet.
@@ -244,7 +247,7 @@ class Run:
         """
         from cdk_distributed_map.runs import _results  # noqa: PLC0415 - only what is used is imported
 
-        return _results.results(self, ordered=ordered, unsuccessful=unsuccessful)
+        return _results.results(self, ordered=ordered, unsuccessful=unsuccessful, wait_seconds=wait_seconds)
 
     def ledger(self, *, wait_seconds: float = 60.0) -> Ledger:
         """Return the account of every item of the run and its retries, from its files.

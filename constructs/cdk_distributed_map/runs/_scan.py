@@ -6,6 +6,7 @@ same files child by child, because an account needs the child's status and ARN, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,10 +25,16 @@ from distmap.wire import MANIFEST_FILE, RESULTS_FOLDER, ResultsPlace, WorkerAnsw
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from cdk_distributed_map.runs._run import Run
+    from cdk_distributed_map.runs._run import Run, RunDescription
 
 Kind = Literal["SUCCEEDED", "FAILED", "PENDING"]
 KINDS: Final[tuple[Kind, ...]] = ("SUCCEEDED", "FAILED", "PENDING")
+
+KILLED: Final = frozenset({"ABORTED", "TIMED_OUT"})
+"""Statuses of a run that was ended from outside."""
+
+_PAUSE_SECONDS: Final = 2.0
+_KILLED_SECONDS: Final = 10.0
 
 Report = Callable[[str], None]
 
@@ -158,6 +165,51 @@ def files(s3: S3Client, place: ResultsPlace) -> list[File]:
     return list(found.values())
 
 
+def exported(run: Run, described: RunDescription | None, *, wait_seconds: float, expected: bool) -> list[File] | None:
+    """Return the result files of a run, waiting for them where they are still being exported.
+
+    Args:
+        run: The run.
+        described: What AWS says of it; None where AWS has forgotten it.
+        wait_seconds: How long to wait.
+        expected: Whether there must be results: a manifest without files is then the test manifest that is written
+            when a map starts.
+
+    Returns:
+        The files; None where none will come: the run is going, has no map, or was stopped before the export.
+
+    Raises:
+        NotReadyError: They are not there after that.
+    """
+    wait = wait_seconds
+    # Whether a run that was stopped exports anything isn't documented: don't wait long for what may never come.
+    killed = described is not None and described.status in KILLED
+    if killed and described is not None and described.stopped is not None:
+        age = (datetime.now(UTC) - described.stopped).total_seconds()
+        wait = min(wait, max(0.0, _KILLED_SECONDS - age))
+    deadline = time.monotonic() + wait
+    while True:
+        found = places(run)
+        try:
+            all_of_them = [file for place in found for file in files(run.aws.s3(), place)]
+        except NotReadyError:
+            all_of_them = []
+        if all_of_them or (found and not expected):
+            return all_of_them
+        if described is None or not described.ended or (not found and not run.map_run_arns()):
+            return None
+        if time.monotonic() >= deadline:
+            if killed:
+                return None
+            if found:
+                return []
+            raise NotReadyError(
+                f"the results of {run.name!r} are not there yet: Step Functions writes them after the run has ended; "
+                "try again in a minute"
+            )
+        time.sleep(_PAUSE_SECONDS)
+
+
 def records(s3: S3Client, file: File, *, report: Report | None = None) -> Iterator[bytes | Any]:
     """Yield what is in a result file: lines as bytes, or the elements of a JSON array as values.
 
@@ -229,4 +281,16 @@ def _tell(problem: str, report: Report | None) -> None:
     report(problem)
 
 
-__all__ = ["Child", "File", "Kind", "SpillError", "as_child", "children", "files", "places", "quick_answer", "records"]
+__all__ = [
+    "Child",
+    "File",
+    "Kind",
+    "SpillError",
+    "as_child",
+    "children",
+    "exported",
+    "files",
+    "places",
+    "quick_answer",
+    "records",
+]
