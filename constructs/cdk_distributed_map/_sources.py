@@ -83,6 +83,9 @@ class ItemSource(abc.ABC):
     ) -> ItemSource:
         """A JSON file in S3: one item per array element, or per key and value of an object.
 
+        Of an object's items a child gets the values; ``item_selector={"key.$": "$$.Map.Item.Key", ...}`` keeps the
+        keys too.
+
         Args:
             bucket: Bucket of the file.
             key: Key of the file.

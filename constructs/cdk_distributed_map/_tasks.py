@@ -39,7 +39,7 @@ class LambdaTask(tasks.LambdaInvoke):
         express: Whether the task runs in an Express child, which leaves five minutes for everything.
 
     Raises:
-        ValueError: In an Express child timeout and retries exceed five minutes.
+        ValueError: The timeout is less than a second, or in an Express child timeout and retries exceed five minutes.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class LambdaTask(tasks.LambdaInvoke):
         budget = None
         if express:
             longest = seconds if _checks.is_known(seconds) else _UNKNOWN_EXPRESS_SECONDS
-            budget = _express_budget(min(known or longest, longest), retry)
+            reached = min(known or longest, longest) if timeout is not None or known is None else known
+            budget = _express_budget(reached, retry)
         _retry.add_lambda_retry(self, budget=budget)
         if retry is not None:
             retry.add_to(self)
@@ -94,7 +95,9 @@ def _with_nulls(value: Any) -> Any:
 
 def _task_seconds(known: float | None, timeout: Duration | None, *, express: bool) -> float:
     if timeout is not None:
-        return timeout.to_seconds()
+        seconds = timeout.to_seconds()
+        _checks.whole_number("timeout", seconds, least=1, most=limits.MAX_EXECUTION_SECONDS, unit="seconds")
+        return seconds
     if express:
         return _UNKNOWN_EXPRESS_SECONDS if known is None else min(known + _MARGIN_SECONDS, limits.MAX_EXPRESS_SECONDS)
     return (limits.MAX_FUNCTION_SECONDS if known is None else known) + _MARGIN_SECONDS

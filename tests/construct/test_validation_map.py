@@ -362,3 +362,15 @@ def test_a_whole_number_passes_only_within_its_bounds(value: float, least: int, 
 @given(value=NUMBERS)
 def test_a_percentage_passes_only_from_0_to_100(value: float) -> None:
     assert passes(_checks.percentage, "percentage", value) == (0 <= value <= 100)
+
+
+def test_fails_when_the_timeout_of_a_task_is_nothing(lab: Lab) -> None:
+    worker = Worker.function(lab.function(), timeout=cdk.Duration.seconds(0))
+    with pytest.raises(ValueError, match=r"timeout must be between 1 and .* got 0"):
+        lab.pipeline(worker=worker)
+
+
+def test_fails_when_a_worker_outlasts_an_express_child_and_says_its_own_timeout(lab: Lab) -> None:
+    worker = lab.python_worker(timeout=cdk.Duration.minutes(6))
+    with pytest.raises(ValueError, match="the worker's timeout of 360 s"):
+        lab.pipeline(worker=worker, child_type=EXPRESS)
