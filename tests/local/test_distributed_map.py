@@ -599,3 +599,40 @@ def test_json_path_fields(bench: Bench) -> None:
     assert [len(each["Items"]) for each in inputs] == [2, 1]
     assert inputs[0]["BatchInput"] == {"run": "r1"}
     assert inputs[1]["Items"] == [{"row": ROWS[2], "at": 2, "run": "r1"}]
+
+
+def test_tolerance_can_be_raised_while_running(bench: Bench) -> None:
+    raised = threading.Event()
+
+    def work(event: Any) -> Any:
+        raised.wait(20)
+        if event:
+            raise ValueError("bad")
+        return event
+
+    bench.functions.handlers["tolerated"] = work
+    execution = bench.start(bench.mapped(bench.task("tolerated")), {"items": [0, 1, 1]})
+    while not (runs := bench.sfn.list_map_runs(executionArn=execution)["mapRuns"]):
+        time.sleep(0.01)
+    bench.sfn.update_map_run(mapRunArn=runs[0]["mapRunArn"], toleratedFailureCount=2)
+    raised.set()
+    assert bench.ended(execution)["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(("kind", "rate"), [("STANDARD", 100), ("EXPRESS", 1_000)], ids=["standard", "express"])
+def test_children_start_no_faster_than_on_aws_where_asked(bench: Bench, kind: str, rate: int) -> None:
+    bench.engine.services.dispatch_rates = True
+    try:
+        found = bench.run(bench.mapped(kind=kind), {"items": list(range(301))})
+    finally:
+        bench.engine.services.dispatch_rates = False
+    assert found["stopDate"].timestamp() - found["startDate"].timestamp() >= 300 / rate
+
+
+def test_batched_input_of_a_child_is_kept_to_the_byte(bench: Bench) -> None:
+    found = bench.run(bench.mapped(ItemBatcher={"MaxItemsPerBatch": 2}), {"items": ["é", {"a": 1.5}]})
+    run = bench.map_run(found["executionArn"])
+    (child,) = bench.sfn.list_executions(mapRunArn=run["mapRunArn"])["executions"]
+    assert child["itemCount"] == 2
+    described = bench.sfn.describe_execution(executionArn=child["executionArn"])
+    assert described["input"] == '{"Items":["é",{"a":1.5}]}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from typing import TYPE_CHECKING, Any
@@ -301,3 +302,87 @@ def test_fails_when_the_machine_waited_for_fails(bench: Bench) -> None:
     found = bench.run(one(state))
     assert found["error"] == "States.TaskFailed"
     assert json.loads(found["cause"])["Error"] == "Inner"
+
+
+# -- failures in AWS's words
+
+
+def json_path(state: dict[str, Any]) -> dict[str, Any]:
+    return {"StartAt": "One", "States": {"One": state}}
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "cause"),
+    [
+        (
+            step(Parameters={"a.$": "States.Format('{}', $.b.c)"}),
+            "States.Runtime",
+            (
+                "The function 'States.Format('{}', $.b.c)' had the following error: The JsonPath argument for the field "
+                "'$.b.c' could not be found in the input '{}'"
+            ),
+        ),
+        (step(InputPath="$.a.b"), "States.Runtime", "Invalid path '$.a.b' : Missing property in path $['a']"),
+        (
+            {"Type": "Choice", "Choices": [{"Variable": "$.a", "IsNull": True, "Next": "One"}]},
+            "States.Runtime",
+            "Invalid path '$.a': The choice state's condition path references an invalid value.",
+        ),
+        (
+            {"Type": "Choice", "Choices": [{"Variable": "$.a", "IsPresent": True, "Next": "One"}]},
+            "States.NoChoiceMatched",
+            "Failed to transition out of the state. The state does not point to a next state.",
+        ),
+        (
+            step(Parameters={"a.$": "States.ArrayGetItem(States.Array(1), 1)"}),
+            "States.IntrinsicFailure",
+            "Invalid arguments in States.ArrayGetItem: [1], 1: index 1 is outside an array of 1",
+        ),
+    ],
+    ids=["function", "input-path", "choice", "no-choice", "intrinsic"],
+)
+def test_failures_are_worded_as_by_aws(bench: Bench, state: dict[str, Any], error: str, cause: str) -> None:
+    found = bench.run(json_path(state))
+    assert found["error"] == error
+    where = "An error occurred while executing the state 'One' (entered at the event id #2). "
+    assert found["cause"] == where + cause
+
+
+def test_runtime_error_in_an_iteration_fails_the_map(bench: Bench) -> None:
+    processor = {"StartAt": "Bad", "States": {"Bad": step(InputPath="$.no")}}
+    found = bench.run(json_path({"Type": "Map", "ItemProcessor": processor, "End": True}), [{}])
+    types = [event["type"] for event in bench.events(found["executionArn"])]
+    assert types[-3:] == ["MapIterationFailed", "MapStateFailed", "ExecutionFailed"]
+
+
+@pytest.mark.parametrize(
+    ("call", "value"),
+    [
+        ("States.Format('{} \\\\{\\\\} {}', $.text, $.list)", 'a b {} [1,1,"1"]'),
+        ("States.ArrayUnique($.list)", [1, "1"]),
+        ("States.ArrayContains($.list, '1')", True),
+        ("States.ArrayPartition($.list, 2)", [[1, 1], ["1"]]),
+        ("States.ArrayRange(9, 0, -4)", [9, 5, 1]),
+        ("States.StringSplit('This.is+a,test=string', '.+,=')", ["This", "is", "a", "test", "string"]),
+        ("States.Hash($.text, 'MD5')", hashlib.new("md5", b"a b", usedforsecurity=False).hexdigest()),
+        ("States.JsonToString($.list)", '[1,1,"1"]'),
+        ("States.MathAdd($.list[0], -3)", -2),
+        ("States.ArrayLength(States.StringSplit($.text, ' '))", 2),
+        ("$.list[?(@ == 1)]", [1, 1]),
+        ("$..text", ["a b"]),
+        ("$.list[-1]", "1"),
+        ("$['text']", "a b"),
+    ],
+)
+def test_intrinsics_and_paths(bench: Bench, call: str, value: Any) -> None:
+    given = {"text": "a b", "list": [1, 1, "1"]}
+    assert bench.output(json_path(step(Parameters={"got.$": call})), given) == {"got": value}
+
+
+def test_history_ends_at_25000_events(bench: Bench) -> None:
+    states = {"Spin": {"Type": "Pass", "Next": "Again"}, "Again": {"Type": "Pass", "Next": "Spin"}}
+    found = bench.run({"StartAt": "Spin", "States": states})
+    assert found["status"] == "FAILED"
+    assert "maximum number of history events (25000)" in found["cause"]
+    last = bench.sfn.get_execution_history(executionArn=found["executionArn"], reverseOrder=True, maxResults=1)
+    assert (last["events"][0]["id"], last["events"][0]["type"]) == (25_000, "ExecutionFailed")

@@ -55,6 +55,8 @@ class StateError(Exception):
         self.hidden_from_all = hidden_from_all
         self.in_state = in_state
         self.location = location
+        self.inside = False
+        """Whether it comes from a branch or an iteration, rather than from the state itself."""
 
     def placed_in(self, state: str, entered: int) -> StateError:
         """Return the error with the state in its cause, where AWS puts it there."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from cdk_distributed_map.local._errors import INTRINSIC, StateError, UnsupportedError
 from cdk_distributed_map.local._json import Json, dumps, number
-from cdk_distributed_map.local._paths import Roots, compile_path
+from cdk_distributed_map.local._paths import NotFoundError, Roots, compile_path
 
 _MAX_NESTING = 10
 _MAX_RANGE = 1_000
@@ -60,7 +60,7 @@ def _argument(text: str, at: int, depth: int) -> tuple[Evaluator, int]:
     if token["path"] is not None:
         start = token.start("path")
         end = _path_end(text, start)
-        return compile_path(text[start:end].strip()).get, end
+        return _path_argument(text[start:end].strip()), end
     if token["name"] is not None:
         return _call(text, token, depth)
     if token["text"] is not None:
@@ -68,6 +68,20 @@ def _argument(text: str, at: int, depth: int) -> tuple[Evaluator, int]:
     else:
         value = json.loads(token["number"] or token["word"])
     return (lambda _roots: value), token.end()
+
+
+def _path_argument(text: str) -> Evaluator:
+    path = compile_path(text)
+
+    def get(roots: Roots) -> Json:
+        try:
+            return path.get(roots)
+        except NotFoundError as error:
+            shown = dumps(roots.context if text.startswith("$$") else roots.root)
+            message = f"The JsonPath argument for the field '{text}' could not be found in the input '{shown}'"
+            raise NotFoundError(message) from error
+
+    return get
 
 
 def _call(text: str, token: re.Match[str], depth: int) -> tuple[Evaluator, int]:
@@ -96,8 +110,6 @@ def _call(text: str, token: re.Match[str], depth: int) -> tuple[Evaluator, int]:
         values = [argument(roots) for argument in arguments]
         try:
             return function(*values)
-        except StateError:
-            raise
         except (TypeError, ValueError, IndexError, KeyError, AttributeError, RecursionError) as error:
             # Whatever a function can't take is one error to AWS.
             raise _failure(name, values, str(error)) from error

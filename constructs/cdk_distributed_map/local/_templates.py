@@ -137,9 +137,7 @@ def path_or_intrinsic(text: Any, field: str) -> Evaluator:
             try:
                 return call(scene)
             except NotFoundError as error:
-                raise runtime(
-                    f"The function '{text}' had the following error: Invalid path in '{field}': {error}"
-                ) from error
+                raise runtime(f"The function '{text}' had the following error: {error}") from error
 
         return invoke
     path = compile_path(text)

@@ -158,8 +158,9 @@ class AttemptingState(State, abc.ABC):
         return None
 
     def _caught(self, error: StateError, scene: Scene, frame: Frame) -> Outcome:
-        if self.failed_event is not None and not error.terminal:
+        if self.failed_event is not None and (error.inside or not error.terminal):
             frame.event(self.failed_event)
+        error.inside = False
         for catcher in self.catchers:
             if matches(catcher.errors, error):
                 shown = {"Error": error.error, "Cause": error.cause}

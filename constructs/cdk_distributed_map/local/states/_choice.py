@@ -127,7 +127,8 @@ class ChoiceState(State):
                 assigned = {} if rule.assign is None else rule.assign(inner)
                 return self.leave(frame, scene, output, assigned, rule.next)
         if self._default is None:
-            raise StateError(NO_CHOICE, "No choice rule matched and no Default is given.", terminal=True, in_state=True)
+            cause = "Failed to transition out of the state. The state does not point to a next state."
+            raise StateError(NO_CHOICE, cause, in_state=True)
         assigned = self.flow.assigned(inner, inner.root) if self.language != JSONATA else self._jsonata_assigned(inner)
         return self.leave(frame, scene, self.flow.passed(inner), assigned, self._default)
 

@@ -15,7 +15,7 @@ from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template
 from cdk_distributed_map.local.states._attempts import AttemptingState
 from cdk_distributed_map.local.states._numbers import NumberField
-from cdk_distributed_map.local.states._parallel import Runnable, aborted, stop
+from cdk_distributed_map.local.states._parallel import Runnable, aborted, from_inside, stop
 from distmap import limits
 
 MAP_FIELDS = AttemptingState.attempt_fields | {"ItemProcessor", "Iterator", "ItemSelector", "MaxConcurrency"}
@@ -199,5 +199,4 @@ class _Iterations:
             outcome = "Failed" if task is failed else "Aborted"
             frame.event(f"MapIteration{outcome}", {"name": name, "index": at})
             aborted(inner, failed=task is failed, frame=frame)
-        error = failed.exception()
-        raise error if error is not None else AssertionError("a failed iteration has an error")
+        raise from_inside(failed)

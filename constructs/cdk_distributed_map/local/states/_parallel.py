@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from cdk_distributed_map.local._errors import UnsupportedError
+from cdk_distributed_map.local._errors import StateError, UnsupportedError
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json
 from cdk_distributed_map.local._scene import Scene
@@ -62,7 +62,7 @@ class ParallelState(AttemptingState):
                 await stop(tasks)
                 for task, inner in zip(tasks, frames, strict=True):
                     aborted(inner, failed=task in failed, frame=frame)
-                raise failed[0].exception() or AssertionError
+                raise from_inside(failed[0])
         finally:
             await stop(tasks)
         frame.last = max(inner.last for inner in frames)
@@ -74,6 +74,14 @@ def aborted(inner: Frame, *, failed: bool, frame: Frame) -> None:
     """Add the event of a state that was ended from outside, or by its own failure."""
     if inner.state in (FAILS_AS_ABORTED if failed else ABORTABLE):
         frame.event(f"{inner.state}StateAborted")
+
+
+def from_inside(failed: asyncio.Future[Json]) -> BaseException:
+    """Return the error of a branch or an iteration."""
+    error = failed.exception()
+    if isinstance(error, StateError):
+        error.inside = True
+    return AssertionError("nothing failed") if error is None else error
 
 
 async def stop(tasks: Sequence[asyncio.Future[Json]]) -> None:
@@ -89,4 +97,4 @@ async def stop(tasks: Sequence[asyncio.Future[Json]]) -> None:
             task.exception()
 
 
-__all__ = ["ParallelState", "Runnable", "aborted", "stop"]
+__all__ = ["ParallelState", "Runnable", "aborted", "from_inside", "stop"]
