@@ -289,6 +289,8 @@ def _statements_of(state: sfn.State) -> Sequence[iam.PolicyStatement]:
 class BoundNested(BoundWorker):
     """An inner map in its place."""
 
+    inner: Parts
+
     def __init__(self, parts: Parts, place: Place) -> None:
         self.inner = parts
         self.function = parts.worker.function
