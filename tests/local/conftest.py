@@ -242,6 +242,29 @@ class Bench:
             }
         }
 
+    @staticmethod
+    def reader(bucket: str, key: str, **config: Any) -> dict[str, Any]:
+        """Return an ItemReader of a file."""
+        place = {"Bucket": bucket, "Key": key}
+        return {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": config, "Arguments": place}
+
+    @staticmethod
+    def writer(bucket: str, **config: Any) -> dict[str, Any]:
+        """Return a ResultWriter to a bucket, under ``out/``."""
+        place = {"Resource": "arn:aws:states:::s3:putObject", "Arguments": {"Bucket": bucket, "Prefix": "out"}}
+        return {**place, "WriterConfig": config} if config else place
+
+    @staticmethod
+    def failing_on(*bad: Any) -> Handler:
+        """Return a handler that fails on some events."""
+
+        def work(event: Any) -> Any:
+            if event in bad:
+                raise ValueError(f"bad item {event}")
+            return event
+
+        return work
+
 
 def _free_port() -> int:
     with socket.socket() as probe:

@@ -318,8 +318,8 @@ def json_path(state: dict[str, Any]) -> dict[str, Any]:
             step(Parameters={"a.$": "States.Format('{}', $.b.c)"}),
             "States.Runtime",
             (
-                "The function 'States.Format('{}', $.b.c)' had the following error: The JsonPath argument for the field "
-                "'$.b.c' could not be found in the input '{}'"
+                "The function 'States.Format('{}', $.b.c)' had the following error: The JsonPath argument for the "
+                "field '$.b.c' could not be found in the input '{}'"
             ),
         ),
         (step(InputPath="$.a.b"), "States.Runtime", "Invalid path '$.a.b' : Missing property in path $['a']"),

@@ -1,0 +1,156 @@
+"""Distributed Map: where items come from."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import zstandard
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+LIST = "arn:aws:states:::s3:listObjectsV2"
+ROWS = [{"n": "1", "t": "a"}, {"n": "2", "t": 'b, "c"'}, {"n": "3", "t": ""}]
+
+
+def csv_text(rows: list[dict[str, str]], *, header: bool = True, delimiter: str = ",") -> bytes:
+    text = io.StringIO()
+    made = csv.DictWriter(text, list(rows[0]), delimiter=delimiter)
+    if header:
+        made.writeheader()
+    made.writerows(rows)
+    return text.getvalue().encode()
+
+
+def parquet(rows: list[dict[str, Any]]) -> bytes:
+    import pyarrow  # type: ignore[import-untyped]  # it has no types
+    from pyarrow import parquet as files
+
+    sink = io.BytesIO()
+    files.write_table(pyarrow.Table.from_pylist(rows), sink)
+    return sink.getvalue()
+
+
+JSONL = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
+PIPES = csv_text(ROWS, header=False, delimiter="|")
+FILES: dict[str, tuple[bytes, dict[str, Any]]] = {
+    "json": (json.dumps(ROWS).encode(), {"InputType": "JSON"}),
+    "json-pointer": (json.dumps({"a": {"b/c": ROWS}}).encode(), {"InputType": "JSON", "ItemsPointer": "/a/b~1c"}),
+    "json-pointer-dotted": (json.dumps({"a.b": ROWS}).encode(), {"InputType": "JSON", "ItemsPointer": "/a.b"}),
+    "json-pointer-index": (json.dumps({"a": [1, ROWS]}).encode(), {"InputType": "JSON", "ItemsPointer": "/a/1"}),
+    "jsonl": (JSONL, {"InputType": "JSONL"}),
+    "jsonl-blank-lines": (JSONL.replace(b"\n", b"\n\n"), {"InputType": "JSONL"}),
+    "jsonl-gzip": (gzip.compress(JSONL), {"InputType": "JSONL"}),
+    "jsonl-zstd": (zstandard.compress(JSONL), {"InputType": "JSONL"}),
+    "csv": (csv_text(ROWS), {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}),
+    "csv-given-pipe": (
+        PIPES,
+        {"InputType": "CSV", "CSVHeaderLocation": "GIVEN", "CSVHeaders": ["n", "t"], "CSVDelimiter": "PIPE"},
+    ),
+    "parquet": (parquet(ROWS), {"InputType": "PARQUET"}),
+}
+
+
+@pytest.mark.parametrize("name", list(FILES), ids=list(FILES))
+def test_files_give_their_items(bench: Bench, name: str) -> None:
+    body, config = FILES[name]
+    bucket = bench.bucket({"file": body})
+    assert bench.output(bench.mapped(ItemReader=bench.reader(bucket, "file", **config))) == ROWS
+
+
+def test_entries_of_an_object_are_items(bench: Bench) -> None:
+    bucket = bench.bucket({"file": json.dumps({"at": {"a": 1, "b": [2]}}).encode()})
+    selector = {
+        "key": "{% $states.context.Map.Item.Key %}",
+        "value": "{% $states.context.Map.Item.Value %}",
+        "from": "{% $states.context.Map.Item.Source %}",
+    }
+    made = bench.mapped(
+        ItemReader=bench.reader(bucket, "file", InputType="JSON", ItemsPointer="/at"), ItemSelector=selector
+    )
+    source = f"s3://{bucket}/file"
+    assert bench.output(made) == [{"key": "a", "value": 1, "from": source}, {"key": "b", "value": [2], "from": source}]
+
+
+def test_listing_gives_metadata(bench: Bench) -> None:
+    bucket = bench.bucket({"in/a": b"one", "in/b": b"", "out/c": b"x"})
+    listing = {"Resource": LIST, "Arguments": {"Bucket": bucket, "Prefix": "in/"}}
+    output = bench.output(bench.mapped(ItemReader=listing))
+    assert [list(item) for item in output] == [["Etag", "Key", "LastModified", "Size", "StorageClass"]] * 2
+    assert [(item["Key"], item["Size"]) for item in output] == [("in/a", 3), ("in/b", 0)]
+    assert output[0]["Etag"] == '"f97c5d29941bfb1b2fdab0874906ab82"'
+    assert isinstance(output[0]["LastModified"], float)
+
+
+def test_listing_can_load_and_flatten(bench: Bench) -> None:
+    bucket = bench.bucket({"in/1": b'{"n":1}\n{"n":2}\n', "in/2": gzip.compress(b'{"n":3}\n')})
+    listing = {
+        "Resource": LIST,
+        "ReaderConfig": {"InputType": "JSONL", "Transformation": "LOAD_AND_FLATTEN"},
+        "Arguments": {"Bucket": bucket, "Prefix": "in/"},
+    }
+    selector = "{% $states.context.Map.Item.Value.n & $states.context.Map.Item.Source %}"
+    output = bench.output(bench.mapped(ItemReader=listing, ItemSelector={"got": selector}))
+    assert [each["got"] for each in output] == [f"1s3://{bucket}/in/1", f"2s3://{bucket}/in/1", f"3s3://{bucket}/in/2"]
+
+
+@pytest.mark.parametrize("config", [{"ManifestType": "S3_INVENTORY"}, {"InputType": "MANIFEST"}], ids=["new", "old"])
+def test_inventory_gives_rows_of_all_its_files(bench: Bench, config: dict[str, str]) -> None:
+    bucket = bench.bucket({f"data/{at}.csv.gz": gzip.compress(f'"b","k{at}","{at}"\n'.encode()) for at in (1, 2)})
+    manifest = {
+        "destinationBucket": f"arn:aws:s3:::{bucket}",
+        "fileFormat": "CSV",
+        "fileSchema": "Bucket, Key, Size",
+        "files": [{"key": "data/1.csv.gz"}, {"key": "data/2.csv.gz"}],
+    }
+    bench.s3.put_object(Bucket=bucket, Key="manifest.json", Body=json.dumps(manifest))
+    output = bench.output(bench.mapped(ItemReader=bench.reader(bucket, "manifest.json", **config)))
+    assert output == [{"Bucket": "b", "Key": f"k{at}", "Size": str(at)} for at in (1, 2)]
+
+
+def test_athena_manifest_gives_rows_of_all_its_files(bench: Bench) -> None:
+    bucket = bench.bucket({f"data/{at}": b'{"n":%d}\n' % at for at in (1, 2)})
+    bench.s3.put_object(Bucket=bucket, Key="m.csv", Body=f"s3://{bucket}/data/1\ns3://{bucket}/data/2\n")
+    config = {"ManifestType": "ATHENA_DATA", "InputType": "JSONL"}
+    assert bench.output(bench.mapped(ItemReader=bench.reader(bucket, "m.csv", **config))) == [{"n": 1}, {"n": 2}]
+
+
+def test_max_items_may_be_an_expression(bench: Bench) -> None:
+    bucket = bench.bucket({"file": JSONL})
+    made = bench.mapped(ItemReader=bench.reader(bucket, "file", InputType="JSONL", MaxItems="{% $states.input.most %}"))
+    assert bench.output(made, {"most": 2}) == ROWS[:2]
+
+
+@pytest.mark.parametrize(
+    ("body", "config", "cause"),
+    [
+        (b'{"a":1}\n{"b"\n', {"InputType": "JSONL"}, "Line 2 of the JSON Lines file is not valid JSON"),
+        (b"[1,2", {"InputType": "JSON"}, "The file is not valid JSON"),
+        (b"1", {"InputType": "JSON"}, "Attempting to map over non-iterable node."),
+        (b"{}", {"InputType": "JSON", "ItemsPointer": "/a"}, "The ItemsPointer '/a' does not point to anything"),
+        (None, {"InputType": "JSON"}, "Attempted to read the object file"),
+    ],
+    ids=["broken-line", "broken-json", "a-number", "pointer", "missing"],
+)
+def test_fails_when_the_source_cannot_be_read(
+    bench: Bench, body: bytes | None, config: dict[str, Any], cause: str
+) -> None:
+    bucket = bench.bucket({} if body is None else {"file": body})
+    found = bench.run(bench.mapped(ItemReader=bench.reader(bucket, "file", **config)))
+    assert found["status"] == "FAILED"
+    assert found["error"] == "States.ItemReaderFailed"
+    assert cause in found["cause"]
+    types = [event["type"] for event in bench.events(found["executionArn"])]
+    assert types[-3:] == ["MapRunFailed", "MapStateFailed", "ExecutionFailed"]
+
+
+def test_source_failure_can_be_caught(bench: Bench) -> None:
+    made = bench.mapped(ItemReader=bench.reader("nobucket", "file", InputType="JSON"))
+    made["States"]["Map"]["Catch"] = [{"ErrorEquals": ["States.ItemReaderFailed"], "Next": "Caught"}]
+    made["States"]["Caught"] = {"Type": "Pass", "Output": "{% $states.input.Error %}", "End": True}
+    assert bench.output(made) == "States.ItemReaderFailed"
