@@ -94,12 +94,21 @@ def test_watch_exits_with_how_the_run_ended(
 ) -> None:
     failed, tolerance = fails
     states.add_run(squares.arn, "run", label="Squares", items=20, seconds=0, failed=failed, tolerance=tolerance)
-    told = distmap("watch", "Squares", "run")
+    told = distmap("watch", "Squares", "run", "--no-ledger")
     assert told.code == code
     assert told.out.splitlines()[-1].startswith(f"run {'FAILED' if code == 3 else 'SUCCEEDED'} | 20/20 (100%) | ")
     assert "\x1b" not in told.out  # not a terminal: no colours, no moving cursor
-    last = json.loads(distmap("watch", "Squares", "run", "--json").out.splitlines()[-1])
+    last = json.loads(distmap("watch", "Squares", "run", "--json", "--no-ledger").out.splitlines()[-1])
     assert (last["final"], last["maps"][0]["items"]["failed"]) == (True, failed)
+
+
+def test_watch_tells_of_items_that_failed_inside_batches(
+    distmap: Callable[..., Any], finished: Any, states: Any
+) -> None:
+    finished.map.failed = 0  # to AWS every batch succeeded
+    told = distmap("watch", "Squares", "first")
+    assert told.code == _exit.ITEMS_FAILED
+    assert "2 of 20 items did not succeed: distmap ledger Squares first" in told.out
 
 
 def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(squares: Any, states: Any) -> None:
@@ -257,7 +266,7 @@ def test_terminal_gets_colours_unless_no_color(squares: Any, states: Any) -> Non
     for more in ({}, {"NO_COLOR": "1"}):
         parent, child = pty.openpty()
         environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", **more}
-        command = [sys.executable, "-m", "cdk_distributed_map.cli", "watch", "Squares", "run"]
+        command = [sys.executable, "-m", "cdk_distributed_map.cli", "watch", "Squares", "run", "--no-ledger"]
         process = subprocess.Popen(command, stdout=child, stderr=child, env=environment)
         os.close(child)
         text, end = b"", time.monotonic() + 30

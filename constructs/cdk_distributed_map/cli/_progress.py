@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cdk_distributed_map.cli import _exit, _show
+from cdk_distributed_map.runs import RunsError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -15,10 +16,18 @@ if TYPE_CHECKING:
     from cdk_distributed_map.runs import Progress, Run
 
 _LINE_SECONDS: Final = 10.0
+_EXPORT_SECONDS: Final = 15.0
 
 
-def follow(run: Run, *, as_json: bool) -> int:
-    """Follow a run to its end, and return the exit code."""
+def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
+    """Follow a run to its end, and return the exit code.
+
+    Args:
+        run: The run.
+        as_json: Whether to write JSON lines.
+        check: Whether to ask the ledger of a run that succeeded: items that failed inside batches that succeeded are in
+            none of AWS's counts.
+    """
     try:
         last = _follow(run, as_json=as_json)
     except KeyboardInterrupt:
@@ -30,7 +39,25 @@ def follow(run: Run, *, as_json: bool) -> int:
         return _exit.INTERRUPTED
     if last is None or not last.final:
         return _exit.ERROR
-    return outcome(last)
+    code = outcome(last)
+    return _by_ledger(run, as_json=as_json) if check and code == _exit.SUCCESS else code
+
+
+def _by_ledger(run: Run, *, as_json: bool) -> int:
+    """Return the exit code of a run that succeeded by what became of its items."""
+    try:
+        made = run.ledger(wait_seconds=_EXPORT_SECONDS)
+    except RunsError as error:
+        click.echo(f"the run succeeded; whether every item did can't be told yet: {error}", err=True)
+        return _exit.SUCCESS
+    if made.unsuccessful == 0 and made.is_complete:
+        return _exit.SUCCESS
+    if not as_json:
+        click.echo(
+            f"{made.unsuccessful:,} of {made.captured:,} items did not succeed: distmap ledger {run.pipeline.name} "
+            f"{run.name}"
+        )
+    return _exit.ITEMS_FAILED if made.is_complete else _exit.UNACCOUNTED
 
 
 def outcome(progress: Progress) -> int:

@@ -119,15 +119,19 @@ run.short_help, start.short_help = "Start a run.", "The same as run."
 
 @click.command()
 @_options.run_arguments
+@click.option("--ledger/--no-ledger", "check", default=True, show_default=True, help="Ask the ledger at the end.")
 @_options.aws_options
-def watch(client: Client, target: str, name: str | None, *, as_json: bool) -> int:
+def watch(client: Client, target: str, name: str | None, *, check: bool, as_json: bool) -> int:
     """Follow a run to its end.
 
     It asks AWS no more than once in 5 seconds in the long run, so that five watchers stay within what an account may
     ask. Throttling, a lost network and expired credentials only make it wait. Ctrl-C leaves the run going.
 
+    A run can succeed with items that failed inside batches that succeeded, which AWS doesn't count: the ledger tells,
+    and the exit code is 4 then.
+
     \b
     distmap watch Squares                 the latest run
     distmap watch Squares nightly-2026-11-21
     """
-    return _progress.follow(_options.find_run(client, target, name), as_json=as_json)
+    return _progress.follow(_options.find_run(client, target, name), as_json=as_json, check=check)
