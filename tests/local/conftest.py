@@ -6,9 +6,6 @@ import asyncio
 import importlib.util
 import io
 import json
-import os
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -266,45 +263,10 @@ class Bench:
         return work
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
-def aws_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of an embedded AWS of this test session's own."""
-    port = _free_port()
-    folder = tmp_path_factory.mktemp("aws")
-    environment = {
-        **os.environ,
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "IOT_MTLS_ENABLED": "0",
-        "AUTH": "false",
-    }
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ministack"], cwd=folder, env=environment, stdout=log, stderr=log
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_until_ready(url, process, folder / "log")
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    while process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=1):  # noqa: S310 - our own server
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError(f"the embedded AWS has not started: {log.read_text()}")
+def aws_url(aws_endpoint: str) -> str:
+    """Address of the embedded AWS."""
+    return aws_endpoint
 
 
 @pytest.fixture(scope="session")
