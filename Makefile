@@ -23,12 +23,15 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 NPM_INSTALL := npm install --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synth test test-min test-wheel snapshots docs bench lint format clean
+.PHONY: help setup demo synth test test-min test-wheel snapshots docs bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) $(TOOLS) ## install everything into .venv and node_modules
+
+demo: setup ## run two pipelines on this machine, from synthesis to ledger (a minute)
+	python examples/demo.py
 
 synth: setup ## synthesize the example app with the CDK CLI, into cdk.out
 	cdk synth --quiet

@@ -204,6 +204,27 @@ class Ranges(cdk.Stack):
         )
 
 
+class SourceCode(cdk.Stack):
+    """The main act of ``make demo``: files of Python source, one item each, and totals over all of them.
+
+    Start it with ``{}``.
+    """
+
+    def __init__(self, scope: Construct, id: str) -> None:
+        super().__init__(scope, id)
+        bucket = data_bucket(self)
+        pipeline = DistributedMapPipeline(
+            self,
+            "SourceCode",
+            items=ItemSource.captured(Capture.s3_listing(bucket, prefixes=["source/"], suffix=".py")),
+            worker=Worker.python(folder("source_code"), handler="handler.handler"),
+            max_concurrency=20,
+            batching=Batching(max_items=20),
+            combine=Combiner.python(folder("source_code"), handler="handler.combine"),
+        )
+        let_read(pipeline.worker, bucket, "source/*")
+
+
 def python_layer(scope: Construct, id: str, requirement: str) -> lambda_.LayerVersion:
     """Make a layer of a library that is pure Python: pip installs it at synthesis, without Docker."""
     return lambda_.LayerVersion(
@@ -232,6 +253,6 @@ class _Pip:
 
 
 app = cdk.App()
-for stack in (ContentLength, SumOfSquares, Images, Shards, Ranges):
+for stack in (ContentLength, SumOfSquares, Images, Shards, Ranges, SourceCode):
     stack(app, stack.__name__)
 app.synth()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.deploy, pytest.mark.checkout]
 
 ENVIRONMENT = "aws://000000000000/us-east-1"
-STACKS = ["ContentLength", "Images", "Ranges", "Shards", "SumOfSquares"]
+STACKS = ["ContentLength", "Images", "Ranges", "Shards", "SourceCode", "SumOfSquares"]
 
 Resources = dict[str, dict[str, str]]
 

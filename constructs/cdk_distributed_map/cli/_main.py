@@ -37,6 +37,7 @@ _COMMANDS: Final = {
     "describe": "_look:describe",
     "logs": "_look:logs",
     "open": "_look:open_",
+    "local": "_local:local",
     "completion": "_completion:completion",
 }
 

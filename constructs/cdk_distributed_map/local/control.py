@@ -265,7 +265,7 @@ def serve(*, folder: Path, **settings: Any) -> None:
 def _need(folder: Path) -> Running:
     running = status(folder=folder)
     if running is None:
-        message = f"no local AWS runs, or not in {folder.resolve()}: start it with up"
+        message = f"no local AWS runs, or not in {folder.resolve()}: start it with 'distmap local up'"
         raise LocalError(message)
     return running
 

@@ -1,0 +1,128 @@
+# ruff: noqa: D301 - click reads the character \b, which a raw string would not have
+"""``distmap local``: AWS on this machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cdk_distributed_map.cli import _exit
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def _control() -> ModuleType:
+    """Return the module that does the work; it needs the extra ``local``.
+
+    Raises:
+        ClickException: The extra isn't installed.
+    """
+    try:
+        from cdk_distributed_map.local import control  # noqa: PLC0415 - heavy, and an extra of its own
+    except ImportError as error:
+        message = f"{error.name} isn't installed: run pip install 'cdk-distributed-map[local]'"
+        raise click.ClickException(message) from error
+    return control
+
+
+def _folder(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--folder", type=click.Path(path_type=Path), default=Path(".distmap"), show_default=True,
+        help="Where it is noted what runs.",
+    )(command)  # fmt: skip
+
+
+class _Local(click.Group):
+    """Commands whose errors are told in a line."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        _control()
+        from cdk_distributed_map.local._assembly import AssemblyError  # noqa: PLC0415 - see _control
+        from cdk_distributed_map.local._deploy import DeployError  # noqa: PLC0415
+        from cdk_distributed_map.local._embedded import EmbeddedAwsError  # noqa: PLC0415
+        from cdk_distributed_map.local.control import LocalError  # noqa: PLC0415
+
+        try:
+            return super().invoke(ctx)
+        except (LocalError, AssemblyError, DeployError, EmbeddedAwsError, OSError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Local)
+def local() -> None:
+    """AWS on this machine: S3 and the rest embedded, state machines by our own engine.
+
+    \b
+    distmap local up
+    eval "$(distmap local env)"
+    distmap local deploy
+    distmap run Squares --watch
+    distmap local down
+
+    Everything listens on loopback only, and nothing of it can reach real AWS.
+    """
+
+
+@local.command()
+@_folder
+@click.option("--port", type=int, default=0, help="Port of the endpoint. Default: one that is free.")
+@click.option("--region", default="us-east-1", show_default=True, help="Region it is in.")
+@click.option("--iam/--no-iam", default=True, show_default=True, help="Whether the roles of functions are enforced.")
+@click.option("--state", type=click.Path(path_type=Path), help="Folder to keep its state in. Default: in memory.")
+def up(folder: Path, port: int, region: str, *, iam: bool, state: Path | None) -> None:
+    """Start it in the background, and print the environment to set."""
+    control, began = _control(), time.monotonic()
+    running = control.up(folder=folder, port=port, region=region, iam=iam, state=state)
+    click.echo(f"AWS runs at {running.endpoint}, process {running.pid} ({time.monotonic() - began:.1f} s)", err=True)
+    click.echo(control.env_script(folder=folder), nl=False)
+
+
+@local.command()
+@_folder
+def down(folder: Path) -> None:
+    """End it, and everything it started."""
+    click.echo("ended" if _control().down(folder=folder) else "nothing was running", err=True)
+
+
+@local.command()
+@_folder
+def status(folder: Path) -> int:
+    """Say what runs, as JSON."""
+    running = _control().status(folder=folder)
+    if running is None:
+        click.echo("nothing runs", err=True)
+        return _exit.ERROR
+    # The token lets whoever has it end the processes.
+    click.echo(json.dumps({name: value for name, value in asdict(running).items() if name != "token"}, indent=2))
+    return _exit.SUCCESS
+
+
+@local.command()
+@_folder
+@click.option("--shell", type=click.Choice(["sh", "fish", "powershell"]), default="sh", show_default=True)
+def env(folder: Path, shell: str) -> None:
+    """Print the environment that makes every AWS tool use it."""
+    click.echo(_control().env_script(folder=folder, shell=shell), nl=False)
+
+
+@local.command()
+@_folder
+@click.option(
+    "--assembly", type=click.Path(path_type=Path), default=Path("cdk.out"), show_default=True,
+    help="Folder that cdk synth wrote.",
+)  # fmt: skip
+@click.argument("stacks", nargs=-1)
+def deploy(folder: Path, assembly: Path, stacks: tuple[str, ...]) -> None:
+    """Deploy what cdk synth wrote, without npm; STACKS are names or patterns, all by default."""
+    outputs = _control().deploy(assembly, *stacks, folder=folder, progress=click.echo)
+    for stack, values in outputs.items():
+        for name, value in values.items():
+            click.echo(f"{stack}.{name} = {value}")

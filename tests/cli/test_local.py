@@ -1,0 +1,66 @@
+"""``distmap local`` from the command line: up, deploy, run, down."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_stepfunctions as sfn
+
+
+def distmap(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cdk_distributed_map.cli", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def assembly(folder: Path) -> None:
+    app = cdk.App(outdir=str(folder), analytics_reporting=False)
+    stack = cdk.Stack(app, "Small")
+    machine = sfn.StateMachine(stack, "M", definition_body=sfn.DefinitionBody.from_chainable(sfn.Pass(stack, "P")))
+    cdk.CfnOutput(stack, "Machine", value=machine.state_machine_arn)
+    app.synth()
+
+
+def test_up_deploy_status_and_down(tmp_path: Path) -> None:
+    assembly(tmp_path / "cdk.out")
+    up = distmap("local", "up", cwd=tmp_path)
+    try:
+        assert up.returncode == 0, up.stderr
+        assert "export AWS_ENDPOINT_URL=http://127.0.0.1:" in up.stdout
+        lines = [line for line in up.stdout.splitlines() if line.startswith("export ")]
+        environment = dict(shlex.split(line)[1].split("=", 1) for line in lines)
+        told = json.loads(distmap("local", "status", cwd=tmp_path).stdout)
+        assert told["endpoint"] == environment["AWS_ENDPOINT_URL"]
+        assert "token" not in told
+        deployed = distmap("local", "deploy", cwd=tmp_path, **environment)
+        assert deployed.returncode == 0, deployed.stderr
+        assert "Small.Machine = arn:aws:states:us-east-1:000000000000:stateMachine:" in deployed.stdout
+    finally:
+        down = distmap("local", "down", cwd=tmp_path)
+    assert (down.returncode, down.stderr) == (0, "ended\n")
+    assert distmap("local", "status", cwd=tmp_path).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [(["env"], "distmap local up"), (["deploy"], "distmap local up")],
+    ids=["env", "deploy"],
+)
+def test_fails_when_nothing_runs(command: list[str], told: str, tmp_path: Path) -> None:
+    done = distmap("local", *command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert told in done.stderr
