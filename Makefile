@@ -51,10 +51,12 @@ snapshots: setup ## write the snapshots anew; review them with git diff
 docs: $(INSTALLED) ## write the README's tables anew from the code
 	$(BIN)/python docs/generate.py
 
-bench: $(INSTALLED) ## measure the Lambda side beside its baselines (some five minutes)
+bench: $(INSTALLED) ## measure beside baselines: Lambda side, client, local functions (some ten minutes)
 	$(BIN)/python benchmarks/capture.py --full
 	$(BIN)/python benchmarks/process.py
 	$(BIN)/python benchmarks/combine.py
+	$(BIN)/python benchmarks/results.py
+	$(BIN)/python benchmarks/local_functions.py
 
 lint: $(INSTALLED) ## ruff and mypy --strict
 	ruff check .

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.checkout
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 _FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-KNOWN_COMMANDS = {"make", "pip", "cdk"}
+KNOWN_COMMANDS = {"make", "pip", "cdk", "distmap", "eval"}
 
 
 class Block(NamedTuple):
