@@ -51,12 +51,12 @@ PASS = {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
 GIVE_UP_SECONDS = 20
 
 
-def machine(definition: dict[str, Any], **substitutions: Any) -> dict[str, Any]:
+def machine(definition: dict[str, Any], role: str = "Role", **substitutions: Any) -> dict[str, Any]:
     return {
         "Type": "AWS::StepFunctions::StateMachine",
         "Properties": {
             "DefinitionString": {"Fn::Sub": [json.dumps(definition), substitutions]},
-            "RoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+            "RoleArn": {"Fn::GetAtt": [role, "Arn"]},
         },
     }
 
@@ -85,6 +85,7 @@ def deployed(local: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> str:
         "Single": shared.function("sleep", ReservedConcurrentExecutions=1),
         "Machine": machine(
             {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "${Arn}", "End": True}}},
+            "Invoker",
             Arn={"Fn::GetAtt": ["Echo", "Arn"]},
         ),
     }
@@ -256,7 +257,8 @@ def test_s3_fails_a_state_machine_on_request(local: LocalAws, assembly: Any) -> 
             }
         },
     }
-    resources = {**BUCKET, "Role": shared.role(), "M": machine(definition, Bucket={"Ref": "Bucket"})}
+    may_read = shared.role(shared.allow("s3:GetObject", {"Fn::Sub": "${Bucket.Arn}/k"}))
+    resources = {**BUCKET, "Role": may_read, "M": machine(definition, Bucket={"Ref": "Bucket"})}
     outputs = {"Bucket": {"Value": {"Ref": "Bucket"}}}
     bucket = local.deploy(assembly.stack("Faulty", resources, Outputs=outputs).write())["Faulty"]["Bucket"]
     local.client("s3").put_object(Bucket=bucket, Key="k", Body=b"text")

@@ -10,13 +10,16 @@ import re
 import threading
 import time
 import uuid
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from cdk_distributed_map.local import _endpoint
 from cdk_distributed_map.local._engine import Engine
 from cdk_distributed_map.local._sdk import ACCESS_KEY
 from cdk_distributed_map.local.functions import DeployedFunctions, Functions, InvokeResult, ServiceError
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.local._roles import RolePolicies
 
 HEALTH_PATH: Final = "/_distmap/health"
 _INVOKE: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
@@ -32,6 +35,7 @@ class LocalEndpoint(_endpoint.Endpoint):
         functions: Runs functions, on the engine's loop.
         catalog: Knows whose credentials those of functions are.
         iam: Client of IAM, None where IAM isn't enforced.
+        roles: Policies of state machines, None where IAM isn't enforced.
         upstream_url: Address of the embedded AWS.
         port: Port on loopback, 0 for any that is free.
         token: What tells this endpoint from another one on the same port.
@@ -44,13 +48,15 @@ class LocalEndpoint(_endpoint.Endpoint):
         functions: Functions,
         catalog: DeployedFunctions,
         iam: Any | None,
+        roles: RolePolicies | None,
         upstream_url: str,
         port: int = 0,
         token: str = "",
     ) -> None:
         super().__init__(engine, upstream_url=upstream_url, port=port)
         # The server takes the handler's class, whose attributes are what a handler knows.
-        knows = {"functions": functions, "catalog": catalog, "access": _Access(iam, catalog), "token": token}
+        access = _Access(iam, catalog)
+        knows = {"functions": functions, "catalog": catalog, "access": access, "roles": roles, "token": token}
         bases: Any = (_LambdaHandler, self._server.RequestHandlerClass)
         self._server.RequestHandlerClass = type("Handler", bases, knows)
 
@@ -91,6 +97,7 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
     functions: Functions
     catalog: DeployedFunctions
     access: _Access
+    roles: RolePolicies | None
     token: str
 
     def _either(self) -> None:
@@ -104,11 +111,17 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             self._invoke(unquote(match[1]), qualifier)
         else:
             self._any()
-            if self.command != "GET" and self._service() in {"cloudformation", "lambda"}:
-                # What is deployed may have changed, or it was asked whether it has by now.
-                self.catalog.forget()
+            if self.command != "GET":
+                self._forget(self._service())
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _either
+
+    def _forget(self, service: str) -> None:
+        # What is deployed may have changed, or it was asked whether it has by now.
+        if service in {"cloudformation", "lambda"}:
+            self.catalog.forget()
+        if service in {"cloudformation", "iam"} and self.roles is not None:
+            self.roles.forget()
 
     def _access_key(self) -> str:
         _, found, rest = self.headers.get("Authorization", "").partition("Credential=")

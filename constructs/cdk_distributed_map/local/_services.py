@@ -13,6 +13,7 @@ from cdk_distributed_map.local._clock import Clock
 from cdk_distributed_map.local._json import Json
 
 if TYPE_CHECKING:
+    from cdk_distributed_map.local._frame import Machine
     from cdk_distributed_map.local.distributed._registry import MapRuns
 
 T = TypeVar("T")
@@ -156,6 +157,24 @@ class Services:
         """Run what blocks in a thread; time isn't skipped meanwhile."""
         with self.clock.real():
             return await asyncio.get_running_loop().run_in_executor(self.threads, function)
+
+    def denied(
+        self, machine: Machine, action: str, resource: str, context: Mapping[str, str] | None = None
+    ) -> str | None:
+        """Return None where a state machine's role may, else the message of AWS's AccessDenied.
+
+        Args:
+            machine: The state machine, or that of a map's children.
+            action: IAM action.
+            resource: ARN of what it is done to.
+            context: Condition keys of the request.
+        """
+        keys = dict(context or {})
+        # Recorded: under a trust that names aws:SourceArn, the Express children of a map can't assume the role,
+        # whichever ARN it names; Standard ones and state machines can.
+        if not (machine.express and machine.arn != machine.unlabelled):
+            keys["aws:SourceArn"] = machine.unlabelled
+        return self.authorizer.check(machine.role, action, resource, keys)
 
     def arn(self, service: str, resource: str) -> str:
         """Return an ARN in this region and account."""

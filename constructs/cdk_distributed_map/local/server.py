@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._deploy import Deployer, Progress
@@ -33,6 +33,9 @@ from cdk_distributed_map.local.functions import (
     FunctionSettings,
     InvokeResult,
 )
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.local._roles import RolePolicies
 
 T = TypeVar("T")
 ACCOUNT: Final = "000000000000"
@@ -70,9 +73,9 @@ class LocalAws:
         port: Port of the endpoint. Default: one that is free.
         region: Region it is in.
         account: Account it is.
-        iam: Whether IAM is enforced: for functions under their roles, and for every client. What state machines do
-            under theirs is decided by ``authorizer``.
-        authorizer: Decides what state machines may do under their roles. Default: everything.
+        iam: Whether IAM is enforced: for state machines and functions under their roles, and for every client.
+        authorizer: Decides what state machines may do under their roles. Default: their deployed policies do, or
+            without ``iam`` nothing does.
         state: Folder in which the embedded AWS keeps its state, and finds it again. Default: in memory. Executions
             are in memory in any case.
         functions: Bounds of the processes of functions.
@@ -319,12 +322,13 @@ class LocalAws:
             finished=self._finished_hook(direct),
             warn=self._warn,
         )
+        roles = self._roles(direct) if self._iam else None
         engine = Engine(
             endpoint_url=aws.url,
             region=self.region,
             account=self.account,
             invoker=functions,
-            authorizer=self._authorizer,
+            authorizer=roles if self._authorizer is None else self._authorizer,
             virtual_clock=self._virtual_clock,
             dispatch_rates=self._dispatch_rates,
             workdir=str(scratch),
@@ -338,6 +342,7 @@ class LocalAws:
             functions=functions,
             catalog=catalog,
             iam=direct("iam") if self._iam else None,
+            roles=roles,
             upstream_url=aws.url,
             port=port,
             token=self.token,
@@ -346,6 +351,12 @@ class LocalAws:
         self._stack.callback(endpoint.close)
         self._endpoint = endpoint
         self._clients = _sdk.clients(endpoint.url, region=self.region)
+
+    def _roles(self, direct: Callable[[str], Any]) -> RolePolicies:
+        # Not before the embedded AWS has been found: without it, that says what to install.
+        from cdk_distributed_map.local._roles import RolePolicies  # noqa: PLC0415
+
+        return RolePolicies(direct, region=self.region, account=self.account)
 
     def _finished_hook(self, direct: Callable[[str], Any]) -> Callable[[FunctionConfig, InvokeResult], None]:
         writer: LogWriter | None = None

@@ -98,7 +98,7 @@ class Source:
         services = self.frame.services
         arn = f"arn:{services.partition}:s3:::{resource}"
         context = {"s3:prefix": self.place["Prefix"]} if "Prefix" in self.place else {}
-        message = services.authorizer.check(self.frame.execution.machine.role, action, arn, context)
+        message = services.denied(self.frame.execution.machine, action, arn, context)
         if message is not None:
             raise failed(message)
 

@@ -198,7 +198,7 @@ class DistributedMapState(AttemptingState):
         if run.redrive_count and not self._express:
             needed["states:RedriveExecution"] = services.arn("states", f"execution:{run.root_name}/{run.label}:*")
         for action, resource in needed.items():
-            message = services.authorizer.check(machine.role, action, resource, {})
+            message = services.denied(machine, action, resource)
             if message is not None:
                 raise runtime(message)
 

@@ -225,10 +225,9 @@ class Export:
 
     def _guarded(self, work: Callable[[], None], what: str) -> None:
         services = self._frame.services
-        role = self._frame.execution.machine.role
         resource = f"arn:{services.partition}:s3:::{self.bucket}/{self.key('', wire.MANIFEST_FILE)}"
         for action in _ACTIONS:
-            message = services.authorizer.check(role, action, resource, {})
+            message = services.denied(self._frame.execution.machine, action, resource)
             if message is not None:
                 raise StateError(RESULT_WRITER, f"{what}: {message}")
         try:

@@ -27,8 +27,9 @@ class StartExecution(Integration):
         if not isinstance(arguments, Mapping) or not isinstance(arguments.get("StateMachineArn"), str):
             raise runtime(f"states:startExecution needs a StateMachineArn, got: {dumps(arguments)}")
         machine = arguments["StateMachineArn"]
-        error_name = "StepFunctions.AWSStepFunctionsException"
-        call.authorize("states:StartExecution", machine, error=error_name)
+        denied = call.denied("states:StartExecution", machine)
+        if denied is not None:
+            raise StateError("StepFunctions.AWSStepFunctionsException", _refusal(denied, "AccessDeniedException"))
         starter = call.frame.services.starter
         assert starter is not None  # noqa: S101 - an engine sets it before it runs anything
         try:
@@ -36,8 +37,7 @@ class StartExecution(Integration):
                 machine, arguments.get("Name"), text_of(arguments.get("Input", {})), role=call.role
             )
         except ApiError as error:
-            cause = f"{error.message} (Service: AWSStepFunctions; Status Code: 400; Error Code: {error.code})"
-            raise StateError(f"StepFunctions.{error.code}Exception", cause) from error
+            raise StateError(f"StepFunctions.{error.code}Exception", _refusal(error.message, error.code)) from error
         answer = {
             "ExecutionArn": started.arn,
             "StartDate": round(started.started * 1000),
@@ -78,3 +78,7 @@ class StartExecution(Integration):
         if execution.cause is not None:
             described["Cause"] = execution.cause
         return described
+
+
+def _refusal(message: str, code: str) -> str:
+    return f"{message} (Service: AWSStepFunctions; Status Code: 400; Error Code: {code})"

@@ -117,15 +117,9 @@ class Call:
         names = {} if self._direct else self._names()
         self.frame.event(f"{self._integration.family}{how}", {**names, **shown})
 
-    def authorize(self, action: str, resource: str, *, error: str) -> None:
-        """Check that the role may.
-
-        Raises:
-            StateError: It may not; ``error`` names the failure as AWS does.
-        """
-        message = self.frame.services.authorizer.check(self.role, action, resource, {})
-        if message is not None:
-            raise StateError(error, message)
+    def denied(self, action: str, resource: str) -> str | None:
+        """Return None where the role may, else the message of AWS's AccessDenied."""
+        return self.frame.services.denied(self.frame.execution.machine, action, resource)
 
     def new_token(self) -> str:
         """Return the token by which the call will be answered."""

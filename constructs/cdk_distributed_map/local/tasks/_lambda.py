@@ -54,7 +54,9 @@ async def invoked(call: Call, invocation: Invocation) -> Answer:
     """
     services = call.frame.services
     arn = function_arn(services, invocation.function, invocation.qualifier)
-    call.authorize("lambda:InvokeFunction", arn, error=_DENIED)
+    denied = call.denied("lambda:InvokeFunction", arn)
+    if denied is not None:
+        raise StateError(_DENIED, _refusal(InvokeError("AccessDeniedException", denied, status=403), arn))
     try:
         with services.clock.real():
             answer = await services.invoker.invoke(invocation)

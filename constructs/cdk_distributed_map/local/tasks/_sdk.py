@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -86,7 +87,12 @@ class SdkCall(Integration):
         boto_name = _BOTO_NAMES.get(self.service, self.service)
         prefix = str(client.meta.service_model.signing_name)
         action, resource = permission(boto_name, prefix, operation, parameters, services)
-        call.authorize(action, resource, error=f"{self.error_name}.{self.error_name}Exception")
+        denied = call.denied(action, resource)
+        if denied is not None:
+            # Services that talk JSON refuse with 400, the others with 403.
+            status = 400 if client.meta.service_model.protocol == "json" else 403
+            cause = self._cause(denied, {"HTTPStatusCode": status, "RequestId": str(uuid.uuid4())})
+            raise StateError(f"{self.error_name}.{self.error_name}Exception", cause)
         method = getattr(client, xform_name(operation))
         try:
             answer = dict(await services.blocking(lambda: _read(method(**parameters))))
@@ -107,13 +113,15 @@ class SdkCall(Integration):
         name = short if short.endswith("Exception") else f"{short}Exception"
         if short not in modelled and name not in modelled:
             name = f"{self.error_name}Exception"
-        meta = answer.get("ResponseMetadata", {})
+        message = answer.get("Error", {}).get("Message", code)
+        return StateError(f"{self.error_name}.{name}", self._cause(message, answer.get("ResponseMetadata", {})))
+
+    def _cause(self, message: str, meta: Mapping[str, Any]) -> str:
         extended = f", Extended Request ID: {meta.get('HostId') or 'none'}" if self.service == "s3" else ""
-        cause = (
-            f"{answer.get('Error', {}).get('Message', code)} (Service: {self.error_name}, Status Code: "
+        return (
+            f"{message} (Service: {self.error_name}, Status Code: "
             f"{meta.get('HTTPStatusCode')}, Request ID: {meta.get('RequestId') or 'none'}{extended})"
         )
-        return StateError(f"{self.error_name}.{name}", cause)
 
 
 def _request(shape: Any, value: Json) -> Any:  # noqa: PLR0911 - one return for each kind of shape

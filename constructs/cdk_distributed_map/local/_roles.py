@@ -1,0 +1,182 @@
+"""What state machines may do under their roles: the deployed policies, evaluated by the embedded AWS's evaluator."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from urllib.parse import unquote
+
+from botocore.exceptions import ClientError
+from ministack.core.iam_evaluator import EvalContext, ParsedStatement, evaluate, parse_policy_document
+
+SOURCE_ARN: Final = "aws:SourceArn"
+"""Key of a check's context with the state machine that its role is assumed for."""
+_FRESH_SECONDS: Final = 1.0
+_MOST_DECISIONS: Final = 10_000
+_SERVICE: Final = "states.amazonaws.com"
+_SESSION: Final = "distmap-local"
+_NOT_ASSUMED: Final = (
+    f"Neither the global service principal {_SERVICE}, nor the regional one is authorized to assume the provided role."
+)
+
+Policies = list[list[ParsedStatement]]
+
+
+class RolePolicies:
+    """An authorizer that decides as IAM does: by a role's trust, policies and boundary as they are deployed.
+
+    Policies of resources are not asked: what a bucket's own policy refuses or allows a state machine isn't seen.
+
+    Args:
+        client: Gives the client of a service of the embedded AWS.
+        region: Region that ``aws:RequestedRegion`` tells.
+        account: Account of roles and state machines.
+    """
+
+    def __init__(self, client: Callable[[str], Any], *, region: str, account: str) -> None:
+        self._client = client
+        self._region = region
+        self._account = account
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, _Role | None]] = {}
+
+    def forget(self) -> None:
+        """Read policies anew when they are asked for next."""
+        with self._lock:
+            self._known.clear()
+
+    def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+        """Return None where the role may, else the message of AWS's AccessDenied.
+
+        Args:
+            role: ARN of the role.
+            action: IAM action.
+            resource: ARN of what it is done to.
+            context: Condition keys of the request. ``aws:SourceArn`` is for the role's trust alone: it tells which
+                state machine assumes it, and isn't part of what it asks for then.
+        """
+        now = time.monotonic()
+        with self._lock:
+            at, found = self._known.get(role, (float("-inf"), None))
+        if now - at > _FRESH_SECONDS:
+            found = self._read(role, unchanged=found)
+            with self._lock:
+                self._known[role] = (now, found)
+        if found is None:
+            return _NOT_ASSUMED
+        return found.decided(action, resource, context)
+
+    def _read(self, role: str, *, unchanged: _Role | None) -> _Role | None:
+        iam = self._client("iam")
+        name = role.rsplit("/", 1)[-1]
+        try:
+            described = iam.get_role(RoleName=name)["Role"]
+            texts = [
+                iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
+                for page in iam.get_paginator("list_role_policies").paginate(RoleName=name)
+                for policy in page["PolicyNames"]
+            ]
+            texts += [
+                self._managed(iam, policy["PolicyArn"])
+                for page in iam.get_paginator("list_attached_role_policies").paginate(RoleName=name)
+                for policy in page["AttachedPolicies"]
+            ]
+            boundary = described.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+            limit = None if boundary is None else self._managed(iam, boundary)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchEntity":
+                return None
+            raise
+        documents = (_document(described["AssumeRolePolicyDocument"]), [_document(text) for text in texts], limit)
+        if unchanged is not None and unchanged.documents == documents:
+            return unchanged
+        return _Role(documents, arn=described["Arn"], region=self._region, account=self._account)
+
+    @staticmethod
+    def _managed(iam: Any, arn: str) -> dict[str, Any]:
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        return _document(iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"])
+
+
+class _Role:
+    """A role as it was read, and what was decided by it."""
+
+    def __init__(
+        self,
+        documents: tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any] | None],
+        *,
+        arn: str,
+        region: str,
+        account: str,
+    ) -> None:
+        self.documents = documents
+        trust, policies, boundary = documents
+        self._trust = parse_policy_document({"Statement": [each for each in _statements(trust) if _is_for_us(each)]})
+        self._policies: Policies = [parse_policy_document(each) for each in policies]
+        self._limits: list[Policies] = [] if boundary is None else [[parse_policy_document(boundary)]]
+        self._principal = f"arn:aws:sts::{account}:assumed-role/{arn.rsplit('/', 1)[-1]}/{_SESSION}"
+        self._region = region
+        self._account = account
+        self._decisions: dict[tuple[str, str, tuple[tuple[str, str], ...]], str | None] = {}
+
+    def decided(self, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+        key = (action, resource, tuple(sorted(context.items())))
+        if key not in self._decisions:
+            if len(self._decisions) >= _MOST_DECISIONS:
+                self._decisions.clear()
+            self._decisions[key] = self._decide(action, resource, context)
+        return self._decisions[key]
+
+    def _decide(self, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+        source = {SOURCE_ARN.lower(): context[SOURCE_ARN]} if SOURCE_ARN in context else {}
+        assuming = self._context("sts:AssumeRole", "*", {**source, "aws:sourceaccount": self._account})
+        if evaluate(assuming, [self._trust]).decision != "Allow":
+            return _NOT_ASSUMED
+        asked = {name.lower(): value for name, value in context.items() if name != SOURCE_ARN}
+        decision = evaluate(self._context(action, resource, asked), self._policies, *self._limits).decision
+        return None if decision == "Allow" else self._refusal(decision, action, resource)
+
+    def _refusal(self, decision: str, action: str, resource: str) -> str:
+        # S3 puts the resource in quotes, the other services don't.
+        shown = f'"{resource}"' if action.startswith("s3:") else resource
+        if decision == "Deny":
+            reason = "with an explicit deny in an identity-based policy"
+        else:
+            reason = f"because no identity-based policy allows the {action} action"
+        return f"User: {self._principal} is not authorized to perform: {action} on resource: {shown} {reason}"
+
+    def _context(self, action: str, resource: str, keys: dict[str, str]) -> EvalContext:
+        return EvalContext(
+            principal_arn=self._principal,
+            principal_type="AssumedRole",
+            principal_account=self._account,
+            action=action,
+            resource_arn=resource,
+            region=self._region,
+            # Every request of AWS comes over TLS.
+            secure_transport=True,
+            service_context=keys,
+        )
+
+
+def _document(found: Any) -> dict[str, Any]:
+    """Return a policy: boto3 gives it parsed or, where AWS's encoding is not what it expects, as text."""
+    document: dict[str, Any] = json.loads(unquote(found)) if isinstance(found, str) else found
+    return document
+
+
+def _statements(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = document.get("Statement", [])
+    return [found] if isinstance(found, dict) else list(found)
+
+
+def _is_for_us(statement: Mapping[str, Any]) -> bool:
+    principal = statement.get("Principal", {})
+    if principal == "*":
+        return True
+    services = principal.get("Service", []) if isinstance(principal, Mapping) else []
+    named = [services] if isinstance(services, str) else services
+    return any(each == _SERVICE or (each.startswith("states.") and each.endswith(".amazonaws.com")) for each in named)

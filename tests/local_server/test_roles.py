@@ -1,0 +1,173 @@
+"""What state machines may do under their roles: policies as they are deployed, and AWS's words where they don't."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from cdk_distributed_map.local._roles import RolePolicies
+from cdk_distributed_map.local.server import LocalAws
+
+ACCOUNT = "000000000000"
+MACHINE = f"arn:aws:states:us-east-1:{ACCOUNT}:stateMachine:m"
+SOURCE = {"aws:SourceArn": MACHINE}
+KEY = "arn:aws:s3:::b/k"
+
+
+def document(*statements: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+def trust(service: str = "states.amazonaws.com", **condition: Any) -> str:
+    more = {"Condition": condition} if condition else {}
+    return document({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": service}, **more})
+
+
+def statement(action: str, resource: str, effect: str = "Allow", **condition: Any) -> dict[str, Any]:
+    more = {"Condition": condition} if condition else {}
+    return {"Effect": effect, "Action": action, "Resource": resource, **more}
+
+
+@dataclass
+class Roles:
+    """Makes roles and checks what they may."""
+
+    iam: Any
+    policies: RolePolicies
+
+    def make(self, *statements: dict[str, Any], assumed: str | None = None, **more: Any) -> str:
+        """Create a role."""
+        name = f"r{uuid.uuid4().hex[:12]}"
+        document_ = trust() if assumed is None else assumed
+        arn: str = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=document_, **more)["Role"]["Arn"]
+        if statements:
+            self.put(arn, *statements)
+        return arn
+
+    def put(self, role: str, *statements: dict[str, Any]) -> None:
+        """Give a role its policy."""
+        self.iam.put_role_policy(RoleName=role.rsplit("/", 1)[-1], PolicyName="p", PolicyDocument=document(*statements))
+
+    def managed(self, *statements: dict[str, Any]) -> str:
+        """Create a managed policy."""
+        name = f"p{uuid.uuid4().hex[:12]}"
+        arn: str = self.iam.create_policy(PolicyName=name, PolicyDocument=document(*statements))["Policy"]["Arn"]
+        return arn
+
+    def check(self, role: str, action: str = "s3:GetObject", resource: str = KEY, **context: str) -> str | None:
+        """Check."""
+        keys = {key.replace("_", ":"): value for key, value in context.items()}
+        return self.policies.check(role, action, resource, {**SOURCE, **keys})
+
+
+@pytest.fixture
+def roles(local: LocalAws) -> Roles:
+    """Roles of the local AWS."""
+    return Roles(iam=local.client("iam"), policies=RolePolicies(local.client, region="us-east-1", account=ACCOUNT))
+
+
+def test_what_no_policy_allows_is_refused_in_the_words_of_aws(roles: Roles) -> None:
+    role = roles.make(statement("s3:GetObject", "arn:aws:s3:::b/*"))
+    assert roles.check(role) is None
+    name = role.rsplit("/", 1)[-1]
+    assert roles.check(role, resource="arn:aws:s3:::c/k") == (
+        f"User: arn:aws:sts::{ACCOUNT}:assumed-role/{name}/distmap-local is not authorized to perform: s3:GetObject "
+        'on resource: "arn:aws:s3:::c/k" because no identity-based policy allows the s3:GetObject action'
+    )
+    assert str(roles.check(role, "lambda:InvokeFunction", "arn:aws:lambda:::f")).endswith(
+        "on resource: arn:aws:lambda:::f because no identity-based policy allows the lambda:InvokeFunction action"
+    )
+
+
+def test_a_deny_beats_an_allow(roles: Roles) -> None:
+    role = roles.make(statement("s3:*", "*"), statement("s3:GetObject", KEY, "Deny"))
+    assert str(roles.check(role)).endswith("with an explicit deny in an identity-based policy")
+    assert roles.check(role, "s3:PutObject") is None
+
+
+def test_conditions_are_evaluated(roles: Roles) -> None:
+    role = roles.make(statement("s3:ListBucket", "arn:aws:s3:::b", StringLike={"s3:prefix": ["in/*"]}))
+    assert roles.check(role, "s3:ListBucket", "arn:aws:s3:::b", s3_prefix="in/") is None
+    assert roles.check(role, "s3:ListBucket", "arn:aws:s3:::b", s3_prefix="out/") is not None
+    assert roles.check(role, "s3:ListBucket", "arn:aws:s3:::b") is not None
+
+
+def test_managed_policies_count_and_a_boundary_limits_them(roles: Roles) -> None:
+    attached = roles.managed(statement("s3:*", "*"))
+    boundary = roles.managed(statement("s3:GetObject", "*"))
+    role = roles.make(PermissionsBoundary=boundary)
+    assert roles.check(role) is not None
+    roles.iam.attach_role_policy(RoleName=role.rsplit("/", 1)[-1], PolicyArn=attached)
+    roles.policies.forget()
+    assert roles.check(role) is None
+    assert roles.check(role, "s3:PutObject") is not None
+
+
+def test_changed_policies_are_seen(roles: Roles) -> None:
+    role = roles.make(statement("s3:GetObject", KEY))
+    assert roles.check(role) is None
+    roles.put(role, statement("s3:PutObject", KEY))
+    roles.policies.forget()
+    assert roles.check(role) is not None
+    roles.put(role, statement("s3:GetObject", KEY))
+    time.sleep(1.1)
+    assert roles.check(role) is None
+
+
+@pytest.mark.parametrize(
+    "assumed",
+    [
+        trust("lambda.amazonaws.com"),
+        trust(StringEquals={"aws:SourceAccount": "111111111111"}),
+        trust(ArnLike={"aws:SourceArn": f"{MACHINE}-other"}),
+    ],
+    ids=["another-service", "another-account", "another-machine"],
+)
+def test_fails_when_the_role_may_not_be_assumed(roles: Roles, assumed: str) -> None:
+    role = roles.make(statement("s3:*", "*"), assumed=assumed)
+    assert "is authorized to assume the provided role" in str(roles.check(role))
+
+
+def test_a_trust_may_name_the_account_and_the_machine(roles: Roles) -> None:
+    role = roles.make(
+        statement("s3:*", "*"),
+        assumed=trust(StringEquals={"aws:SourceAccount": ACCOUNT}, ArnLike={"aws:SourceArn": MACHINE}),
+    )
+    assert roles.check(role) is None
+    # As recorded of Express children of a map.
+    assert roles.policies.check(role, "s3:GetObject", KEY, {}) is not None
+
+
+def test_fails_when_there_is_no_such_role(roles: Roles) -> None:
+    assert "assume the provided role" in str(roles.check(f"arn:aws:iam::{ACCOUNT}:role/nobody"))
+
+
+def test_a_state_machine_fails_where_its_role_may_not(local: LocalAws, roles: Roles) -> None:
+    function = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:f"
+    definition = {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": function, "End": True}}}
+    role = roles.make(statement("lambda:InvokeFunction", function + "-other"))
+    local.client("stepfunctions").create_state_machine(
+        name=role.rsplit("/", 1)[-1], definition=json.dumps(definition), roleArn=role
+    )
+    run = local.run(role.rsplit("/", 1)[-1])
+    assert (run.status, run.error) == ("FAILED", "Lambda.AWSLambdaException")
+    assert run.cause is not None
+    assert f"is not authorized to perform: lambda:InvokeFunction on resource: {function} because" in run.cause
+    assert "(Service: AWSLambda; Status Code: 403; Error Code: AccessDeniedException; Request ID: " in run.cause
+
+
+def test_without_iam_everything_is_allowed() -> None:
+    definition = {
+        "StartAt": "T",
+        "States": {"T": {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:listBuckets", "End": True}},
+    }
+    with LocalAws(iam=False) as aws:
+        aws.client("stepfunctions").create_state_machine(
+            name="m", definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/nobody"
+        )
+        assert aws.run("m").status == "SUCCEEDED"
