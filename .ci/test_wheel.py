@@ -39,6 +39,9 @@ def main(arguments: list[str]) -> int:
             shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
         for part in ("pyproject.toml", "README.md"):
             shutil.copy(ROOT / part, project)
+        # Tests that look for the capture handler in its place get the wheel's.
+        (packaged,) = (folder / "venv").glob("lib/python*/site-packages/cdk_distributed_map/lambdas")
+        shutil.copytree(packaged, project / "lambdas")
         environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
         environment.pop("PYTHONPATH", None)
         print("==> testing", flush=True)
