@@ -47,11 +47,12 @@ class Flow(sfn.StateMachineFragment):
         maps = [self.map] if self.item_file_map is None else [self.map, self.item_file_map]
         if parts.map.express:
             _express.check(self, self.map.to_state_json()["ItemProcessor"])
+        self._nothing: sfn.Pass | None = None
         self._start = self._before(self.map, self.item_file_map)
-        self._ends: list[sfn.INextable] = list(maps)
+        self._ends: list[sfn.INextable] = [*maps, *([] if self._nothing is None else [self._nothing])]
         if parts.combine is not None:
             combine = self._combine(parts.combine)
-            for each in maps:
+            for each in self._ends:
                 each.next(combine)
             self._ends = [combine]
         _warnings.add(self, parts.map, worker_seconds=parts.worker.timeout_seconds())
@@ -137,16 +138,23 @@ class Flow(sfn.StateMachineFragment):
                 '$merge([$type($states.input) = "object" ? $states.input : {}, {"items": $states.result.Payload}])'
             ),
         )
-        if not capture.resumable:
-            task.next(then)
-            return task
         captured = sfn.Choice(
             self, "Captured", state_name=self._name("captured all"), query_language=sfn.QueryLanguage.JSONATA
         )
-        captured.when(sfn.Condition.jsonata(wrap("$exists($states.input.items.continuation)")), task)
+        if capture.resumable:
+            captured.when(sfn.Condition.jsonata(wrap("$exists($states.input.items.continuation)")), task)
+        captured.when(sfn.Condition.jsonata(wrap(f"{_ITEMS}.count = 0")), self._no_items())
         captured.otherwise(then)
         task.next(captured)
         return task
+
+    def _no_items(self) -> sfn.Pass:
+        """Return what a run goes to that has captured nothing: what AWS makes of an empty file isn't documented."""
+        output = {"run": self._place.run, "items": wrap(_ITEMS), "results": wrap("null"), "mapRunArn": wrap("null")}
+        self._nothing = sfn.Pass(
+            self, "NoItems", state_name=self._name("no items"), query_language=sfn.QueryLanguage.JSONATA, outputs=output
+        )
+        return self._nothing
 
     def _task(
         self, id: str, what: str, function: lambda_.IFunction, *, payload: dict[str, Any], output: Any

@@ -95,11 +95,13 @@ def combine_results(
     return decorate if function is None else decorate(function)
 
 
-def _read_event(event: Any) -> tuple[Any, ResultsPlace]:
+def _read_event(event: Any) -> tuple[Any, ResultsPlace | None]:
     if not isinstance(event, dict) or not event.keys() >= {"run", "results"}:
         message = f"{_EXPECTED}; got {event!r:.200}"
         raise EventError(message)
     place = event["results"]
+    if place is None:  # nothing was captured, so no map ran
+        return check_run(event["run"], _EXPECTED), None
     if not isinstance(place, dict) or not all(isinstance(place.get(key), str) for key in ("bucket", "key")):
         message = f"{_EXPECTED}; got results: {place!r:.200}"
         raise EventError(message)

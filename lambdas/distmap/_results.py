@@ -53,12 +53,13 @@ class Results:
         duplicates: Results that the last iteration dropped because their index had come before.
     """
 
-    def __init__(self, s3: S3Client, place: ResultsPlace, *, deadline: Deadline | None = None) -> None:
+    def __init__(self, s3: S3Client, place: ResultsPlace | None, *, deadline: Deadline | None = None) -> None:
         """Look at no file yet.
 
         Args:
             s3: The client to read with.
-            place: Where the map's manifest is: the one of the first attempt, or of a redrive.
+            place: Where the map's manifest is: the one of the first attempt, or of a redrive. None where no map ran,
+                because there was no item: there are no results then.
             deadline: When reading must stop. By default never.
         """
         self.place = place
@@ -105,6 +106,8 @@ class Results:
         Raises:
             ResultsError: One is missing.
         """
+        if self.place is None:
+            return []
         bucket = self.place["bucket"]
         folder = self.place["key"].removesuffix(MANIFEST_FILE)
         folder = _REDRIVE.sub("/", folder)

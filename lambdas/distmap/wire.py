@@ -205,8 +205,9 @@ class CombineEvent(TypedDict):
     run: Run
     items: ItemFile | None
     """The captured items, where there was a capture or an item file."""
-    results: ResultsPlace
-    mapRunArn: str
+    results: ResultsPlace | None
+    """None where nothing was captured, so that no map ran."""
+    mapRunArn: str | None
 
 
 class RunOutput(TypedDict):
@@ -214,8 +215,9 @@ class RunOutput(TypedDict):
 
     run: Run
     items: ItemFile | None
-    results: ResultsPlace
-    mapRunArn: str
+    results: ResultsPlace | None
+    """None where nothing was captured, so that no map ran."""
+    mapRunArn: str | None
     combined: NotRequired[Any]
     """What the combine function returned, where there is one; possibly :class:`Spilled`."""
 

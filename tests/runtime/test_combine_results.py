@@ -114,11 +114,11 @@ def test_fails_when_the_function_yields() -> None:
     [
         (None, "got None"),
         ({"run": {}}, "got {'run': {}}"),
-        ({"run": {}, "results": None}, "got results: None"),
+        ({"run": {}, "results": "none"}, "got results: 'none'"),
         ({"run": {}, "results": {"bucket": "b"}}, "got results: {'bucket': 'b'}"),
         ({"run": {}, "results": {"bucket": "b", "key": "k"}}, "a run that lacks"),
     ],
-    ids=["null", "no-results", "results-null", "no-key", "no-run"],
+    ids=["null", "no-results", "results-text", "no-key", "no-run"],
 )
 def test_fails_when_the_event_is_no_combine_event(event: object, found: str) -> None:
     with pytest.raises(EventError) as failure:
@@ -198,3 +198,11 @@ def test_memory_does_not_depend_on_the_size_of_a_file(output_type: str, tmp_path
     assert count == children * 1000
     assert size > 40 * 1024**2
     assert kibibytes < 16 * 1024
+
+
+def test_a_run_without_a_map_combines_nothing(run: Run) -> None:
+    @combine_results
+    def handler(results: Results) -> dict[str, int]:
+        return {"results": len(list(results))}
+
+    assert handler({"run": run, "items": None, "results": None, "mapRunArn": None}) == {"results": 0}

@@ -127,7 +127,7 @@ def capture_all(states: dict[str, Any], given: dict[str, Any]) -> tuple[dict[str
         answer = json.loads(json.dumps(capture_input(payload, OutOfTime())))
         invocations += 1
         given = evaluate(states["capture"]["Output"], input=given, context=CONTEXT, result={"Payload": answer})
-        (choice,) = states["captured all"]["Choices"]
+        choice, _nothing = states["captured all"]["Choices"]
         if not evaluate(choice["Condition"], input=given, context=CONTEXT):
             return given, invocations
 
