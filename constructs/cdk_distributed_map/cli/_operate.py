@@ -31,7 +31,11 @@ def retry(client: Client, target: str, name: str | None, *, new_name: str | None
         if as_json:
             _show.json_line({"run": None})
         else:
-            click.echo(f"every item of {run.name} succeeded: nothing to run again")
+            # A retry is of outermost items; inner ones can have failed within their own map's tolerance.
+            nests = run.pipeline.definition.item_file.nested_maps
+            which = "every item of the outermost map" if nests else "every item"
+            also = f"; `distmap ledger {run.pipeline.name} {run.name}` tells of nested maps" if nests else ""
+            click.echo(f"{which} of {run.name} succeeded: nothing to run again{also}")
         return _exit.SUCCESS
     if as_json:
         _show.json_line({"run": again.name, "arn": again.arn, "pipeline": again.pipeline.name})

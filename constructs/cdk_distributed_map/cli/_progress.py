@@ -50,12 +50,13 @@ def _by_ledger(run: Run, *, as_json: bool) -> int:
     except RunsError as error:
         click.echo(f"the run succeeded; whether every item did can't be told yet: {error}", err=True)
         return _exit.SUCCESS
-    if made.unsuccessful == 0 and made.is_complete:
+    if made.unsuccessful == 0 and made.nested_unsuccessful == 0 and made.is_complete:
         return _exit.SUCCESS
     if not as_json:
+        inner = f", and {made.nested_unsuccessful:,} of nested maps" if made.nested_unsuccessful else ""
         click.echo(
-            f"{made.unsuccessful:,} of {made.captured:,} items did not succeed: distmap ledger {run.pipeline.name} "
-            f"{run.name}"
+            f"{made.unsuccessful:,} of {made.captured:,} items{inner} did not succeed: distmap ledger "
+            f"{run.pipeline.name} {run.name}"
         )
     return _exit.ITEMS_FAILED if made.is_complete else _exit.UNACCOUNTED
 

@@ -108,9 +108,20 @@ def ledger(made: Ledger) -> None:
         for example in error.examples:
             which = "an item" if example.index is None else f"item {example.index:,}"
             click.echo(f"    {which}: {example.cause[:200]}")
+    nested(made)
     for note in made.notes:
         click.echo(note)
     verdict(made)
+
+
+def nested(made: Ledger) -> None:
+    """Write the account of the nested maps of a run, where it has any."""
+    if not made.nested:
+        return
+    names = ("map_runs", "captured", "succeeded", "failed", "unprocessed", "pending", "missing")
+    rows = [[each.label, *(f"{getattr(each, name):,}" for name in names)] for each in made.nested]
+    headers = ["nested map", *(name.replace("_", " ") for name in names)]
+    table(headers, rows, numbers=range(1, len(headers)))
 
 
 def verdict(made: Ledger) -> None:
@@ -129,6 +140,9 @@ def verdict(made: Ledger) -> None:
     console().print(f"[red]not everything is accounted for:[/] {text} of {made.captured:,} captured")
     for problem in made.problems:
         click.echo(f"  {problem}")
+    for each in made.nested:
+        for problem in each.problems:
+            click.echo(f"  {each.label}: {problem}")
     if made.missing:
         examples = ", ".join(f"{index:,}" for index in made.missing_examples)
         click.echo(f"  {made.missing:,} items are in no result file, first of them: {examples}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         UnavailableItemsError,
     )
     from cdk_distributed_map.runs._ledger import Ledger
+    from cdk_distributed_map.runs._nested import NestedAccount
     from cdk_distributed_map.runs._results import Failure, ItemResult, to_pandas, to_polars
     from cdk_distributed_map.runs._run import Counts, MapRun, Run, RunDescription, RunSummary
     from cdk_distributed_map.runs._watch import Progress
@@ -42,6 +43,7 @@ __all__ = [
     "Ledger",
     "MapRun",
     "MissingPackageError",
+    "NestedAccount",
     "NotFoundError",
     "NotReadyError",
     "Pipeline",
@@ -65,6 +67,7 @@ _MODULES = {
     "ItemResult": "_results",
     "Ledger": "_ledger",
     "MapRun": "_run",
+    "NestedAccount": "_nested",
     "Pipeline": "_client",
     "Progress": "_watch",
     "Run": "_run",

@@ -152,6 +152,10 @@ class ItemStates:
             if self._has(index) and self.bytes[index] != SUCCEEDED:
                 self.bytes[index] = MISSING
 
+    def fill_pending(self) -> None:
+        """Note that every item of which nothing is known is still to come."""
+        self.bytes[:] = self.bytes.translate(_MISSING_TO_PENDING)
+
     def count(self, state: int) -> int:
         """Return how many items are in a state."""
         return self.bytes.count(state) + self.bare.get(state, 0)
@@ -218,3 +222,6 @@ class ItemStates:
                 key = (OTHER_ERRORS, timed_out)
             self._errors.setdefault(key, _FIRST_ERROR + len(self._errors))
         return self._errors[key]
+
+
+_MISSING_TO_PENDING: Final = bytes([PENDING, *range(1, 256)])

@@ -13,11 +13,23 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cdk_distributed_map.runs._errors import NotFoundError
-from distmap.wire import RUNS_FOLDER
+from distmap.wire import NESTED_FOLDER, RUNS_FOLDER
 
 _PREFIX: Final = re.compile(r'\("(?P<runs>(?:[^"\\]|\\.)*)" & \$states\.context\.Execution\.Name\)')
 _ITEM_FILE_KEY: Final = "$states.input.items.key"
+_NESTED_FOLDER: Final = re.compile(rf'"/{NESTED_FOLDER}/(?P<folder>[^"/]+)"')
 _PLAIN_VALUE: Final = "$states.context.Map.Item.Value"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NestedMap:
+    """A Distributed Map inside the children of another."""
+
+    folder: str
+    """Its folder in those of runs; the label, but for a copy of the map, which shares the folder."""
+    results_bucket: str
+    batched: bool
+    nested: tuple[NestedMap, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +60,8 @@ class MapDefinition:
     """Whether items may fail without failing the map."""
     nested: tuple[str, ...] = ()
     """Labels of the maps inside its children, outermost first."""
+    nested_maps: tuple[NestedMap, ...] = ()
+    """Those of them that are the pipeline's own: a map in a user's own states has no files of ours."""
 
     @property
     def runs_prefix(self) -> str:
@@ -138,6 +152,7 @@ def _read_map(state: Mapping[str, Any]) -> MapDefinition | None:
         reads_item_file=_ITEM_FILE_KEY in str(reader.get("Arguments", {}).get("Key", "")),
         tolerates=any(state.get(f"ToleratedFailure{kind}", 0) != 0 for kind in ("Count", "Percentage")),
         nested=tuple(_labels(state["ItemProcessor"])),
+        nested_maps=tuple(_nested_maps(state["ItemProcessor"])),
     )
 
 
@@ -155,3 +170,16 @@ def _labels(graph: Mapping[str, Any]) -> Iterator[str]:
             yield state["Label"]
         for each in [inner, *state.get("Branches", [])]:
             yield from _labels(each)
+
+
+def _nested_maps(graph: Mapping[str, Any]) -> Iterator[NestedMap]:
+    for state in _states(graph):
+        arguments = state.get("ResultWriter", {}).get("Arguments", {})
+        found = _NESTED_FOLDER.search(str(arguments.get("Prefix", "")))
+        if state.get("Type") == "Map" and found is not None and "Bucket" in arguments:
+            yield NestedMap(
+                folder=found["folder"],
+                results_bucket=arguments["Bucket"],
+                batched="ItemBatcher" in state,
+                nested=tuple(_nested_maps(state["ItemProcessor"])),
+            )

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from cdk_distributed_map.runs import _account, _chain, _scan
 from cdk_distributed_map.runs._account import ErrorCount, ItemStates
 from cdk_distributed_map.runs._errors import AwsError, NotFoundError
-from distmap._errors import SpillError
+from cdk_distributed_map.runs._nested import NestedAccount, accounts
+from cdk_distributed_map.runs._reader import Reader
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._run import Run, RunDescription
@@ -61,6 +62,8 @@ class Ledger:
     chain: tuple[ChainLink, ...] = ()
     unidentified: int = 0
     """Items among these that came without an index, so that duplicates can't be told."""
+    nested: tuple[NestedAccount, ...] = ()
+    """The same for each map nested in the children, whose items are in none of the numbers above."""
     states: ItemStates = field(repr=False, compare=False)
 
     @property
@@ -75,13 +78,18 @@ class Ledger:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it adds up and nothing is missing."""
-        return self.adds_up and self.missing == 0
+        """Whether it adds up and nothing is missing, in nested maps too."""
+        return self.adds_up and self.missing == 0 and all(each.is_complete for each in self.nested)
 
     @property
     def unsuccessful(self) -> int:
         """What a retry would run again."""
         return self.captured - self.succeeded
+
+    @property
+    def nested_unsuccessful(self) -> int:
+        """Items of nested maps that did not succeed."""
+        return sum(each.unsuccessful for each in self.nested)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -97,6 +105,7 @@ class Ledger:
             "complete": self.is_complete,
             "problems": list(self.problems),
             "notes": list(self.notes),
+            "nested": [each.to_json() for each in self.nested],
             "missingExamples": list(self.missing_examples),
             "errors": [
                 {
@@ -132,12 +141,16 @@ class _Maker:
         self._problems: list[str] = []
         self._notes: list[str] = []
         self._states = ItemStates(None)
+        self._reader: Reader
+        self._ended: dict[str, bool] = {}
 
     def make(self) -> Ledger:
         links = _chain.links_of(self._root)
         first = self._describe(self._root)
         captured, source = self._captured(self._root, first)
         self._states = ItemStates(captured)
+        batched = self._root.pipeline.definition.item_file.batched
+        self._reader = Reader(self._s3, self._states, batched=batched, report=self._problems.append)
         self._apply(self._root, first)
         status = "UNKNOWN" if first is None else first.status
         chain = [ChainLink(name=self._root.name, status=status, items=captured)]
@@ -150,9 +163,39 @@ class _Maker:
             self._apply(link.run, described)
             status = "UNKNOWN" if described is None else described.status
             chain.append(ChainLink(name=link.run.name, status=status, items=items))
-        return self._sum_up(captured, source, status, chain)
+        # A retry that was never started has no files either.
+        nested = accounts([self._root, *(link.run for link in links)], self._states, ended=self._ended)
+        self._note_nested(nested)
+        return self._sum_up(captured, source, status, chain, nested)
 
-    def _sum_up(self, captured: int | None, source: str, status: str, chain: list[ChainLink]) -> Ledger:
+    def _note_nested(self, nested: tuple[NestedAccount, ...]) -> None:
+        """Say what the account of nested maps can't tell, and what a retry doesn't do for them."""
+        for each in nested:
+            if each.counted_by_results:
+                self._notes.append(
+                    f"{each.label}: the items of {each.counted_by_results:,} of its {each.map_runs:,} map runs are "
+                    "counted by their results alone, so items lost at the end of one can't be told"
+                )
+            if each.not_begun:
+                self._notes.append(
+                    f"{each.label}: {each.not_begun:,} items around it did not succeed and left no files of it, so "
+                    "their inner items are in no number; a retry runs them all"
+                )
+        left = sum(each.unsuccessful for each in nested)
+        if left:
+            self._notes.append(
+                f"{left:,} items of nested maps did not succeed; a retry runs items of the outermost map only, those "
+                "that failed with their whole inner map: start a run of the others with --items"
+            )
+
+    def _sum_up(
+        self,
+        captured: int | None,
+        source: str,
+        status: str,
+        chain: list[ChainLink],
+        nested: tuple[NestedAccount, ...],
+    ) -> Ledger:
         states = self._states
         bare = sum(states.bare.values())
         if captured is None:
@@ -188,6 +231,7 @@ class _Maker:
             notes=tuple(self._notes),
             chain=tuple(chain),
             unidentified=bare,
+            nested=nested,
             states=states,
         )
 
@@ -233,16 +277,12 @@ class _Maker:
 
     def _apply(self, run: Run, described: RunDescription | None) -> None:
         """Note what the results of one run say."""
+        self._ended[run.name] = described is None or described.ended
         found = self._files(run, described)
-        for file in found or ():
-            if file.kind == "SUCCEEDED":
-                self._read_successes(file)
-            else:
-                for child in _scan.children(self._s3, file, report=self._problems.append):
-                    self._read_unsuccessful(child)
+        self._reader.read(found or ())
         if found is None or (described is not None and not described.ended):
             # Not exported yet, or never begun: what isn't known is still to come.
-            self._fill_pending()
+            self._states.fill_pending()
 
     def _files(self, run: Run, described: RunDescription | None) -> list[_scan.File] | None:
         """Return the result files, waiting for them where they are still being exported; None where none will come."""
@@ -254,85 +294,3 @@ class _Maker:
                 "is in no file, so all of them count as pending"
             )
         return found
-
-    def _fill_pending(self) -> None:
-        states = self._states
-        states.bytes[:] = states.bytes.translate(_MISSING_TO_PENDING)
-
-    def _read_successes(self, file: _scan.File) -> None:
-        states = self._states
-        for value in _scan.records(self._s3, file, report=self._problems.append):
-            try:
-                answer = _scan.quick_answer(value)
-                if answer is not None and "positional" not in answer:
-                    states.succeed_all(answer["batchItemResults"])
-                    if answer["batchItemFailures"] or answer["batchItemsUnprocessed"]:
-                        self._read_rest(answer, _scan.as_child(value, "SUCCEEDED"))
-                    continue
-                child = _scan.as_child(value, "SUCCEEDED")
-                answer = child.answer(self._s3)
-                if answer is not None:
-                    self._read_answer(answer, child)
-                else:
-                    self._read_foreign(child)
-            except (ValueError, KeyError, TypeError, SpillError) as error:
-                self._problems.append(f"s3://{file.bucket}/{file.key} has a record that can't be read: {error}")
-
-    def _read_answer(self, answer: Any, child: _scan.Child) -> None:
-        if "positional" in answer:
-            for _ in answer["batchItemResults"]:
-                self._states.succeed(None)
-        else:
-            self._states.succeed_all(answer["batchItemResults"])
-        self._read_rest(answer, child)
-
-    def _read_rest(self, answer: Any, child: _scan.Child) -> None:
-        positional = "positional" in answer
-        for failure in answer["batchItemFailures"]:
-            index = None if positional else int(failure["itemIdentifier"])
-            self._states.fail(index, failure["error"], failure["cause"], child=child.arn)
-        for identifier in answer["batchItemsUnprocessed"]:
-            self._states.leave(None if positional else int(identifier), _account.UNPROCESSED)
-
-    def _read_foreign(self, child: _scan.Child) -> None:
-        """Note the success of a child whose worker isn't built on the runtime: of all its items."""
-        if child.record is not None:
-            for index, _ in child.inputs():
-                self._states.succeed(index)
-            return
-        if not self._root.pipeline.definition.item_file.batched:
-            self._states.succeed(None)
-            return
-        problem = (
-            "outputs of whole batches don't tell which items they are of: export results with Transformation.NONE, or "
-            "decorate the worker with @process_items"
-        )
-        if problem not in self._problems:
-            self._problems.append(problem)
-
-    def _read_unsuccessful(self, child: _scan.Child) -> None:
-        states = self._states
-        if child.kind == "PENDING":
-            for index, _ in child.inputs():
-                states.leave(index, _account.PENDING)
-            return
-        try:
-            answer = child.answer(self._s3)
-        except SpillError as error:
-            self._problems.append(str(error))
-            answer = None
-        told: set[int] = set()
-        if answer is not None:
-            self._read_answer(answer, child)
-            if "positional" in answer:
-                return
-            lists = (answer["batchItemResults"], answer["batchItemFailures"])
-            told = {int(each["itemIdentifier"]) for entries in lists for each in entries}
-            told.update(map(int, answer["batchItemsUnprocessed"]))
-        name, cause, late = child.error, child.cause, child.status == "TIMED_OUT"
-        for index, _ in child.inputs():
-            if index is None or index not in told:
-                states.fail(index, name, cause, timed_out=late, child=child.arn)
-
-
-_MISSING_TO_PENDING: Final = bytes([_account.PENDING, *range(1, 256)])
