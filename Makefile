@@ -23,7 +23,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 NPM_INSTALL := npm install --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synth test test-min test-wheel snapshots docs bench lint format clean
+.PHONY: help setup demo synth test test-min test-wheel snapshots docs recording bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ snapshots: setup ## write the snapshots anew; review them with git diff
 
 docs: $(INSTALLED) ## write the README's tables anew from the code
 	$(BIN)/python docs/generate.py
+
+recording: $(INSTALLED) ## record the README's terminal session anew
+	$(BIN)/python docs/record.py
 
 bench: $(INSTALLED) ## measure beside baselines: Lambda side, client, local functions (some ten minutes)
 	$(BIN)/python benchmarks/capture.py --full

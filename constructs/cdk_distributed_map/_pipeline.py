@@ -65,7 +65,8 @@ class DistributedMapPipeline(Construct):
         payload_bucket: Bucket of the run's files. Default: a new one, encrypted, TLS only, without public access.
         payload_prefix: Where in the bucket, ending in a slash. Default: its top. Needed where pipelines share one.
         expire_runs_after: When the files of a run expire in the new bucket, in days. Default: 30 days.
-        removal_policy: What happens to the new bucket and log groups when the stack goes. Default: they are kept.
+        removal_policy: What happens to the new bucket (destroyed only if empty) and log groups with the stack.
+            Default: they are kept.
         encryption_key: Customer-managed key for everything made here. Default: AWS's own keys.
         role: Role of the state machine. Default: a new one.
         state_machine_name: Name of the state machine. Default: made by CloudFormation, or by us where
@@ -247,6 +248,9 @@ class DistributedMapPipeline(Construct):
         They share the bucket and the functions with the pipeline's own state machine, and work in JSONPath and in
         JSONata machines. Your machine's role gets what they need. ``on_failure`` isn't part of them: use
         ``fragment.to_single_state().add_catch(...)``.
+
+        An execution of your machine writes to ``runs/<its name>/`` of the payload bucket, as one of the pipeline's own
+        machine does: enter the fragment once in an execution, and don't give executions of both machines one name.
         """
         if self._fragment is None:
             self._fragment = Flow(self, "Fragment", parts=self._parts, place=self._place)
