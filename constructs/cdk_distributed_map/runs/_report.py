@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+from cdk_distributed_map.plan import express_children, standard_children
 from cdk_distributed_map.runs import _arns, _chain, _scan
 from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError
 
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
 
 _BUCKETS: Final = 120
 _SLOWEST: Final = 10
-_TRANSITION_DOLLARS: Final = 25e-6
-_EXPRESS_REQUEST_DOLLARS: Final = 1e-6
-_EXPRESS_GB_SECOND_DOLLARS: Final = 0.00001667
-_EXPRESS_GB: Final = 0.0625
-"""https://aws.amazon.com/step-functions/pricing/, us-east-1; Express memory in chunks of 64 MB."""
 
 
 class Timeline:
@@ -145,14 +141,11 @@ def gather(run: Run) -> Told:
 def _add(children: Children, child: _scan.Child, *, express: bool) -> None:
     children.number += 1
     started, stopped = child.started, child.stopped
-    # Starting a child is one transition of the parent; a Standard child has one more for its one task.
-    children.dollars += _TRANSITION_DOLLARS * (1 if express else 2)
+    seconds = (stopped - started).total_seconds() if started is not None and stopped is not None else 0.0
+    cost = express_children(1, seconds=max(0.0, seconds)) if express else standard_children(1)
+    children.dollars += cost.total
     if started is None or stopped is None:
         return
-    seconds = (stopped - started).total_seconds()
-    if express:
-        billed = math.ceil(seconds * 10) / 10
-        children.dollars += _EXPRESS_REQUEST_DOLLARS + billed * _EXPRESS_GB * _EXPRESS_GB_SECOND_DOLLARS
     if children.items is None:
         children.begin(started.replace(microsecond=0))
     assert children.items is not None  # noqa: S101 - narrows the types
