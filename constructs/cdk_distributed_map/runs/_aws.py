@@ -151,6 +151,11 @@ def error_code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
+def is_gone(error: Exception) -> bool:
+    """Tell whether AWS doesn't know an execution or a Map Run."""
+    return error_code(error) in {"ExecutionDoesNotExist", "ResourceNotFound"}
+
+
 def translate(error: Exception, doing: str) -> AwsError | None:
     """Return an error of boto3 in our words, None where it is not one of boto3."""
     return _of_answer(error, doing) if error_code(error) else _without_answer(error, doing)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _arns
-from cdk_distributed_map.runs._aws import Aws, error_code, errors
+from cdk_distributed_map.runs._aws import Aws, errors
 from cdk_distributed_map.runs._errors import InputError, NotFoundError, RunStateError
 from distmap.limits import MAX_CONCURRENT_CHILDREN
 
@@ -394,8 +394,3 @@ def _json_or_text(text: str | None) -> Any:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def is_gone(error: Exception) -> bool:
-    """Tell whether AWS doesn't know an execution or a Map Run."""
-    return error_code(error) in {"ExecutionDoesNotExist", "ResourceNotFound"}

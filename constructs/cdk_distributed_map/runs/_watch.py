@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _pace
-from cdk_distributed_map.runs._aws import translate
+from cdk_distributed_map.runs._aws import is_gone, translate
 from cdk_distributed_map.runs._errors import (
     AwsError,
     ConnectionLostError,
@@ -22,7 +22,7 @@ from cdk_distributed_map.runs._errors import (
     NotFoundError,
     ThrottledError,
 )
-from cdk_distributed_map.runs._run import ENDED, Counts, MapRun, Run, RunDescription, is_gone, read_description
+from cdk_distributed_map.runs._run import ENDED, Counts, MapRun, Run, RunDescription, read_description
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
