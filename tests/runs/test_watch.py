@@ -191,3 +191,17 @@ def test_run_without_a_map_ends_too(pipeline: Pipeline, states: Any, simulate: C
     run.error = "CaptureError"
     last = simulate([Watcher(pipeline.run("run"))], seconds=100)[-1]
     assert (last.final, last.status, last.error, last.maps) == (True, "FAILED", "CaptureError", ())
+
+
+def test_run_that_ends_before_its_map_was_looked_at_is_told_whole(
+    pipeline: Pipeline, states: Any, clock: Any, simulate: Callable[..., list[Progress]]
+) -> None:
+    states.add_run(pipeline.arn, "short", label="Squares", items=100, seconds=1)
+    watcher = Watcher(pipeline.run("short"))
+    for clock.now in (0.0, 0.1):
+        watcher.step(clock.now)
+    # Its end and its map are learnt in one step.
+    clock.now = 10.0
+    watcher.step(clock.now)
+    *_, last = simulate([watcher], seconds=60)
+    assert (last.final, last.items.succeeded) == (True, 100)

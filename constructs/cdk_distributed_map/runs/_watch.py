@@ -195,7 +195,7 @@ class Watcher:
             # One more look at everything: the last counts are what people come for.
             self._listed_at = None
             self._last_round = set()
-            self._turns = deque(self._maps)
+            self._turns = deque(dict.fromkeys((*self._maps, *self._turns)))
         return True
 
     def _wants_list(self, now: float) -> bool:
