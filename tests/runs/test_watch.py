@@ -200,8 +200,9 @@ def test_run_that_ends_before_its_map_was_looked_at_is_told_whole(
     watcher = Watcher(pipeline.run("short"))
     for clock.now in (0.0, 0.1):
         watcher.step(clock.now)
-    # Its end and its map are learnt in one step.
+    # Its end is learnt in the step in which its map is due, and the list of its maps is not.
     clock.now = 10.0
+    watcher._list_pace.was_throttled(clock.now)
     watcher.step(clock.now)
     *_, last = simulate([watcher], seconds=60)
     assert (last.final, last.items.succeeded) == (True, 100)
