@@ -139,8 +139,10 @@ class Pool:
         self._closed = True
         if self._watcher is not None:
             self._watcher.cancel()
-        for task in list(self._tasks):
+        starting = list(self._tasks)
+        for task in starting:
             task.cancel()
+        await asyncio.gather(*starting, return_exceptions=True)
         for worker in list(self._of_worker):
             worker.kill()
         give_up = time.monotonic() + 10
@@ -217,6 +219,10 @@ class Pool:
             counted = False
             await worker.start(launch, group.config.code)
             asyncio.get_running_loop().call_later(seconds, self._too_slow, worker, seconds)
+        except asyncio.CancelledError:
+            if worker is not None and not worker.pid:
+                self._forget(worker)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the one who waits for the process must hear of it
             if worker is not None:
                 self._forget(worker)

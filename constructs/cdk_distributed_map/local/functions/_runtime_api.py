@@ -64,6 +64,11 @@ class RuntimeConnection(asyncio.Protocol):
         del exc
         self._lost(self)
 
+    def abort(self) -> None:
+        """End it from this side."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def data_received(self, data: bytes) -> None:
         """Take in what came, and hand on the requests it completes."""
         self._buffer += data

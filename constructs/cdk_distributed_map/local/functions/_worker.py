@@ -76,6 +76,7 @@ class Worker:
         self.out_of_memory = False
         self.timed_out = False
         self.dropped = False
+        self._killed = False
         """Whether its answer no longer counts."""
         self.fresh = True
         """Whether it has not had an event yet."""
@@ -91,6 +92,7 @@ class Worker:
         self._changed = changed
         self._server: asyncio.Server | None = None
         self._next: RuntimeConnection | None = None
+        self._connections: set[RuntimeConnection] = set()
         self._request_id = ""
         self._meter: MemoryMeter | None = None
         self._folder = Path(tempfile.mkdtemp(dir=scratch))
@@ -115,9 +117,15 @@ class Worker:
         arguments = (command, environment, cwd, born)
         threading.Thread(target=self._live, args=arguments, name="distmap-function", daemon=True).start()
         try:
-            self.pid = await born
+            self.pid = await asyncio.shield(born)
         except OSError:
             self._clear()
+            raise
+        except asyncio.CancelledError:
+            # A process on its way can't be called back: it is ended once it is there, and its end seen to as any other.
+            with contextlib.suppress(OSError):
+                self.pid = await born
+                self.kill()
             raise
         if self.state is not State.ENDED:
             self._meter = MemoryMeter(self.pid)
@@ -179,7 +187,8 @@ class Worker:
             self.kill()
 
     def kill(self) -> None:
-        """End the process and what it started."""
+        """End the process and what it started; it gets no event any more, even if it asks for one before it ends."""
+        self._killed = True
         if self.state is not State.ENDED and self.pid:
             _end_group(self.pid)
 
@@ -206,9 +215,12 @@ class Worker:
         return text.decode("utf-8", "replace")
 
     def _connection(self) -> RuntimeConnection:
-        return RuntimeConnection(self._handle, self._lost, keep=self._answer_bytes)
+        connection = RuntimeConnection(self._handle, self._lost, keep=self._answer_bytes)
+        self._connections.add(connection)
+        return connection
 
     def _lost(self, connection: RuntimeConnection) -> None:
+        self._connections.discard(connection)
         if connection is self._next:
             self._next = None
 
@@ -228,6 +240,8 @@ class Worker:
             request.connection.answer(400, error)
 
     def _asked_for_next(self, connection: RuntimeConnection) -> None:
+        if self._killed:
+            return
         if self.state is State.STARTING:
             self.init_ms = (time.perf_counter() - self.started) * 1000
         elif self.state is not State.FINISHING:
@@ -263,6 +277,8 @@ class Worker:
     def _clear(self) -> None:
         if self._server is not None:
             self._server.close()
+        for connection in self._connections:
+            connection.abort()
         if self._meter is not None:
             self._meter.close()
             self._meter = None
