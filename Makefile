@@ -60,6 +60,7 @@ bench: $(INSTALLED) ## measure beside baselines: Lambda side, client, local func
 	$(BIN)/python benchmarks/combine.py
 	$(BIN)/python benchmarks/results.py
 	$(BIN)/python benchmarks/local_functions.py
+	$(BIN)/python benchmarks/local.py
 
 lint: $(INSTALLED) ## ruff and mypy --strict
 	ruff check .

@@ -67,7 +67,7 @@ EXPRESSIONS = st.one_of(
         ]
     ),
     st.integers(1, 4).map(lambda size: f"States.ArrayPartition($.list, {size})"),
-    # moto knows no negative steps; AWS does.
+    # moto knows no negative steps; AWS is documented to.
     st.tuples(st.integers(-9, 0), st.integers(1, 9), st.integers(1, 3)).map(
         lambda ends: "States.ArrayRange({}, {}, {})".format(*ends)
     ),
@@ -132,7 +132,7 @@ def parallel(expressions: list[str]) -> State:
             {"StartAt": "B", "States": {"B": {"Type": "Pass", "End": True, "Parameters": {"b.$": expression}}}}
             for expression in expressions
         ],
-        # moto makes an array of "$[0].b"; AWS gives the value.
+        # moto makes an array of "$[0].b"; AWS is understood to give the value.
         "ResultSelector": {"all.$": "$", "fixed": 1},
         "ResultPath": "$.both",
     }
