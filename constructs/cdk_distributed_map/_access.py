@@ -55,13 +55,11 @@ def allow_logs(scope: Construct, key: kms.IKey) -> None:
     delivery = iam.PolicyStatement(
         principals=[iam.ServicePrincipal("delivery.logs.amazonaws.com")], actions=["kms:Decrypt*"], resources=["*"]
     )
-    document = iam.PolicyDocument(statements=[statement.copy(), delivery])
-    rendered = json.dumps(stack.resolve(document)["Statement"], sort_keys=True)
     _warnings.warn(
         scope,
         _warnings.KEY_LACKS_PERMISSIONS,
         "the policy of the imported encryption_key can't be changed from here; log groups can't be made unless it has "
-        f"these statements: {rendered}",
+        f"these statements: {_rendered(scope, [statement, delivery])}",
     )
 
 
@@ -152,12 +150,11 @@ def check_role(
     needed = [*_required(scope, flow, machine), *([] if redrive is None else [redrive]), *encryption]
     if tracing:
         needed.append(iam.PolicyStatement(actions=TRACING_ACTIONS, resources=["*"]))
-    document = iam.PolicyDocument(statements=[statement.copy() for statement in needed])
-    rendered = json.dumps(Stack.of(scope).resolve(document)["Statement"], sort_keys=True)
     _warnings.warn(
         scope,
         _warnings.ROLE_LACKS_PERMISSIONS,
-        f"the given role can't be changed from here; runs fail unless it has these permissions: {rendered}",
+        f"the given role can't be changed from here; runs fail unless it has these permissions: "
+        f"{_rendered(scope, needed)}",
     )
 
 
@@ -180,6 +177,12 @@ def encryption_statements(scope: Construct, key: kms.IKey, *, machine_name: str)
             conditions={"StringEquals": {"kms:EncryptionContext:SourceArn": logs}},
         ),
     ]
+
+
+def _rendered(scope: Construct, statements: Sequence[iam.PolicyStatement]) -> str:
+    """Return statements as JSON, to be told in a warning."""
+    document = iam.PolicyDocument(statements=[statement.copy() for statement in statements])
+    return json.dumps(Stack.of(scope).resolve(document)["Statement"], sort_keys=True)
 
 
 def _takes_policies(machine: sfn.StateMachine) -> bool:

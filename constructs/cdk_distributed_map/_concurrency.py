@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aws_cdk import aws_lambda as lambda_
-
-from cdk_distributed_map import _checks, _functions
+from cdk_distributed_map import _checks
 from distmap import limits
 
 DEFAULT_MAX_CONCURRENCY = 100
@@ -81,8 +79,3 @@ def check_reservation(concurrency: float, reserved: float | None, *, what: str) 
             f"max_concurrency is {concurrency:,} but {what} has a reserved concurrency of {reserved:,.0f}, so Lambda "
             "would throttle the difference: lower max_concurrency or reserve more"
         )
-
-
-def reservation_of(function: lambda_.IFunction) -> float | None:
-    """Return the reserved concurrency of a given function where this app knows it."""
-    return _functions.known_reservation(function)

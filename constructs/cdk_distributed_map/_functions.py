@@ -17,7 +17,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 import distmap
-from cdk_distributed_map import _checks, _permissions
+from cdk_distributed_map import _checks
 from distmap import limits
 
 DEFAULT_RUNTIME = lambda_.Runtime.PYTHON_3_13
@@ -243,11 +243,6 @@ def known_reservation(function: lambda_.IFunction) -> float | None:
 def _definition(function: lambda_.IFunction) -> object:
     # An alias or a version knows the function behind it.
     return getattr(function, "lambda_", function).node.default_child
-
-
-def allow(function: lambda_.IFunction, statements: Sequence[iam.PolicyStatement]) -> None:
-    """Give a function's role statements; an imported function without a known role takes none."""
-    _permissions.add(function, statements)
 
 
 def runtime_layer(scope: Construct) -> lambda_.LayerVersion:

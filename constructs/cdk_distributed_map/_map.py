@@ -180,11 +180,6 @@ def item_file_label(label: str) -> str:
     return f"{label[: limits.MAX_LABEL_LENGTH - len(_LABEL_SUFFIX) - 7]}-{digest}{_LABEL_SUFFIX}"
 
 
-def distributed_labels(graph: Mapping[str, Any]) -> list[str]:
-    """Return the labels of all Distributed Maps in a rendered graph, outermost first."""
-    return [state["Label"] for _, state in walk(graph) if state["Type"] == "Map" and "Label" in state]
-
-
 def walk(graph: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """Return every state of a rendered graph with its name, at any depth."""
     found: list[tuple[str, dict[str, Any]]] = []

@@ -23,9 +23,8 @@ from cdk_distributed_map._concurrency import (
     ReservedConcurrency,
     check_max_concurrency,
     check_reservation,
-    reservation_of,
 )
-from cdk_distributed_map._functions import FunctionSettings, PythonFunction, known_timeout
+from cdk_distributed_map._functions import FunctionSettings, PythonFunction, known_reservation, known_timeout
 from cdk_distributed_map._results import Results
 from cdk_distributed_map._retry import RetryPolicy
 from cdk_distributed_map._sources import ItemSource
@@ -63,8 +62,6 @@ class BoundWorker(abc.ABC):
 
     function: lambda_.IFunction | None = None
     """The Lambda function, where the worker is one."""
-    owned: bool = False
-    """Whether the pipeline built the function."""
     inner: Parts | None = None
     """What the inner map is made of, where the worker is one."""
 
@@ -309,7 +306,7 @@ class PythonWorker(Worker):
             reserved_concurrency=reserved,
             description="processes the items of a Distributed Map",
         )
-        return BoundFunction(function=function, retry=self.retry, timeout=None, owned=True)
+        return BoundFunction(function=function, retry=self.retry, timeout=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -325,9 +322,9 @@ class FunctionWorker(Worker):
         """Check its reservation."""
         del scope
         if not isinstance(place.concurrency, str):
-            reserved = reservation_of(self.given)
+            reserved = known_reservation(self.given)
             check_reservation(place.concurrency, reserved, what=f"the function {self.given.node.path!r}")
-        return BoundFunction(function=self.given, retry=self.retry, timeout=self.timeout, owned=False)
+        return BoundFunction(function=self.given, retry=self.retry, timeout=self.timeout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,7 +334,6 @@ class BoundFunction(BoundWorker):
     function: lambda_.IFunction
     retry: RetryPolicy | None
     timeout: Duration | None
-    owned: bool
 
     def chain(self, scope: Construct, *, name: str, express: bool) -> sfn.IChainable:
         """Return a new task."""

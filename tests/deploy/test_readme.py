@@ -24,13 +24,18 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 
 
-def test_smallest_program_is_deployed(aws_endpoint: str, run_cdk: Any, tmp_path: Path) -> None:
+def write_project(folder: Path) -> None:
+    """Write the files that the README says to write."""
     text = README.read_text(encoding="utf-8")
     for title, code in re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL):
-        path = tmp_path / title
+        path = folder / title
         path.parent.mkdir(exist_ok=True)
         path.write_text(code, encoding="utf-8")
-    (command,) = re.findall(r"^cdk (deploy .*)$", text, re.MULTILINE)
+
+
+def test_smallest_program_is_deployed(aws_endpoint: str, run_cdk: Any, tmp_path: Path) -> None:
+    write_project(tmp_path)
+    (command,) = re.findall(r"^cdk (deploy .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
     empty = tmp_path / "empty"
     empty.mkdir()
     aws = {"AWS_ENDPOINT_URL": aws_endpoint}
@@ -54,11 +59,7 @@ def blocks(language: str) -> dict[str, str]:
 @pytest.fixture
 def project(tmp_path: Path, run_cdk: Any) -> Path:
     """A user's project as the README says to write it, synthesized."""
-    text = README.read_text(encoding="utf-8")
-    for title, code in re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL):
-        path = tmp_path / title
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(code, encoding="utf-8")
+    write_project(tmp_path)
     run_cdk("synth", "--quiet", "--app", "python app.py", cwd=tmp_path)
     return tmp_path
 

@@ -86,19 +86,3 @@ def console_url(arn: str) -> str:
         "express": "express-executions/details",
     }.get(parsed.kind, "v2/executions/details")
     return f"https://{parsed.region}.{host}/states/home?region={parsed.region}#/{page}/{quote(arn, safe=':')}"
-
-
-def log_group_url(arn: str, group: str, *, pattern: str) -> str:
-    """Return where the AWS console shows the lines of a log group that match a pattern.
-
-    Args:
-        arn: Any ARN of the Region.
-        group: Name of the log group.
-        pattern: CloudWatch Logs filter pattern.
-    """
-    parsed = parse(arn)
-    host = _CONSOLES.get(parsed.partition, _CONSOLES["aws"])
-    twice = quote(quote(group, safe=""), safe="").replace("%", "$")
-    filter_ = quote(quote(pattern, safe=""), safe="").replace("%", "$")
-    home = f"https://{parsed.region}.{host}/cloudwatch/home?region={parsed.region}"
-    return f"{home}#logsV2:log-groups/log-group/{twice}/log-events$3FfilterPattern$3D{filter_}"
