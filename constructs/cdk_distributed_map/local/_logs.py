@@ -17,6 +17,8 @@ MOST_WAITING: Final = 20_000
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 _MOST_EVENTS: Final = 2_000
 _PAUSE_SECONDS: Final = 0.5
+_LONGEST_DELAY_SECONDS: Final = 2.0
+"""Logs are written in a pause between invocations, and this long after an invocation at the latest."""
 
 
 class LogWriter:
@@ -31,6 +33,7 @@ class LogWriter:
         self._client = client
         self._warn = warn
         self._waiting: deque[tuple[str, float, str]] = deque()
+        self._taken = 0
         self._dropped = 0
         self._known: set[tuple[str, str]] = set()
         self._stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[$LATEST]local"
@@ -45,6 +48,7 @@ class LogWriter:
             self._waiting.popleft()
             self._dropped += 1
         self._waiting.append((config.log_group, time.time(), result.log))
+        self._taken += 1
 
     def close(self) -> None:
         """Write what is waiting, and stop."""
@@ -64,7 +68,16 @@ class LogWriter:
                 warned = True
             if closing:
                 return
-            self._wake.wait(_PAUSE_SECONDS)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Wait for a pause in which nothing runs, as far as that may be waited for."""
+        give_up = time.monotonic() + _LONGEST_DELAY_SECONDS
+        before = None
+        while before != self._taken and time.monotonic() < give_up:
+            before = self._taken
+            if self._wake.wait(_PAUSE_SECONDS):
+                return
 
     def _flush(self) -> None:
         groups: dict[str, list[dict[str, Any]]] = {}

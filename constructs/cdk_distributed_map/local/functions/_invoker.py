@@ -268,4 +268,5 @@ def _check_size(payload: bytes, most: int) -> None:
 
 
 def _trace() -> str:
-    return f"Root=1-{int(time.time()):08x}-{os.urandom(12).hex()};Parent={os.urandom(8).hex()};Sampled=0"
+    number = os.urandom(20).hex()
+    return f"Root=1-{int(time.time()):08x}-{number[:24]};Parent={number[24:]};Sampled=0"

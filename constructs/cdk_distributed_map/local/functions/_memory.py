@@ -23,14 +23,15 @@ class MemoryMeter:
     """
 
     def __init__(self, pid: int) -> None:
-        self._pid = pid
         self._status = -1
         self._statm = -1
+        self._reset = -1
         self._other: Any = None
         if sys.platform == "linux":
             with contextlib.suppress(OSError):
                 self._status = os.open(f"/proc/{pid}/status", os.O_RDONLY)
                 self._statm = os.open(f"/proc/{pid}/statm", os.O_RDONLY)
+                self._reset = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY)
             return
         with contextlib.suppress(ImportError, OSError):
             psutil = import_module("psutil")
@@ -39,15 +40,10 @@ class MemoryMeter:
 
     def reset_peak(self) -> None:
         """Measure the peak anew from here on, where the platform can."""
-        if self._status < 0:
-            return
-        with contextlib.suppress(OSError):
-            handle = os.open(f"/proc/{self._pid}/clear_refs", os.O_WRONLY)
-            try:
+        if self._reset >= 0:
+            with contextlib.suppress(OSError):
                 # 5 resets the high water mark: proc_pid_clear_refs(5).
-                os.write(handle, b"5")
-            finally:
-                os.close(handle)
+                os.write(self._reset, b"5")
 
     def peak(self) -> float | None:
         """Return the most it held since the last reset; None where the platform doesn't tell."""
@@ -73,8 +69,8 @@ class MemoryMeter:
 
     def close(self) -> None:
         """Let go of the process."""
-        for handle in (self._status, self._statm):
+        for handle in (self._status, self._statm, self._reset):
             if handle >= 0:
                 os.close(handle)
-        self._status = self._statm = -1
+        self._status = self._statm = self._reset = -1
         self._other = None

@@ -90,6 +90,7 @@ class Pool:
         self._grew = float("-inf")
         self._tasks: set[asyncio.Task[None]] = set()
         self._watcher: asyncio.Task[None] | None = None
+        self._looking = False
         self._closed = False
 
     @property
@@ -161,7 +162,7 @@ class Pool:
 
     def _balance(self) -> None:
         """Start processes for those who wait, the longest first, as far as the bounds allow."""
-        if self._closed:
+        if self._closed or self._full():
             return
         waiting = [group for group in self._groups.values() if group.waiting]
         waiting.sort(key=lambda group: group.waiting[0][0])
@@ -172,6 +173,10 @@ class Pool:
                 task = asyncio.get_running_loop().create_task(self._start(group, self._settings.init_seconds))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    def _full(self) -> bool:
+        """Tell whether one function has all processes it may have without a wait: growth is for :meth:`_look`."""
+        return len(self._groups) == 1 and self._slots >= self._settings.processes and not self._looking
 
     def _may_start(self, group: _Group) -> bool:
         if not group.workers and not group.starting:
@@ -327,4 +332,6 @@ class Pool:
             while group.idle and now - group.idle[0].idle_since > self._settings.idle_seconds:
                 group.idle.pop(0).kill()
         if any(group.waiting for group in self._groups.values()):
+            self._looking = True
             self._balance()
+            self._looking = False

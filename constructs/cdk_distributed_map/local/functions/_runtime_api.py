@@ -23,13 +23,12 @@ _ACCEPTED: Final = (
 class Request:
     """One request of a runtime client."""
 
-    __slots__ = ("body", "connection", "headers", "method", "path", "size")
+    __slots__ = ("body", "connection", "method", "path", "size")
 
-    def __init__(self, connection: RuntimeConnection, method: str, path: str, headers: dict[str, str]) -> None:
+    def __init__(self, connection: RuntimeConnection, method: str, path: str) -> None:
         self.connection = connection
         self.method = method
         self.path = path
-        self.headers = headers
         self.body = b""
         self.size = 0
 
@@ -49,7 +48,7 @@ class RuntimeConnection(asyncio.Protocol):
         self._handle = handle
         self._lost = lost
         self._keep = keep
-        self._buffer = bytearray()
+        self._buffer = b""
         self._request: Request | None = None
         self._missing = 0
         self._transport: asyncio.Transport | None = None
@@ -71,7 +70,8 @@ class RuntimeConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take in what came, and hand on the requests it completes."""
-        self._buffer += data
+        # Nearly always what comes is one whole request: then nothing is copied but its body.
+        self._buffer = self._buffer + data if self._buffer else data
         while True:
             if self._request is None and not self._begin():
                 return
@@ -81,8 +81,8 @@ class RuntimeConnection(asyncio.Protocol):
             taken = min(self._missing, len(self._buffer))
             if taken:
                 if request.size <= self._keep:
-                    request.body += bytes(self._buffer[:taken])
-                del self._buffer[:taken]
+                    request.body += self._buffer[:taken]
+                self._buffer = self._buffer[taken:]
                 self._missing -= taken
             if self._missing:
                 return
@@ -90,27 +90,26 @@ class RuntimeConnection(asyncio.Protocol):
             self._handle(request)
 
     def _begin(self) -> bool:
+        if not self._buffer:
+            return False
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self._buffer) > LARGEST_HEAD:
                 self.answer(431, {"errorMessage": "request header too large", "errorType": "InvalidRequest"})
                 self.close()
             return False
-        lines = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
-        del self._buffer[: end + 4]
-        method, path, _ = lines[0].split(" ", 2)
-        headers = {}
-        for line in lines[1:]:
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-        request = Request(self, method, path, headers)
-        if "chunked" in headers.get("transfer-encoding", ""):
+        head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
+        method, path, _ = head.partition(b"\r\n")[0].decode("latin-1").split(" ", 2)
+        # Of the headers only these three say anything about what follows.
+        head = head.lower()
+        request = Request(self, method, path)
+        if b"chunked" in _header(head, b"transfer-encoding"):
             self.answer(411, {"errorMessage": "a body needs its Content-Length", "errorType": "InvalidRequest"})
             self.close()
             return False
-        request.size = self._missing = int(headers.get("content-length", "0"))
+        request.size = self._missing = int(_header(head, b"content-length") or 0)
         self._request = request
-        if headers.get("expect", "").lower() == "100-continue":
+        if _header(head, b"expect") == b"100-continue":
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return True
 
@@ -133,6 +132,16 @@ class RuntimeConnection(asyncio.Protocol):
         """Close the connection."""
         if self._transport is not None:
             self._transport.close()
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    """Return a header of a head in lower case, empty where it has none."""
+    start = head.find(b"\r\n%b:" % name)
+    if start < 0:
+        return b""
+    start += len(name) + 3
+    end = head.find(b"\r\n", start)
+    return head[start:].strip() if end < 0 else head[start:end].strip()
 
 
 def event(payload: bytes, *, request_id: str, deadline_ms: int, arn: str, trace: str) -> bytes:
