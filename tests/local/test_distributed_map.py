@@ -305,3 +305,22 @@ def test_batched_input_of_a_child_is_kept_to_the_byte(bench: Bench) -> None:
     assert child["itemCount"] == 2
     described = bench.sfn.describe_execution(executionArn=child["executionArn"])
     assert described["input"] == '{"Items":["é",{"a":1.5}]}'
+
+
+@pytest.mark.parametrize(("kind", "times"), [("EXPRESS", 2), ("STANDARD", 1)])
+def test_express_children_run_twice_on_request(bench: Bench, kind: str, times: int) -> None:
+    seen: list[int] = []
+
+    def work(event: Any) -> Any:
+        seen.append(event)
+        return event
+
+    bench.functions.handlers["counted"] = work
+    bench.engine.services.faults.express_duplicate = 1.0
+    try:
+        found = bench.run(bench.mapped(bench.task("counted"), kind=kind), {"items": [1, 2, 3]})
+    finally:
+        bench.engine.services.faults.express_duplicate = 0.0
+    assert json.loads(found["output"]) == [1, 2, 3]
+    assert sorted(seen) == sorted([1, 2, 3] * times)
+    assert bench.map_run(found["executionArn"])["itemCounts"]["succeeded"] == 3

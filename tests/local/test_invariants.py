@@ -54,9 +54,10 @@ def test_batches_keep_their_limits_and_lose_nothing(
     concurrency=st.integers(1, 5),
     tolerated=st.integers(0, 6),
     kind=st.sampled_from(["STANDARD", "EXPRESS"]),
+    duplicate=st.sampled_from([0.0, 0.5, 1.0]),
 )
 def test_each_item_ends_in_exactly_one_place(  # noqa: PLR0917 - hypothesis gives them by name
-    bench: Bench, outcomes: list[str], batch: int, concurrency: int, tolerated: int, kind: str
+    bench: Bench, outcomes: list[str], batch: int, concurrency: int, tolerated: int, kind: str, duplicate: float
 ) -> None:
     def work(event: Any) -> Any:
         if any(outcome == "bad" for _, outcome in event["Items"]):
@@ -74,7 +75,11 @@ def test_each_item_ends_in_exactly_one_place(  # noqa: PLR0917 - hypothesis give
         ToleratedFailureCount=tolerated,
         ResultWriter={"Resource": "arn:aws:states:::s3:putObject", "Arguments": {"Bucket": bucket, "Prefix": "r"}},
     )
-    found = bench.run(made, {"items": list(enumerate(outcomes))})
+    bench.engine.services.faults.express_duplicate = duplicate
+    try:
+        found = bench.run(made, {"items": list(enumerate(outcomes))})
+    finally:
+        bench.engine.services.faults.express_duplicate = 0.0
     counts = bench.map_run(found["executionArn"])["itemCounts"]
     seen: list[int] = []
     by_file: dict[str, int] = {}
@@ -92,4 +97,5 @@ def test_each_item_ends_in_exactly_one_place(  # noqa: PLR0917 - hypothesis give
     assert sum(by_file.values()) == counts["total"] == len(outcomes)
     allowed = tolerated if tolerated else 0
     assert (found["status"] == "SUCCEEDED") == (counts["failed"] <= allowed)
-    assert bench.functions.most_running <= concurrency
+    twice = kind == "EXPRESS" and duplicate > 0
+    assert bench.functions.most_running <= (2 * concurrency if twice else concurrency)

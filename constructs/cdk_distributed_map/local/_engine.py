@@ -15,6 +15,7 @@ from cdk_distributed_map.local._machines import DeployedMachines, Machines
 from cdk_distributed_map.local._services import AllowAll, Authorizer, FunctionInvoker, Services
 from cdk_distributed_map.local.distributed._records import Spool
 from cdk_distributed_map.local.distributed._registry import MapRuns
+from cdk_distributed_map.local.faults import Faults
 from distmap import limits
 
 _BLOCKING_THREADS = 32
@@ -34,6 +35,7 @@ class Engine:
         dispatch_rates: Whether a map starts its children no faster than AWS does. Default: it doesn't wait.
         result_file_bytes: Size at which a map's result file is followed by the next. Default: AWS's 5 GB.
         workdir: Folder of temporary files. Default: the system's.
+        faults: What is to go wrong in maps; may be changed at any time. Default: nothing.
 
     Example::
 
@@ -54,6 +56,7 @@ class Engine:
         dispatch_rates: bool = False,
         result_file_bytes: int = limits.MAX_RESULT_FILE_BYTES,
         workdir: str | None = None,
+        faults: Faults | None = None,
     ) -> None:
         clients = EndpointClients(endpoint_url, region=region)
         self._own_invoker = EndpointInvoker(clients) if invoker is None else None
@@ -74,6 +77,7 @@ class Engine:
             workdir=workdir,
             threads=self._threads,
             map_runs=MapRuns(self._spool),
+            faults=Faults() if faults is None else faults,
         )
         self._api = Api(self.services, machines(self.services))
         self._loop = new_loop(clock)

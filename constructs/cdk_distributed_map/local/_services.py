@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cdk_distributed_map.local._clock import Clock
 from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local.faults import Faults
 
 if TYPE_CHECKING:
     from cdk_distributed_map.local._frame import Machine
@@ -136,6 +137,7 @@ class Services:
         map_runs: The map runs it knows.
         starter: Starts executions on behalf of tasks.
         tokens: Tasks that wait for their token.
+        faults: What is to go wrong.
     """
 
     clock: Clock
@@ -152,6 +154,7 @@ class Services:
     map_runs: MapRuns
     starter: Starter | None = None
     tokens: dict[str, asyncio.Future[Json]] = field(default_factory=dict)
+    faults: Faults = field(default_factory=Faults)
 
     async def blocking(self, function: Callable[[], T]) -> T:
         """Run what blocks in a thread; time isn't skipped meanwhile."""

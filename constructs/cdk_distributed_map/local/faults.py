@@ -20,6 +20,8 @@ class Faults:
         hang: Invocations whose process stops for good when it has its event, until the function's timeout ends it.
         lost_answer: Invocations that do all their work and are killed before the answer is taken: what makes
             at-least-once visible.
+        express_duplicate: Express children that run twice, side by side: AWS runs them at least once. What they do
+            is done twice, and one of the two results counts.
         s3_error: Requests of state machines to S3, retries of the SDK included, that S3 answers with ``InternalError``.
         seed: Makes a series of faults repeatable in one thread of calls. Default: a new series each time.
 
@@ -31,6 +33,7 @@ class Faults:
     crash: float = 0.0
     hang: float = 0.0
     lost_answer: float = 0.0
+    express_duplicate: float = 0.0
     s3_error: float = 0.0
     seed: int | None = None
     _random: random.Random = field(init=False, repr=False, compare=False)

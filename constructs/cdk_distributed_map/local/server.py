@@ -332,6 +332,7 @@ class LocalAws:
             virtual_clock=self._virtual_clock,
             dispatch_rates=self._dispatch_rates,
             workdir=str(scratch),
+            faults=self.faults,
         )
         self._stack.callback(engine.close)
         let_s3_fail(engine.services.clients.client("s3"), self.faults)

@@ -260,10 +260,21 @@ class MapRun:
         self._arm()
 
     async def _child_run(self, at: int, execution: Execution) -> None:
+        twin = self._twin(at)
         try:
             await run_execution(execution, self._program)
+            if twin is not None:
+                await twin
         finally:
+            if twin is not None:
+                twin.cancel()
             self._ended(at, execution)
+
+    def _twin(self, at: int) -> asyncio.Task[None] | None:
+        """Run an Express child a second time where that is asked for: nobody asks for its result."""
+        if not self.machine.express or not self._services.faults.strikes("express_duplicate"):
+            return None
+        return asyncio.get_running_loop().create_task(run_execution(self._made(at), self._program))
 
     def _ended(self, at: int, execution: Execution) -> None:
         result = Result(
