@@ -54,6 +54,33 @@ def test_up_deploy_status_and_down(tmp_path: Path) -> None:
     assert distmap("local", "status", cwd=tmp_path).returncode == 1
 
 
+def test_up_takes_faults_and_clock(tmp_path: Path) -> None:
+    faults = ("--fault", "throttle=0.25", "--fault", "express_duplicate=1")
+    up = distmap("local", "up", "--iam", "off", "--clock", "real", "--dispatch-rates", *faults, cwd=tmp_path)
+    try:
+        assert up.returncode == 0, up.stderr
+        told = json.loads(distmap("local", "status", cwd=tmp_path).stdout)
+    finally:
+        distmap("local", "down", cwd=tmp_path)
+    assert told["faults"] == {"throttle": 0.25, "express_duplicate": 1.0}
+    assert (told["iam"], told["virtual_clock"], told["dispatch_rates"]) == (False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("throttle", "a fault is given as NAME=SHARE, as in throttle=0.1, got 'throttle'"),
+        ("throttle=2", "the share of the fault 'throttle' must be between 0 and 1, got 2.0"),
+        ("rain=0.5", "unknown fault 'rain'; faults are crash, express_duplicate, hang, lost_answer"),
+    ],
+    ids=["no share", "too large", "unknown"],
+)
+def test_fails_when_a_fault_is_wrong(fault: str, said: str, tmp_path: Path) -> None:
+    up = distmap("local", "up", "--fault", fault, cwd=tmp_path)
+    assert up.returncode != 0
+    assert said in " ".join(up.stderr.split())
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [(["env"], "distmap local up"), (["deploy"], "distmap local up")],

@@ -39,6 +39,20 @@ def _folder(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)  # fmt: skip
 
 
+def _faults(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """Return shares by the names of faults."""
+    del context, parameter
+    shares = {}
+    for value in values:
+        name, _, share = value.partition("=")
+        try:
+            shares[name] = float(share)
+        except ValueError:
+            message = f"a fault is given as NAME=SHARE, as in throttle=0.1, got {value!r}"
+            raise click.BadParameter(message) from None
+    return shares
+
+
 class _Local(click.Group):
     """Commands whose errors are told in a line."""
 
@@ -75,12 +89,33 @@ def local() -> None:
 @_folder
 @click.option("--port", type=int, default=0, help="Port of the endpoint. Default: one that is free.")
 @click.option("--region", default="us-east-1", show_default=True, help="Region it is in.")
-@click.option("--iam/--no-iam", default=True, show_default=True, help="Whether the roles of functions are enforced.")
+@click.option(
+    "--iam", type=click.Choice(["on", "off"]), default="on", show_default=True,
+    help="Whether the roles of state machines and functions are enforced.",
+)  # fmt: skip
 @click.option("--state", type=click.Path(path_type=Path), help="Folder to keep its state in. Default: in memory.")
-def up(folder: Path, port: int, region: str, *, iam: bool, state: Path | None) -> None:
+@click.option(
+    "--clock", type=click.Choice(["virtual", "real"]), default="virtual", show_default=True,
+    help="Whether waits of state machines pass at once when nothing real is running.",
+)  # fmt: skip
+@click.option("--dispatch-rates", is_flag=True, help="Let maps start children no faster than AWS does.")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="NAME=SHARE", callback=_faults,
+    help="What is to go wrong, as a share of its occasions between 0 and 1: throttle=0.1. Again for each: "
+    "throttle, crash, hang, lost_answer, express_duplicate, s3_error.",
+)  # fmt: skip
+def up(folder: Path, *, port: int, region: str, iam: str, state: Path | None, clock: str, **given: Any) -> None:
     """Start it in the background, and print the environment to set."""
     control, began = _control(), time.monotonic()
-    running = control.up(folder=folder, port=port, region=region, iam=iam, state=state)
+    running = control.up(
+        folder=folder,
+        port=port,
+        region=region,
+        iam=iam == "on",
+        state=state,
+        virtual_clock=clock == "virtual",
+        **given,
+    )
     click.echo(f"AWS runs at {running.endpoint}, process {running.pid} ({time.monotonic() - began:.1f} s)", err=True)
     click.echo(control.env_script(folder=folder), nl=False)
 

@@ -41,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     settings.add_argument("--account", default=ACCOUNT, help="account it is (%(default)s)")
     settings.add_argument("--iam", choices=("on", "off"), default="on", help="whether IAM is enforced (%(default)s)")
     settings.add_argument("--state", type=Path, help="folder in which its state is kept (in memory)")
+    settings.add_argument(
+        "--clock", choices=("virtual", "real"), default="virtual", help="whether waits pass at once (%(default)s)"
+    )
+    settings.add_argument("--dispatch-rates", action="store_true", help="start children no faster than AWS does")
+    settings.add_argument(
+        "--fault", action="append", default=[], type=_fault, metavar="NAME=SHARE", help="what is to go wrong"
+    )
 
     add = commands.add_parser
     add("up", parents=[shared, settings], help="start it in the background").set_defaults(run=_up)
@@ -59,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _fault(text: str) -> tuple[str, float]:
+    name, _, share = text.partition("=")
+    return name, float(share)
+
+
 def _up(given: argparse.Namespace) -> int:
     began = time.monotonic()
     running = control.up(
@@ -68,6 +80,9 @@ def _up(given: argparse.Namespace) -> int:
         account=given.account,
         iam=given.iam == "on",
         state=given.state,
+        virtual_clock=given.clock == "virtual",
+        dispatch_rates=given.dispatch_rates,
+        faults=dict(given.fault),
     )
     sys.stderr.write(f"AWS runs at {running.endpoint}, process {running.pid} ({time.monotonic() - began:.1f} s)\n")
     sys.stdout.write(control.env_script(folder=given.folder))
@@ -82,6 +97,9 @@ def _serve(given: argparse.Namespace) -> int:
         account=given.account,
         iam=given.iam == "on",
         state=given.state,
+        virtual_clock=given.clock == "virtual",
+        dispatch_rates=given.dispatch_rates,
+        faults=dict(given.fault),
     )
     return 0
 

@@ -17,13 +17,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._deploy import Deployer, Progress
 from cdk_distributed_map.local._lambda_endpoint import HEALTH_PATH
+from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.server import ACCOUNT, REGION, UNSET, LocalAws, local_environment
 
 FOLDER: Final = Path(".distmap")
@@ -50,6 +51,9 @@ class Running:
         iam: Whether it enforces IAM.
         state: Folder in which it keeps its state; None where it is in memory.
         started: When it was started, in seconds since the epoch.
+        virtual_clock: Whether waits of state machines pass at once when nothing real is running.
+        dispatch_rates: Whether a map starts its children no faster than AWS does.
+        faults: What goes wrong, and how often: shares by the names of :class:`Faults`.
     """
 
     pid: int
@@ -60,6 +64,9 @@ class Running:
     iam: bool
     state: str | None
     started: float
+    virtual_clock: bool = True
+    dispatch_rates: bool = False
+    faults: dict[str, float] = field(default_factory=dict)
 
 
 def up(
@@ -70,6 +77,9 @@ def up(
     account: str = ACCOUNT,
     iam: bool = True,
     state: Path | None = None,
+    virtual_clock: bool = True,
+    dispatch_rates: bool = False,
+    faults: Mapping[str, float] | None = None,
 ) -> Running:
     """Start the local AWS in the background and return once it answers; return what runs where it runs already.
 
@@ -80,15 +90,24 @@ def up(
         account: Account it is.
         iam: Whether IAM is enforced.
         state: Folder in which its state is kept. Default: in memory.
+        virtual_clock: Whether waits of state machines pass at once when nothing real is running.
+        dispatch_rates: Whether a map starts its children no faster than AWS does.
+        faults: What is to go wrong: shares by the names of :class:`Faults`. Default: nothing.
 
     Raises:
         LocalError: One runs already with other settings, or it didn't start.
+        ValueError: There is no such fault, or its share is not between 0 and 1.
     """
+    shares = {name: share for name, share in (faults or {}).items() if share}
+    faults_of(shares)
     wanted = {
         "region": region,
         "account": account,
         "iam": iam,
         "state": None if state is None else str(state.resolve()),
+        "virtual_clock": virtual_clock,
+        "dispatch_rates": dispatch_rates,
+        "faults": shares,
     }
     running = status(folder=folder)
     if running is not None:
@@ -106,6 +125,9 @@ def up(
     command += ["--port", str(port), "--region", region, "--account", account]
     command += [] if iam else ["--iam", "off"]
     command += [] if state is None else ["--state", str(state.resolve())]
+    command += [] if virtual_clock else ["--clock", "real"]
+    command += ["--dispatch-rates"] if dispatch_rates else []
+    command += [f"--fault={name}={share}" for name, share in shares.items()]
     with _log(folder).open("ab") as log:
         begins = log.tell()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -124,6 +146,18 @@ def up(
     # It outlives this process, which therefore doesn't wait for it.
     process.returncode = 0
     return running
+
+
+def faults_of(shares: Mapping[str, float]) -> Faults:
+    """Return faults by their names.
+
+    Raises:
+        ValueError: There is no such fault, or its share is not between 0 and 1.
+    """
+    faults = Faults()
+    for name, share in shares.items():
+        faults.set(name, share)
+    return faults
 
 
 def down(*, folder: Path = FOLDER) -> bool:
@@ -228,8 +262,9 @@ def serve(*, folder: Path, **settings: Any) -> None:
 
     Args:
         folder: Folder of the file that says what runs.
-        settings: Arguments of :class:`LocalAws`.
+        settings: Arguments of :class:`LocalAws`, but ``faults`` by their names.
     """
+    shares = settings.pop("faults", {})
 
     def told(signum: int, frame: object) -> None:
         del frame
@@ -237,7 +272,7 @@ def serve(*, folder: Path, **settings: Any) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, told)
-    with LocalAws(**settings) as aws:
+    with LocalAws(**settings, faults=faults_of(shares)) as aws:
         state = settings.get("state")
         running = Running(
             pid=os.getpid(),
@@ -248,6 +283,9 @@ def serve(*, folder: Path, **settings: Any) -> None:
             iam=settings.get("iam", True),
             state=None if state is None else str(state),
             started=time.time(),
+            virtual_clock=settings.get("virtual_clock", True),
+            dispatch_rates=settings.get("dispatch_rates", False),
+            faults=shares,
         )
         folder.mkdir(parents=True, exist_ok=True)
         written = _file(folder).with_suffix(".new")

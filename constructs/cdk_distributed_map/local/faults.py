@@ -49,20 +49,33 @@ class Faults:
             _check(name, value)
         super().__setattr__(name, value)
 
+    def set(self, name: str, share: float) -> None:
+        """Set how often a fault happens.
+
+        Raises:
+            ValueError: There is no fault of that name, or the share is not between 0 and 1.
+        """
+        _check_name(name)
+        setattr(self, name, share)
+
     def strikes(self, name: str) -> bool:
         """Say whether a fault happens on this occasion.
 
         Raises:
             ValueError: There is no fault of that name.
         """
-        if name not in SHARES:
-            message = f"unknown fault {name!r}; faults are {', '.join(sorted(SHARES))}"
-            raise ValueError(message)
+        _check_name(name)
         share = float(getattr(self, name))
         if share == 0.0:
             return False
         with self._lock:
             return self._random.random() < share
+
+
+def _check_name(name: str) -> None:
+    if name not in SHARES:
+        message = f"unknown fault {name!r}; faults are {', '.join(sorted(SHARES))}"
+        raise ValueError(message)
 
 
 def _check(name: str, value: object) -> None:
