@@ -119,6 +119,41 @@ def test_changed_policies_are_seen(roles: Roles) -> None:
     assert roles.check(role) is None
 
 
+def bucket_of(local: LocalAws, *statements: dict[str, Any]) -> str:
+    """Create a bucket with a policy and return its ARN."""
+    name = f"b{uuid.uuid4().hex[:16]}"
+    arn = f"arn:aws:s3:::{name}"
+    local.client("s3").create_bucket(Bucket=name)
+    given = [{**each, "Resource": [arn, f"{arn}/*"]} for each in statements]
+    local.client("s3").put_bucket_policy(Bucket=name, Policy=document(*given))
+    return arn
+
+
+def test_the_policy_of_a_bucket_may_refuse_and_allow(local: LocalAws, roles: Roles) -> None:
+    role, other = roles.make(statement("s3:*", "*")), roles.make()
+    refusing = {**statement("s3:GetObject", "", "Deny"), "Principal": "*"}
+    insecure = {**statement("s3:*", "", "Deny", Bool={"aws:SecureTransport": "false"}), "Principal": "*"}
+    allowing = {**statement("s3:GetObject", ""), "Principal": {"AWS": other}}
+    assert str(roles.check(role, resource=f"{bucket_of(local, refusing)}/k")).endswith(
+        "with an explicit deny in a resource-based policy"
+    )
+    arn = bucket_of(local, insecure, allowing)
+    assert roles.check(role, resource=f"{arn}/k") is None
+    assert roles.check(other, resource=f"{arn}/k") is None
+    assert roles.check(other, "s3:PutObject", f"{arn}/k") is not None
+
+
+def test_fails_when_the_policy_of_a_key_does_not_allow(local: LocalAws, roles: Roles) -> None:
+    role = roles.make(statement("kms:*", "*"))
+    mine = {**statement("kms:*", "*"), "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/somebody-else"}}
+    open_ = {**statement("kms:*", "*"), "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}}
+    keys = [local.client("kms").create_key(Policy=document(each))["KeyMetadata"]["Arn"] for each in (mine, open_)]
+    assert str(roles.check(role, "kms:Decrypt", keys[0])).endswith(
+        "because no resource-based policy allows the kms:Decrypt action"
+    )
+    assert roles.check(role, "kms:Decrypt", keys[1]) is None
+
+
 @pytest.mark.parametrize(
     "assumed",
     [

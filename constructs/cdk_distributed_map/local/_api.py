@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from cdk_distributed_map.local import _shapes
+from cdk_distributed_map.local import _keys, _shapes
 from cdk_distributed_map.local._errors import ApiError, ExecutionStoppedError, StateError, UnsupportedError
 from cdk_distributed_map.local._frame import Execution, Machine
 from cdk_distributed_map.local._history import rendered
@@ -98,6 +98,10 @@ class Api:
             raise ApiError(
                 "StateMachineTypeNotSupported", "This operation is not supported by this type of state machine"
             )
+        if machine.key is not None:
+            refused = await self._services.blocking(lambda: _keys.of_executions(self._services, machine))
+            if refused is not None:
+                raise ApiError("KmsAccessDeniedException", refused)
         value = _parsed(parameters.get("input") or "{}")
         name = parameters.get("name") or str(uuid.uuid4())
         if len(name) > limits.MAX_NAME_LENGTH or not _NAME.fullmatch(name):

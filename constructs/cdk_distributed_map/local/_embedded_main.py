@@ -1,14 +1,18 @@
-"""Runs in the process of the embedded AWS: starts ministack as if every request had come over TLS.
+"""Runs in the process of the embedded AWS: starts ministack, with what it needs to pass for AWS here.
 
-On AWS every request does. Policies that deny what comes without it, as CDK writes them for its own bucket and for any
-bucket with ``enforce_ssl``, would else deny everything on loopback.
+Every request seems to have come over TLS, as on AWS. Policies that deny what comes without it, as CDK writes them for
+its own bucket and for any bucket with ``enforce_ssl``, would else deny everything on loopback.
+
+Buckets get the default encryption that their template gives them, which ministack's CloudFormation leaves out: without
+it no object would say which key a state machine's role has to be able to use.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
+from xml.etree import ElementTree
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -25,9 +29,34 @@ def as_if_secure(application: Application) -> Application:
     return secure
 
 
+def encryption(configuration: Mapping[str, Any]) -> bytes:
+    """Return the body of PutBucketEncryption for a template's ``BucketEncryption``."""
+    root = ElementTree.Element("ServerSideEncryptionConfiguration")
+    for given in configuration.get("ServerSideEncryptionConfiguration", []):
+        rule = ElementTree.SubElement(root, "Rule")
+        default = ElementTree.SubElement(rule, "ApplyServerSideEncryptionByDefault")
+        for name, value in given.get("ServerSideEncryptionByDefault", {}).items():
+            ElementTree.SubElement(default, name).text = str(value)
+        if "BucketKeyEnabled" in given:
+            ElementTree.SubElement(rule, "BucketKeyEnabled").text = str(given["BucketKeyEnabled"]).lower()
+    return ElementTree.tostring(root)
+
+
+def encrypt_buckets() -> None:
+    """Let CloudFormation set the default encryption of buckets."""
+    provisioners = importlib.import_module("ministack.services.cloudformation.provisioners")
+    s3 = importlib.import_module("ministack.services.s3")
+    settings = vars(provisioners)["_S3_BUCKET_CONFIGURATIONS"]
+    known = {name for name, *_ in settings}
+    if "BucketEncryption" not in known:
+        put, delete = vars(s3)["_put_bucket_encryption"], vars(s3)["_delete_bucket_encryption"]
+        vars(provisioners)["_S3_BUCKET_CONFIGURATIONS"] = (*settings, ("BucketEncryption", encryption, put, delete))
+
+
 def main() -> None:
     """Run until told to end."""
     ministack = importlib.import_module("ministack.app")
+    encrypt_buckets()
     vars(ministack)["app"] = as_if_secure(ministack.app)
     ministack.main()
 

@@ -27,6 +27,7 @@ class Machine:
         definition: Text of the definition.
         revision: Id of the revision.
         version: ARN of the version or alias it was started by, if any.
+        key: KMS key of its executions' data, None for AWS's own.
     """
 
     arn: str
@@ -37,6 +38,7 @@ class Machine:
     revision: str = ""
     version: str | None = None
     logging: Mapping[str, Any] | None = None
+    key: str | None = None
 
     @property
     def unlabelled(self) -> str:

@@ -61,4 +61,5 @@ def described(found: dict[str, Any], arn: str) -> Machine:
         definition=found["definition"],
         revision=found.get("revisionId", ""),
         version=arn if arn != plain else None,
+        key=found.get("encryptionConfiguration", {}).get("kmsKeyId"),
     )

@@ -10,7 +10,15 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
-from ministack.core.iam_evaluator import EvalContext, ParsedStatement, evaluate, parse_policy_document
+from ministack.core.iam_evaluator import (
+    EvalContext,
+    ParsedStatement,
+    combine_resource_policy,
+    evaluate,
+    parse_policy_document,
+)
+
+from cdk_distributed_map.local._resource_policies import REQUIRED, ResourcePolicies, service_of
 
 SOURCE_ARN: Final = "aws:SourceArn"
 """Key of a check's context with the state machine that its role is assumed for."""
@@ -26,9 +34,10 @@ Policies = list[list[ParsedStatement]]
 
 
 class RolePolicies:
-    """An authorizer that decides as IAM does: by a role's trust, policies and boundary as they are deployed.
+    """An authorizer that decides as IAM does, by what is deployed.
 
-    Policies of resources are not asked: what a bucket's own policy refuses or allows a state machine isn't seen.
+    That is a role's trust, policies and boundary, and the policies of the buckets, keys, functions, queues and topics
+    that it uses.
 
     Args:
         client: Gives the client of a service of the embedded AWS.
@@ -40,11 +49,13 @@ class RolePolicies:
         self._client = client
         self._region = region
         self._account = account
+        self._resources = ResourcePolicies(client)
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, _Role | None]] = {}
 
     def forget(self) -> None:
         """Read policies anew when they are asked for next."""
+        self._resources.forget()
         with self._lock:
             self._known.clear()
 
@@ -67,7 +78,7 @@ class RolePolicies:
                 self._known[role] = (now, found)
         if found is None:
             return _NOT_ASSUMED
-        return found.decided(action, resource, context)
+        return found.decided(action, resource, context, self._resources.policy(resource))
 
     def _read(self, role: str, *, unchanged: _Role | None) -> _Role | None:
         iam = self._client("iam")
@@ -120,32 +131,39 @@ class _Role:
         self._principal = f"arn:aws:sts::{account}:assumed-role/{arn.rsplit('/', 1)[-1]}/{_SESSION}"
         self._region = region
         self._account = account
-        self._decisions: dict[tuple[str, str, tuple[tuple[str, str], ...]], str | None] = {}
+        self._decisions: dict[tuple[str, str, tuple[tuple[str, str], ...], str | None], str | None] = {}
 
-    def decided(self, action: str, resource: str, context: Mapping[str, str]) -> str | None:
-        key = (action, resource, tuple(sorted(context.items())))
+    def decided(self, action: str, resource: str, context: Mapping[str, str], policy: str | None) -> str | None:
+        key = (action, resource, tuple(sorted(context.items())), policy)
         if key not in self._decisions:
             if len(self._decisions) >= _MOST_DECISIONS:
                 self._decisions.clear()
-            self._decisions[key] = self._decide(action, resource, context)
+            self._decisions[key] = self._decide(action, resource, context, policy)
         return self._decisions[key]
 
-    def _decide(self, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+    def _decide(self, action: str, resource: str, context: Mapping[str, str], policy: str | None) -> str | None:
         source = {SOURCE_ARN.lower(): context[SOURCE_ARN]} if SOURCE_ARN in context else {}
         assuming = self._context("sts:AssumeRole", "*", {**source, "aws:sourceaccount": self._account})
         if evaluate(assuming, [self._trust]).decision != "Allow":
             return _NOT_ASSUMED
         asked = {name.lower(): value for name, value in context.items() if name != SOURCE_ARN}
-        decision = evaluate(self._context(action, resource, asked), self._policies, *self._limits).decision
-        return None if decision == "Allow" else self._refusal(decision, action, resource)
+        request = self._context(action, resource, asked)
+        identity = evaluate(request, self._policies, *self._limits)
+        required = service_of(resource) in REQUIRED
+        limits = tuple(self._limits)
+        found = combine_resource_policy(identity, request, policy, self._account, required, limits).decision
+        if found == "Allow":
+            return None
+        by_identity = identity.decision == "Deny" or (identity.decision != "Allow" and found != "Deny")
+        return self._refusal(found, action, resource, "identity" if by_identity else "resource")
 
-    def _refusal(self, decision: str, action: str, resource: str) -> str:
+    def _refusal(self, decision: str, action: str, resource: str, kind: str) -> str:
         # S3 puts the resource in quotes, the other services don't.
         shown = f'"{resource}"' if action.startswith("s3:") else resource
         if decision == "Deny":
-            reason = "with an explicit deny in an identity-based policy"
+            reason = f"with an explicit deny in {'an identity' if kind == 'identity' else 'a resource'}-based policy"
         else:
-            reason = f"because no identity-based policy allows the {action} action"
+            reason = f"because no {kind}-based policy allows the {action} action"
         return f"User: {self._principal} is not authorized to perform: {action} on resource: {shown} {reason}"
 
     def _context(self, action: str, resource: str, keys: dict[str, str]) -> EvalContext:

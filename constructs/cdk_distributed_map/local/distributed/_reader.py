@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import IO, Any, Final, NamedTuple
 
+from cdk_distributed_map.local import _keys
 from cdk_distributed_map.local._errors import UnsupportedError, runtime
 from cdk_distributed_map.local._flow import JSONATA, Flow
 from cdk_distributed_map.local._frame import Frame
@@ -104,7 +105,8 @@ class Source:
 
     def _opened(self, place: dict[str, str]) -> IO[bytes]:
         self._allowed("s3:GetObject", f"{place['Bucket']}/{place['Key']}")
-        return open_object(self.client, place)
+        services, machine = self.frame.services, self.frame.execution.machine
+        return open_object(self.client, place, lambda key: _keys.of_s3(services, machine, key, _keys.READ))
 
     def _file(self, bucket: str, key: str, place: dict[str, str] | None = None) -> Iterator[Chunk]:
         at = {"Bucket": bucket, "Key": key} if place is None else place

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO, Final, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -45,8 +45,13 @@ class _Body(io.RawIOBase):
         super().close()
 
 
-def open_object(client: Any, place: dict[str, str]) -> IO[bytes]:
+def open_object(client: Any, place: dict[str, str], decrypts: Callable[[str | None], str | None]) -> IO[bytes]:
     """Return an object's content, decompressed where it is gzip or zstd.
+
+    Args:
+        client: S3 client.
+        place: Parameters of GetObject.
+        decrypts: Returns None where the KMS key that it is given may be used, else why not.
 
     Raises:
         StateError: ``States.ItemReaderFailed``: it can't be read.
@@ -55,6 +60,10 @@ def open_object(client: Any, place: dict[str, str]) -> IO[bytes]:
         answer = client.get_object(**place)
     except (ClientError, BotoCoreError) as error:
         raise failed(_cause(error, place)) from error
+    refused = decrypts(answer.get("SSEKMSKeyId"))
+    if refused is not None:
+        answer["Body"].close()
+        raise failed(refused)
     if answer["ContentLength"] > limits.MAX_ITEM_FILE_BYTES:
         raise failed(f"The object {place['Key']} has {answer['ContentLength']} bytes, more than the maximum of 10 GB.")
     buffered = io.BufferedReader(_Body(answer["Body"]), _BUFFER)

@@ -11,6 +11,7 @@ from typing import Any, Final
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cdk_distributed_map.local import _keys
 from cdk_distributed_map.local._clock import iso
 from cdk_distributed_map.local._errors import RESULT_WRITER, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._flow import JSONATA, Flow
@@ -24,6 +25,8 @@ from distmap import wire
 _FIELDS: Final = frozenset({"Resource", "Parameters", "Arguments", "WriterConfig"})
 # What the role needs below the prefix: files are uploaded in parts, and read back between them.
 _ACTIONS: Final = ("s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload")
+_PART: Final = 8 * 1024 * 1024
+"""Size from which boto3 uploads in parts."""
 _GROUPS: Final = {
     "SUCCEEDED": (_records.SUCCEEDED,),
     "FAILED": (_records.FAILED, _records.TIMED_OUT, _records.ABORTED),
@@ -162,6 +165,10 @@ class WriterField:
         return json.loads(f"[{','.join(texts)}]")
 
 
+class _DeniedError(Exception):
+    """The role may not write."""
+
+
 class Export:
     """Where one map run's results are exported to.
 
@@ -224,16 +231,26 @@ class Export:
                 yield dumps(children.described(at))
 
     def _guarded(self, work: Callable[[], None], what: str) -> None:
-        services = self._frame.services
-        resource = f"arn:{services.partition}:s3:::{self.bucket}/{self.key('', wire.MANIFEST_FILE)}"
-        for action in _ACTIONS:
-            message = services.denied(self._frame.execution.machine, action, resource)
-            if message is not None:
-                raise StateError(RESULT_WRITER, f"{what}: {message}")
         try:
             work()
-        except (ClientError, BotoCoreError, Boto3Error) as error:
+        except (_DeniedError, ClientError, BotoCoreError, Boto3Error) as error:
             raise StateError(RESULT_WRITER, f"{what}: {error}") from error
+
+    def _permit(self, key: str, size: int = 0) -> None:
+        """Check that the role may write a file.
+
+        Raises:
+            _DeniedError: It may not, or not encrypt it.
+        """
+        services = self._frame.services
+        resource = f"arn:{services.partition}:s3:::{self.bucket}/{key}"
+        machine = self._frame.execution.machine
+        messages = [services.denied(machine, action, resource) for action in _ACTIONS]
+        uses = _keys.WRITE if size < _PART else _keys.WRITE_PARTS
+        messages.append(_keys.of_s3(services, machine, _keys.of_bucket(self._client, self.bucket), uses))
+        for message in messages:
+            if message is not None:
+                raise _DeniedError(message)
 
     def _put_manifest(self, children: Children, files: Mapping[str, list[wire.ResultFile]]) -> None:
         manifest: dict[str, Json] = {
@@ -242,6 +259,7 @@ class Export:
             "ResultFiles": {"FAILED": files["FAILED"], "PENDING": files["PENDING"], "SUCCEEDED": files["SUCCEEDED"]},
         }
         key = self.key(children.folder, wire.MANIFEST_FILE)
+        self._permit(key)
         self._client.put_object(
             Bucket=self.bucket, Key=key, Body=dumps(manifest).encode(), ContentType="application/json"
         )
@@ -263,6 +281,7 @@ class Export:
                 size += file.write(b"" if lines else b"]")
                 file.seek(0)
                 key = self.key(folder, f"{name}_{len(written)}.{suffix}")
+                self._permit(key, size)
                 self._client.upload_fileobj(file, self.bucket, key)
             written.append({"Key": key, "Size": size})
         return written
