@@ -221,8 +221,8 @@ class Flow(sfn.StateMachineFragment):
         return _permissions.read_objects(place.bucket, _permissions.runs(place.payload_prefix), kept)
 
     def _writer_statements(self) -> list[iam.PolicyStatement]:
-        kind = wire.NESTED_FOLDER if self._place.nested else wire.RESULTS_FOLDER
-        pattern = _permissions.runs(self._place.payload_prefix, kind, "*")
+        # The same for a nested map: an asterisk matches slashes, and so the folders that its results are in.
+        pattern = _permissions.runs(self._place.payload_prefix, wire.RESULTS_FOLDER, "*")
         return _permissions.write_results(self._parts.results_bucket, pattern)
 
     def _selector(self, *, enveloped_file: bool) -> dict[str, Any]:

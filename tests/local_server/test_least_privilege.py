@@ -28,8 +28,7 @@ DELIVERY = "Step Functions delivers the logs of state machines under their role;
 STOPPING = "AWS's own role for a Distributed Map has it; none of its documents says which call of a run asks for it"
 REDRIVE = "only a redrive of children asks for it, and no run here is redriven"
 SMALL = "answers here are far below the limit over which they are spilled; what spills is the worker of Shards"
-COVERED = "superfluous: runs/*/results/* matches these keys too, as an asterisk matches slashes; it may go"
-REASONS = {LOGS, DELIVERY, STOPPING, REDRIVE, SMALL, COVERED}
+REASONS = {LOGS, DELIVERY, STOPPING, REDRIVE, SMALL}
 # How AWS, and functions that have it from AWS, say that a permission is missing; the answer to a HEAD has no message.
 DENIALS = ("not authorized to perform", "AccessDenied", "(403) when calling the HeadObject operation: Forbidden")
 
@@ -56,8 +55,6 @@ def excuse(grant: Grant) -> str | None:
         found = REDRIVE
     elif grant.resource.endswith("/spill/*") and not grant.role.startswith("ShardsNestedWorker"):
         found = SMALL
-    elif grant.resource.endswith("/runs/*/nested/*") and "s3:PutObject" in actions:
-        found = COVERED
     return found
 
 

@@ -165,7 +165,6 @@ def test_role_of_nested_maps(lab: Lab, allowed: Allowed) -> None:
     pipeline = lab.pipeline(worker=nested)
     extra = {
         *invoke("Function76856677", "CaptureFunction1C7BF9A0", "CombineFunction22DE42A8"),
-        *on(f"${{{PAYLOAD}.Arn}}/runs/*/nested/*", *WRITER),
         *on(f"${{{PAYLOAD}.Arn}}/runs/*/nested/*/items.jsonl", "s3:GetObject"),
     }
     found = allowed(lab, pipeline.role)
