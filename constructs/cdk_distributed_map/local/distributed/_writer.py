@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from boto3.exceptions import Boto3Error
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cdk_distributed_map.local import _keys
@@ -25,6 +26,8 @@ from distmap import wire
 _FIELDS: Final = frozenset({"Resource", "Parameters", "Arguments", "WriterConfig"})
 # What the role needs below the prefix: files are uploaded in parts, and read back between them.
 _ACTIONS: Final = ("s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload")
+# Parts that are sent side by side are all held in memory, and the embedded AWS takes them in one by one anyway.
+_ONE_BY_ONE: Final = TransferConfig(use_threads=False)
 _PART: Final = 8 * 1024 * 1024
 """Size from which boto3 uploads in parts."""
 _GROUPS: Final = {
@@ -282,6 +285,6 @@ class Export:
                 file.seek(0)
                 key = self.key(folder, f"{name}_{len(written)}.{suffix}")
                 self._permit(key, size)
-                self._client.upload_fileobj(file, self.bucket, key)
+                self._client.upload_fileobj(file, self.bucket, key, Config=_ONE_BY_ONE)
             written.append({"Key": key, "Size": size})
         return written
