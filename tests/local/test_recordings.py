@@ -7,10 +7,13 @@ import concurrent.futures
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from cdk_distributed_map.local.server import LocalAws
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
@@ -49,12 +52,22 @@ def replay() -> Any:
     return module
 
 
+@pytest.fixture(scope="module", params=["threads", "processes"])
+def endpoint(request: pytest.FixtureRequest, bench: Bench) -> Iterator[str]:
+    """The engine with handlers in threads of this process, and as it is used: with processes of their own."""
+    if request.param == "threads":
+        yield bench.url
+        return
+    with LocalAws(iam=False) as aws:
+        yield aws.endpoint_url
+
+
 @pytest.fixture(scope="module")
-def records(replay: Any, bench: Bench) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+def records(replay: Any, endpoint: str) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     arguments: argparse.Namespace = replay.parse(
         [
             *("--cases", str(RECORDINGS / "cases"), "--match", str(RECORDINGS / "match.py")),
-            *("--endpoint-url", bench.url, "--timeout", "60", "--account", "000000000000"),
+            *("--endpoint-url", endpoint, "--timeout", "60", "--account", "000000000000"),
         ]
     )
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
