@@ -341,7 +341,7 @@ def json_path(state: dict[str, Any]) -> dict[str, Any]:
     ],
     ids=["function", "input-path", "choice", "no-choice", "intrinsic"],
 )
-def test_failures_are_worded_as_by_aws(bench: Bench, state: dict[str, Any], error: str, cause: str) -> None:
+def test_failures_are_told_by_error_and_cause(bench: Bench, state: dict[str, Any], error: str, cause: str) -> None:
     found = bench.run(json_path(state))
     assert found["error"] == error
     where = "An error occurred while executing the state 'One' (entered at the event id #2). "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def ran(distmap: Callable[..., tuple[int, str]], tmp_path: Path, request: pytest
     """A finished run, named after the test."""
     items = tmp_path / "lists.jsonl"
     items.write_text("".join(f"{json.dumps({'rows': rows})}\n" for rows in ROWS))
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:60]
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:60].strip("-")
     code, out = distmap("run", "Lists", "--items", str(items), "--name", name, "--watch")
     assert code == _exit.ITEMS_FAILED, out
     assert "0 of 3 items, and 1 of nested maps did not succeed" in out
@@ -101,7 +102,7 @@ def test_inner_items_are_accounted_for(distmap: Callable[..., tuple[int, str]], 
     assert inner == {"mapRuns": 3, "captured": 20, "succeeded": 19, "failed": 1, "missing": 0, "problems": []}
     code, out = distmap("ledger", "Lists", ran)
     assert "Lists-Nested\t3\t20\t19\t1\t0\t0\t0" in out
-    assert "1 items of nested maps did not succeed; a retry runs items of the outermost map only" in out
+    assert "1 items of nested maps did not succeed; a retry runs items of the outermost map, each with" in out
     assert "every item of the outermost map" in distmap("retry", "Lists", ran)[1]
     assert distmap("report", "Lists", ran, "-o", str(tmp_path / "page.html"))[0] == 0
     assert "3 map runs: 20 items, 19 succeeded, 1 failed" in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -135,3 +136,49 @@ def test_items_that_only_results_count_are_said_to_be(ran: str, monkeypatch: pyt
     made = ledger(ran)
     assert (made.nested[0].captured, made.nested[0].counted_by_results, made.is_complete) == (20, 2, True)
     assert any("items lost at the end of one can't be told" in note for note in made.notes)
+
+
+def test_failures_and_results_of_nested_maps_are_told_with_their_place(
+    distmap: Callable[..., tuple[int, str]], ran: str
+) -> None:
+    code, out = distmap("failures", "Lists", ran, "--json")
+    (failure,) = [json.loads(line) for line in out.splitlines()]
+    assert (code, failure["path"], failure["index"], failure["item"]) == (_exit.SUCCESS, "1", 3, 13)
+    assert failure["map"].startswith("Lists")
+    code, out = distmap("failures", "Lists", ran)
+    assert f"item 3 of {failure['map']} in 1: no luck with 13" in out
+    code, out = distmap("results", "Lists", ran, "--nested", "--ordered", "--all")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == _exit.SUCCESS
+    told = [(row["path"], row["index"], row.get("value")) for row in rows if row["status"] == "SUCCEEDED"]
+    expected = [(str(at), index, item**2) for at, row in enumerate(ROWS) for index, item in enumerate(row)]
+    assert sorted(told) == sorted(each for each in expected if each[2] != 169)
+    assert [row["path"] for row in rows] == ["0"] * 10 + ["1"] * 7 + ["2"] * 3
+    assert [row["error"] for row in rows if row["status"] == "FAILED"] == ["ValueError"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_nested_results_as_tables_have_their_place(
+    distmap: Callable[..., tuple[int, str]], ran: str, tmp_path: Path, kind: str
+) -> None:
+    import pandas as pd  # type: ignore[import-untyped]  # its types are a package of their own
+
+    file = tmp_path / f"inner.{kind}"
+    assert distmap("results", "Lists", ran, "--nested", "-o", str(file))[0] == _exit.SUCCESS
+    frame = pd.read_csv(file) if kind == "csv" else pd.read_parquet(file)
+    assert list(frame.columns) == ["map", "path", "index", "status", "value", "error", "cause"]
+    assert len(frame) == 19
+
+
+def test_a_nested_retry_runs_the_items_around_what_failed(distmap: Callable[..., tuple[int, str]], ran: str) -> None:
+    code, out = distmap("retry", "Lists", ran)
+    assert code == _exit.SUCCESS
+    assert "nothing to run again" in out
+    assert "--nested runs the items around what failed there again" in " ".join(out.split())
+    code, out = distmap("retry", "Lists", ran, "--nested", "--watch")
+    assert f"{ran}-retry-1" in out
+    code, out = distmap("ledger", "Lists", ran, "--json")
+    ledger = json.loads(out)
+    assert [link["items"] for link in ledger["chain"]] == [3, 1]
+    assert (ledger["captured"], ledger["succeeded"], ledger["nested"][0]["mapRuns"]) == (3, 3, 3)
+    assert ledger["nested"][0]["failed"] == 1

@@ -15,8 +15,11 @@ _yes = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @_options.run_arguments
 @click.option("--name", "new_name", metavar="NAME", help="Name of the new run. Default: <first run>-retry-<number>.")
 @click.option("--watch", "watching", is_flag=True, help="Follow the new run to its end.")
+@click.option(
+    "--nested", is_flag=True, help="Items that succeeded, though nested items in them did not, too: each as a whole."
+)
 @_options.aws_options
-def retry(client: Client, target: str, name: str | None, *, new_name: str | None, watching: bool, as_json: bool) -> int:
+def retry(client: Client, target: str, name: str | None, *, new_name: str | None, watching: bool, **given: bool) -> int:
     """Run again exactly the items that did not succeed, each with its identity.
 
     Failed, tolerated, timed out, unprocessed, pending and missing items, in a new run. Retries can be retried; the
@@ -26,7 +29,8 @@ def retry(client: Client, target: str, name: str | None, *, new_name: str | None
     distmap retry Squares --watch
     """
     run = _options.find_run(client, target, name)
-    again = run.retry(name=new_name)
+    as_json = given["as_json"]
+    again = run.retry(name=new_name, nested=given["nested"])
     if again is None:
         if as_json:
             _show.json_line({"run": None})
@@ -34,7 +38,9 @@ def retry(client: Client, target: str, name: str | None, *, new_name: str | None
             # A retry is of outermost items; inner ones can have failed within their own map's tolerance.
             nests = run.pipeline.definition.item_file.nested_maps
             which = "every item of the outermost map" if nests else "every item"
-            also = f"; `distmap ledger {run.pipeline.name} {run.name}` tells of nested maps" if nests else ""
+            of_nested = f"; `distmap failures {run.pipeline.name} {run.name}` tells of nested maps, and --nested runs "
+            of_nested += "the items around what failed there again"
+            also = of_nested if nests and not given["nested"] else ""
             click.echo(f"{which} of {run.name} succeeded: nothing to run again{also}")
         return _exit.SUCCESS
     if as_json:

@@ -26,6 +26,7 @@ from cdk_distributed_map.runs import Client
 )
 @click.option("--ordered", is_flag=True, help="In the order of the items.")
 @click.option("--all", "everything", is_flag=True, help="Items that did not succeed too, at the end.")
+@click.option("--nested", is_flag=True, help="Items of the maps inside the children instead, each with map and path.")
 @_options.aws_options
 def results(client: Client, target: str, name: str | None, *, output: str | None, **options: Any) -> int:
     """Write the result of every item, those of retries included, each item once.
@@ -43,17 +44,23 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
     if kind == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: give --output")
     run = _options.find_run(client, target, name)
-    found = run.results(ordered=options["ordered"], unsuccessful=options["everything"])
+    nested = options["nested"]
+    chosen = run.nested_results if nested else run.results
+    found = chosen(ordered=options["ordered"], unsuccessful=options["everything"])
+    columns = _results.NESTED_COLUMNS if nested else _results.COLUMNS
     with ExitStack() as stack:
         if kind == "parquet":
             binary = sys.stdout.buffer if output is None else stack.enter_context(Path(output).open("wb"))
-            count = _results.write_parquet(found, binary)
+            count = _results.write_parquet(found, binary, columns)
         else:
             if output is None:
                 text = sys.stdout
             else:
                 text = stack.enter_context(Path(output).open("w", encoding="utf-8", newline=""))
-            count = (_results.write_csv if kind == "csv" else _results.write_json_lines)(found, text)
+            if kind == "csv":
+                count = _results.write_csv(found, text, columns)
+            else:
+                count = _results.write_json_lines(found, text)
     if output is not None:
         click.echo(f"{count:,} results of {run.name} in {output}", err=True)
     return _exit.SUCCESS
@@ -88,7 +95,8 @@ def ledger(client: Client, target: str, name: str | None, *, seconds: float, as_
 def failures(client: Client, target: str, name: str | None, *, limit: int, as_json: bool) -> int:
     """Show the items that failed and did not succeed in a retry, by error.
 
-    With --json every one of them, a line each: index, item, error, cause, child and where the console shows it.
+    Those of nested maps too. With --json every one of them, a line each: index, item, error, cause, child and where
+    the console shows it.
 
     \b
     distmap failures Squares
@@ -121,6 +129,8 @@ def _show_failures(found: Iterable[Any], limit: int) -> None:
         click.echo(f"{count:,}  {error}")
         for each in examples[error]:
             which = "an item" if each.index is None else f"item {each.index:,}"
+            if each.map is not None:
+                which += f" of {each.map} in {each.path}"
             click.echo(f"  {which}: {each.cause[:300]}")
             if each.has_item:
                 click.echo(f"    input  {json.dumps(each.item, ensure_ascii=False)[:300]}")

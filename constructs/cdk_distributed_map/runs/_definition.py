@@ -62,6 +62,8 @@ class MapDefinition:
     """Labels of the maps inside its children, outermost first."""
     nested_maps: tuple[NestedMap, ...] = ()
     """Those of them that are the pipeline's own: a map in a user's own states has no files of ours."""
+    foreign_maps: tuple[str, ...] = ()
+    """Names of the Distributed Maps inside its children that are not."""
 
     @property
     def runs_prefix(self) -> str:
@@ -153,6 +155,7 @@ def _read_map(state: Mapping[str, Any]) -> MapDefinition | None:
         tolerates=any(state.get(f"ToleratedFailure{kind}", 0) != 0 for kind in ("Count", "Percentage")),
         nested=tuple(_labels(state["ItemProcessor"])),
         nested_maps=tuple(_nested_maps(state["ItemProcessor"])),
+        foreign_maps=tuple(_foreign_maps(state["ItemProcessor"])),
     )
 
 
@@ -183,3 +186,19 @@ def _nested_maps(graph: Mapping[str, Any]) -> Iterator[NestedMap]:
                 batched="ItemBatcher" in state,
                 nested=tuple(_nested_maps(state["ItemProcessor"])),
             )
+
+
+def _is_own(state: Mapping[str, Any]) -> bool:
+    return _NESTED_FOLDER.search(str(state.get("ResultWriter", {}).get("Arguments", {}).get("Prefix", ""))) is not None
+
+
+def _foreign_maps(graph: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of Distributed Maps that aren't the pipeline's own, those inside them aside."""
+    for name, state in graph.get("States", {}).items():
+        inner = state.get("ItemProcessor", state.get("Iterator", {}))
+        distributed = inner.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED"
+        if distributed and not _is_own(state):
+            yield state.get("Label", name)
+            continue
+        for each in [inner, *state.get("Branches", [])]:
+            yield from _foreign_maps(each)

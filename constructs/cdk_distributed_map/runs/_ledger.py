@@ -87,6 +87,12 @@ class Ledger:
         return self.captured - self.succeeded
 
     @property
+    def around_unsuccessful(self) -> set[int]:
+        """Items that succeeded, though items of maps nested in them did not."""
+        found = {index for each in self.nested for index in each.outermost}
+        return {index for index in found if self.states.succeeded(index)}
+
+    @property
     def nested_unsuccessful(self) -> int:
         """Items of nested maps that did not succeed."""
         return sum(each.unsuccessful for each in self.nested)
@@ -184,8 +190,13 @@ class _Maker:
         left = sum(each.unsuccessful for each in nested)
         if left:
             self._notes.append(
-                f"{left:,} items of nested maps did not succeed; a retry runs items of the outermost map only, those "
-                "that failed with their whole inner map: start a run of the others with --items"
+                f"{left:,} items of nested maps did not succeed; a retry runs items of the outermost map, each with "
+                "its whole inner map: those that did not succeed, and with --nested those around these items too"
+            )
+        for foreign in self._root.pipeline.definition.item_file.foreign_maps:
+            self._notes.append(
+                f"the map {foreign!r} inside the children is not the pipeline's own, so its items are in no number "
+                "here: its Map Runs tell of them, or make it a Worker.nested"
             )
 
     def _sum_up(

@@ -56,6 +56,8 @@ class NestedAccount:
     """Outer items that did not succeed and left no files here: how many inner items they have isn't known."""
     problems: list[str] = field(default_factory=list)
     """What doesn't add up, in words."""
+    outermost: set[int] = field(default_factory=set)
+    """Items of the outermost map in which items of this one did not succeed."""
 
     @property
     def unsuccessful(self) -> int:
@@ -157,7 +159,10 @@ class _Accountant:
         self._compare(account, outer, places, parent)
         for index, place in sorted(places.items()):
             path = f"{parent}/{index}"
+            before = account.unsuccessful
             states = self._one(account, nested, place, path, outer_succeeded=outer.succeeded(index))
+            if account.unsuccessful > before:
+                account.outermost.add(int(path.split("/")[1]))
             for inner in nested.nested:
                 self.walk(inner, path, states)
 

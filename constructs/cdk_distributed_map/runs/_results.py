@@ -6,7 +6,7 @@ import csv
 import heapq
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, TextIO
@@ -43,6 +43,10 @@ class ItemResult:
     """The message of that."""
     item: Any = None
     """The item itself, where it did not succeed and its child's input was exported."""
+    map: str | None = None
+    """Label of the nested map it is an item of; None for an item of the outermost map."""
+    path: str | None = None
+    """Indexes of the items around it, outermost first, as in ``3/0``; None likewise."""
 
     @property
     def succeeded(self) -> bool:
@@ -51,7 +55,9 @@ class ItemResult:
 
 
 COLUMNS: Final = ("index", "status", "value", "error", "cause")
-_FIELDS: Final = (*COLUMNS, "item")
+NESTED_COLUMNS: Final = ("map", "path", *COLUMNS)
+"""Columns of results of nested maps."""
+_FIELDS: Final = (*COLUMNS, "item")  # of what is sorted: results of one map
 _SEE_LEDGER: Final = "`distmap ledger` tells which items that leaves unaccounted for"
 _SORTED_BYTES: Final = 32 * 1024**2
 _ROW_GROUP: Final = 20_000
@@ -76,6 +82,10 @@ class Failure:
     """ARN of the child."""
     link: str | None
     """Where the console shows the child."""
+    map: str | None = None
+    """Label of the nested map it is an item of; None for an item of the outermost map."""
+    path: str | None = None
+    """Indexes of the items around it, outermost first, as in ``3/0``; None likewise."""
 
 
 def results(
@@ -83,7 +93,7 @@ def results(
 ) -> Iterator[ItemResult]:
     """Yield the results of a run and its retries: see :meth:`Run.results`."""
     found = _each_once(run, unsuccessful=unsuccessful, wait_seconds=wait_seconds)
-    return _in_order(found) if ordered else found
+    return in_order(found) if ordered else found
 
 
 def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator[ItemResult]:
@@ -101,7 +111,7 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
                 continue
             for place in _scan.places(each):
                 some = True
-                for result in _read(each, place):
+                for result in read_place(each, place):
                     if result.succeeded and (result.index is None or seen.add(result.index)):
                         yield result
         if not some:
@@ -112,7 +122,7 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
         if unsuccessful:
             for each in reversed(runs):
                 for place in _scan.places(each):
-                    for result in _read(each, place):
+                    for result in read_place(each, place):
                         if not result.succeeded and (result.index is None or seen.add(result.index)):
                             yield result
 
@@ -124,7 +134,7 @@ def _describe(run: Run) -> RunDescription | None:
         return None
 
 
-def _read(run: Run, place: ResultsPlace) -> Iterator[ItemResult]:
+def read_place(run: Run, place: ResultsPlace) -> Iterator[ItemResult]:
     try:
         for each in Results(run.aws.s3(), place):
             if each.succeeded:
@@ -148,7 +158,7 @@ def _missing_file(run: Run, place: ResultsPlace) -> str:
     return f"a result file of s3://{place['bucket']}/{place['key']} is missing"
 
 
-def _in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
+def in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
     """Sort in bounded memory: sorted pieces in temporary files, merged. Results without an index come last."""
     with ExitStack() as stack:
         pieces: list[IO[str]] = []
@@ -187,8 +197,12 @@ def _key(index: int | None) -> float:
 
 
 def as_row(result: ItemResult) -> dict[str, Any]:
-    """Return a result as JSON: ``index``, ``status``, and ``value`` or ``error`` and ``cause``."""
-    row: dict[str, Any] = {"index": result.index, "status": result.status}
+    """Return a result as JSON: ``index``, ``status``, and ``value`` or ``error`` and ``cause``.
+
+    Those of nested maps begin with ``map`` and ``path``.
+    """
+    row: dict[str, Any] = {} if result.map is None else {"map": result.map, "path": result.path}
+    row |= {"index": result.index, "status": result.status}
     if result.succeeded:
         return {**row, "value": result.value}
     return {**row, "item": result.item, "error": result.error, "cause": result.cause}
@@ -202,17 +216,17 @@ def write_json_lines(found: Iterable[ItemResult], file: TextIO) -> int:
     return count
 
 
-def write_csv(found: Iterable[ItemResult], file: TextIO) -> int:
+def write_csv(found: Iterable[ItemResult], file: TextIO, columns: tuple[str, ...] = COLUMNS) -> int:
     """Write results as CSV, and return how many. A value that is no text is written as JSON."""
     writer = csv.writer(file)
-    writer.writerow(COLUMNS)
+    writer.writerow(columns)
     count = 0
     for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
-        writer.writerow([result.index, result.status, _text(result), result.error, result.cause])
+        writer.writerow([_text(result) if name == "value" else getattr(result, name) for name in columns])
     return count
 
 
-def write_parquet(found: Iterable[ItemResult], file: Any) -> int:
+def write_parquet(found: Iterable[ItemResult], file: Any, columns: tuple[str, ...] = COLUMNS) -> int:
     """Write results as Parquet with JSON texts as values, and return how many.
 
     Raises:
@@ -223,13 +237,12 @@ def write_parquet(found: Iterable[ItemResult], file: Any) -> int:
         import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
     except ImportError as error:
         raise _missing("pyarrow", "Parquet") from error
-    kinds = {"index": pa.int64(), "status": pa.string(), "value": pa.string(), "error": pa.string()}
-    schema = pa.schema([*kinds.items(), ("cause", pa.string())])
+    schema = pa.schema([(name, pa.int64() if name == "index" else pa.string()) for name in columns])
     count = 0
     with pq.ParquetWriter(file, schema) as writer:
         batch: list[dict[str, Any]] = []
         for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
-            row = {name: getattr(result, name) for name in COLUMNS}
+            row = {name: getattr(result, name) for name in columns}
             row["value"] = json.dumps(result.value, ensure_ascii=False) if result.succeeded else None
             batch.append(row)
             if len(batch) == _ROW_GROUP:
@@ -283,21 +296,35 @@ def failures(run: Run, ledger: Ledger) -> Iterator[Failure]:
     seen = IndexesSeen()
     chain = [root, *(link.run for link in _chain.links_of(root))]
     for each in reversed(chain):
-        s3 = each.aws.s3()
-        for place in _scan.places(each):
-            for file in _scan.files(s3, place):
-                if file.kind == "PENDING":
-                    continue
-                for value in _scan.records(s3, file, report=lambda _: None):
-                    if file.kind == "SUCCEEDED" and _all_well(value):
-                        continue
-                    for failure in _of_child(each, _scan.as_child(value, file.kind)):
-                        if failure.index is None or (
-                            not ledger.states.succeeded(failure.index) and seen.add(failure.index)
-                        ):
-                            yield failure
+        wanted = _not_yet(ledger, seen)
+        yield from failures_of(each, _scan.places(each), wanted)
         if ledger.unidentified:
             return  # items without identity: the last run tried everything that was left
+
+
+def _not_yet(ledger: Ledger, seen: IndexesSeen) -> Callable[[int], bool]:
+    return lambda index: not ledger.states.succeeded(index) and seen.add(index)
+
+
+def failures_of(run: Run, places: Iterable[ResultsPlace], wanted: Callable[[int], bool]) -> Iterator[Failure]:
+    """Yield the failures in the results of one run.
+
+    Args:
+        run: The run.
+        places: Where the results are.
+        wanted: Tells whether a failure of the item of an index is to be had; asked once for each failure.
+    """
+    s3 = run.aws.s3()
+    for place in places:
+        for file in _scan.files(s3, place):
+            if file.kind == "PENDING":
+                continue
+            for value in _scan.records(s3, file, report=lambda _: None):
+                if file.kind == "SUCCEEDED" and _all_well(value):
+                    continue
+                for failure in _of_child(run, _scan.as_child(value, file.kind)):
+                    if failure.index is None or wanted(failure.index):
+                        yield failure
 
 
 def _all_well(value: Any) -> bool:

@@ -20,7 +20,14 @@ _EXAMPLES: Final = 5
 _UNKNOWABLE: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
 
 
-def retry(run: Run, ledger: Ledger, *, name: str | None = None, given: dict[str, Any] | None = None) -> Run | None:
+def retry(
+    run: Run,
+    ledger: Ledger,
+    *,
+    name: str | None = None,
+    given: dict[str, Any] | None = None,
+    nested: bool = False,
+) -> Run | None:
     """Start a run of the items that did not succeed: see :meth:`Run.retry`."""
     root = _chain.root_of(run)
     links = _chain.links_of(root)
@@ -30,11 +37,13 @@ def retry(run: Run, ledger: Ledger, *, name: str | None = None, given: dict[str,
             f"the account of {root.name!r} doesn't add up, so what to run again isn't certain: {ledger.problems[0]}; "
             "see `distmap ledger`"
         )
-    if ledger.unsuccessful == 0:
+    around = ledger.around_unsuccessful if nested else set()
+    wanted = ledger.unsuccessful + len(around)
+    if wanted == 0:
         return None
     chosen = retry_name(root.name, len(links) + 1) if name is None else check_name(name)
     described = _describe(root)
-    values = _Values(root, links, ledger, described)
+    values = _Values(root, links, ledger, described, around)
     enveloped = root.pipeline.definition.item_file.enveloped
     if root.pipeline.definition.item_file.input_type != "JSONL":
         raise InputError(
@@ -42,9 +51,9 @@ def retry(run: Run, ledger: Ledger, *, name: str | None = None, given: dict[str,
             "Lines: let its capture write JSON Lines"
         )
     spooled = _files.SpooledItems(values.lines(enveloped=enveloped), largest=_LARGEST_BYTES)
-    if spooled.count != ledger.unsuccessful:
+    if spooled.count != wanted:
         spooled.close()
-        raise UnavailableItemsError(values.unavailable(ledger.unsuccessful - spooled.count))
+        raise UnavailableItemsError(values.unavailable(wanted - spooled.count))
     rest = given if given is not None else described.input if described is not None else {}
     rest = {key: value for key, value in rest.items() if key != "items"} if isinstance(rest, dict) else {}
     key = _chain.retry_key(root, chosen)
@@ -72,14 +81,21 @@ def _refuse_running(root: Run, chain: list[Run]) -> None:
 class _Values:
     """The items that did not succeed, as their children get them."""
 
-    def __init__(self, root: Run, links: list[_chain.Link], ledger: Ledger, described: RunDescription | None) -> None:
+    def __init__(
+        self,
+        root: Run,
+        links: list[_chain.Link],
+        ledger: Ledger,
+        described: RunDescription | None,
+        around: set[int],
+    ) -> None:
         self._root = root
         self._links = links
         self._ledger = ledger
         self._described = described
         self._s3 = root.aws.s3()
+        self._around = around
         self._written = _account.IndexesSeen()
-        self._left = 0
 
     def lines(self, *, enveloped: bool) -> Iterator[bytes]:
         """Yield them as lines of an item file."""
@@ -105,23 +121,24 @@ class _Values:
             "start one on an item file of your own (`distmap run --items`)"
         )
 
+    def _wanted(self, index: int) -> bool:
+        return index in self._around or not self._ledger.states.succeeded(index)
+
     def _was_enveloped(self) -> bool:
         given = None if self._described is None else self._described.input
         items = given.get("items") if isinstance(given, dict) else None
         return isinstance(items, dict) and items.get("enveloped") is True
 
     def _from_file(self, bucket: str, key: str) -> Iterator[bytes]:
-        states = self._ledger.states
         for index, line in enumerate(lines(object_chunks(self._s3, bucket, key))):
-            if not states.succeeded(index):
+            if self._wanted(index):
                 yield b'{"index":%d,"value":%s}' % (index, line.strip())
 
     def _from_children(self) -> Iterator[bytes]:
-        states = self._ledger.states
         for run in [self._root, *(link.run for link in self._links)]:
-            for child in self._children(run, skip_well=True):
+            for child in self._children(run, skip_well=not self._around):
                 for index, value in child.inputs():
-                    if index is not None and not states.succeeded(index) and self._written.add(index):
+                    if index is not None and self._wanted(index) and self._written.add(index):
                         yield _encode({"index": index, "value": value})
 
     def _children(self, run: Run, *, skip_well: bool) -> Iterator[_scan.Child]:

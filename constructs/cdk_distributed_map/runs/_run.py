@@ -263,18 +263,42 @@ class Run:
 
         return _ledger.make_ledger(self, wait_seconds=wait_seconds)
 
+    def nested_results(self, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
+        """Yield the result of every item of the maps inside its children, one nested Map Run after another.
+
+        ``map`` and ``path`` of each tell which one it is of. Of a Map Run that a retry ran again, the retry's count.
+
+        Args:
+            ordered: Whether those of a Map Run come in the order of its items. Default: in any order.
+            unsuccessful: Whether items that did not succeed come too, at the end of their Map Run. Default: successes
+                only.
+
+        Raises:
+            ResultFilesError: A file is missing, cut off or not what it should be.
+            AwsError: AWS refused a call.
+        """
+        from cdk_distributed_map.runs import _nested_results  # noqa: PLC0415 - likewise
+
+        return _nested_results.results(self, ordered=ordered, unsuccessful=unsuccessful)
+
     def failures(self) -> Iterator[Failure]:
         """Yield every item that failed or was left unprocessed and did not succeed in a retry.
+
+        Items of nested maps come last, with the ``map`` and ``path`` they belong to.
 
         Raises:
             NotReadyError: The results are not exported yet.
             AwsError: AWS refused a call.
         """
-        from cdk_distributed_map.runs import _results  # noqa: PLC0415 - likewise
+        from cdk_distributed_map.runs import _nested_results, _results  # noqa: PLC0415 - likewise
 
         yield from _results.failures(self, self.ledger())
+        if self.pipeline.definition.item_file.nested_maps:
+            yield from _nested_results.failures(self)
 
-    def retry(self, *, name: str | None = None, input: dict[str, Any] | None = None) -> Run | None:
+    def retry(
+        self, *, name: str | None = None, input: dict[str, Any] | None = None, nested: bool = False
+    ) -> Run | None:
         """Start a run of exactly the items that did not succeed, with their identities; None where all did.
 
         Failed, tolerated, timed out, unprocessed, pending and missing items are run again. Retries of retries belong
@@ -283,6 +307,9 @@ class Run:
         Args:
             name: Name of the new run. Default: ``<first run>-retry-<number>``.
             input: The rest of its input. Default: that of the first run.
+            nested: Whether items that succeeded, though items of maps nested in them did not, are run again too: each
+                with the whole of its nested maps, as what runs again is an item of the outermost one. Default: they
+                aren't.
 
         Raises:
             RunStateError: A run of the chain is still running.
@@ -291,7 +318,7 @@ class Run:
         """
         from cdk_distributed_map.runs import _retry  # noqa: PLC0415 - likewise
 
-        return _retry.retry(self, self.ledger(), name=name, given=input)
+        return _retry.retry(self, self.ledger(), name=name, given=input, nested=nested)
 
     def redrive_warning(self) -> str | None:
         """Return what a redrive would do that people don't expect, None where there is nothing to say.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Final
 
 from cdk_distributed_map.local import _errors
 from cdk_distributed_map.local._errors import StateError, UnsupportedError
@@ -80,6 +80,10 @@ class TaskState(AttemptingState):
         return result
 
 
+_TOGETHER: Final = 0.1
+"""How far apart, in seconds, calls begin that run out of time together though a second ends between them."""
+
+
 class _OutOfTime:
     """Why a call was cancelled."""
 
@@ -96,9 +100,9 @@ async def _within(call: Call, work: Coroutine[Any, Any, Json]) -> Json:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 - coroutines of the engine run in tasks
     over = _OutOfTime()
-    now = clock.now()
+    passed = clock.now() - call.frame.execution.started
     # AWS's timers go by the second: calls that began together run out of time together.
-    timer = clock.call_later(math.ceil(now + call.timeout) - now, lambda: task.cancel(over))
+    timer = clock.call_later(math.ceil(passed + call.timeout - _TOGETHER) - passed, lambda: task.cancel(over))
     try:
         return await work
     except asyncio.CancelledError as cancelled:
