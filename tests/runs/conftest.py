@@ -189,6 +189,16 @@ class FakeStates:
                 self.end_headers()
                 self.wfile.write(answer)
 
+            def do_GET(self) -> None:
+                # GetFunctionConfiguration is all that is asked for by GET.
+                known = self.path.startswith("/2015-03-31/functions/") and self.path.endswith("/configuration")
+                answer = json.dumps({"MemorySize": 512, "Architectures": ["arm64"]} if known else {}).encode()
+                self.send_response(200 if known else 404)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
             def log_message(self, format: str, *args: object) -> None:  # the base class's signature
                 pass
 

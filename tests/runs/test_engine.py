@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,5 +148,42 @@ def test_list_describe_and_report_of_a_real_run(distmap: Callable[..., tuple[int
     assert next(row["items"]["total"] for row in rows if row["run"] == "small") == 10
     assert told(distmap("describe", "Squares", "small", "--json")[1])["status"] == "SUCCEEDED"
     assert distmap("report", "Squares", "small", "-o", str(folder / "small.html"))[0] == 0
-    assert "Every item is accounted for" in (folder / "small.html").read_text(encoding="utf-8")
+    page = (folder / "small.html").read_text(encoding="utf-8")
+    assert "Every item is accounted for" in page
+    assert "the worker&#39;s Lambda, at most" in page
+    numbers = told(distmap("report", "Squares", "small", "--json")[1])
+    # A child in batches of more than ten items: its start, its state, one request, and its time.
+    assert numbers["stepFunctionsDollars"] == pytest.approx(numbers["children"] * 50e-6)
+    assert numbers["children"] * 0.2e-6 < numbers["lambdaDollarsAtMost"] < numbers["children"] * 1e-3
+    assert numbers["childrenWithoutTimes"] == 0
     assert "items captured" in distmap("logs", "Squares", "small")[1]
+
+
+def logged(read: Callable[[], str]) -> list[str]:
+    """Return log lines once they are there: they are written some time after what they tell of."""
+    give_up = time.monotonic() + 30
+    while not (out := read()):
+        assert time.monotonic() < give_up
+        time.sleep(0.2)
+    return [told(line)["text"] for line in out.splitlines()]
+
+
+def test_logs_of_a_child_are_those_of_its_own_invocations(
+    engine: LocalAws, distmap: Callable[..., tuple[int, str]], folder: Path
+) -> None:
+    (folder / "healed").touch()
+    distmap("run", "Squares", "--input", '{"number": 60, "chunk": 1}', "--name", "logged", "--watch")
+    sfn = engine.client("stepfunctions")
+    (map_run,) = Client().run("Squares", "logged").map_run_arns()
+    children = [each["executionArn"] for each in sfn.list_executions(mapRunArn=map_run)["executions"]]
+    assert len(children) > 2
+    begun: list[str] = []
+    for child in children:
+        texts = logged(lambda child=child: distmap("logs", "Squares", "logged", "--child", child, "--json")[1])  # type: ignore[misc] # mypy can't infer a default
+        starts = [text for text in texts if text.startswith("START RequestId: ")]
+        assert len(starts) == 1
+        assert texts[0] == starts[0]
+        assert texts[-1].startswith("REPORT RequestId: ")
+        assert any('"run":"logged"' in text.replace(" ", "") for text in texts)
+        begun += starts
+    assert len(set(begun)) == len(children)

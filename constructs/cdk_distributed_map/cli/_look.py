@@ -141,6 +141,8 @@ def logs(client: Client, target: str, name: str | None, *, child: str | None, li
     from cdk_distributed_map.runs import _logs  # noqa: PLC0415 - only this command needs it
 
     run = _options.find_run(client, target, name)
+    if child is not None and ":express:" in child:
+        click.echo("Express children have no history: these are all lines of the run while the child ran", err=True)
     for entry in _logs.lines(run, child=child, limit=limit):
         if as_json:
             _show.json_line({"time": entry.time, "group": entry.group, "text": entry.text})

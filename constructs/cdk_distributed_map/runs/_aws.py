@@ -59,7 +59,7 @@ class Aws:
         self.profile = profile
         self.region = region
         self.endpoint_url = endpoint_url
-        self._clients: dict[tuple[str, bool], Any] = {}
+        self._clients: dict[tuple[str, int], Any] = {}
 
     def sfn(self, *, paced: bool = False) -> SFNClient:
         """Return the client of Step Functions.
@@ -68,7 +68,7 @@ class Aws:
             paced: Whether the caller paces and repeats its calls itself. Default: throttled and failing calls are
                 repeated up to ten times with growing, random delays.
         """
-        client: SFNClient = self._client("stepfunctions", paced=paced)
+        client: SFNClient = self._client("stepfunctions", attempts=1 if paced else _ATTEMPTS)
         return client
 
     def s3(self) -> S3Client:
@@ -88,7 +88,8 @@ class Aws:
 
     def functions(self) -> LambdaClient:
         """Return the client of Lambda."""
-        client: LambdaClient = self._client("lambda")
+        # What it tells is nice to know: nobody waits long for it.
+        client: LambdaClient = self._client("lambda", attempts=2)
         return client
 
     def renew(self) -> None:
@@ -101,18 +102,18 @@ class Aws:
         for client in self._clients.values():
             client.close()
 
-    def _client(self, service: str, *, paced: bool = False) -> Any:
-        key = (service, paced)
+    def _client(self, service: str, *, attempts: int = _ATTEMPTS) -> Any:
+        key = (service, attempts)
         if key not in self._clients:
-            self._clients[key] = self._make(service, paced=paced)
+            self._clients[key] = self._make(service, attempts=attempts)
         return self._clients[key]
 
-    def _make(self, service: str, *, paced: bool) -> Any:
+    def _make(self, service: str, *, attempts: int) -> Any:
         import boto3  # noqa: PLC0415 - see the module docstring
         from botocore.config import Config  # noqa: PLC0415 - likewise
 
         options: dict[str, Any] = {
-            "retries": {"mode": "standard", "total_max_attempts": 1 if paced else _ATTEMPTS},
+            "retries": {"mode": "standard", "total_max_attempts": attempts},
             "connect_timeout": 10,
             "read_timeout": 60,
             "user_agent_extra": "distmap",

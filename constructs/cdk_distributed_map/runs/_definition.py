@@ -64,6 +64,8 @@ class MapDefinition:
     """Those of them that are the pipeline's own: a map in a user's own states has no files of ours."""
     foreign_maps: tuple[str, ...] = ()
     """Names of the Distributed Maps inside its children that are not."""
+    functions: tuple[str, ...] = ()
+    """Names or ARNs of the functions that its children call themselves."""
 
     @property
     def runs_prefix(self) -> str:
@@ -156,6 +158,7 @@ def _read_map(state: Mapping[str, Any]) -> MapDefinition | None:
         nested=tuple(_labels(state["ItemProcessor"])),
         nested_maps=tuple(_nested_maps(state["ItemProcessor"])),
         foreign_maps=tuple(_foreign_maps(state["ItemProcessor"])),
+        functions=tuple(dict.fromkeys(_functions(state["ItemProcessor"]))),
     )
 
 
@@ -202,3 +205,11 @@ def _foreign_maps(graph: Mapping[str, Any]) -> Iterator[str]:
             continue
         for each in [inner, *state.get("Branches", [])]:
             yield from _foreign_maps(each)
+
+
+def _functions(graph: Mapping[str, Any]) -> Iterator[str]:
+    for state in _states(graph):
+        arguments = state.get("Arguments", state.get("Parameters", {}))
+        name = arguments.get("FunctionName") if isinstance(arguments, dict) else None
+        if isinstance(name, str) and not name.startswith("{%"):
+            yield name

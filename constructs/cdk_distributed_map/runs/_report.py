@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
-from cdk_distributed_map.plan import express_children, standard_children
+from cdk_distributed_map.plan import express_children, invocations, standard_children
 from cdk_distributed_map.runs import _arns, _chain, _scan
-from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError
+from cdk_distributed_map.runs._aws import errors
+from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError, RunsError
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._ledger import Ledger
@@ -62,6 +63,11 @@ class Children:
     """Number of children by power of two of their milliseconds."""
     slowest: list[tuple[float, str, str]] = field(default_factory=list)
     dollars: float = 0.0
+    untimed: int = 0
+    """Children whose times weren't exported: they are in no chart."""
+    functions: tuple[int, str] | None = None
+    """Memory in MB and architecture of what the children call; None where that isn't one function, or isn't known."""
+    function_dollars: float = 0.0
 
     def begin(self, origin: datetime) -> None:
         """Set where time begins: children don't come in its order."""
@@ -82,6 +88,12 @@ class Told:
     children: Children
     express: bool
 
+    @property
+    def lambda_dollars(self) -> float | None:
+        """What the worker costs at most: as if it ran for all of each child's time. None where that isn't known."""
+        known = self.children.functions is not None and not self.children.untimed
+        return self.children.function_dollars if known else None
+
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON."""
         described = self.described
@@ -93,7 +105,9 @@ class Told:
             "ledger": self.ledger.to_json(),
             "children": self.children.number,
             "childSeconds": round(self.children.seconds, 3),
-            "stepFunctionsDollars": round(self.children.dollars, 6),
+            "childrenWithoutTimes": self.children.untimed,
+            "stepFunctionsDollars": round(self.children.dollars, 9),
+            "lambdaDollarsAtMost": None if self.lambda_dollars is None else round(self.lambda_dollars, 9),
             "slowest": [{"seconds": seconds, "child": arn} for seconds, arn, _ in self.children.slowest],
         }
 
@@ -112,7 +126,7 @@ def gather(run: Run) -> Told:
         maps = tuple(root.map_runs())
     except NotFoundError:
         described, maps = None, ()
-    children = Children()
+    children = Children(functions=_function(root))
     if described is not None:
         children.begin(described.started)
     express = root.pipeline.definition.item_file.express
@@ -138,6 +152,20 @@ def gather(run: Run) -> Told:
     )
 
 
+def _function(run: Run) -> tuple[int, str] | None:
+    """Return memory and architecture of the one function that children call; None where it can't be told."""
+    names = run.pipeline.definition.item_file.functions
+    if len(names) != 1:
+        return None
+    try:
+        with errors(f"describing the function {names[0]!r}"):
+            found = run.aws.functions().get_function_configuration(FunctionName=names[0])
+    except RunsError:
+        # It may be gone, or not for this user to see: a report does without.
+        return None
+    return found["MemorySize"], str(next(iter(found.get("Architectures") or ["x86_64"])))
+
+
 def _add(children: Children, child: _scan.Child, *, express: bool) -> None:
     children.number += 1
     started, stopped = child.started, child.stopped
@@ -145,7 +173,12 @@ def _add(children: Children, child: _scan.Child, *, express: bool) -> None:
     cost = express_children(1, seconds=max(0.0, seconds)) if express else standard_children(1)
     children.dollars += cost.total
     if started is None or stopped is None:
+        children.untimed += 1
         return
+    if children.functions is not None:
+        memory, architecture = children.functions
+        billed = invocations([math.ceil(max(0.0, seconds) * 1000)], memory_mb=memory, architecture=architecture)
+        children.function_dollars += billed.functions
     if children.items is None:
         children.begin(started.replace(microsecond=0))
     assert children.items is not None  # noqa: S101 - narrows the types
