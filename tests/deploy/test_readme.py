@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from cdk_distributed_map.cli._local import local
+from cdk_distributed_map.local.faults import SHARES
+
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
@@ -24,9 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 
 
-def write_project(folder: Path) -> None:
-    """Write the files that the README says to write."""
-    text = README.read_text(encoding="utf-8")
+def write_project(folder: Path, document: Path = README) -> None:
+    """Write the files that the README, or another document, says to write."""
+    text = document.read_text(encoding="utf-8")
     for title, code in re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', text, re.MULTILINE | re.DOTALL):
         path = folder / title
         path.parent.mkdir(exist_ok=True)
@@ -79,6 +82,27 @@ def test_test_of_the_readme_passes(project: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_test_of_the_document_on_the_local_engine_passes(project: Path) -> None:
+    write_project(project, ROOT / "docs" / "local.md")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "test_throttled.py"],
+        cwd=project,
+        env={**os.environ, **environment()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_document_on_the_local_engine_lists_every_option_and_fault() -> None:
+    text = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
+    (up,) = (command for command in local.commands.values() if command.name == "up")
+    options = {name for option in up.params for name in option.opts if name.startswith("--") and name != "--help"}
+    assert {name for name in options if f"`{name}" not in text} == set()
+    assert {name for name in SHARES if f"| `{name}` |" not in text} == set()
 
 
 def test_commands_of_the_readme_do_what_it_says(project: Path) -> None:

@@ -102,7 +102,7 @@ def test_inner_items_are_accounted_for(distmap: Callable[..., tuple[int, str]], 
     assert inner == {"mapRuns": 3, "captured": 20, "succeeded": 19, "failed": 1, "missing": 0, "problems": []}
     code, out = distmap("ledger", "Lists", ran)
     assert "Lists-Nested\t3\t20\t19\t1\t0\t0\t0" in out
-    assert "1 items of nested maps did not succeed; a retry runs items of the outermost map, each with" in out
+    assert "1 item of nested maps did not succeed; a retry runs items of the outermost map, each with" in out
     assert "every item of the outermost map" in distmap("retry", "Lists", ran)[1]
     assert distmap("report", "Lists", ran, "-o", str(tmp_path / "page.html"))[0] == 0
     assert "3 map runs: 20 items, 19 succeeded, 1 failed" in (tmp_path / "page.html").read_text(encoding="utf-8")
@@ -115,7 +115,7 @@ def test_fails_when_results_of_an_inner_map_are_nowhere(
     engine.client("s3").delete_object(Bucket=bucket, Key=manifests[1])
     code, out = distmap("ledger", "Lists", ran)
     assert code == _exit.UNACCOUNTED
-    assert "1 items around it succeeded, but results of its map runs inside them are nowhere, such as /1" in out
+    assert "1 item around it succeeded, but results of its map runs inside them are nowhere, such as /1" in out
 
 
 def test_fails_when_an_inner_result_file_is_missing(

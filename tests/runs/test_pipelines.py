@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -100,3 +101,29 @@ def test_fails_when_the_state_machine_holds_no_pipeline(client: Client, states: 
     arn = states.add_machine("Billing", '{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}')
     with pytest.raises(NotFoundError, match="'Billing' has no map of a DistributedMapPipeline in it"):
         _ = client.pipeline(arn).definition
+
+
+def test_distributed_maps_of_the_users_own_are_told_apart(definitions: dict[str, str]) -> None:
+    foreign = {
+        "Type": "Map",
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED"},
+            "StartAt": "P",
+            "States": {"P": {"Type": "Pass"}},
+        },
+    }
+
+    def added(graph: Any) -> Any:
+        for state in list(graph["States"].values()):
+            if state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED":
+                state["ItemProcessor"]["States"]["Theirs"] = foreign
+            for branch in state.get("Branches", []):
+                added(branch)
+        return graph
+
+    squares = read_definition(definitions["Squares"], machine="m")
+    assert squares.item_file.foreign_maps == ()
+    changed = read_definition(json.dumps(added(json.loads(definitions["Squares"]))), machine="m")
+    assert changed.item_file.foreign_maps == ("Theirs",)
+    outer = read_definition(definitions["Outer"], machine="m")
+    assert outer.item_file.foreign_maps == ()

@@ -226,6 +226,8 @@ def test_redrive_warns_of_running_everything_again(first: Run, states: Any) -> N
     assert first.redrive_warning() is None
     states.executions[first.arn].error = "States.DataLimitExceeded"
     assert "runs ALL items again" in str(first.redrive_warning())
+    states.executions[first.arn].error = "States.ItemReaderFailed"
+    assert "reads the items from S3 again" in str(first.redrive_warning())
     first.redrive()
     assert states.calls["RedriveExecution"] == 1
 

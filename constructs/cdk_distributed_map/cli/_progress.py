@@ -9,6 +9,7 @@ import click
 
 from cdk_distributed_map.cli import _exit, _show
 from cdk_distributed_map.runs import RunsError
+from cdk_distributed_map.runs._words import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,7 +56,7 @@ def _by_ledger(run: Run, *, as_json: bool) -> int:
     if not as_json:
         inner = f", and {made.nested_unsuccessful:,} of nested maps" if made.nested_unsuccessful else ""
         click.echo(
-            f"{made.unsuccessful:,} of {made.captured:,} items{inner} did not succeed: distmap ledger "
+            f"{made.unsuccessful:,} of {counted(made.captured, 'item')}{inner} did not succeed: distmap ledger "
             f"{run.pipeline.name} {run.name}"
         )
     return _exit.ITEMS_FAILED if made.is_complete else _exit.UNACCOUNTED

@@ -13,6 +13,7 @@ import click
 
 from cdk_distributed_map.cli import _exit, _options, _show
 from cdk_distributed_map.runs import Client
+from cdk_distributed_map.runs._words import counted
 
 
 @click.command()
@@ -62,7 +63,7 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
             else:
                 count = _results.write_json_lines(found, text)
     if output is not None:
-        click.echo(f"{count:,} results of {run.name} in {output}", err=True)
+        click.echo(f"{counted(count, 'result')} of {run.name} in {output}", err=True)
     return _exit.SUCCESS
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cdk_distributed_map.runs._words import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -99,7 +101,7 @@ def ledger(made: Ledger) -> None:
     click.echo(f"{made.run}: {made.status}")
     if len(made.chain) > 1:
         for link in made.chain:
-            items = "" if link.items is None else f", {link.items:,} items"
+            items = "" if link.items is None else f", {counted(link.items, 'item')}"
             click.echo(f"  {link.name}: {link.status}{items}")
     table(["items", "number"], [(name, f"{number:,}") for name, number in rows], numbers=[1])
     for error in made.errors:

@@ -11,6 +11,7 @@ from cdk_distributed_map.runs._account import ErrorCount, ItemStates
 from cdk_distributed_map.runs._errors import AwsError, NotFoundError
 from cdk_distributed_map.runs._nested import NestedAccount, accounts
 from cdk_distributed_map.runs._reader import Reader
+from cdk_distributed_map.runs._words import counted
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._run import Run, RunDescription
@@ -184,14 +185,15 @@ class _Maker:
                 )
             if each.not_begun:
                 self._notes.append(
-                    f"{each.label}: {each.not_begun:,} items around it did not succeed and left no files of it, so "
-                    "their inner items are in no number; a retry runs them all"
+                    f"{each.label}: {counted(each.not_begun, 'item')} around it did not succeed and left no "
+                    "files of it, so their inner items are in no number; a retry runs them all"
                 )
         left = sum(each.unsuccessful for each in nested)
         if left:
             self._notes.append(
-                f"{left:,} items of nested maps did not succeed; a retry runs items of the outermost map, each with "
-                "its whole inner map: those that did not succeed, and with --nested those around these items too"
+                f"{counted(left, 'item')} of nested maps did not succeed; a retry runs items of the outermost map, "
+                "each with its whole inner map: those that did not succeed, and with --nested those around these "
+                "items too"
             )
         for foreign in self._root.pipeline.definition.item_file.foreign_maps:
             self._notes.append(

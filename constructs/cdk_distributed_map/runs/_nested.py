@@ -17,6 +17,7 @@ from cdk_distributed_map.runs._account import ItemStates
 from cdk_distributed_map.runs._aws import errors
 from cdk_distributed_map.runs._errors import RunsError
 from cdk_distributed_map.runs._reader import Reader
+from cdk_distributed_map.runs._words import counted
 from distmap._errors import ResultsError
 from distmap._results import Results
 from distmap.wire import ITEMS_FILE, MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, ResultsPlace
@@ -170,13 +171,15 @@ class _Accountant:
         """Report outer items that succeeded without a trace of their inner map."""
         bare = outer.bare.get(_account.SUCCEEDED, 0)
         if bare > len(places):
-            account.report(f"{bare:,} items around it succeeded, but {len(places):,} of its map runs have files")
+            account.report(
+                f"{counted(bare, 'item')} around it succeeded, but {len(places):,} of its map runs have files"
+            )
             return
         lost = [f"{parent}/{index}" for index in _succeeded(outer) if not (index in places and places[index].manifests)]
         if lost:
             account.report(
-                f"{len(lost):,} items around it succeeded, but results of its map runs inside them are nowhere, such "
-                f"as {', '.join(lost[:_EXAMPLES])}"
+                f"{counted(len(lost), 'item')} around it succeeded, but results of its map runs inside them are "
+                f"nowhere, such as {', '.join(lost[:_EXAMPLES])}"
             )
         account.not_begun += sum(1 for index in outer.unsuccessful() if index not in places)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _LARGEST_BYTES: Final = 8 * 1024**2
 _EXAMPLES: Final = 5
+_READ_AGAIN: Final = frozenset({"States.ItemReaderFailed", "States.ResultWriterFailed"})
 _UNKNOWABLE: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
 
 
@@ -179,6 +180,11 @@ def redrive_warning(described: RunDescription) -> str | None:
         return (
             f"the run failed with {described.error}: a redrive starts a new Map Run, which runs ALL items again, those "
             "that succeeded too. `distmap retry` runs only the others"
+        )
+    if described.error in _READ_AGAIN:
+        return (
+            f"the run failed with {described.error}: a redrive reads the items from S3 again, as they are now, so what "
+            "was added or changed since the run began is run too. `distmap retry` keeps to what the run had"
         )
     return None
 
