@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from cdk_distributed_map.local._history import Event
 from cdk_distributed_map.local._json import Json
 
+_BUFFER: Final = 64 * 1024
 PENDING: Final = 0
 RUNNING: Final = 1
 SUCCEEDED: Final = 2
@@ -38,6 +39,8 @@ class Spool:
     def __init__(self, folder: str | None = None) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - open as long as the engine runs
         self._end = 0
+        # What was appended last waits to be written: results come by the hundred bytes.
+        self._waiting = bytearray()
         self._lock = threading.Lock()
 
     def append(self, data: bytes) -> int:
@@ -45,14 +48,24 @@ class Spool:
         with self._lock:
             at = self._end
             self._end += len(data)
-        view, position = memoryview(data), at
-        while view:
-            written = os.pwrite(self._file.fileno(), view, position)
-            view, position = view[written:], position + written
+            self._waiting += data
+            if len(self._waiting) > _BUFFER:
+                self._write()
         return at
+
+    def _write(self) -> None:
+        position = self._end - len(self._waiting)
+        with memoryview(self._waiting) as view:
+            done = 0
+            while done < len(view):
+                done += os.pwrite(self._file.fileno(), view[done:], position + done)
+        self._waiting.clear()
 
     def read(self, at: int, length: int) -> bytes:
         """Return what was appended at a position."""
+        with self._lock:
+            if at + length > self._end - len(self._waiting):
+                self._write()
         return os.pread(self._file.fileno(), length, at)
 
     def close(self) -> None:
