@@ -12,6 +12,7 @@ import pytest
 
 from cdk_distributed_map.runs import (
     MissingPackageError,
+    NotFoundError,
     NotReadyError,
     Pipeline,
     ResultFilesError,
@@ -244,3 +245,11 @@ def test_fails_when_a_run_can_not_be_redriven(first: Run, states: Any) -> None:
     run.map.seconds = 1000
     with pytest.raises(RunStateError, match="is RUNNING: there is nothing to redrive yet"):
         first.redrive()
+
+
+def test_fails_when_there_has_been_no_such_run(first: Run) -> None:
+    nobody = first.pipeline.run("nobody")
+    with pytest.raises(NotFoundError, match="has no run 'nobody', and no files of one remain"):
+        nobody.ledger()
+    with pytest.raises(NotReadyError, match="the results of 'nobody' are not there"):
+        list(nobody.results())

@@ -155,6 +155,11 @@ class _Maker:
         links = _chain.links_of(self._root)
         first = self._describe(self._root)
         captured, source = self._captured(self._root, first)
+        if first is None and captured is None and not links and not _scan.places(self._root):
+            raise NotFoundError(
+                f"{self._root.pipeline.name!r} has no run {self._root.name!r}, and no files of one remain; `distmap "
+                f"list {self._root.pipeline.name}` shows the runs there are"
+            )
         self._states = ItemStates(captured)
         batched = self._root.pipeline.definition.item_file.batched
         self._reader = Reader(self._s3, self._states, batched=batched, report=self._problems.append)

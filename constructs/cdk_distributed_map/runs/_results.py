@@ -107,7 +107,7 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
             # A run that was given no items has no results to wait for.
             expected = described is not None and _chain.count_items(each, described) != 0
             if not _scan.exported(each, described, wait_seconds=wait_seconds, expected=expected):
-                some = some or not expected
+                some = some or (described is not None and not expected)
                 continue
             for place in _scan.places(each):
                 some = True
