@@ -219,8 +219,15 @@ def test_fails_when_missing_items_are_in_no_file(listed: Pipeline, states: Any, 
 def test_fails_when_the_account_does_not_add_up(first: Run, s3: S3Client, bucket: str) -> None:
     listed = s3.list_objects_v2(Bucket=bucket, Prefix="runs/first/results/")["Contents"]
     s3.delete_object(Bucket=bucket, Key=next(each["Key"] for each in listed if "FAILED_0" in each["Key"]))
-    with pytest.raises(UnavailableItemsError, match=r"doesn't add up.*FAILED_0\.jsonl is missing"):
+    with pytest.raises(UnavailableItemsError, match=r"doesn't add up.*FAILED_0\.jsonl is missing.*With --anyway"):
         first.retry()
+    ledger = first.ledger()
+    assert ledger.missing
+    again = first.retry(anyway=True)
+    assert again is not None
+    items = s3.get_object(Bucket=bucket, Key=f"runs/first/retries/{again.name}/items.jsonl")["Body"].read()
+    indexes = [json.loads(line)["index"] for line in items.splitlines()]
+    assert indexes == [index for index in range(ledger.captured) if not ledger.states.succeeded(index)]
 
 
 def test_redrive_warns_of_running_everything_again(first: Run, states: Any) -> None:

@@ -28,15 +28,16 @@ def retry(
     name: str | None = None,
     given: dict[str, Any] | None = None,
     nested: bool = False,
+    anyway: bool = False,
 ) -> Run | None:
     """Start a run of the items that did not succeed: see :meth:`Run.retry`."""
     root = _chain.root_of(run)
     links = _chain.links_of(root)
     _refuse_running(root, [root, *(link.run for link in links)])
-    if ledger.problems and not ledger.unidentified:
+    if ledger.problems and not ledger.unidentified and not anyway:
         raise UnavailableItemsError(
             f"the account of {root.name!r} doesn't add up, so what to run again isn't certain: {ledger.problems[0]}; "
-            "see `distmap ledger`"
+            "see `distmap ledger`. With --anyway, what is missing there is run again, though it may have been done"
         )
     around = ledger.around_unsuccessful if nested else set()
     wanted = ledger.unsuccessful + len(around)

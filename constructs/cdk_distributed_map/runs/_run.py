@@ -297,7 +297,12 @@ class Run:
             yield from _nested_results.failures(self)
 
     def retry(
-        self, *, name: str | None = None, input: dict[str, Any] | None = None, nested: bool = False
+        self,
+        *,
+        name: str | None = None,
+        input: dict[str, Any] | None = None,
+        nested: bool = False,
+        anyway: bool = False,
     ) -> Run | None:
         """Start a run of exactly the items that did not succeed, with their identities; None where all did.
 
@@ -310,6 +315,8 @@ class Run:
             nested: Whether items that succeeded, though items of maps nested in them did not, are run again too: each
                 with the whole of its nested maps, as what runs again is an item of the outermost one. Default: they
                 aren't.
+            anyway: Whether to run again what is missing from the account where that doesn't add up, because a result
+                file is gone or broken: some of it may have been done. Default: it is refused.
 
         Raises:
             RunStateError: A run of the chain is still running.
@@ -318,7 +325,7 @@ class Run:
         """
         from cdk_distributed_map.runs import _retry  # noqa: PLC0415 - likewise
 
-        return _retry.retry(self, self.ledger(), name=name, given=input, nested=nested)
+        return _retry.retry(self, self.ledger(), name=name, given=input, nested=nested, anyway=anyway)
 
     def redrive_warning(self) -> str | None:
         """Return what a redrive would do that people don't expect, None where there is nothing to say.
