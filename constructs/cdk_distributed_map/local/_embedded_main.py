@@ -3,8 +3,9 @@
 Every request seems to have come over TLS, as on AWS. Policies that deny what comes without it, as CDK writes them for
 its own bucket and for any bucket with ``enforce_ssl``, would else deny everything on loopback.
 
-Buckets get the default encryption that their template gives them, which ministack's CloudFormation leaves out: without
-it no object would say which key a state machine's role has to be able to use.
+Buckets get the default encryption with a key that their template gives them, which ministack's CloudFormation leaves
+out: without it no object would say which key a state machine's role has to be able to use. AWS's own key asks for no
+permission, and ministack has none: the bucket of the CDK's assets, which is encrypted with that one, stays as it is.
 """
 
 from __future__ import annotations
@@ -50,7 +51,13 @@ def encrypt_buckets() -> None:
     known = {name for name, *_ in settings}
     if "BucketEncryption" not in known:
         put, delete = vars(s3)["_put_bucket_encryption"], vars(s3)["_delete_bucket_encryption"]
-        vars(provisioners)["_S3_BUCKET_CONFIGURATIONS"] = (*settings, ("BucketEncryption", encryption, put, delete))
+
+        def put_with_key(bucket: str, body: bytes) -> None:
+            if b"<KMSMasterKeyID>" in body:
+                put(bucket, body)
+
+        added = ("BucketEncryption", encryption, put_with_key, delete)
+        vars(provisioners)["_S3_BUCKET_CONFIGURATIONS"] = (*settings, added)
 
 
 def main() -> None:
