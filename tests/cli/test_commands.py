@@ -71,9 +71,51 @@ def test_run_takes_its_input_from_a_file_and_from_stdin(
 ) -> None:
     (tmp_path / "input.json").write_text('{"number": 1}')
     assert distmap("run", "Squares", "--input", f"@{tmp_path / 'input.json'}", "--name", "a").code == 0
-    monkeypatch.setattr(sys, "stdin", io.StringIO('{"number": 2}'))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'\xef\xbb\xbf{"number": 2}')))
     assert distmap("run", "Squares", "--input", "-", "--name", "b").code == 0
     assert [json.loads(run.input) for run in states.executions.values()] == [{"number": 1}, {"number": 2}]
+
+
+@pytest.fixture
+def started(squares: Any, states: Any) -> Any:
+    """The runs that were started, of a pipeline that has none yet."""
+    return states.executions
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"{", "is not JSON: expecting property name"),
+        (b"", "is not JSON: expecting value"),
+        (b'{"n": NaN}', "is not JSON: the constant NaN is no number of JSON"),
+        (b"\xff{", "is not UTF-8: it has the byte 0xff at 1"),
+    ],
+    ids=["cut off", "empty", "NaN", "not UTF-8"],
+)
+def test_fails_when_the_input_can_not_be_read(
+    text: bytes, said: str, distmap: Callable[..., Any], started: Any, tmp_path: Any
+) -> None:
+    path = tmp_path / "input.json"
+    path.write_bytes(text)
+    told = distmap("run", "Squares", "--input", f"@{path}")
+    assert (told.code, told.err.startswith(f"distmap: {path} {said}")) == (_exit.ERROR, True)
+    assert not started
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--items", "-", "--input", "-"], _exit.USAGE, "standard input can't be both the input and the items"),
+        (["--items-format", "csv"], _exit.ERROR, "--items-format csv is of --items, which isn't given"),
+    ],
+    ids=["stdin twice", "format of nothing"],
+)
+def test_fails_when_options_of_run_do_not_go_together(
+    options: list[str], code: int, said: str, distmap: Callable[..., Any], started: Any
+) -> None:
+    told = distmap("run", "Squares", *options)
+    assert (told.code, said in told.err) == (code, True)
+    assert not started
 
 
 def test_run_uploads_items_from_a_file(

@@ -107,6 +107,32 @@ def test_items_in_place_are_used_where_they_are(squares: Pipeline, states: Any, 
     assert json.loads(states.executions[run.arn].input) == {"items": {"bucket": bucket, "key": "items/weekly.jsonl"}}
 
 
+def test_fails_when_items_in_place_are_said_to_be_of_another_format(squares: Pipeline, bucket: str) -> None:
+    with pytest.raises(InputError, match=r"items/weekly\.csv is used where it is, and the pipeline's map reads JSONL"):
+        squares.start(items_from=(bucket, "items/weekly.csv"), items_format="csv")
+
+
+def test_fails_when_items_are_not_where_they_are_said_to_be(squares: Pipeline, bucket: str, states: Any) -> None:
+    with pytest.raises(InputError, match=r"there is no s3://[^/]+/none\.csv: look at"):
+        squares.start(items_from=(bucket, "none.csv"))
+    with pytest.raises(InputError, match="doesn't tell the format"):  # before anything is fetched
+        squares.start(items_from=(bucket, "none.txt"))
+    assert not states.executions
+
+
+def test_items_from_elsewhere_are_of_the_format_that_is_given(squares: Pipeline, s3: S3Client, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="elsewhere/list.txt", Body=b"n\n1\n")
+    squares.start(items_from=(bucket, "elsewhere/list.txt"), items_format="csv", name="told")
+    assert s3.get_object(Bucket=bucket, Key="runs/told/items.jsonl")["Body"].read() == b'{"n":"1"}\n'
+
+
+@pytest.mark.parametrize("given", [float("nan"), {"at": io.BytesIO()}, "\ud800"], ids=["NaN", "object", "surrogate"])
+def test_fails_when_the_input_is_not_json(given: Any, squares: Pipeline, states: Any) -> None:
+    with pytest.raises(InputError, match="the input is not JSON: "):
+        squares.start(given)
+    assert not states.executions
+
+
 def test_items_from_elsewhere_are_copied(squares: Pipeline, states: Any, s3: S3Client, bucket: str) -> None:
     s3.create_bucket(Bucket=f"{bucket}-other")
     s3.put_object(Bucket=f"{bucket}-other", Key="list.csv", Body=b"n\n1\n2\n")
@@ -120,17 +146,53 @@ def test_items_from_elsewhere_are_copied(squares: Pipeline, states: Any, s3: S3C
 @pytest.mark.parametrize(
     ("text", "file_format", "words"),
     [
-        (b'{"n":1}\n{oops}\n', "jsonl", r"line 2 of items is not JSON: expecting property name.*got b'\{oops\}'"),
+        (b'{"n":1}\n{oops}\n', "jsonl", r"line 2 of items is not JSON: .* at column 2; got '\{oops\}'"),
+        (b'{"n":1}\n{"n":NaN}\n', "jsonl", "line 2 of items is not JSON: the constant NaN is no number of JSON"),
+        (b'"\xed\xa0\x80"', "jsonl", "line 1 of items is not UTF-8: it has the byte 0xed at 2"),
         (b'{"n": 1}', "json", r"begins with '\{': it must hold a JSON array"),
-        (b"[1, 2", "json", "items is not a JSON array"),
+        (b"[1, 2", "json", r"items is not a JSON array: [^\n]*, after \d items\Z"),
+        (b"[1, NaN]", "json", r"items is not a JSON array: [^\n]*, after \d items\Z"),
+        (b"[1, 1e400]", "json", r"items is not a JSON array: out of range [^\n]*, after \d items\Z"),
         (b"", "json", "items is empty"),
-        (b"a,b\n\xff,1\n", "csv", "items is not CSV in UTF-8"),
+        (b"", "csv", "items is empty: CSV begins with a row of column names"),
+        (b"a,b\n\xff,1\n", "csv", "line 2 of items is not UTF-8: it has the byte 0xff at 1"),
+        (b'a,b\n1,"2\n', "csv", "items is not CSV after line 1: unexpected end of data"),
+        (b"a,b,a\n1,2,3\n", "csv", "items has several columns called 'a', and an item has one value"),
     ],
-    ids=["broken line", "no array", "cut off", "empty", "not UTF-8"],
+    ids=[
+        "broken line",
+        "NaN in a line",
+        "surrogate",
+        "no array",
+        "cut off",
+        "NaN",
+        "too large a number",
+        "empty",
+        "no header",
+        "not UTF-8",
+        "open quote",
+        "column twice",
+    ],
 )
 def test_fails_when_items_can_not_be_read(text: bytes, file_format: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         list(read_items(io.BytesIO(text), file_format, name="items"))
+
+
+@pytest.mark.parametrize(
+    ("text", "file_format", "items"),
+    [
+        (b'\xef\xbb\xbf{"n":1}\r\n\r\n{"n":2}', "jsonl", [{"n": 1}, {"n": 2}]),
+        (b"\xef\xbb\xbf [1,2]", "json", [1, 2]),
+        (b"\xef\xbb\xbfn,m\r\n1,\r\n\r\n2,x\r\n", "csv", [{"n": "1", "m": ""}, {"n": "2", "m": "x"}]),
+        (b"[123456789012345678901234567890, 0.5, 2.0]", "json", [123456789012345678901234567890, 0.5, 2.0]),
+        (b"n\n" + b"x" * 150_000, "csv", [{"n": "x" * 150_000}]),
+    ],
+    ids=["mark before lines", "mark before an array", "mark before CSV", "large number", "large field"],
+)
+def test_items_are_read_as_people_have_them(text: bytes, file_format: Any, items: list[Any]) -> None:
+    found = b"\n".join(read_items(io.BytesIO(text), file_format, name="items"))
+    assert [json.loads(each) for each in found.split(b"\n")] == items  # which takes no mark before them
 
 
 def test_fails_when_an_item_is_too_large() -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,33 +16,35 @@ from cdk_distributed_map.runs import Client, InputError, Pipeline, Run
 
 
 def _parse_input(text: str | None) -> Any:
+    from cdk_distributed_map.runs._files import parse_json  # noqa: PLC0415 - only where there is an input
+
     if text is None:
         return None
-    source = "the input"
     if text == "-":
-        text, source = sys.stdin.read(), "stdin"
-    elif text.startswith("@"):
-        source = text[1:]
-        try:
-            text = Path(source).read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"the input can't be read from {source}: {error.strerror}") from error
+        return parse_json(sys.stdin.buffer.read(), what="stdin")
+    if not text.startswith("@"):
+        return parse_json(text.encode("utf-8", "surrogateescape"), what="the input")
+    source = text[1:]
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{source} is not JSON: {error}; got {text[:80]!r}") from error
+        data = Path(source).read_bytes()
+    except OSError as error:
+        raise InputError(f"the input can't be read from {source}: {error.strerror}") from error
+    return parse_json(data, what=source)
 
 
 def _start_run(pipeline: Pipeline, *, given: Any, items: str | None, items_format: str | None, name: str | None) -> Run:
     if items is None:
+        if items_format is not None:
+            raise InputError(f"--items-format {items_format} is of --items, which isn't given")
         return pipeline.start(given, name=name)
+    from cdk_distributed_map.runs._files import format_of  # noqa: PLC0415 - only where there is a file
+
     if items.startswith("s3://"):
         bucket, _, key = items.removeprefix("s3://").partition("/")
         if not key:
             raise InputError(f"an item file in S3 is s3://bucket/key, got {items!r}")
-        return pipeline.start(given, items_from=(bucket, key), name=name)
-    from cdk_distributed_map.runs._files import format_of  # noqa: PLC0415 - only where there is a file
-
+        chosen = None if items_format is None else format_of(key, items_format)
+        return pipeline.start(given, items_from=(bucket, key), items_format=chosen, name=name)
     file_format = format_of("items.jsonl" if items == "-" else items, items_format)
     with ExitStack() as stack:
         try:
@@ -72,6 +73,8 @@ def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
 
 
 def _start(client: Client, **options: Any) -> int:
+    if options["given"] == options["items"] == "-":
+        raise click.UsageError("standard input can't be both the input and the items: give one of them as a file")
     made = client.pipeline(options["pipeline"])
     run = _start_run(
         made,

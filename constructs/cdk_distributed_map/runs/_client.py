@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
@@ -12,6 +11,8 @@ from cdk_distributed_map.runs._definition import PipelineDefinition, read_defini
 from cdk_distributed_map.runs._errors import InputError, NotFoundError
 from cdk_distributed_map.runs._names import LATEST, check_name, new_name
 from cdk_distributed_map.runs._run import Run, RunSummary
+from distmap._errors import NotJsonError
+from distmap._json import encode
 from distmap.limits import MAX_PAYLOAD_BYTES
 from distmap.wire import ItemFile
 
@@ -194,7 +195,7 @@ class Pipeline:
         input: Any = None,
         *,
         items: BinaryIO | None = None,
-        items_format: _files.FileFormat = "jsonl",
+        items_format: _files.FileFormat | None = None,
         items_from: tuple[str, str] | None = None,
         name: str | None = None,
     ) -> Run:
@@ -203,7 +204,7 @@ class Pipeline:
         Args:
             input: The execution's input, which is JSON. Default: ``{}``.
             items: A file of items to run on instead of the pipeline's source. It is uploaded to the run's folder.
-            items_format: Its format. Default: JSON Lines.
+            items_format: Format of the items. Default: JSON Lines for a file, by the key's end for a place in S3.
             items_from: Bucket and key of a file of items to run on. It is used where it is if that is under ``runs/``
                 or ``items/`` of the payload bucket, and copied to the run's folder otherwise.
             name: Name of the run. Default: a unique one that begins with the map's label. With a name that you give,
@@ -223,17 +224,26 @@ class Pipeline:
             raise InputError("with a file of items the input must be an object without 'items', which names the file")
         chosen = new_name(self.definition.item_file.label) if name is None else check_name(name)
         if items is not None:
-            spooled = _files.spool(items, items_format, self.definition, name=getattr(items, "name", "the items"))
+            told = getattr(items, "name", "the items")
+            spooled = _files.spool(items, items_format or "jsonl", self.definition, name=told)
             return self.start_spooled(chosen, given, spooled)
         assert items_from is not None  # noqa: S101 - narrows the type
-        return self._start_from(chosen, given, *items_from)
+        return self._start_from(chosen, given, *items_from, items_format)
 
-    def _start_from(self, name: str, given: dict[str, Any], bucket: str, key: str) -> Run:
+    def _start_from(
+        self, name: str, given: dict[str, Any], bucket: str, key: str, items_format: _files.FileFormat | None
+    ) -> Run:
         if _files.is_in_place(bucket, key, self.definition):
+            reads = self.definition.item_file.input_type
+            if items_format is not None and items_format.upper() != reads:
+                raise InputError(
+                    f"s3://{bucket}/{key} is used where it is, and the pipeline's map reads {reads} there, got the "
+                    f"format {items_format!r}: leave it out, or put the file elsewhere for it to be converted"
+                )
             return self._start(name, {**given, "items": {"bucket": bucket, "key": key}})
+        file_format = _files.format_of(key, items_format)  # before a download of gigabytes
         source = _files.download(self.aws, bucket=bucket, key=key)
         with source:
-            file_format = _files.format_of(key)
             spooled = _files.spool(source, file_format, self.definition, name=f"s3://{bucket}/{key}")  # type: ignore[arg-type] # a temporary file is a binary file
         return self.start_spooled(name, given, spooled)
 
@@ -282,17 +292,20 @@ class Pipeline:
         return True
 
     def _start(self, name: str, given: Any) -> Run:
-        text = json.dumps(given, ensure_ascii=False, separators=(",", ":"))
-        if len(text.encode()) > MAX_PAYLOAD_BYTES:
+        try:
+            text = encode(given, what="the input")
+        except NotJsonError as error:
+            raise InputError(str(error)) from error
+        if len(text) > MAX_PAYLOAD_BYTES:
             raise InputError(
-                f"the input has {len(text.encode()):,} bytes, the limit is {MAX_PAYLOAD_BYTES:,}: put the items into a "
-                "file and start with that (--items)"
+                f"the input has {len(text):,} bytes, the limit is {MAX_PAYLOAD_BYTES:,}: put the items into a file and "
+                "start with that (--items)"
             )
         run = Run(self, name)
         with errors(f"starting the run {name!r}"):
             client = self.aws.sfn()
             try:
-                client.start_execution(stateMachineArn=self.arn, name=name, input=text)
+                client.start_execution(stateMachineArn=self.arn, name=name, input=text.decode())
             except client.exceptions.ExecutionAlreadyExists:
                 # AWS finds a running execution of the same input by itself, but not one that has ended.
                 self._is_same(run, given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import json
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Literal, get_args
 
-from cdk_distributed_map.runs._aws import Aws, errors
+from cdk_distributed_map.runs._aws import Aws, error_code, errors
 from cdk_distributed_map.runs._definition import PipelineDefinition
 from cdk_distributed_map.runs._errors import InputError, MissingPackageError
 from distmap.limits import MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
@@ -22,6 +23,34 @@ FileFormat = Literal["jsonl", "json", "csv"]
 _SUFFIXES: Final[dict[str, FileFormat]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
 _LARGEST_SELECTED_BYTES: Final = 8 * 1024**2
 _CHUNK_BYTES: Final = 1 << 20
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"the constant {constant} is no number of JSON")
+
+
+_DECODE: Final = json.JSONDecoder(parse_constant=_refuse).decode
+
+
+def parse_json(data: bytes, *, what: str) -> Any:
+    """Return the value of a JSON text in UTF-8, as strict as Step Functions is.
+
+    Args:
+        data: The text.
+        what: What it is, for messages.
+
+    Raises:
+        InputError: It isn't one.
+    """
+    try:
+        # utf-8-sig: some editors put a mark before UTF-8.
+        return _DECODE(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        where = f"it has the byte {data[error.start]:#04x} at {error.start + 1:,}"
+        raise InputError(f"{what} is not UTF-8: {where}") from error
+    except ValueError as error:
+        shown = data[:80].decode("utf-8", "replace")
+        raise InputError(f"{what} is not JSON: {_lowered(error)}; got {shown!r}") from error
 
 
 def format_of(name: str, given: str | None = None) -> FileFormat:
@@ -156,26 +185,49 @@ def read_items(source: BinaryIO, file_format: FileFormat, *, name: str) -> Itera
 
 
 def _json_lines(source: BinaryIO, name: str) -> Iterator[bytes]:
-    for number, line in enumerate(source, start=1):
-        text = line.strip()
+    for number, line in _lines(source, name):
+        text = line.strip(" \t\r\n")
         if not text:
             continue
         try:
-            json.loads(text)
+            _DECODE(text)
+        except json.JSONDecodeError as error:
+            where = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno:,}"
+            raise InputError(f"line {number:,} of {name} is not JSON: {where}; got {text[:80]!r}") from error
         except ValueError as error:
-            raise InputError(f"line {number:,} of {name} is not JSON: {_lowered(error)}; got {text[:80]!r}") from error
-        yield text
+            raise InputError(f"line {number:,} of {name} is not JSON: {error}; got {text[:80]!r}") from error
+        yield text.encode()
+
+
+def _lines(source: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file with their numbers, without the mark that some editors put before UTF-8."""
+    for number, line in enumerate(source, start=1):
+        try:
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            where = f"it has the byte {line[error.start]:#04x} at {error.start + 1:,}"
+            raise InputError(f"line {number:,} of {name} is not UTF-8: {where}; save it in UTF-8") from error
 
 
 def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
-    lines = (line.decode("utf-8-sig" if number == 0 else "utf-8") for number, line in enumerate(source))
+    # The limit is the process's, and below what an item may have.
+    csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_SELECTED_BYTES))
+    reader = csv.DictReader((line for _, line in _lines(source, name)), restval="", restkey=None, strict=True)
     try:
-        reader = csv.DictReader(lines, restval="", restkey=None, strict=True)
+        columns = reader.fieldnames
+        if columns is None:
+            raise InputError(f"{name} is empty: CSV begins with a row of column names")
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        if twice:
+            raise InputError(
+                f"{name} has several columns called {', '.join(map(repr, twice))}, and an item has one value for each "
+                "name: rename them"
+            )
         for row in reader:
             # As AWS does: short rows are filled with empty texts, fields without a header are dropped.
             yield _encode({key: value for key, value in row.items() if key is not None})
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{name} is not CSV in UTF-8: {_lowered(error)}") from error
+    except csv.Error as error:
+        raise InputError(f"{name} is not CSV after line {reader.line_num:,}: {_lowered(error)}") from error
 
 
 def _json_array(source: BinaryIO, name: str) -> Iterator[bytes]:
@@ -185,18 +237,25 @@ def _json_array(source: BinaryIO, name: str) -> Iterator[bytes]:
         raise MissingPackageError(
             "reading a JSON array item by item needs ijson: pip install 'cdk-distributed-map[cli]', or give JSON Lines"
         ) from error
-    first = b""
+    first, mark = b"", codecs.BOM_UTF8
     while not first.strip():
         first = source.read(1)
+        if mark and first == mark[:1]:
+            first, mark = b" ", mark[1:]
         if not first:
             raise InputError(f"{name} is empty: it must hold a JSON array of items")
     if first != b"[":
         raise InputError(f"{name} begins with {first.decode('utf-8', 'replace')!r}: it must hold a JSON array of items")
+    count = 0
     try:
-        for item in ijson.items(_Again(first, source), "item", use_float=True):
+        # Not as floats: then ijson refuses integers that have more than 64 bits.
+        for item in ijson.items(_Again(first, source), "item", use_float=False):
             yield _encode(item)
-    except ijson.JSONError as error:
-        raise InputError(f"{name} is not a JSON array: {_lowered(error)}") from error
+            count += 1
+    except (ijson.JSONError, ValueError) as error:
+        # ijson draws a picture of the place, of several lines.
+        what = _lowered(error).partition("\n")[0].strip()
+        raise InputError(f"{name} is not a JSON array: {what}, after {count:,} items") from error
 
 
 class _Again:
@@ -231,7 +290,12 @@ def download(aws: Aws, *, bucket: str, key: str) -> IO[bytes]:
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's
     try:
         with errors(f"reading s3://{bucket}/{key}"):
-            aws.s3().download_fileobj(bucket, key, file)
+            try:
+                aws.s3().download_fileobj(bucket, key, file)
+            except Exception as error:
+                if error_code(error) not in {"404", "NoSuchKey", "NoSuchBucket"}:
+                    raise
+                raise InputError(f"there is no s3://{bucket}/{key}: look at the name, and at --profile") from error
     except BaseException:
         file.close()
         raise
@@ -251,7 +315,7 @@ def count_lines(aws: Aws, *, bucket: str, key: str) -> int:
 
 
 def _encode(item: Any) -> bytes:
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=float).encode()
 
 
 def _lowered(error: Exception) -> str:
