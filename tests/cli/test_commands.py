@@ -196,6 +196,72 @@ def test_results_to_stdout_and_to_a_file(distmap: Callable[..., Any], finished: 
     assert (tmp_path / "out.csv").read_text().splitlines()[4] == "3,FAILED,,ValueError,bad 3"
 
 
+def test_fails_when_results_break_off_and_keeps_the_file_there_was(
+    distmap: Callable[..., Any], finished: Any, s3: S3Client, bucket: str, tmp_path: Any
+) -> None:
+    path = tmp_path / "squares.csv"
+    path.write_text("of yesterday")
+    (key,) = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"] if "SUCCEEDED_0" in each["Key"]]
+    s3.delete_object(Bucket=bucket, Key=key)
+    assert distmap("results", "Squares", "-o", str(path)).code == _exit.ERROR
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"squares.csv": "of yesterday"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["-o", "{folder}/none/squares.csv"], _exit.ERROR, "none/squares.csv can't be written: No such file"),
+        (["-o", "{folder}"], _exit.ERROR, "can't be written: Is a directory"),
+        (["-o", "{folder}/squares.xlsx"], _exit.USAGE, "squares.xlsx' doesn't tell the format: end it in"),
+        (["--format", "csv", "--json"], _exit.USAGE, "--json writes JSON Lines, not csv"),
+    ],
+    ids=["no folder", "a folder", "unknown format", "two formats"],
+)
+@pytest.mark.usefixtures("finished")
+def test_fails_when_results_can_not_be_written(
+    options: list[str], code: int, said: str, distmap: Callable[..., Any], tmp_path: Any
+) -> None:
+    told = distmap("results", "Squares", *(each.format(folder=tmp_path) for each in options))
+    assert (told.code, told.out, said in told.err) == (code, "", True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_results_go_through_pipes_and_links(finished: Any, distmap: Callable[..., Any], tmp_path: Any) -> None:
+    (tmp_path / "link.csv").symlink_to(tmp_path / "there.csv")
+    assert distmap("results", "Squares", "-o", str(tmp_path / "link.csv")).code == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    command = [sys.executable, "-m", "cdk_distributed_map.cli", "results", "Squares", "--format", "csv", "-o"]
+    for name in ("-", "/dev/stdout"):
+        done = subprocess.run([*command, name], capture_output=True, check=True)
+        assert done.stdout == (tmp_path / "there.csv").read_bytes()
+
+
+def test_fails_when_the_disk_is_full(finished: Any) -> None:
+    command = [sys.executable, "-m", "cdk_distributed_map.cli", "results", "Squares"]
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - no file of ours
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+    assert (done.returncode, done.stderr) == (_exit.ERROR, "distmap: No space left on device\n")
+
+
+@pytest.mark.parametrize("name", ["squares.jsonl", "squares.csv", "squares.parquet"])
+def test_results_hold_any_text_whatever_the_terminal(
+    name: str, squares: Any, states: Any, files: Callable[..., Any], tmp_path: Any
+) -> None:
+    states.add_run(squares.arn, "first", label="Squares", items=1, seconds=0)
+    writer = files(squares, "first")
+    writer.items([{"v": 1}])
+    told = {"batchItemResults": [{"itemIdentifier": "0", "result": "\ud83d €"}], "batchItemFailures": []}
+    writer.child([(0, {"v": 1})], output={**told, "batchItemsUnprocessed": []})
+    writer.write()
+    command = [sys.executable, "-m", "cdk_distributed_map.cli", "results", "Squares", "-o", str(tmp_path / name)]
+    subprocess.run(command, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert "\\ud83d €".encode() in (tmp_path / name).read_bytes()
+    shown = subprocess.run(
+        command[:-2], check=True, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert json.loads(shown.stdout) == {"index": 0, "status": "SUCCEEDED", "value": "\ud83d €"}
+
+
 def test_failures_are_grouped(distmap: Callable[..., Any], finished: Any) -> None:
     told = distmap("failures", "Squares", "--limit", "1")
     assert told.out.startswith('2  ValueError\n  item 3: bad 3\n    input  {"v": 3}\n    child  https://')

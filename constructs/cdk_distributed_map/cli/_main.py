@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any, Final, NoReturn
@@ -87,6 +88,10 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal can't show is told by its number, and fails no command.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_run(arguments))
 
 
@@ -105,5 +110,10 @@ def _run(arguments: list[str] | None) -> int:
         return _exit.INTERRUPTED
     except RunsError as error:
         click.echo(f"distmap: {error}", err=True)
+        return _exit.ERROR
+    except OSError as error:
+        # A disk that is full, a folder that is write-protected: what went wrong is told, and where.
+        where = "" if error.filename is None else f"{error.filename}: "
+        click.echo(f"distmap: {where}{error.strerror or error}", err=True)
         return _exit.ERROR
     return returned if isinstance(returned, int) else _exit.SUCCESS

@@ -5,20 +5,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from cdk_distributed_map.cli import _exit, _options, _show
+from cdk_distributed_map.cli import _exit, _options, _output, _show
 from cdk_distributed_map.runs import Client
 from cdk_distributed_map.runs._words import counted
+
+_KINDS: Final = {"": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
 @click.command()
 @_options.run_arguments
-@click.option("-o", "--output", metavar="FILE", help="File to write. Default: standard output.")
+@click.option("-o", "--output", metavar="FILE", help="File to write, - for standard output. Default: standard output.")
 @click.option(
     "--format",
     "kind",
@@ -40,31 +41,39 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
     """
     from cdk_distributed_map.runs import _results  # noqa: PLC0415 - only this command needs it
 
-    suffix = Path(output or "").suffix.lower().removeprefix(".")
-    kind = options["kind"] or (suffix if suffix in {"csv", "parquet"} else "jsonl")
+    kind = _kind(output, options["kind"])
     if kind == "parquet" and output is None and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: give --output")
+    if options["as_json"] and kind != "jsonl":
+        raise click.UsageError(f"--json writes JSON Lines, not {kind}: leave one of them out")
     run = _options.find_run(client, target, name)
     nested = options["nested"]
     chosen = run.nested_results if nested else run.results
     found = chosen(ordered=options["ordered"], unsuccessful=options["everything"])
     columns = _results.NESTED_COLUMNS if nested else _results.COLUMNS
-    with ExitStack() as stack:
-        if kind == "parquet":
-            binary = sys.stdout.buffer if output is None else stack.enter_context(Path(output).open("wb"))
+    if kind == "parquet":
+        with _output.binary(output) as binary:
             count = _results.write_parquet(found, binary, columns)
-        else:
-            if output is None:
-                text = sys.stdout
-            else:
-                text = stack.enter_context(Path(output).open("w", encoding="utf-8", newline=""))
-            if kind == "csv":
-                count = _results.write_csv(found, text, columns)
-            else:
-                count = _results.write_json_lines(found, text)
-    if output is not None:
+    else:
+        with _output.text(output) as text:
+            count = (
+                _results.write_csv(found, text, columns) if kind == "csv" else _results.write_json_lines(found, text)
+            )
+    if output is not None and output != _output.STDOUT:
         click.echo(f"{counted(count, 'result')} of {run.name} in {output}", err=True)
     return _exit.SUCCESS
+
+
+def _kind(output: str | None, given: str | None) -> str:
+    """Return the format of results."""
+    suffix = Path(output or "").suffix.lower()
+    if given is not None:
+        return given
+    if suffix not in _KINDS:
+        raise click.UsageError(
+            f"the name {output!r} doesn't tell the format: end it in .jsonl, .csv or .parquet, or give --format"
+        )
+    return _KINDS[suffix]
 
 
 @click.command()
@@ -158,7 +167,9 @@ def report(client: Client, target: str, name: str | None, *, output: str | None,
     if as_json:
         _show.as_json(told.to_json())
         return _exit.SUCCESS
-    path = Path(f"{run.name}.html" if output is None else output)
-    path.write_text(_report.render(told), encoding="utf-8")
-    click.echo(str(path))
+    path = f"{run.name}.html" if output is None else output
+    with _output.text(path) as file:
+        file.write(_report.render(told))
+    if path != _output.STDOUT:
+        click.echo(path)
     return _exit.SUCCESS

@@ -242,14 +242,19 @@ def write_parquet(found: Iterable[ItemResult], file: Any, columns: tuple[str, ..
     with pq.ParquetWriter(file, schema) as writer:
         batch: list[dict[str, Any]] = []
         for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
-            row = {name: getattr(result, name) for name in columns}
-            row["value"] = json.dumps(result.value, ensure_ascii=False) if result.succeeded else None
+            row = {name: _storable(getattr(result, name)) for name in columns if name != "value"}
+            row["value"] = _storable(json.dumps(result.value, ensure_ascii=False)) if result.succeeded else None
             batch.append(row)
             if len(batch) == _ROW_GROUP:
                 writer.write_table(pa.Table.from_pylist(batch, schema=schema))
                 batch = []
         writer.write_table(pa.Table.from_pylist(batch, schema=schema))
     return count
+
+
+def _storable(value: Any) -> Any:
+    """Return a text with escapes for halves of surrogate pairs, which UTF-8 hasn't; anything else as it is."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def to_pandas(found: Iterable[ItemResult]) -> pandas.DataFrame:
