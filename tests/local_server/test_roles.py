@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from cdk_distributed_map.local import UnsupportedError
 from cdk_distributed_map.local._roles import RolePolicies
 from cdk_distributed_map.local.server import LocalAws
 
@@ -152,6 +154,93 @@ def test_fails_when_the_policy_of_a_key_does_not_allow(local: LocalAws, roles: R
         "because no resource-based policy allows the kms:Decrypt action"
     )
     assert roles.check(role, "kms:Decrypt", keys[1]) is None
+
+
+@pytest.mark.parametrize(
+    ("unknown", "found"),
+    [
+        (statement("s3:*", "*", "Deny", StringEquals={"aws:ResourceTag/a": "b"}), "condition key aws:ResourceTag/a"),
+        (statement("s3:*", "*", "Deny", StringSounds={"aws:PrincipalArn": "b"}), "condition operator StringSounds"),
+        (statement("s3:*", "*", "Deny", StringLike={"aws:PrincipalArn": "${aws:userid}"}), "policy variable in"),
+        (statement("s3:*", "arn:aws:s3:::b/${aws:userid}/*", "Deny"), "policy variable in"),
+    ],
+    ids=["key", "operator", "value", "resource"],
+)
+def test_fails_when_a_policy_depends_on_what_is_not_known(roles: Roles, unknown: dict[str, Any], found: str) -> None:
+    role = roles.make(statement("*", "*"), {**unknown, "Sid": "Odd"})
+    with pytest.raises(UnsupportedError, match=re.escape(found)) as raised:
+        roles.check(role)
+    assert f"in the statement Odd of the policy of {role}, which decides about s3:GetObject on {KEY}" in str(
+        raised.value
+    )
+    # It says nothing about other services.
+    assert roles.check(role, "lambda:InvokeFunction", "arn:aws:lambda:::f") is None
+
+
+@pytest.mark.parametrize(
+    ("unknown", "found"),
+    [
+        (
+            {"Principal": "*", "Condition": {"StringNotEquals": {"s3:x-amz-acl": "private"}}},
+            "condition key s3:x-amz-acl",
+        ),
+        ({"NotPrincipal": {"AWS": f"arn:aws:iam::{ACCOUNT}:role/somebody-else"}}, "NotPrincipal"),
+    ],
+    ids=["key", "principal"],
+)
+def test_fails_when_the_policy_of_a_bucket_depends_on_what_is_not_known(
+    local: LocalAws, roles: Roles, unknown: dict[str, Any], found: str
+) -> None:
+    arn = bucket_of(local, {"Effect": "Deny", "Action": "s3:PutObject", **unknown})
+    role = roles.make(statement("s3:*", "*"))
+    with pytest.raises(
+        UnsupportedError, match=f"can't evaluate .*{re.escape(found)} in the statement number 0 .*{arn}"
+    ):
+        roles.check(role, "s3:PutObject", f"{arn}/k")
+    assert roles.check(role, "s3:GetObject", f"{arn}/k") is None
+
+
+def test_a_statement_for_others_may_have_any_condition(local: LocalAws, roles: Roles) -> None:
+    other = {"AWS": f"arn:aws:iam::{ACCOUNT}:role/somebody-else"}
+    arn = bucket_of(local, {**statement("s3:*", "", "Deny", StringEquals={"s3:x-amz-acl": "a"}), "Principal": other})
+    assert roles.check(roles.make(statement("s3:*", "*")), resource=f"{arn}/k") is None
+
+
+def test_fails_when_a_trust_depends_on_what_is_not_known(roles: Roles) -> None:
+    role = roles.make(statement("s3:*", "*"), assumed=trust(StringEquals={"aws:SourceOrgID": "o-1"}))
+    with pytest.raises(
+        UnsupportedError, match=f"aws:SourceOrgID in the statement number 0 of the policy of the trust of {role}"
+    ):
+        roles.check(role)
+
+
+def test_the_tags_of_a_role_count(roles: Roles) -> None:
+    tagged = statement("s3:*", "*", StringEquals={"aws:PrincipalTag/Team": "data"})
+    assert roles.check(roles.make(tagged, Tags=[{"Key": "Team", "Value": "data"}])) is None
+    assert roles.check(roles.make(tagged, Tags=[{"Key": "Team", "Value": "web"}])) is not None
+    assert roles.check(roles.make(tagged)) is not None
+
+
+def test_a_state_machine_fails_where_a_policy_is_not_understood(local: LocalAws, roles: Roles) -> None:
+    definition = {
+        "StartAt": "T",
+        "States": {
+            "T": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::aws-sdk:s3:listBuckets",
+                "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Done"}],
+                "Next": "Done",
+            },
+            "Done": {"Type": "Succeed"},
+        },
+    }
+    role = roles.make(statement("s3:*", "*", Bool={"aws:Odd": "true"}))
+    name = role.rsplit("/", 1)[-1]
+    local.client("stepfunctions").create_state_machine(name=name, definition=json.dumps(definition), roleArn=role)
+    run = local.run(name)
+    assert (run.status, run.error) == ("FAILED", "States.Runtime")
+    assert "the local AWS can't evaluate the condition key aws:Odd" in str(run.cause)
+    assert "leave it out here, or run with --iam=off" in str(run.cause)
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,10 @@ class Api:
                 "StateMachineTypeNotSupported", "This operation is not supported by this type of state machine"
             )
         if machine.key is not None:
-            refused = await self._services.blocking(lambda: _keys.of_executions(self._services, machine))
+            try:
+                refused = await self._services.blocking(lambda: _keys.of_executions(self._services, machine))
+            except StateError as error:
+                raise ApiError("ValidationException", str(error.cause)) from error
             if refused is not None:
                 raise ApiError("KmsAccessDeniedException", refused)
         value = _parsed(parameters.get("input") or "{}")

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from botocore.exceptions import ClientError
@@ -18,6 +18,7 @@ from ministack.core.iam_evaluator import (
     parse_policy_document,
 )
 
+from cdk_distributed_map.local._conditions import refuse_unknown
 from cdk_distributed_map.local._resource_policies import REQUIRED, ResourcePolicies, service_of
 
 SOURCE_ARN: Final = "aws:SourceArn"
@@ -68,6 +69,9 @@ class RolePolicies:
             resource: ARN of what it is done to.
             context: Condition keys of the request. ``aws:SourceArn`` is for the role's trust alone: it tells which
                 state machine assumes it, and isn't part of what it asks for then.
+
+        Raises:
+            UnsupportedError: A policy says something about it that can't be evaluated.
         """
         now = time.monotonic()
         with self._lock:
@@ -101,7 +105,12 @@ class RolePolicies:
             if error.response["Error"]["Code"] == "NoSuchEntity":
                 return None
             raise
-        documents = (_document(described["AssumeRolePolicyDocument"]), [_document(text) for text in texts], limit)
+        documents = _Documents(
+            _document(described["AssumeRolePolicyDocument"]),
+            [_document(text) for text in texts],
+            limit,
+            {f"aws:principaltag/{tag['Key']}".lower(): tag["Value"] for tag in described.get("Tags", [])},
+        )
         if unchanged is not None and unchanged.documents == documents:
             return unchanged
         return _Role(documents, arn=described["Arn"], region=self._region, account=self._account)
@@ -112,22 +121,35 @@ class RolePolicies:
         return _document(iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"])
 
 
+class _Documents(NamedTuple):
+    """A role as it was read."""
+
+    trust: dict[str, Any]
+    policies: list[dict[str, Any]]
+    boundary: dict[str, Any] | None
+    tags: dict[str, str]
+    """By condition key."""
+
+
 class _Role:
-    """A role as it was read, and what was decided by it."""
+    """A role, and what was decided by it."""
 
     def __init__(
         self,
-        documents: tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any] | None],
+        documents: _Documents,
         *,
         arn: str,
         region: str,
         account: str,
     ) -> None:
         self.documents = documents
-        trust, policies, boundary = documents
-        self._trust = parse_policy_document({"Statement": [each for each in _statements(trust) if _is_for_us(each)]})
+        trust, policies, boundary, self._tags = documents
+        self._arn = arn
+        self._trusting = [each for each in _statements(trust) if _is_for_us(each)]
+        self._trust = parse_policy_document({"Statement": self._trusting})
         self._policies: Policies = [parse_policy_document(each) for each in policies]
         self._limits: list[Policies] = [] if boundary is None else [[parse_policy_document(boundary)]]
+        self._statements = [each for document in (*policies, boundary or {}) for each in _statements(document)]
         self._principal = f"arn:aws:sts::{account}:assumed-role/{arn.rsplit('/', 1)[-1]}/{_SESSION}"
         self._region = region
         self._account = account
@@ -144,10 +166,15 @@ class _Role:
     def _decide(self, action: str, resource: str, context: Mapping[str, str], policy: str | None) -> str | None:
         source = {SOURCE_ARN.lower(): context[SOURCE_ARN]} if SOURCE_ARN in context else {}
         assuming = self._context("sts:AssumeRole", "*", {**source, "aws:sourceaccount": self._account})
+        # A trust names no resource.
+        refuse_unknown(f"the trust of {self._arn}", [{"Resource": "*", **each} for each in self._trusting], assuming)
         if evaluate(assuming, [self._trust]).decision != "Allow":
             return _NOT_ASSUMED
         asked = {name.lower(): value for name, value in context.items() if name != SOURCE_ARN}
         request = self._context(action, resource, asked)
+        refuse_unknown(self._arn, self._statements, request)
+        if policy is not None:
+            refuse_unknown(resource, _statements(_document(policy)), request, named=True)
         identity = evaluate(request, self._policies, *self._limits)
         required = service_of(resource) in REQUIRED
         limits = tuple(self._limits)
@@ -177,6 +204,8 @@ class _Role:
             # Every request of AWS comes over TLS.
             secure_transport=True,
             service_context=keys,
+            # The caller is the role, not a service; tags are the role's.
+            principal_keys={"aws:principalisawsservice": "false", **self._tags},
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cdk_distributed_map.local._clock import Clock
+from cdk_distributed_map.local._errors import UnsupportedError, runtime
 from cdk_distributed_map.local._json import Json
 from cdk_distributed_map.local.faults import Faults
 
@@ -99,7 +100,11 @@ class Authorizer(Protocol):
     """Decides what a role may do."""
 
     def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
-        """Return None where the role may, else the message of AWS's AccessDenied."""
+        """Return None where the role may, else the message of AWS's AccessDenied.
+
+        Raises:
+            UnsupportedError: It can't tell.
+        """
 
 
 class AllowAll:
@@ -171,13 +176,19 @@ class Services:
             action: IAM action.
             resource: ARN of what it is done to.
             context: Condition keys of the request.
+
+        Raises:
+            StateError: ``States.Runtime``: a policy says something about it that can't be evaluated here.
         """
         keys = dict(context or {})
         # Recorded: under a trust that names aws:SourceArn, the Express children of a map can't assume the role,
         # whichever ARN it names; Standard ones and state machines can.
         if not (machine.express and machine.arn != machine.unlabelled):
             keys["aws:SourceArn"] = machine.unlabelled
-        return self.authorizer.check(machine.role, action, resource, keys)
+        try:
+            return self.authorizer.check(machine.role, action, resource, keys)
+        except UnsupportedError as error:
+            raise runtime(str(error)) from error
 
     def arn(self, service: str, resource: str) -> str:
         """Return an ARN in this region and account."""

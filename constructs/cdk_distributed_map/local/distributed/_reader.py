@@ -105,6 +105,8 @@ class Source:
 
     def _opened(self, place: dict[str, str]) -> IO[bytes]:
         self._allowed("s3:GetObject", f"{place['Bucket']}/{place['Key']}")
+        if "VersionId" in place:
+            self._allowed("s3:GetObjectVersion", f"{place['Bucket']}/{place['Key']}")
         services, machine = self.frame.services, self.frame.execution.machine
         return open_object(self.client, place, lambda key: _keys.of_s3(services, machine, key, _keys.READ))
 

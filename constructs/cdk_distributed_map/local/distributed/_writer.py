@@ -28,8 +28,6 @@ _FIELDS: Final = frozenset({"Resource", "Parameters", "Arguments", "WriterConfig
 _ACTIONS: Final = ("s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload")
 # Parts that are sent side by side are all held in memory, and the embedded AWS takes them in one by one anyway.
 _ONE_BY_ONE: Final = TransferConfig(use_threads=False)
-_PART: Final = 8 * 1024 * 1024
-"""Size from which boto3 uploads in parts."""
 _GROUPS: Final = {
     "SUCCEEDED": (_records.SUCCEEDED,),
     "FAILED": (_records.FAILED, _records.TIMED_OUT, _records.ABORTED),
@@ -239,8 +237,12 @@ class Export:
         except (_DeniedError, ClientError, BotoCoreError, Boto3Error) as error:
             raise StateError(RESULT_WRITER, f"{what}: {error}") from error
 
-    def _permit(self, key: str, size: int = 0) -> None:
+    def _permit(self, key: str, uses: tuple[str, ...]) -> None:
         """Check that the role may write a file.
+
+        Args:
+            key: Its key.
+            uses: What a KMS key is used for. AWS uploads result files in parts however small, the manifest whole.
 
         Raises:
             _DeniedError: It may not, or not encrypt it.
@@ -249,7 +251,6 @@ class Export:
         resource = f"arn:{services.partition}:s3:::{self.bucket}/{key}"
         machine = self._frame.execution.machine
         messages = [services.denied(machine, action, resource) for action in _ACTIONS]
-        uses = _keys.WRITE if size < _PART else _keys.WRITE_PARTS
         messages.append(_keys.of_s3(services, machine, _keys.of_bucket(self._client, self.bucket), uses))
         for message in messages:
             if message is not None:
@@ -262,7 +263,7 @@ class Export:
             "ResultFiles": {"FAILED": files["FAILED"], "PENDING": files["PENDING"], "SUCCEEDED": files["SUCCEEDED"]},
         }
         key = self.key(children.folder, wire.MANIFEST_FILE)
-        self._permit(key)
+        self._permit(key, _keys.WRITE)
         self._client.put_object(
             Bucket=self.bucket, Key=key, Body=dumps(manifest).encode(), ContentType="application/json"
         )
@@ -284,7 +285,7 @@ class Export:
                 size += file.write(b"" if lines else b"]")
                 file.seek(0)
                 key = self.key(folder, f"{name}_{len(written)}.{suffix}")
-                self._permit(key, size)
+                self._permit(key, _keys.WRITE_PARTS)
                 self._client.upload_fileobj(file, self.bucket, key, Config=_ONE_BY_ONE)
             written.append({"Key": key, "Size": size})
         return written
