@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import zstandard
+from botocore.response import StreamingBody
+
+from cdk_distributed_map.local._errors import StateError
+from cdk_distributed_map.local.distributed._streams import open_object
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
@@ -154,3 +158,18 @@ def test_source_failure_can_be_caught(bench: Bench) -> None:
     made["States"]["Map"]["Catch"] = [{"ErrorEquals": ["States.ItemReaderFailed"], "Next": "Caught"}]
     made["States"]["Caught"] = {"Type": "Pass", "Output": "{% $states.input.Error %}", "End": True}
     assert bench.output(made) == "States.ItemReaderFailed"
+
+
+class CutOff:
+    """An S3 client whose connection breaks off in the middle of an object."""
+
+    def get_object(self, **_place: str) -> dict[str, Any]:
+        """Return an answer that is longer than what comes."""
+        return {"ContentLength": len(JSONL), "Body": StreamingBody(io.BytesIO(JSONL[:-5]), len(JSONL))}
+
+
+def test_fails_when_the_object_breaks_off() -> None:
+    stream = open_object(CutOff(), {"Bucket": "b", "Key": "items.jsonl"}, lambda _key: None)
+    with pytest.raises(StateError, match="can't be read to its end") as caught:
+        stream.read()
+    assert caught.value.error == "States.ItemReaderFailed"

@@ -2,50 +2,46 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdk_distributed_map.local import control
+from cdk_distributed_map.local._embedded import EmbeddedAws, EmbeddedAwsError
+from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local._sdk import clients
 
+GIVE_UP_SECONDS = 30
 BUCKET = "killed"
-ITEMS = [{"n": number, "text": "x" * 500} for number in range(500)]
+ITEMS = 3_000
+# Large enough for items and results to be uploaded in parts.
+TEXT = "x" * 3_000
+CODE = f"""
+from distmap import capture_items
+
+@capture_items
+def capture(given):
+    for number in range(given):
+        yield {{"n": number, "text": "{TEXT}"}}
+
+def work(event, context):
+    return len(event["Items"])
+"""
 ROLE = "arn:aws:iam::000000000000:role/any"
-DEFINITION = {
-    "StartAt": "Map",
-    "States": {
-        "Map": {
-            "Type": "Map",
-            "Label": "Each",
-            "ItemReader": {
-                "Resource": "arn:aws:states:::s3:getObject",
-                "ReaderConfig": {"InputType": "JSON"},
-                "Parameters": {"Bucket": BUCKET, "Key": "items.json"},
-            },
-            "ItemBatcher": {"MaxItemsPerBatch": 20},
-            "ItemProcessor": {
-                "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
-                "StartAt": "Each",
-                "States": {"Each": {"Type": "Pass", "End": True}},
-            },
-            "ResultWriter": {
-                "Resource": "arn:aws:states:::s3:putObject",
-                "Parameters": {"Bucket": BUCKET, "Prefix": "results"},
-            },
-            "End": True,
-        }
-    },
-}
+LAMBDAS = Path(__file__).parents[2] / "lambdas"
 
 
 @pytest.fixture
@@ -55,21 +51,127 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     control.down(folder=tmp_path / ".distmap")
 
 
-def started(folder: Path) -> tuple[control.Running, Any]:
-    """Start, or start again on what is kept; return what runs and its clients."""
+def until(condition: Callable[[], bool]) -> None:
+    give_up = time.monotonic() + GIVE_UP_SECONDS
+    while not condition():
+        assert time.monotonic() < give_up
+        time.sleep(0.02)
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all below it."""
+    found = [pid]
+    for each in found:
+        for task in Path(f"/proc/{each}/task").glob("*"):
+            # Threads come and go meanwhile.
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process runs, which one that nobody has waited for doesn't."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return False
+
+
+def users_of(endpoint: str) -> list[int]:
+    """Return all processes whose environment names an endpoint, whoever started them."""
+    found = []
+    wanted = f"AWS_ENDPOINT_URL={endpoint}\0".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if wanted in (process / "environ").read_bytes():
+                found.append(int(process.name))
+    return found
+
+
+def embedded(pid: int) -> int:
+    """Return the process of the embedded AWS that a process started."""
+    return next(each for each in tree(pid) if b"_embedded_main" in Path(f"/proc/{each}/cmdline").read_bytes())
+
+
+def archive() -> bytes:
+    """Return the code of the functions, with the module distmap."""
+    opened = io.BytesIO()
+    with zipfile.ZipFile(opened, "w") as file:
+        file.writestr("app.py", CODE)
+        for module in (LAMBDAS / "distmap").glob("*.py"):
+            file.write(module, f"distmap/{module.name}")
+    return opened.getvalue()
+
+
+def definition(functions: dict[str, str]) -> dict[str, Any]:
+    """Return captured items, mapped in batches, with results exported."""
+
+    def invoke(function: str, payload: dict[str, Any], **then: Any) -> dict[str, Any]:
+        parameters = {"FunctionName": functions[function], **payload}
+        return {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": parameters, **then}
+
+    run = {"id.$": "$$.Execution.Id", "name.$": "$$.Execution.Name", "bucket": BUCKET, "prefix": "r", "path": ""}
+    key = {"key.$": "States.Format('items/{}.jsonl', $$.Execution.Name)"}
+    captured = {"input": ITEMS, "run": run, **key, "capture": {}, "continuation": None}
+    each = invoke("work", {"Payload.$": "$"}, OutputPath="$.Payload", End=True)
+    mapped = {
+        "Type": "Map",
+        "Label": "Each",
+        "MaxConcurrency": 4,
+        "ItemReader": {
+            "Resource": "arn:aws:states:::s3:getObject",
+            "ReaderConfig": {"InputType": "JSONL"},
+            "Parameters": {"Bucket": BUCKET, "Key.$": "$.key"},
+        },
+        "ItemBatcher": {"MaxItemsPerBatch": 60},
+        "ItemProcessor": {
+            "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+            "StartAt": "Work",
+            "States": {"Work": each},
+        },
+        "ResultWriter": {
+            "Resource": "arn:aws:states:::s3:putObject",
+            "Parameters": {"Bucket": BUCKET, "Prefix": "results"},
+        },
+        "End": True,
+    }
+    capture = invoke("capture", {"Payload": captured}, OutputPath="$.Payload", Next="Map")
+    return {"StartAt": "Capture", "States": {"Capture": capture, "Map": mapped}}
+
+
+def begin(folder: Path) -> tuple[control.Running, Any]:
+    """Start, or start again on what is kept, with functions and state machine; return what runs and its clients."""
     running = control.up(folder=folder, iam=False, state=folder / "state")
-    return running, clients(running.endpoint, region=running.region)
+    client = clients(running.endpoint, region=running.region)
+    functions = {}
+    for name in ("capture", "work"):
+        functions[name] = client("lambda").create_function(
+            FunctionName=name,
+            Runtime=f"python{sys.version_info.major}.{sys.version_info.minor}",
+            Handler=f"app.{name}",
+            Role=ROLE,
+            Timeout=60,
+            Code={"ZipFile": archive()},
+        )["FunctionArn"]
+        client("lambda").get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    text = json.dumps(definition(functions))
+    client("stepfunctions").create_state_machine(name="m", definition=text, roleArn=ROLE)
+    return running, client
 
 
-def run_many(client: Any, rounds: int) -> None:
-    """Start many runs of the map, which go on by themselves."""
-    arn = client("stepfunctions").create_state_machine(name="m", definition=json.dumps(DEFINITION), roleArn=ROLE)
-    for _ in range(rounds):
-        client("stepfunctions").start_execution(stateMachineArn=arn["stateMachineArn"])
+def start_runs(client: Any, count: int) -> list[str]:
+    """Start runs, which go on by themselves; return their ARNs."""
+    sfn = client("stepfunctions")
+    arn = sfn.list_state_machines()["stateMachines"][0]["stateMachineArn"]
+    return [sfn.start_execution(stateMachineArn=arn)["executionArn"] for _ in range(count)]
+
+
+def objects_in(state: Path) -> int:
+    """Return how many objects are on the disk."""
+    return sum(1 for path in (state / "s3").rglob("*.meta.json"))
 
 
 def checked(client: Any) -> tuple[int, int]:
-    """Check each object, and what manifests say of others; return how many objects and finished runs there are."""
+    """Check each object, and what manifests say of others; return how many captures and finished runs there are."""
     s3 = client("s3")
     bodies: dict[str, bytes] = {}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
@@ -77,53 +179,161 @@ def checked(client: Any) -> tuple[int, int]:
             found = s3.get_object(Bucket=BUCKET, Key=entry["Key"])
             body = bodies[entry["Key"]] = found["Body"].read()
             assert len(body) == found["ContentLength"] == entry["Size"], entry["Key"]
-            assert hashlib.md5(body).hexdigest() == entry["ETag"].strip('"') == found["ETag"].strip('"'), entry["Key"]  # noqa: S324 - what S3 calls an ETag
-            json.loads(body)
-    finished = 0
+            tag = entry["ETag"].strip('"')
+            assert tag == found["ETag"].strip('"')
+            # Of one uploaded in parts it isn't that of the whole.
+            assert "-" in tag or tag == hashlib.md5(body).hexdigest(), entry["Key"]  # noqa: S324 - what S3 calls so
+    captured = finished = 0
     for key, body in bodies.items():
-        if not key.endswith("/manifest.json"):
-            continue
-        files = [file for group in json.loads(body)["ResultFiles"].values() for file in group]
-        for file in files:
-            assert len(bodies[file["Key"]]) == file["Size"], file["Key"]
-        items = [json.loads(child["Input"])["Items"] for file in files for child in json.loads(bodies[file["Key"]])]
-        if files:
-            finished += 1
-            assert [item for batch in items for item in batch] == ITEMS
-    assert json.loads(bodies["items.json"]) == ITEMS
-    return len(bodies), finished
+        if key.startswith("items/"):
+            assert [json.loads(line)["n"] for line in body.splitlines()] == list(range(ITEMS))
+            captured += 1
+        elif key == "first":
+            assert body == b"there before"
+        elif key.endswith("/manifest.json"):
+            files = [file for group in json.loads(body)["ResultFiles"].values() for file in group]
+            children = [child for file in files for child in json.loads(bodies[file["Key"]])]
+            numbers = [item["n"] for child in children for item in json.loads(child["Input"])["Items"]]
+            assert [len(bodies[file["Key"]]) for file in files] == [file["Size"] for file in files]
+            assert numbers == (list(range(ITEMS)) if files else [])
+            finished += bool(files)
+        else:
+            # A result file may be there before its manifest names it, but whole.
+            assert sum(int(child["Output"]) for child in json.loads(body)) == ITEMS
+    return captured, finished
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("whom", ["engine", "embedded AWS"])
-def test_killed_at_any_point_it_leaves_whole_objects(folder: Path, whom: str) -> None:
+def test_killed_at_any_point_it_leaves_whole_objects_and_no_process(folder: Path, whom: str) -> None:
     moments = random.Random(20261124)  # noqa: S311 - the same moments each time, no secret
-    running, client = started(folder)
+    state = folder / "state"
+    running, client = begin(folder)
     client("s3").create_bucket(Bucket=BUCKET)
-    client("s3").put_object(Bucket=BUCKET, Key="items.json", Body=json.dumps(ITEMS).encode())
-    finished = 0
+    client("s3").put_object(Bucket=BUCKET, Key="first", Body=b"there before")
     for _ in range(3):
-        run_many(client, 12)
-        time.sleep(moments.uniform(0.05, 1.0))
+        # A run writes items, an empty manifest, results and the manifest; how fast depends on the machine.
+        wanted = objects_in(state) + moments.randint(0, 8)
+        start_runs(client, 3)
+        until(lambda: objects_in(state) >= wanted)  # noqa: B023 - waited for here
+        time.sleep(moments.uniform(0.0, 0.5))
+        below = tree(running.pid)
+        assert len(below) > 2
         os.kill(running.pid if whom == "engine" else embedded(running.pid), signal.SIGKILL)
-        ended(running.pid)
-        running, client = started(folder)
-        _, finished = checked(client)
-    assert finished, "no run came to its end: the machine is too slow for these moments"
+        until(lambda: not any(alive(pid) for pid in below))  # noqa: B023
+        until(lambda: not users_of(running.endpoint))  # noqa: B023
+        running, client = begin(folder)
+        assert running.killed
+        captured, finished = checked(client)
+    (last,) = start_runs(client, 1)
+    until(lambda: client("stepfunctions").describe_execution(executionArn=last)["status"] == "SUCCEEDED")
+    after = checked(client)
+    assert captured
+    assert after == (captured + 1, finished + 1)
 
 
-def embedded(pid: int) -> int:
-    """Return the process of the embedded AWS that a process started."""
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            if b"_embedded_main" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
-    raise AssertionError(pid)
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_a_killed_one_has_lost_is_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = folder / "state"
+    first = control.up(folder=folder, state=state)
+    clients(first.endpoint, region=first.region)("sqs").create_queue(QueueName="before")
+    assert control.down(folder=folder)
+    second = control.up(folder=folder, state=state)
+    clients(second.endpoint, region=second.region)("sqs").create_queue(QueueName="after")
+    below = tree(second.pid)
+    os.kill(second.pid, signal.SIGKILL)
+    until(lambda: not any(alive(pid) for pid in below))
+    third = control.up(folder=folder, state=state)
+    urls = clients(third.endpoint, region=third.region)("sqs").list_queues()["QueueUrls"]
+    assert [url.rsplit("/", 1)[1] for url in urls] == ["before"]
+    assert [first.killed, second.killed, third.killed] == [False, False, True]
+    assert "was killed" in str(third)
+    assert "deploy again" in (folder / "local.log").read_text()
+    assert control.down(folder=folder)
+    assert not control.up(folder=folder, state=state).killed
 
 
-def ended(pid: int) -> None:
-    """Wait for the end of a process."""
-    give_up = time.monotonic() + 20
-    while Path(f"/proc/{pid}").exists() and "State:\tZ" not in Path(f"/proc/{pid}/status").read_text():
-        assert time.monotonic() < give_up
-        time.sleep(0.02)
+# Puts an object, and another in its place, and ends as if killed before the n-th file is moved to its place.
+PUT_TWICE = """
+import hashlib, os, signal, sys
+from pathlib import Path
+from cdk_distributed_map.local import _embedded_main
+from ministack.services import s3
+
+_embedded_main.mend(Path(os.environ["S3_DATA_DIR"]))
+_embedded_main.write_in_pairs(s3)
+left, move = int(sys.argv[1]), os.replace
+
+def moved(*arguments, **named):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    move(*arguments, **named)
+
+os.replace = moved
+for body in (b"old", b"new and longer"):
+    etag = '"' + hashlib.md5(body).hexdigest() + '"'
+    s3._persist_object("killed", "a/b", {"body": body, "size": len(body), "etag": etag})
+"""
+
+
+@pytest.fixture
+def guardian() -> Iterator[Guardian]:
+    """Ends what is started."""
+    guardian = Guardian()
+    yield guardian
+    guardian.close()
+
+
+def kept(guardian: Guardian, state: Path, scratch: Path) -> EmbeddedAws:
+    """Return an embedded AWS on a folder of state."""
+    scratch.mkdir(exist_ok=True)
+    return EmbeddedAws(guardian=guardian, scratch=scratch, state=state, iam=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills")
+def test_an_object_is_the_old_or_the_new_whenever_writing_it_is_cut_off(guardian: Guardian, tmp_path: Path) -> None:
+    seen = []
+    for step in range(1, 20):
+        state = tmp_path / str(step)
+        (state / "s3" / "000000000000" / BUCKET).mkdir(parents=True)
+        environment = {**os.environ, "S3_PERSIST": "1", "S3_DATA_DIR": str(state / "s3")}
+        code = subprocess.run([sys.executable, "-c", PUT_TWICE, str(step)], env=environment, check=False).returncode
+        assert code in {0, -signal.SIGKILL}
+        aws = kept(guardian, state, tmp_path / "scratch")
+        try:
+            aws.start()
+            s3 = clients(aws.url, region="us-east-1")("s3")
+            keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+            body = b""
+            if keys:
+                found = s3.get_object(Bucket=BUCKET, Key="a/b")
+                body = found["Body"].read()
+                assert len(body) == found["ContentLength"]
+                assert hashlib.md5(body).hexdigest() == found["ETag"].strip('"')  # noqa: S324 - what S3 calls so
+        finally:
+            aws.stop()
+        assert not list((state / "s3").rglob("*.tmp"))
+        seen.append(body)
+        if code == 0:
+            break
+    assert sorted(set(seen), key=seen.index) == [b"", b"old", b"new and longer"]
+    assert seen == sorted(seen, key=[b"", b"old", b"new and longer"].index)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a lock of POSIX")
+def test_fails_when_another_has_the_state(guardian: Guardian, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    first, second = (kept(guardian, state, tmp_path / name) for name in ("first", "second"))
+    try:
+        first.start()
+        with pytest.raises(EmbeddedAwsError, match=f"the state in .* is in use by process {first.pid}: end it"):
+            second.start()
+    finally:
+        first.stop()
+    try:
+        second.start()
+        assert not second.killed
+    finally:
+        second.stop()

@@ -116,7 +116,7 @@ def up(folder: Path, *, port: int, region: str, iam: str, state: Path | None, cl
         virtual_clock=clock == "virtual",
         **given,
     )
-    click.echo(f"AWS runs at {running.endpoint}, process {running.pid} ({time.monotonic() - began:.1f} s)", err=True)
+    click.echo(f"{running} ({time.monotonic() - began:.1f} s)", err=True)
     click.echo(control.env_script(folder=folder), nl=False)
 
 

@@ -84,7 +84,7 @@ def _up(given: argparse.Namespace) -> int:
         dispatch_rates=given.dispatch_rates,
         faults=dict(given.fault),
     )
-    sys.stderr.write(f"AWS runs at {running.endpoint}, process {running.pid} ({time.monotonic() - began:.1f} s)\n")
+    sys.stderr.write(f"{running} ({time.monotonic() - began:.1f} s)\n")
     sys.stdout.write(control.env_script(folder=given.folder))
     return 0
 

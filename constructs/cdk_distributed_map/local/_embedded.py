@@ -36,7 +36,8 @@ class EmbeddedAws:
         region: Region it is in.
         account: Account it is.
         iam: Whether it enforces IAM.
-        state: Folder in which its state is kept when it ends, and found again; None keeps it in memory.
+        state: Folder in which its state is kept when it ends, objects at once, and found again; None keeps it in
+            memory.
         endpoint: URL that its own calls go to, None for its own.
         port: Port it listens on. Default: one that is free.
 
@@ -69,6 +70,8 @@ class EmbeddedAws:
         self._state = state
         self._endpoint = endpoint if endpoint is not None else self.url
         self._process: subprocess.Popen[bytes] | None = None
+        self.killed = False
+        """Whether the one that had its state before was killed: all but its objects is as it was at its start."""
 
     @property
     def pid(self) -> int:
@@ -86,9 +89,15 @@ class EmbeddedAws:
         Raises:
             EmbeddedAwsError: It ended, or didn't answer in time.
         """
+        # Without -P our modules, which are beside that file, would hide those that Python's own json is fast by.
+        command = [sys.executable, "-P", str(Path(__file__).with_name("_embedded_main.py"))]
+        if self._state is not None:
+            lock = self._state / "lock"
+            self.killed = lock.exists() and lock.stat().st_size > 0
+            command.append(str(lock))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(Path(__file__).with_name("_embedded_main.py"))],
+                command,
                 env=self._environment(),
                 cwd=self._scratch,
                 stdin=subprocess.DEVNULL,

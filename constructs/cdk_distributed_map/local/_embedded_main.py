@@ -6,17 +6,33 @@ its own bucket and for any bucket with ``enforce_ssl``, would else deny everythi
 Buckets get the default encryption with a key that their template gives them, which ministack's CloudFormation leaves
 out: without it no object would say which key a state machine's role has to be able to use. AWS's own key asks for no
 permission, and ministack has none: the bucket of the CDK's assets, which is encrypted with that one, stays as it is.
+
+Where state is kept on disk, an object's content and the file with its size and ETag come there together. ministack
+writes one after the other: killed in between, it would give new content the size and ETag of what it replaced. And only
+one process at a time has a folder of state.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextvars import ContextVar
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
+_SIDECAR = ".meta.json"
+# ministack passes over files whose name ends so.
+_CONTENT = ".content.tmp"
+_COMMIT = ".commit.tmp"
+_LOCK_SECONDS = 5.0
 
 
 def as_if_secure(application: Application) -> Application:
@@ -60,12 +76,130 @@ def encrypt_buckets() -> None:
         vars(provisioners)["_S3_BUCKET_CONFIGURATIONS"] = (*settings, added)
 
 
-def main() -> None:
+class Pair:
+    """Writes an object's content and what is known of it as one.
+
+    Both are written beside their places first. Once the second is there whole the object counts as written: whoever
+    starts next finishes it (:func:`mend`) if this process doesn't.
+
+    Args:
+        write: Writes one file, which is there whole or not at all.
+    """
+
+    def __init__(self, write: Callable[..., None]) -> None:
+        self._write = write
+        self._content: str | None = None
+
+    def write(self, path: str, data: bytes | str, *, text: bool = False) -> None:
+        """Write the one, or the other after it."""
+        if not path.endswith(_SIDECAR):
+            self._write(path + _CONTENT, data, text=text)
+            self._content = path
+        elif self._content is None:
+            # The content stays what it was.
+            self._write(path, data, text=text)
+        else:
+            self._write(self._content + _COMMIT, data, text=text)
+            finish(Path(self._content))
+            self._content = None
+
+
+def finish(path: Path) -> None:
+    """Put an object's content and sidecar in their places, whichever are still beside them."""
+    with contextlib.suppress(FileNotFoundError):
+        Path(f"{path}{_CONTENT}").replace(path)
+    Path(f"{path}{_COMMIT}").replace(f"{path}{_SIDECAR}")
+
+
+def mend(folder: Path) -> None:
+    """Finish what a killed process had begun to put in its place, and remove what it hadn't written to the end."""
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(_COMMIT):
+                finish(Path(parent, name.removesuffix(_COMMIT)))
+        for name in names:
+            if name.endswith(".tmp"):
+                Path(parent, name).unlink(missing_ok=True)
+
+
+def write_in_pairs(s3: ModuleType) -> None:
+    """Let objects be persisted in pairs."""
+    current: ContextVar[Pair | None] = ContextVar("current", default=None)
+    persist, write = vars(s3)["_persist_object"], vars(s3)["_atomic_write"]
+
+    def persist_in_pairs(bucket: str, key: str, obj: Any) -> None:
+        before = current.set(Pair(write))
+        try:
+            persist(bucket, key, obj)
+        finally:
+            current.reset(before)
+
+    def write_one(path: str, data: bytes | str, *, text: bool = False) -> None:
+        pair = current.get()
+        (write if pair is None else pair.write)(path, data, text=text)
+
+    vars(s3).update(_persist_object=persist_in_pairs, _atomic_write=write_one)
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Have a folder of state to itself; its lock file is empty unless whoever had it is at work or was killed.
+
+    Raises:
+        SystemExit: Another process has it.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+", encoding="ascii") as file:
+        give_up = time.monotonic() + _LOCK_SECONDS
+        # One that was killed may take a moment to go.
+        while not _locked(file.fileno()):
+            if time.monotonic() > give_up:
+                file.seek(0)
+                owner = file.read()
+                sys.exit(f"the state in {lock.parent} is in use by process {owner}: end it, or keep state elsewhere")
+            time.sleep(0.05)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        except SystemExit:
+            file.truncate(0)
+            raise
+        file.truncate(0)
+
+
+def _locked(file: int) -> bool:
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only: elsewhere nothing keeps two processes apart
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def serve() -> None:
     """Run until told to end."""
     ministack = importlib.import_module("ministack.app")
     encrypt_buckets()
     vars(ministack)["app"] = as_if_secure(ministack.app)
     ministack.main()
+
+
+def main() -> None:
+    """Run until told to end, with state on disk where a lock for it is named."""
+    if len(sys.argv) == 1:
+        serve()
+        return
+    lock = Path(sys.argv.pop())
+    with alone(lock):
+        objects = Path(os.environ["S3_DATA_DIR"])
+        mend(objects)
+        write_in_pairs(importlib.import_module("ministack.services.s3"))
+        serve()
 
 
 if __name__ == "__main__":

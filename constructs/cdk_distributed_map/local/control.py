@@ -25,7 +25,7 @@ from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._deploy import Deployer, Progress
 from cdk_distributed_map.local._lambda_endpoint import HEALTH_PATH
 from cdk_distributed_map.local.faults import Faults
-from cdk_distributed_map.local.server import ACCOUNT, REGION, UNSET, LocalAws, local_environment
+from cdk_distributed_map.local.server import ACCOUNT, KILLED, REGION, UNSET, LocalAws, local_environment
 
 FOLDER: Final = Path(".distmap")
 START_SECONDS: Final = 60.0
@@ -54,6 +54,7 @@ class Running:
         virtual_clock: Whether waits of state machines pass at once when nothing real is running.
         dispatch_rates: Whether a map starts its children no faster than AWS does.
         faults: What goes wrong, and how often: shares by the names of :class:`Faults`.
+        killed: Whether the one that had the state before was killed: all but objects is as it was when it last ended.
     """
 
     pid: int
@@ -67,6 +68,12 @@ class Running:
     virtual_clock: bool = True
     dispatch_rates: bool = False
     faults: dict[str, float] = field(default_factory=dict)
+    killed: bool = False
+
+    def __str__(self) -> str:
+        """Return what to tell whoever started it."""
+        told = f"AWS runs at {self.endpoint}, process {self.pid}"
+        return f"{KILLED}\n{told}" if self.killed else told
 
 
 def up(
@@ -286,6 +293,7 @@ def serve(*, folder: Path, **settings: Any) -> None:
             virtual_clock=settings.get("virtual_clock", True),
             dispatch_rates=settings.get("dispatch_rates", False),
             faults=shares,
+            killed=aws.killed,
         )
         folder.mkdir(parents=True, exist_ok=True)
         written = _file(folder).with_suffix(".new")

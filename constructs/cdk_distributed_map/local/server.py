@@ -42,6 +42,10 @@ ACCOUNT: Final = "000000000000"
 REGION: Final = "us-east-1"
 UNSET: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 """Environment variables that would lead an AWS tool astray, whatever else is set."""
+KILLED: Final = (
+    "the local AWS that had this state before was killed: its objects are there, all else is as it was when it last "
+    "ended in order; deploy again"
+)
 _LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
 _WATCH_SECONDS: Final = 0.5
 _FIRST_PAUSE_SECONDS: Final = 0.01
@@ -76,8 +80,8 @@ class LocalAws:
         iam: Whether IAM is enforced: for state machines and functions under their roles, and for every client.
         authorizer: Decides what state machines may do under their roles. Default: their deployed policies do, or
             without ``iam`` nothing does.
-        state: Folder in which the embedded AWS keeps its state, and finds it again. Default: in memory. Executions
-            are in memory in any case.
+        state: Folder in which the embedded AWS keeps its state, and finds it again: objects at once, all else when it
+            ends. Default: in memory. Executions are in memory in any case.
         functions: Bounds of the processes of functions.
         faults: What is to go wrong; may be changed at any time. Default: nothing.
         virtual_clock: Whether waits of state machines pass at once when nothing real is running.
@@ -126,6 +130,8 @@ class LocalAws:
         self._aws: EmbeddedAws | None = None
         self._guardian: Guardian | None = None
         self._clients: Callable[[str], Any] | None = None
+        self.killed = False
+        """Whether the one that had its state before was killed, so that not all of it is there."""
         self.invocations: list[tuple[str, InvokeResult]] | None = None
         """Set to a list, it collects every invocation that ran, with the name of its function."""
 
@@ -309,6 +315,9 @@ class LocalAws:
         )
         self._stack.callback(aws.stop)
         aws.start()
+        if aws.killed:
+            self.killed = True
+            self._warn(KILLED)
         # What the engine itself asks for needs no way through its own endpoint.
         direct = _sdk.clients(aws.url, region=self.region)
         catalog = DeployedFunctions(direct, cache=self._settings.cache)

@@ -35,7 +35,10 @@ class _Body(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer."""
-        data = self._body.read(len(buffer))
+        try:
+            data = self._body.read(len(buffer))
+        except BotoCoreError as error:
+            raise failed(f"The object can't be read to its end: {error}") from error
         buffer[: len(data)] = data
         return len(data)
 
