@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import distmap
 from cdk_distributed_map.local import control
 from cdk_distributed_map.local._embedded import EmbeddedAws, EmbeddedAwsError
 from cdk_distributed_map.local._guardian import Guardian
@@ -41,7 +42,8 @@ def work(event, context):
     return len(event["Items"])
 """
 ROLE = "arn:aws:iam::000000000000:role/any"
-LAMBDAS = Path(__file__).parents[2] / "lambdas"
+# Of a wheel it is elsewhere than in a checkout.
+RUNTIME = Path(distmap.__file__).parent
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def archive() -> bytes:
     opened = io.BytesIO()
     with zipfile.ZipFile(opened, "w") as file:
         file.writestr("app.py", CODE)
-        for module in (LAMBDAS / "distmap").glob("*.py"):
+        for module in RUNTIME.glob("*.py"):
             file.write(module, f"distmap/{module.name}")
     return opened.getvalue()
 
