@@ -155,10 +155,25 @@ LAST = st.one_of(
 )
 
 
+def named(step: State, number: int) -> State:
+    """Give the states inside a step names that no other step has."""
+    if step["Type"] == "Map":
+        inner = step["ItemProcessor"]
+        name = f"S{number}In"
+        return {**step, "ItemProcessor": {**inner, "StartAt": name, "States": {name: inner["States"]["In"]}}}
+    if step["Type"] == "Parallel":
+        branches = [branch["States"]["B"] for branch in step["Branches"]]
+        names = [f"S{number}B{at}" for at in range(len(branches))]
+        made = [{"StartAt": name, "States": {name: state}} for name, state in zip(names, branches, strict=True)]
+        return {**step, "Branches": made}
+    return step
+
+
 def machine(steps: list[State], last: State) -> dict[str, Any]:
     """Chain steps; each rule of a choice leads by a state of its own, which leaves a mark, to the next step."""
     states: dict[str, State] = {}
-    for number, step in enumerate(steps):
+    for number, given_ in enumerate(steps):
+        step = named(given_, number)
         after = f"S{number + 1}"
         if step["Type"] != "Choice":
             states[f"S{number}"] = {**step, "Next": after}

@@ -324,3 +324,15 @@ def test_express_children_run_twice_on_request(bench: Bench, kind: str, times: i
     assert json.loads(found["output"]) == [1, 2, 3]
     assert sorted(seen) == sorted([1, 2, 3] * times)
     assert bench.map_run(found["executionArn"])["itemCounts"]["succeeded"] == 3
+
+
+@pytest.mark.parametrize("duplicate", [0.0, 1.0], ids=["once", "twice"])
+def test_express_child_that_runs_twice_ends_as_one(bench: Bench, duplicate: float) -> None:
+    made = bench.mapped({"Rest": {"Type": "Wait", "Seconds": 4000, "End": True}}, kind="EXPRESS")
+    bench.engine.services.faults.express_duplicate = duplicate
+    try:
+        found = bench.run(made, {"items": [1]})
+    finally:
+        bench.engine.services.faults.express_duplicate = 0.0
+    assert bench.map_run(found["executionArn"])["itemCounts"]["timedOut"] == 1
+    assert 300 <= found["stopDate"].timestamp() - found["startDate"].timestamp() < 4000

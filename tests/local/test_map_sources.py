@@ -124,6 +124,38 @@ def test_athena_manifest_gives_rows_of_all_its_files(bench: Bench) -> None:
     assert bench.output(bench.mapped(ItemReader=bench.reader(bucket, "m.csv", **config))) == [{"n": 1}, {"n": 2}]
 
 
+@pytest.mark.parametrize(
+    ("body", "config"), [(b'{"a": 1, "b": [2]}', {}), (b'{"x": {"a": 1, "b": [2]}}', {"ItemsPointer": "/x"})]
+)
+@pytest.mark.parametrize("selected", [False, True], ids=["as-it-is", "selected"])
+def test_object_in_a_file_gives_its_entries(
+    bench: Bench, body: bytes, config: dict[str, str], *, selected: bool
+) -> None:
+    bucket = bench.bucket({"file": body})
+    made = bench.mapped(ItemReader=bench.reader(bucket, "file", InputType="JSON", **config))
+    entries: list[dict[str, Any]] = [{"Key": "a", "Value": 1}, {"Key": "b", "Value": [2]}]
+    if selected:
+        made["States"]["Map"]["ItemSelector"] = {
+            "k": "{% $states.context.Map.Item.Key %}",
+            "v": "{% $states.context.Map.Item.Value %}",
+        }
+        entries = [{"k": entry["Key"], "v": entry["Value"]} for entry in entries]
+    assert bench.output(made) == entries
+
+
+@pytest.mark.parametrize(("owner", "status"), [("000000000000", "SUCCEEDED"), ("111111111111", "FAILED")])
+@pytest.mark.parametrize("listing", [False, True], ids=["file", "listing"])
+def test_expected_owner_is_that_of_the_account(bench: Bench, owner: str, status: str, *, listing: bool) -> None:
+    reader = bench.reader(bench.bucket({"file": JSONL}), "file", InputType="JSONL")
+    reader["Arguments"]["ExpectedBucketOwner"] = owner
+    if listing:
+        del reader["Arguments"]["Key"], reader["ReaderConfig"]
+        reader["Resource"] = "arn:aws:states:::s3:listObjectsV2"
+    found = bench.run(bench.mapped(ItemReader=reader))
+    assert found["status"] == status
+    assert found.get("error") in {None, "States.ItemReaderFailed"}
+
+
 def test_max_items_may_be_an_expression(bench: Bench) -> None:
     bucket = bench.bucket({"file": JSONL})
     made = bench.mapped(ItemReader=bench.reader(bucket, "file", InputType="JSONL", MaxItems="{% $states.input.most %}"))

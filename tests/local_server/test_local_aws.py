@@ -147,6 +147,24 @@ def test_fails_when_the_function_does_not_exist(local: LocalAws) -> None:
         client.invoke(FunctionName="nowhere")
 
 
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("eu-west-1:000000000000", "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')"),
+        ("us-east-1:111111111111", "Function not found: arn:aws:lambda:us-east-1:111111111111:function:"),
+    ],
+    ids=["region", "account"],
+)
+def test_fails_when_the_function_is_elsewhere(
+    local: LocalAws, deployed: str, physical: Callable[[str, str], str], place: str, words: str
+) -> None:
+    client = local.client("lambda")
+    arn = f"arn:aws:lambda:{place}:function:{physical(deployed, 'Fail')}"
+    with pytest.raises(client.exceptions.ResourceNotFoundException) as failed:
+        client.invoke(FunctionName=arn)
+    assert words in failed.value.response["Error"]["Message"]
+
+
 def test_reserved_concurrency_is_that_of_the_template(
     local: LocalAws, deployed: str, physical: Callable[[str, str], str]
 ) -> None:

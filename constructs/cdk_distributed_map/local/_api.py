@@ -16,6 +16,7 @@ from cdk_distributed_map.local._frame import Execution, Machine
 from cdk_distributed_map.local._history import rendered
 from cdk_distributed_map.local._json import Json, dumps, size
 from cdk_distributed_map.local._machines import Machines
+from cdk_distributed_map.local._places import refuse_elsewhere
 from cdk_distributed_map.local._program import Program, compile_definition
 from cdk_distributed_map.local._runner import start_execution, stop_execution
 from cdk_distributed_map.local._services import Services
@@ -115,7 +116,7 @@ class Api:
             if known.status == "RUNNING" and dumps(known.input) == dumps(value):
                 return known
             raise ApiError("ExecutionAlreadyExists", f"Execution Already Exists: '{execution_arn}'")
-        program = _compiled(machine)
+        program = _compiled(machine, self._services)
         execution = Execution(arn=execution_arn, name=name, machine=machine, input=value, services=self._services)
         self._store.add(execution)
         start_execution(execution, program)
@@ -214,7 +215,7 @@ class Api:
         execution.status = "RUNNING"
         execution.stopped = execution.error = execution.cause = None
         execution.resumed_runs = self._services.map_runs.to_resume(arn)
-        start_execution(execution, _compiled(execution.machine))
+        start_execution(execution, _compiled(execution.machine, self._services))
         return {"redriveDate": execution.redriven}
 
     def _check_redrivable(self, execution: Execution) -> None:
@@ -311,11 +312,13 @@ def _parsed(input: str) -> Json:
         raise ApiError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'") from error
 
 
-def _compiled(machine: Machine) -> Program:
+def _compiled(machine: Machine, services: Services) -> Program:
     try:
-        return compile_definition(machine.definition, express=machine.express)
+        program = compile_definition(machine.definition, express=machine.express)
+        refuse_elsewhere(json.loads(machine.definition), services)
     except UnsupportedError as error:
         raise ApiError("ValidationException", f"the local engine can't run {machine.name}: {error}") from error
+    return program
 
 
 def _page(items: Sequence[Any], parameters: Answer) -> tuple[Sequence[Any], str | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from cdk_distributed_map.local._errors import UnsupportedError, runtime
 from cdk_distributed_map.local._json import Json
-from cdk_distributed_map.local._paths import NotFoundError, compile_path, put
+from cdk_distributed_map.local._paths import NotFoundError, Path, compile_path, put
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import (
     Template,
@@ -76,9 +76,7 @@ class JsonPathFlow(Flow):
         self._result_text = state.get("ResultPath", "$")
         self._result = None
         if isinstance(self._result_text, str) and self._result_text != "$":
-            self._result = compile_path(self._result_text)
-            if self._result.steps is None or self._result.kind != "input":
-                raise UnsupportedError(f"ResultPath {self._result_text!r}: give '$' with fields and indexes, or null")
+            self._result = reference_path(self._result_text, "a state")
         self.assign = json_path_template(state["Assign"]) if "Assign" in state else None
 
     def template(self, value: Json, field: str) -> Template:
@@ -163,6 +161,18 @@ class JsonataFlow(Flow):
     def assigned(self, scene: Scene, result: Json) -> Mapping[str, Json]:
         """Evaluate Assign."""
         return {} if self.assign is None else self.assign(scene.after(result))
+
+
+def reference_path(text: str, where: str) -> Path:
+    """Compile a path that leads to one place, as ResultPath must.
+
+    Raises:
+        UnsupportedError: It can lead to several, or not into the input.
+    """
+    path = compile_path(text)
+    if path.steps is None or path.kind != "input":
+        raise UnsupportedError(f"{where} has ResultPath {text!r}: give '$' with fields and indexes, or null")
+    return path
 
 
 def _path_field(state: Mapping[str, Any], field: str) -> Any:

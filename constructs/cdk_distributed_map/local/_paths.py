@@ -23,6 +23,10 @@ _STEP = re.compile(
     re.VERBOSE,
 )
 _VARIABLE = re.compile(r"\$(?P<name>[^\W\d]\w*)")
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?<==~)\s*/(?:[^/\\]|\\.)*/""")
+_CALL = re.compile(r"\b(?!n?in\b)[A-Za-z_]\w*\s*\(|@\.length\b")
+# The library's own: parents, keys, unions and intersections.
+_FOREIGN = re.compile(r"[\^#]|(?<!=)~|(?<!\|)\|(?!\|)|(?<!&)&(?!&)")
 _INDEFINITE = re.compile(r"\.\.|\*|\[\s*-?\d*\s*:|\[\s*\?|\[[^\]']*,")
 
 
@@ -136,14 +140,18 @@ def _library_path(rest: str) -> Callable[[Json], list[Json]]:
         raise UnsupportedError(
             f"the path {rest!r} has a wildcard, slice, filter or '..': pip install 'cdk-distributed-map[local]'"
         ) from error
-    if re.search(r"\.(length|min|max|avg|sum|stddev|keys)\(\)|@\.length", rest):
+    bare = _QUOTED.sub("''", rest)
+    if _CALL.search(bare):
         raise UnsupportedError(f"the path {rest!r} calls a function: use JSONata or an intrinsic function instead")
+    foreign = _FOREIGN.search(bare)
+    if foreign is not None:
+        raise UnsupportedError(f"the path {rest!r} has {foreign[0]!r}, which AWS's paths haven't: use JSONata instead")
     if re.search(r"\[\s*(?:'[^']*'|\"[^\"]*\")\s*,", rest):
         raise UnsupportedError(f"the path {rest!r} selects several fields at once: select them one by one")
     try:
         compiled = jsonpath.compile(rest)
     except jsonpath.JSONPathError as error:
-        raise UnsupportedError(f"{rest!r} is not a path that can be read: {error}") from error
+        raise UnsupportedError(f"{rest!r} is not a path that can be read: {str(error).splitlines()[0]}") from error
     return lambda value: list(compiled.findall(value))
 
 

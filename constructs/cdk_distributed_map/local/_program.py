@@ -12,6 +12,7 @@ from cdk_distributed_map.local._express import refuse_in_express, states_of
 from cdk_distributed_map.local._flow import JSON_PATH, JSONATA
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._rules import TOP, check, check_state
 from cdk_distributed_map.local.distributed._state import DistributedMapState
 from cdk_distributed_map.local.states._choice import ChoiceState
 from cdk_distributed_map.local.states._fail import FailState
@@ -24,7 +25,9 @@ from cdk_distributed_map.local.states._task import TaskState
 from cdk_distributed_map.local.states._wait import WaitState
 from cdk_distributed_map.local.tasks._resources import integration
 
-_GRAPH_FIELDS: Final = frozenset({"StartAt", "States", "Comment", "ProcessorConfig", "QueryLanguage"})
+_BRANCH_FIELDS: Final = frozenset({"StartAt", "States", "Comment", "QueryLanguage"})
+_PROCESSOR_FIELDS: Final = _BRANCH_FIELDS | {"ProcessorConfig"}
+_CONFIG_FIELDS: Final = {"INLINE": {"Mode"}, "DISTRIBUTED": {"Mode", "ExecutionType"}}
 _TOP_FIELDS: Final = frozenset({"StartAt", "States", "Comment", "Version", "TimeoutSeconds", "QueryLanguage"})
 _SIMPLE: Final[dict[str, type[State]]] = {
     each.type: each for each in (PassState, SucceedState, FailState, WaitState, ChoiceState)
@@ -80,10 +83,20 @@ def compile_definition(text: str, *, express: bool = False) -> Program:
         definition = json.loads(text)
     except ValueError as error:
         raise UnsupportedError(f"the definition is not JSON: {error}") from error
+    if not isinstance(definition, dict):
+        raise UnsupportedError(f"the definition is {definition!r}: give an object with StartAt and States")
     unknown = sorted(set(definition) - _TOP_FIELDS)
     if unknown:
         raise UnsupportedError(f"the definition has the field {unknown[0]!r}: use {', '.join(sorted(_TOP_FIELDS))}")
+    check("the definition", definition, TOP)
     program = _graph(definition, definition.get("QueryLanguage", JSON_PATH), timeout=definition.get("TimeoutSeconds"))
+    names = [name for name, _ in states_of(definition)]
+    again = sorted({name for name in names if names.count(name) > 1})
+    if again:
+        raise UnsupportedError(
+            f"the state {again[0]!r} is there twice: give each state of a state machine a name of its own, inside maps "
+            "and branches too"
+        )
     labels = [state["Label"] for _, state in states_of(definition) if "Label" in state]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
@@ -105,27 +118,38 @@ def _graph(fields: Mapping[str, Any], language: str, *, timeout: int | None = No
     return program
 
 
-def _inner(language: str) -> Any:
-    def compile_inner(fields: Mapping[str, Any]) -> Program:
-        unknown = sorted(set(fields) - _GRAPH_FIELDS)
+def _inner(where: str, known: frozenset[str], language: str) -> Any:
+    def compile_inner(fields: Any) -> Program:
+        if not isinstance(fields, dict):
+            raise UnsupportedError(f"{where} is {fields!r}: give an object with StartAt and States")
+        unknown = sorted(set(fields) - known)
         if unknown:
-            raise UnsupportedError(f"a branch or processor has the field {unknown[0]!r}: use {sorted(_GRAPH_FIELDS)}")
+            raise UnsupportedError(
+                f"{where} has the field {unknown[0]!r}, which the local engine doesn't run: remove it; it takes "
+                f"{', '.join(sorted(known))}"
+            )
         return _graph(fields, language)
 
     return compile_inner
 
 
-def _state(name: str, fields: Mapping[str, Any], outer: str) -> State:
+def _state(name: str, fields: Any, outer: str) -> State:
+    check_state(name, fields)
     kind = fields.get("Type")
     language = fields.get("QueryLanguage", outer)
     if language not in {JSON_PATH, JSONATA}:
         raise UnsupportedError(f"state {name!r} has QueryLanguage {language!r}: give {JSON_PATH} or {JSONATA}")
+    if outer == JSONATA and language == JSON_PATH:
+        raise UnsupportedError(
+            f"state {name!r} has QueryLanguage {JSON_PATH!r} in a state machine of {JSONATA}, which AWS refuses: give "
+            f"{JSON_PATH} to the state machine and {JSONATA} to single states"
+        )
     if kind in _SIMPLE:
         return _SIMPLE[kind](name, fields, language)
     if kind == "Task":
         return TaskState(name, fields, language, integration)
     if kind == "Parallel":
-        return ParallelState(name, fields, language, _inner(outer))
+        return ParallelState(name, fields, language, _inner(f"a branch of state {name!r}", _BRANCH_FIELDS, outer))
     if kind == "Map":
         return _map(name, fields, language, outer)
     raise UnsupportedError(
@@ -134,16 +158,26 @@ def _state(name: str, fields: Mapping[str, Any], outer: str) -> State:
 
 
 def _map(name: str, fields: Mapping[str, Any], language: str, outer: str) -> State:
-    processor = fields.get("ItemProcessor") or fields.get("Iterator")
+    processor = fields.get("ItemProcessor", fields.get("Iterator"))
     if not isinstance(processor, dict) or ("ItemProcessor" in fields and "Iterator" in fields):
         raise UnsupportedError(f"state {name!r} must have ItemProcessor: give the states that run for each item")
-    config = processor.get("ProcessorConfig") or {}
+    config = processor.get("ProcessorConfig", {})
+    if not isinstance(config, dict):
+        raise UnsupportedError(f"state {name!r} has ProcessorConfig {config!r}: give an object with Mode")
     mode = config.get("Mode", "INLINE")
     if mode not in {"INLINE", "DISTRIBUTED"}:
         raise UnsupportedError(f"state {name!r} has the processor mode {mode!r}: give INLINE or DISTRIBUTED")
+    unknown = sorted(set(config) - _CONFIG_FIELDS[mode])
+    if unknown:
+        raise UnsupportedError(
+            f"state {name!r} has {unknown[0]!r} in ProcessorConfig, which does nothing with Mode {mode}: remove it"
+        )
+    if {"ItemSelector", "Parameters"} <= set(fields):
+        raise UnsupportedError(f"state {name!r} has Parameters beside ItemSelector: keep ItemSelector")
+    compile_inner = _inner(f"the ItemProcessor of state {name!r}", _PROCESSOR_FIELDS, outer)
     if mode == "DISTRIBUTED":
-        return DistributedMapState(name, fields, language, _inner(outer))
-    return InlineMapState(name, fields, language, _inner(outer))
+        return DistributedMapState(name, fields, language, compile_inner)
+    return InlineMapState(name, fields, language, compile_inner)
 
 
 def _check_transitions(states: Mapping[str, Any]) -> None:

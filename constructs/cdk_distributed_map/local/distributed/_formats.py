@@ -168,8 +168,8 @@ def _kind_at(stream: IO[bytes], tokens: list[str], pointer: str) -> str:
     if events is None:
         raise failed(f"The ItemsPointer '{pointer}' does not point to anything in the file.")
     event, _ = next(events)
-    # An object takes an ItemsPointer: without one AWS was recorded to refuse it.
-    if event != "start_array" and not (event == "start_map" and pointer):
+    # In 2023 AWS was recorded to refuse an object that is the whole file; by its documentation it takes one now.
+    if event not in {"start_array", "start_map"}:
         raise failed("Attempting to map over non-iterable node.")
     return event
 

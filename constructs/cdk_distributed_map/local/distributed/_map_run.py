@@ -263,7 +263,8 @@ class MapRun:
         twin = self._twin(at)
         try:
             await run_execution(execution, self._program)
-            if twin is not None:
+            # What stops a child or runs out of time does so for both.
+            if twin is not None and execution.status in {"SUCCEEDED", "FAILED"}:
                 await twin
         finally:
             if twin is not None:

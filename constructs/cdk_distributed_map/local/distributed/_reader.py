@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from cdk_distributed_map.local._errors import UnsupportedError, runtime
 from cdk_distributed_map.local._flow import JSONATA, Flow
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._rules import READER, READER_CONFIG, check, check_fits
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local.distributed._formats import Entries, Format
 from cdk_distributed_map.local.distributed._streams import failed, listed, open_object
@@ -34,6 +36,9 @@ _CONFIG: Final = frozenset(
         "ItemsPointer",
     }
 )
+_RESOURCE: Final = re.compile(r"arn:[a-z-]+:states:::s3:(getObject|listObjectsV2)")
+_LISTED: Final = frozenset({"Bucket", "Prefix", "ExpectedBucketOwner"})
+_READ: Final = frozenset({"Bucket", "Key", "VersionId", "ExpectedBucketOwner"})
 _TYPES: Final = ("CSV", "JSON", "JSONL", "PARQUET")
 _CHOICES: Final = {
     "InputType": (*_TYPES, "MANIFEST"),
@@ -78,6 +83,12 @@ class Source:
             StateError: ``States.ItemReaderFailed``.
         """
         bucket = self.place["Bucket"]
+        owner, account = self.place.get("ExpectedBucketOwner"), self.frame.services.account
+        if owner not in {None, account}:
+            # The embedded AWS doesn't look at it.
+            raise failed(
+                f"Access Denied: ExpectedBucketOwner is {owner}, and the bucket {bucket} is owned by {account}"
+            )
         if self.kind == "listing":
             self._allowed("s3:ListBucket", bucket)
             for page in listed(self.client, self.place):
@@ -166,18 +177,26 @@ class ReaderField:
         self._state = state
         arguments = "Arguments" if language == JSONATA else "Parameters"
         self._refuse(set(fields) - {"Resource", "ReaderConfig", arguments}, "ItemReader")
-        config = fields.get("ReaderConfig") or {}
+        check(f"state {state!r}, ItemReader", fields, READER)
+        config = fields.get("ReaderConfig", {})
         self._refuse(set(config) - _CONFIG, "ReaderConfig")
+        check(f"state {state!r}, ReaderConfig", config, READER_CONFIG)
         resource = str(fields.get("Resource"))
-        action = resource.split(":::", 1)[-1]
-        if action not in {"s3:getObject", "s3:listObjectsV2"}:
-            raise UnsupportedError(f"state {state!r} reads from {resource!r}: use s3:getObject or s3:listObjectsV2")
+        found = _RESOURCE.fullmatch(resource)
+        if found is None:
+            raise UnsupportedError(
+                f"state {state!r} reads from {resource!r}: use arn:aws:states:::s3:getObject or "
+                "arn:aws:states:::s3:listObjectsV2"
+            )
         for field, values in _CHOICES.items():
             if field in config and config[field] not in values:
                 raise UnsupportedError(f"state {state!r} has {field} {config[field]!r}: use one of {', '.join(values)}")
-        self._listing = action == "s3:listObjectsV2"
+        self._listing = found[1] == "listObjectsV2"
         self._kind = self._kind_of(config)
+        self._refuse_idle(config)
         self._format = self._format_of(config)
+        needed = {"Bucket"} if self._listing else {"Bucket", "Key"}
+        check_fits(f"state {state!r}, ItemReader/{arguments}", fields.get(arguments, {}), self._known, needed)
         self._arguments = flow.template(fields.get(arguments, {}), f"ItemReader/{arguments}")
         self._max_items = NumberField(state, config, "MaxItems", language)
 
@@ -186,6 +205,37 @@ class ReaderField:
             raise UnsupportedError(
                 f"state {self._state!r} has {min(unknown)!r} in {where}, which the local engine doesn't run: remove it"
             )
+
+    @property
+    def _known(self) -> frozenset[str]:
+        if self._listing:
+            return _LISTED
+        # https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html: Parquet has no versions.
+        return _READ - {"VersionId"} if self._format.kind == "PARQUET" else _READ
+
+    def _refuse_idle(self, config: Mapping[str, Any]) -> None:
+        """Refuse what would do nothing beside the other fields.
+
+        Raises:
+            UnsupportedError: There is such a field.
+        """
+        kind = config.get("InputType")
+        csv_files = self._kind in {"file", "flatten", "athena"} and kind == "CSV"
+        uses = {
+            "CSVHeaderLocation": (csv_files, "InputType CSV"),
+            "CSVDelimiter": (csv_files, "InputType CSV"),
+            "CSVHeaders": (csv_files and config.get("CSVHeaderLocation") == "GIVEN", "CSVHeaderLocation GIVEN"),
+            "ItemsPointer": (self._kind in {"file", "flatten"} and kind == "JSON", "InputType JSON"),
+            "InputType": (self._kind != "listing", "Transformation LOAD_AND_FLATTEN"),
+            "ManifestType": (not self._listing, "s3:getObject"),
+            "Transformation": (self._listing, "s3:listObjectsV2"),
+        }
+        for field, (used, where) in uses.items():
+            if field in config and not used:
+                raise UnsupportedError(
+                    f"state {self._state!r} has {field} {config[field]!r} in ReaderConfig, which does nothing here: "
+                    f"remove it; it belongs to {where}"
+                )
 
     def _kind_of(self, config: Mapping[str, Any]) -> str:
         if self._listing:
@@ -207,12 +257,10 @@ class ReaderField:
         if kind not in allowed:
             raise UnsupportedError(f"state {self._state!r} has InputType {kind!r}: use one of {', '.join(allowed)}")
         pointer = config.get("ItemsPointer", "")
-        if pointer and (
-            kind != "JSON" or not pointer.startswith("/") or len(pointer) >= limits.MAX_ITEMS_POINTER_LENGTH
-        ):
+        if pointer and (not pointer.startswith("/") or len(pointer) >= limits.MAX_ITEMS_POINTER_LENGTH):
             raise UnsupportedError(
                 f"state {self._state!r} has ItemsPointer {pointer!r}: give a JSON Pointer under "
-                f"{limits.MAX_ITEMS_POINTER_LENGTH} characters that begins with '/', with InputType JSON"
+                f"{limits.MAX_ITEMS_POINTER_LENGTH} characters that begins with '/'"
             )
         headers = config.get("CSVHeaders") if config.get("CSVHeaderLocation") == "GIVEN" else None
         if kind == "CSV" and "CSVHeaderLocation" not in config:
@@ -241,11 +289,7 @@ class ReaderField:
             StateError: Its arguments are wrong.
         """
         place = self._arguments(scene)
-        wanted = (
-            {"Bucket", "Prefix", "ExpectedBucketOwner"}
-            if self._listing
-            else {"Bucket", "Key", "VersionId", "ExpectedBucketOwner"}
-        )
+        wanted = self._known
         if not isinstance(place, dict) or not set(place) <= wanted:
             raise runtime(f"ItemReader takes {', '.join(sorted(wanted))}, got: {dumps(place)}")
         missing = ({"Bucket"} if self._listing else {"Bucket", "Key"}) - set(place)

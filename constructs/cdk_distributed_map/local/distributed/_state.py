@@ -37,7 +37,6 @@ from cdk_distributed_map.local.states._numbers import NumberField
 from distmap import limits
 
 _BAD_LABEL: Final = re.compile(r"[\s?*<>{}\[\]:;,\\|^~$#%&`\"/\x00-\x1f\x7f-\x9f]")
-_CONFIG: Final = frozenset({"Mode", "ExecutionType"})
 
 
 class DistributedMapState(AttemptingState):
@@ -68,6 +67,8 @@ class DistributedMapState(AttemptingState):
         self._label = self._checked_label(fields.get("Label"))
         self._items = Items(fields, language, self.flow)
         reader, batcher = fields.get("ItemReader"), fields.get("ItemBatcher")
+        if reader is not None and "Items" in fields:
+            raise UnsupportedError(f"state {name!r} has Items beside ItemReader: keep one of them")
         self._reader = None if reader is None else ReaderField(name, reader, language, self.flow)
         self._batcher = None if batcher is None else BatcherField(name, batcher, language, self.flow)
         self._writer = WriterField(name, fields.get("ResultWriter"), language, self.flow)
@@ -82,10 +83,9 @@ class DistributedMapState(AttemptingState):
 
     def _is_express(self, config: Mapping[str, Any]) -> bool:
         kind = config.get("ExecutionType")
-        if kind not in {"STANDARD", "EXPRESS"} or set(config) - _CONFIG:
+        if kind not in {"STANDARD", "EXPRESS"}:
             raise UnsupportedError(
-                f"state {self.name!r} has ProcessorConfig {dict(config)!r}: give Mode DISTRIBUTED and ExecutionType "
-                "STANDARD or EXPRESS"
+                f"state {self.name!r} has ExecutionType {kind!r} in ProcessorConfig: give STANDARD or EXPRESS"
             )
         return bool(kind == "EXPRESS")
 

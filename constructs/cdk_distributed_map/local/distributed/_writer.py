@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +19,14 @@ from cdk_distributed_map.local._errors import RESULT_WRITER, StateError, Unsuppo
 from cdk_distributed_map.local._flow import JSONATA, Flow
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._rules import WRITER, check, check_fits
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local.distributed import _records
 from cdk_distributed_map.local.distributed._records import Records
 from distmap import wire
 
+_RESOURCE: Final = re.compile(r"arn:[a-z-]+:states:::s3:putObject")
+_ARGUMENTS: Final = frozenset({"Bucket", "Prefix"})
 _FIELDS: Final = frozenset({"Resource", "Parameters", "Arguments", "WriterConfig"})
 # What the role needs below the prefix: files are uploaded in parts, and read back between them.
 _ACTIONS: Final = ("s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload")
@@ -102,6 +106,7 @@ class WriterField:
     def __init__(self, state: str, fields: Mapping[str, Any] | None, language: str, flow: Flow) -> None:
         arguments = "Arguments" if language == JSONATA else "Parameters"
         given = {} if fields is None else fields
+        check(f"state {state!r}, ResultWriter", given, WRITER)
         if fields is not None and not ("WriterConfig" in given or {"Resource", arguments} <= set(given)):
             raise UnsupportedError(f"state {state!r}: ResultWriter needs WriterConfig, or Resource and {arguments}")
         unknown = sorted(set(given) - {"Resource", arguments, "WriterConfig"})
@@ -109,8 +114,14 @@ class WriterField:
             raise UnsupportedError(
                 f"state {state!r} has {unknown[0]!r} in ResultWriter: use {', '.join(sorted(_FIELDS))}"
             )
-        if "Resource" in given and not str(given["Resource"]).endswith(":::s3:putObject"):
-            raise UnsupportedError(f"state {state!r} writes to {given['Resource']!r}: use s3:putObject")
+        if "Resource" in given and not _RESOURCE.fullmatch(str(given["Resource"])):
+            raise UnsupportedError(
+                f"state {state!r} writes to {given['Resource']!r}: use arn:aws:states:::s3:putObject"
+            )
+        if ("Resource" in given) != (arguments in given):
+            raise UnsupportedError(f"state {state!r}: ResultWriter needs Resource and {arguments}, or neither")
+        if arguments in given:
+            check_fits(f"state {state!r}, ResultWriter/{arguments}", given[arguments], _ARGUMENTS, {"Bucket"})
         config = given.get("WriterConfig", {})
         self.exports = "Resource" in given
         self.transformation = config.get("Transformation", "NONE" if self.exports else "COMPACT")
@@ -133,8 +144,7 @@ class WriterField:
         if not self.exports:
             return None
         place = self._arguments(scene)
-        known = {"Bucket", "Prefix", "ExpectedBucketOwner"}
-        if not isinstance(place, dict) or not isinstance(place.get("Bucket"), str) or not set(place) <= known:
+        if not isinstance(place, dict) or not isinstance(place.get("Bucket"), str) or not set(place) <= _ARGUMENTS:
             raise runtime(f"ResultWriter needs Bucket and Prefix as strings, got: {dumps(place)}")
         prefix = place.get("Prefix", "")
         return Export(self, place["Bucket"], prefix.strip("/"), frame)

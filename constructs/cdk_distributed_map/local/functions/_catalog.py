@@ -106,6 +106,7 @@ class DeployedFunctions:
         except client.exceptions.ResourceNotFoundException as error:
             arn = f"{name}:{qualifier}" if qualifier and match["qualifier"] is None else name
             raise not_found(arn) from error
+        _check_place(match, answer["Configuration"]["FunctionArn"])
         return self._config(answer)
 
     def _config(self, answer: Mapping[str, Any]) -> FunctionConfig:
@@ -182,6 +183,20 @@ class DeployedFunctions:
             self._sessions[f"{config.role} {config.name}"] = session
             self._roles[session.access_key] = config.role
         return session
+
+
+def _check_place(named: re.Match[str], arn: str) -> None:
+    """Check that a function is where its name says: the embedded AWS looks at the last part alone.
+
+    Raises:
+        ServiceError: It is in another region, or another account's.
+    """
+    _, _, _, region, account, *_ = arn.split(":")
+    if named["region"] not in {None, region}:
+        message = f"Functions from '{named['region']}' are not reachable in this region ('{region}')"
+        raise ServiceError("ResourceNotFoundException", message, status=404)
+    if named["account"] not in {None, account}:
+        raise not_found(named[0])
 
 
 def _digest(told: Mapping[str, Any]) -> str:

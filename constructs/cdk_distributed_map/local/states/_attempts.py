@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from cdk_distributed_map.local import _errors
 from cdk_distributed_map.local._errors import StateError, UnsupportedError
-from cdk_distributed_map.local._flow import JSONATA
+from cdk_distributed_map.local._flow import JSONATA, reference_path
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json
 from cdk_distributed_map.local._paths import NotFoundError, compile_path, put
@@ -84,6 +84,8 @@ class Catcher:
         self.errors: list[str] = list(fields["ErrorEquals"])
         self.next: str = fields["Next"]
         self._path: str | None = fields.get("ResultPath", "$")
+        if self._path is not None:
+            reference_path(self._path, f"Catch of state {state.name!r}")
         self._output: Template | None = (
             state.flow.template(fields["Output"], "Catch/Output") if "Output" in fields else None
         )

@@ -9,10 +9,11 @@ from cdk_distributed_map.local._errors import NO_CHOICE, StateError, Unsupported
 from cdk_distributed_map.local._flow import JSONATA
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import dumps, type_name
+from cdk_distributed_map.local._jsonata import is_expression
 from cdk_distributed_map.local._paths import NotFoundError, compile_path
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template
-from cdk_distributed_map.local.states._comparisons import COMPARISONS, TYPE_TESTS
+from cdk_distributed_map.local.states._comparisons import COMPARISONS, TYPE_TESTS, wanted_of
 from cdk_distributed_map.local.states._state import Outcome, State
 
 Test = Callable[[Scene], bool]
@@ -63,6 +64,10 @@ class ChoiceState(State):
         )
 
     def _condition(self, condition: Any, field: str) -> Test:
+        if not isinstance(condition, bool) and not is_expression(condition):
+            raise UnsupportedError(
+                f"state {self.name!r} has Condition {condition!r}: give an expression as '{{% ... %}}', true or false"
+            )
         template = self.flow.template(condition, field)
 
         def test(scene: Scene) -> bool:
@@ -87,6 +92,8 @@ class ChoiceState(State):
             if key == "Not":
                 inner = self._test(_without_comment(rule[key]))
                 return lambda scene: not inner(scene)
+            if not isinstance(rule[key], list) or not rule[key]:
+                raise UnsupportedError(f"state {self.name!r} has {key} {rule[key]!r}: give a list of at least one rule")
             parts = [self._test(_without_comment(part)) for part in rule[key]]
             combine = all if key == "And" else any
             return lambda scene: combine(part(scene) for part in parts)
@@ -97,6 +104,9 @@ class ChoiceState(State):
 
     def _comparison(self, variable: str, name: str, wanted: Any) -> Test:
         path = compile_path(variable)
+        fitting = wanted_of(name)
+        if fitting is not None and not fitting.accepts(wanted):
+            raise UnsupportedError(f"state {self.name!r} has {name} {wanted!r}: {fitting.remedy}")
         if name == "IsPresent":
             return lambda scene: _present(path.get, scene) == wanted
         if name in TYPE_TESTS:

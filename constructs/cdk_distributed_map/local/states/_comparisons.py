@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from cdk_distributed_map.local._intrinsics import same
 from cdk_distributed_map.local._json import Json, number
+from cdk_distributed_map.local._rules import Rule
 
 _TIMESTAMP: Final = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})", re.ASCII)
 
@@ -81,3 +82,20 @@ TYPE_TESTS: Final[dict[str, Callable[[Json], bool]]] = {
     "IsBoolean": lambda value: isinstance(value, bool),
     "IsTimestamp": lambda value: timestamp(value) is not None,
 }
+
+_BOOLEAN: Final = Rule(lambda value: isinstance(value, bool), "give true or false")
+_WANTED: Final = {
+    "Path": Rule(lambda value: isinstance(value, str), "give a path"),
+    "String": Rule(lambda value: isinstance(value, str), "give a string"),
+    "Numeric": Rule(number, "give a number"),
+    "Boolean": _BOOLEAN,
+    "Timestamp": Rule(lambda value: timestamp(value) is not None, "give one such as 2026-01-31T12:00:00Z"),
+    "Is": _BOOLEAN,
+}
+
+
+def wanted_of(name: str) -> Rule | None:
+    """Return what the operand of a comparison must be, None for one that there isn't."""
+    if name.endswith("Path"):
+        return _WANTED["Path"]
+    return next((rule for kind, rule in _WANTED.items() if name.startswith(kind)), None)

@@ -12,7 +12,7 @@ from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json, dumps, type_name
 from cdk_distributed_map.local._paths import NotFoundError, compile_path
 from cdk_distributed_map.local._scene import Scene
-from cdk_distributed_map.local._templates import Template
+from cdk_distributed_map.local._templates import Template, plain_path
 from cdk_distributed_map.local.states._attempts import AttemptingState
 from cdk_distributed_map.local.states._numbers import NumberField
 from cdk_distributed_map.local.states._parallel import Runnable, aborted, from_inside, stop
@@ -39,6 +39,8 @@ class Items:
     def __init__(self, fields: Mapping[str, Any], language: str, flow: Flow) -> None:
         self._language = language
         self._path: str | None = fields.get("ItemsPath")
+        if "ItemsPath" in fields:
+            plain_path(self._path, "ItemsPath")
         self._text = fields.get("Items")
         self._template: Template | None = flow.template(self._text, "Items") if "Items" in fields else None
 

@@ -8,6 +8,7 @@ from typing import Any
 from cdk_distributed_map.local._errors import StateError, UnsupportedError, evaluation, runtime
 from cdk_distributed_map.local._flow import JSONATA
 from cdk_distributed_map.local._json import Json, dumps, number, type_name
+from cdk_distributed_map.local._jsonata import is_expression
 from cdk_distributed_map.local._paths import NotFoundError, compile_path
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template, jsonata_template
@@ -47,13 +48,15 @@ class NumberField:
                 raise UnsupportedError(f"state {state!r} has {name}Path, which JSONata hasn't: put it into {name}")
             self._path = fields[f"{name}Path"]
             compile_path(str(self._path))
-        elif name in fields and isinstance(fields[name], str) and language == JSONATA:
+        elif name in fields and is_expression(fields[name]) and language == JSONATA:
             self._value = fields[name]
             self._template = jsonata_template(fields[name], name)
         elif name in fields:
             self._value = fields[name]
             if not number(self._value) or (whole and int(self._value) != self._value):
-                raise UnsupportedError(f"state {state!r} has {name} {self._value!r}: give a number")
+                raise UnsupportedError(
+                    f"state {state!r} has {name} {self._value!r}: give {'an integer' if whole else 'a number'}"
+                )
 
     def get(self, scene: Scene) -> Any:
         """Return the number, the default without the field.

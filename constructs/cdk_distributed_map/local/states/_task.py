@@ -48,7 +48,8 @@ class TaskState(AttemptingState):
         super().__init__(name, fields, language)
         if "Credentials" in fields:
             raise UnsupportedError(
-                f"state {name!r} has Credentials, which the local engine doesn't run: let the state machine's role call"
+                f"state {name!r} has Credentials {fields['Credentials']!r}, which the local engine doesn't run: "
+                "remove them and grant what they allow to the state machine's role"
             )
         resource = fields.get("Resource")
         if not isinstance(resource, str):

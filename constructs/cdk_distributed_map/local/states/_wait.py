@@ -11,16 +11,28 @@ from cdk_distributed_map.local._errors import UnsupportedError, evaluation, runt
 from cdk_distributed_map.local._flow import JSONATA
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json, dumps, number
+from cdk_distributed_map.local._jsonata import is_expression
 from cdk_distributed_map.local._paths import NotFoundError, compile_path
+from cdk_distributed_map.local._rules import MAX_SECONDS, Rule
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template, constant, jsonata_template
 from cdk_distributed_map.local.states._state import Outcome, State
 
 _FIELDS = ("Seconds", "SecondsPath", "Timestamp", "TimestampPath")
-_MAX_SECONDS = 99_999_999
 _TIMESTAMP = re.compile(
     r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}(?::\d{2})?)", re.ASCII
 )
+
+_WRITTEN = {
+    "Seconds": Rule(
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS,
+        f"give an integer from 0 to {MAX_SECONDS}, or SecondsPath",
+    ),
+    "Timestamp": Rule(
+        lambda value: isinstance(value, str) and _TIMESTAMP.fullmatch(value) is not None,
+        "give one such as 2026-01-31T12:00:00Z, or TimestampPath",
+    ),
+}
 
 
 class WaitState(State):
@@ -38,11 +50,19 @@ class WaitState(State):
             raise UnsupportedError(f"state {name!r} must have exactly one of {', '.join(_FIELDS)}, got {given}")
         self._field = given[0]
         self._value = fields[given[0]]
+        self._check_written(name)
         self._template: Template = constant(self._value)
         if language == JSONATA:
             self._template = jsonata_template(self._value, self._field)
         elif self._field.endswith("Path"):
             self._path = compile_path(self._value)
+
+    def _check_written(self, name: str) -> None:
+        value = self._value
+        if is_expression(value) or self._field not in _WRITTEN:
+            return
+        if not _WRITTEN[self._field].accepts(value):
+            raise UnsupportedError(f"state {name!r} has {self._field} {value!r}: {_WRITTEN[self._field].remedy}")
 
     async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
         """Wait."""
@@ -68,8 +88,8 @@ class WaitState(State):
         if self._field == "SecondsPath" and not (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
             shown = value if isinstance(value, str) else dumps(value)
             raise runtime(f"The SecondsPath parameter cannot be parsed as a long value: {self._value} == {shown}")
-        if not number(value) or int(value) != value or not 0 <= value <= _MAX_SECONDS:
-            cause = f"The Seconds field must be an integer from 0 to {_MAX_SECONDS} but was: {dumps(value)}"
+        if not number(value) or int(value) != value or not 0 <= value <= MAX_SECONDS:
+            cause = f"The Seconds field must be an integer from 0 to {MAX_SECONDS} but was: {dumps(value)}"
             raise evaluation(cause, "Seconds") if self.language == JSONATA else runtime(cause)
         return int(value)
 

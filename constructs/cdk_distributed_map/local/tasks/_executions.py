@@ -27,6 +27,7 @@ class StartExecution(Integration):
         if not isinstance(arguments, Mapping) or not isinstance(arguments.get("StateMachineArn"), str):
             raise runtime(f"states:startExecution needs a StateMachineArn, got: {dumps(arguments)}")
         machine = arguments["StateMachineArn"]
+        call.refuse_elsewhere("StateMachineArn", machine)
         denied = call.denied("states:StartExecution", machine)
         if denied is not None:
             raise StateError("StepFunctions.AWSStepFunctionsException", _refusal(denied, "AccessDeniedException"))

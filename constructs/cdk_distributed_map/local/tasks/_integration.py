@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from cdk_distributed_map.local import _errors
-from cdk_distributed_map.local._errors import StateError
+from cdk_distributed_map.local._errors import StateError, runtime
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._history import text
 from cdk_distributed_map.local._json import Json, checked, dumps
+from cdk_distributed_map.local._places import elsewhere
 from distmap import limits
 
 
@@ -120,6 +121,16 @@ class Call:
     def denied(self, action: str, resource: str) -> str | None:
         """Return None where the role may, else the message of AWS's AccessDenied."""
         return self.frame.services.denied(self.frame.execution.machine, action, resource)
+
+    def refuse_elsewhere(self, field: str, arn: str, *, accounts: bool = True) -> None:
+        """Check that what is called is on this machine.
+
+        Raises:
+            StateError: ``States.Runtime``: it is in another region or account.
+        """
+        wrong = elsewhere(arn, self.frame.services, accounts=accounts)
+        if wrong is not None:
+            raise runtime(f"The local engine can't call {field} '{arn}': {wrong}")
 
     def new_token(self) -> str:
         """Return the token by which the call will be answered."""

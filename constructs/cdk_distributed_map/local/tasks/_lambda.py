@@ -27,7 +27,7 @@ def function_arn(services: Services, name: str, qualifier: str | None = None) ->
     if name.startswith("arn:"):
         arn = name
     elif len(parts) >= 3 and parts[1] == "function":
-        arn = services.arn("lambda", ":".join(parts[1:]))
+        arn = f"arn:{services.partition}:lambda:{services.region}:{name}"
     else:
         arn = services.arn("lambda", f"function:{name}")
     return arn if qualifier is None else f"{arn}:{qualifier}"
@@ -54,6 +54,7 @@ async def invoked(call: Call, invocation: Invocation) -> Answer:
     """
     services = call.frame.services
     arn = function_arn(services, invocation.function, invocation.qualifier)
+    call.refuse_elsewhere("FunctionName", arn)
     denied = call.denied("lambda:InvokeFunction", arn)
     if denied is not None:
         raise StateError(_DENIED, _refusal(InvokeError("AccessDeniedException", denied, status=403), arn))

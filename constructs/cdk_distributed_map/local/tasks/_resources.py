@@ -16,12 +16,17 @@ def integration(resource: str) -> Integration:
         UnsupportedError: The engine doesn't run it.
     """
     parts = resource.split(":")
+    if len(parts) >= 7 and parts[2] == "states" and parts[5] == "activity":
+        raise UnsupportedError(
+            f"the Resource {resource!r} is an activity, which the local engine doesn't run: use a Lambda function, or "
+            "an integration with .waitForTaskToken for a worker of your own"
+        )
     if len(parts) >= 7 and parts[2] == "lambda" and parts[5] == "function":
         return LambdaFunction(resource)
-    if len(parts) < 7 or parts[2] != "states" or parts[3] or parts[4]:
+    if len(parts) < 7 or parts[0] != "arn" or parts[2] != "states" or parts[3] or parts[4]:
         raise UnsupportedError(
-            f"the local engine can't run the Resource {resource!r}: activities are refused; use a Lambda function's "
-            "ARN or an integration such as arn:aws:states:::lambda:invoke"
+            f"the local engine can't run the Resource {resource!r}: use a Lambda function's ARN or an integration such "
+            "as arn:aws:states:::lambda:invoke"
         )
     service, rest = parts[5], parts[6:]
     if service == "aws-sdk":

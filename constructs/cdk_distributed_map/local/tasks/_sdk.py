@@ -6,12 +6,15 @@ import base64
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from difflib import get_close_matches
+from functools import cache
 from typing import Any, Final
 
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.model import OperationNotFoundError
 from botocore.response import StreamingBody
+from botocore.session import Session
 
 from cdk_distributed_map.local._errors import StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._json import Json, dumps
@@ -51,6 +54,9 @@ class SdkCall(Integration):
         super().__init__(action, f"aws-sdk:{service}" if resource_type is None else resource_type)
         self.service = service
         self.action = action.removesuffix(".waitForTaskToken")
+        self._boto_name = _boto_name(service)
+        if resource_type is None:
+            _check_action(service, self.action, self._boto_name)
 
     @property
     def error_name(self) -> str:
@@ -75,7 +81,7 @@ class SdkCall(Integration):
         if not isinstance(arguments, Mapping):
             raise runtime(f"The parameters of {self.resource_type}:{self.action} must be an object: {dumps(arguments)}")
         services = call.frame.services
-        client = services.clients.client(_BOTO_NAMES.get(self.service, self.service), call.role)
+        client = services.clients.client(self._boto_name, call.role)
         operation = self.action[:1].upper() + self.action[1:]
         try:
             model = client.meta.service_model.operation_model(operation)
@@ -84,9 +90,10 @@ class SdkCall(Integration):
                 "States.Runtime", f"{self.service} has no action {self.action}", terminal=True, in_state=True
             ) from error
         parameters = _request(model.input_shape, arguments)
-        boto_name = _BOTO_NAMES.get(self.service, self.service)
         prefix = str(client.meta.service_model.signing_name)
-        action, resource = permission(boto_name, prefix, operation, parameters, services)
+        action, resource = permission(self._boto_name, prefix, operation, parameters, services)
+        # Services let other accounts in, by policies of their own; no call leaves its region.
+        call.refuse_elsewhere(f"{self.service}:{self.action} of", resource, accounts=False)
         denied = call.denied(action, resource)
         if denied is not None:
             # Services that talk JSON refuse with 400, the others with 403.
@@ -121,6 +128,36 @@ class SdkCall(Integration):
         return (
             f"{message} (Service: {self.error_name}, Status Code: "
             f"{meta.get('HTTPStatusCode')}, Request ID: {meta.get('RequestId') or 'none'}{extended})"
+        )
+
+
+@cache
+def _models() -> Session:
+    return Session()
+
+
+@cache
+def _boto_name(service: str) -> str:
+    """Return boto3's name of a service.
+
+    Raises:
+        UnsupportedError: There is no such service.
+    """
+    known = {name.replace("-", ""): name for name in _models().get_available_services()}
+    found = _BOTO_NAMES.get(service, known.get(service))
+    if found is None:
+        raise UnsupportedError(f"the SDK has no service {service!r}: give its id in lower case, as in aws-sdk:dynamodb")
+    return found
+
+
+@cache
+def _check_action(service: str, action: str, boto_name: str) -> None:
+    operations = {name[:1].lower() + name[1:] for name in _models().get_service_model(boto_name).operation_names}
+    if action not in operations:
+        near = get_close_matches(action, operations, n=1, cutoff=0)
+        raise UnsupportedError(
+            f"aws-sdk:{service} has no action {action!r}: use an API action in camel case, perhaps {near[0]!r}; "
+            "an SDK integration takes .waitForTaskToken, but no .sync"
         )
 
 
@@ -184,13 +221,13 @@ class OptimizedCall(SdkCall):
     """
 
     def __init__(self, service: str, action: str) -> None:
-        super().__init__({"events": "eventbridge"}.get(service, service), action, service)
-        if (service, self.action) not in _OPTIMIZED:
+        if (service, action.removesuffix(".waitForTaskToken")) not in _OPTIMIZED:
             known = ", ".join(":".join(each) for each in sorted(_OPTIMIZED))
             raise UnsupportedError(
                 f"the local engine has no integration {service}:{action}: use one of {known}, lambda:invoke, "
                 f"states:startExecution, or arn:aws:states:::aws-sdk:<service>:<action>"
             )
+        super().__init__({"events": "eventbridge"}.get(service, service), action, service)
 
     @property
     def error_name(self) -> str:
