@@ -17,6 +17,8 @@ import pytest
 
 from cdk_distributed_map.cli import _exit
 from cdk_distributed_map.cli._main import _COMMANDS
+from cdk_distributed_map.runs import Counts, MapRun, Progress
+from cdk_distributed_map.runs._pipelines import logical_id
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -150,20 +152,71 @@ def test_watch_tells_of_items_that_failed_inside_batches(
     finished.map.failed = 0  # to AWS every batch succeeded
     told = distmap("watch", "Squares", "first")
     assert told.code == _exit.ITEMS_FAILED
-    assert "2 of 20 items did not succeed: distmap ledger Squares first" in told.out
+    assert "2 of 20 items did not succeed, inside batches that did: distmap ledger Squares first" in told.out
+
+
+def test_watch_does_not_claim_success_where_it_can_not_be_told(
+    distmap: Callable[..., Any], finished: Any, states: Any, s3: S3Client, bucket: str
+) -> None:
+    (key,) = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"] if "manifest" in each["Key"]]
+    s3.put_object(Bucket=bucket, Key=key, Body=b"{")
+    told = distmap("watch", "Squares", "first")
+    assert told.code == _exit.UNACCOUNTED
+    assert "the run succeeded; whether every item did can't be told: " in told.err
+    assert "later: distmap ledger Squares first" in told.err
+
+
+def test_display_fits_a_line_of_80_columns() -> None:
+    from rich.console import Console
+
+    from cdk_distributed_map.cli._progress import display
+
+    items = Counts(total=9_876_543, succeeded=1_234_567, failed=1_234, running=1_000, pending=8_639_742)
+    arn = "arn:aws:states:us-east-1:123456789012:mapRun:Squares/Squares:1"
+    made = MapRun(
+        arn=arn,
+        status="RUNNING",
+        items=items,
+        children=items,
+        max_concurrency=1,
+        tolerated_failure_percentage=0,
+        tolerated_failure_count=0,
+        label="x" * 40,
+    )
+    name = "squares-20261121-143005-k7m2p"
+    progress = Progress(name=name, status="RUNNING", started=None, stopped=None, maps=(made,), rate=12_345.6)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(display(progress))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert lines == [
+        f"{name}  RUNNING  0s  12,345.6 items/s  11m40s to go",
+        f"{'x' * 40}  {'━' * 3}╸{' ' * 26}  12%",
+        "1,235,801 of 9,876,543: 1,234,567 succeeded, 1,234 failed, 1,000 running,",
+        "8,639,742 pending",
+    ]
 
 
 def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(squares: Any, states: Any) -> None:
     states.add_run(squares.arn, "long", label="Squares", seconds=10_000)
-    command = [sys.executable, "-m", "cdk_distributed_map.cli", "watch", "Squares", "long"]
+    states.stacks["Shop"] = {logical_id("Squares"): squares.arn}
+    command = [
+        sys.executable,
+        "-m",
+        "cdk_distributed_map.cli",
+        "watch",
+        "Shop/Squares",
+        "long",
+        "--region",
+        "us-east-1",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("long RUNNING")
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == _exit.INTERRUPTED
-    assert "long goes on. Come back:  distmap watch Squares long" in said
-    assert "distmap stop Squares long" in said
+    again = "Shop/Squares long --region us-east-1"  # as it was called, and where it is
+    assert said == f"\nlong goes on.\ncome back:  distmap watch {again}\nor stop it: distmap stop {again}\n"
     assert states.calls["StopExecution"] == 0
 
 
@@ -300,6 +353,20 @@ def test_stop_asks_first(distmap: Callable[..., Any], squares: Any, states: Any)
     assert states.calls["StopExecution"] == 0
     assert distmap("stop", "Squares", "--yes").out == "long is stopped\n"
     assert squares.run("long").describe().status == "ABORTED"
+    again = distmap("stop", "Squares")  # nobody needs to be asked
+    assert (again.code, again.err) == (_exit.ERROR, "distmap: 'long' has ended already: ABORTED\n")
+
+
+def test_stop_does_nothing_where_the_answer_is_no(
+    distmap: Callable[..., Any], squares: Any, states: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states.add_run(squares.arn, "long", label="Squares", seconds=10_000)
+    stdin = io.StringIO("n\n")
+    monkeypatch.setattr(stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    told = distmap("stop", "Squares")
+    assert (told.code, told.err) == (_exit.ERROR, "Error: nothing was done\n")
+    assert states.calls["StopExecution"] == 0
 
 
 def test_update_changes_a_running_map(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
@@ -388,6 +455,6 @@ def test_terminal_gets_colours_unless_no_color(squares: Any, states: Any) -> Non
         assert process.wait(30) == 0
         texts.append(text.decode())
     assert "SUCCEEDED" in texts[0]
-    assert "20/20" in texts[0]
+    assert "20 of 20" in texts[0]
     assert "\x1b[32m" in texts[0]
     assert "\x1b[32m" not in texts[1]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdk_distributed_map.runs import InputError, NotFoundError, Pipeline
+from cdk_distributed_map.runs import InputError, NotFoundError, Pipeline, RunStateError
 from cdk_distributed_map.runs._files import SpooledItems, format_of, read_items
 from cdk_distributed_map.runs._names import check_name, new_name, retry_name, retry_number
 from distmap.limits import MAX_NAME_LENGTH
@@ -237,11 +237,22 @@ def test_running_maps_can_be_changed(squares: Pipeline, states: Any) -> None:
     assert (changed.max_concurrency, run.map.concurrency) == (7, 7)
     with pytest.raises(InputError, match="max_concurrency must be 1 to 10,000, got 0"):
         squares.run("run").update(max_concurrency=0)
+    with pytest.raises(InputError, match="tolerated_failure_percentage must be 0 to 100, got nan"):
+        squares.run("run").update(tolerated_failure_percentage=float("nan"))
     with pytest.raises(InputError, match="nothing to change"):
         squares.run("run").update()
+    squares.run("run").stop()
+    with pytest.raises(RunStateError, match="no map of 'run' is running, and the run is ABORTED"):
+        squares.run("run").update(max_concurrency=7)
+    with pytest.raises(NotFoundError, match="has no run 'none'"):
+        squares.run("none").update(max_concurrency=7)
 
 
 def test_stop_ends_the_run(squares: Pipeline, states: Any) -> None:
     states.add_run(squares.arn, "run", label="Squares", seconds=1000)
     squares.run("run").stop()
     assert squares.run("run").describe().status == "ABORTED"
+    with pytest.raises(RunStateError, match="'run' has ended already: ABORTED"):
+        squares.run("run").stop()
+    with pytest.raises(NotFoundError, match="has no run 'none'"):
+        squares.run("none").stop()

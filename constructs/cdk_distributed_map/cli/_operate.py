@@ -6,7 +6,7 @@ from __future__ import annotations
 import click
 
 from cdk_distributed_map.cli import _exit, _options, _progress, _show
-from cdk_distributed_map.runs import Client
+from cdk_distributed_map.runs import Client, RunStateError
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 
@@ -86,6 +86,9 @@ def stop(client: Client, target: str, name: str | None, *, yes: bool, as_json: b
     What did not succeed can be run later: `distmap retry`.
     """
     run = _options.find_run(client, target, name)
+    described = run.describe()
+    if described.ended:  # nobody needs to be asked
+        raise RunStateError(f"{run.name!r} has ended already: {described.status}")
     _options.confirmed(f"Stop {run.name} of {run.pipeline.name}?", yes=yes)
     run.stop()
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -45,15 +46,29 @@ def find_run(client: Client, target: str, name: str | None) -> Run:
     return client.run(target, name)
 
 
+def command(verb: str, run: Run) -> str:
+    """Return the command line that does something with a run, where it is and as the user calls its pipeline."""
+    aws = run.aws
+    words = ["distmap", verb, run.pipeline.called, run.name]
+    for option, value in (
+        ("--profile", aws.profile),
+        ("--region", aws.region),
+        ("--endpoint-url", aws.endpoint_url),
+    ):
+        words += [] if value is None else [option, value]
+    return shlex.join(words)
+
+
 def confirmed(question: str, *, yes: bool) -> None:
     """Ask before something that can't be taken back, unless the answer was given.
 
     Raises:
         click.UsageError: There is nobody to ask.
-        click.Abort: The answer is no.
+        click.ClickException: The answer is no.
     """
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask at: give --yes")
-    click.confirm(question, abort=True)
+    if not click.confirm(question):
+        raise click.ClickException("nothing was done")

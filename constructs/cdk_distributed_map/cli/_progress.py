@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cdk_distributed_map.cli import _exit, _show
+from cdk_distributed_map.cli import _exit, _options, _show
 from cdk_distributed_map.runs import RunsError
 from cdk_distributed_map.runs._words import counted
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cdk_distributed_map.runs import Progress, Run
 
 _LINE_SECONDS: Final = 10.0
-_EXPORT_SECONDS: Final = 15.0
+_BAR_COLUMNS: Final = 30
 
 
 def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
@@ -33,31 +33,34 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
         last = _follow(run, as_json=as_json)
     except KeyboardInterrupt:
         click.echo(
-            f"\n{run.name} goes on. Come back:  distmap watch {run.pipeline.name} {run.name}\n"
-            f"              or stop it:  distmap stop {run.pipeline.name} {run.name}",
+            f"\n{run.name} goes on.\ncome back:  {_options.command('watch', run)}\nor stop it: "
+            f"{_options.command('stop', run)}",
             err=True,
         )
         return _exit.INTERRUPTED
     if last is None or not last.final:
         return _exit.ERROR
     code = outcome(last)
-    return _by_ledger(run, as_json=as_json) if check and code == _exit.SUCCESS else code
+    return code if code == _exit.RUN_FAILED or not check else _by_ledger(run, last, as_json=as_json)
 
 
-def _by_ledger(run: Run, *, as_json: bool) -> int:
+def _by_ledger(run: Run, progress: Progress, *, as_json: bool) -> int:
     """Return the exit code of a run that succeeded by what became of its items."""
     try:
-        made = run.ledger(wait_seconds=_EXPORT_SECONDS)
+        made = run.ledger()
     except RunsError as error:
-        click.echo(f"the run succeeded; whether every item did can't be told yet: {error}", err=True)
-        return _exit.SUCCESS
+        click.echo(f"the run succeeded; whether every item did can't be told: {error}", err=True)
+        click.echo(f"later: {_options.command('ledger', run)}", err=True)
+        return _exit.UNACCOUNTED
     if made.unsuccessful == 0 and made.nested_unsuccessful == 0 and made.is_complete:
         return _exit.SUCCESS
     if not as_json:
+        to_aws_well = made.is_complete and not made.nested and not progress.items_failed
+        inside = ", inside batches that did" if to_aws_well else ""
         inner = f", and {made.nested_unsuccessful:,} of nested maps" if made.nested_unsuccessful else ""
         click.echo(
-            f"{made.unsuccessful:,} of {counted(made.captured, 'item')}{inner} did not succeed: distmap ledger "
-            f"{run.pipeline.name} {run.name}"
+            f"{made.unsuccessful:,} of {counted(made.captured, 'item')}{inner} did not succeed{inside}: "
+            f"{_options.command('ledger', run)}"
         )
     return _exit.ITEMS_FAILED if made.is_complete else _exit.UNACCOUNTED
 
@@ -96,7 +99,7 @@ def _live(run: Run) -> Progress | None:
 
     last = None
     with Live(console=_show.console(), auto_refresh=False, transient=False) as live:
-        for last in run.watch(notice=live.console.print):
+        for last in run.watch(notice=lambda text: live.console.print(text, markup=False)):
             live.update(display(last), refresh=True)
     return last
 
@@ -135,15 +138,19 @@ def display(progress: Progress) -> RenderableType:
         head += f"  {progress.rate:,.1f} items/s  {_show.duration(progress.eta_seconds)} to go"
     grid = Table.grid(padding=(0, 2))
     rows = [(each.label, each.items) for each in progress.maps]
-    rows += [(f"{label} in {progress.nested_runs[label]}", counts) for label, counts in progress.nested.items()]
+    rows += [(f"{label} in {progress.nested_runs[label]:,}", counts) for label, counts in progress.nested.items()]
+    numbers: list[Any] = []
     for label, items in rows:
-        bar = ProgressBar(total=max(items.total, 1), completed=items.done, width=30)
-        counts = f"{items.done:,}/{items.total:,}  [green]{items.succeeded:,} ok[/]"
+        bar = ProgressBar(total=max(items.total, 1), completed=items.done, width=_BAR_COLUMNS)
+        share = f"{items.done * 100 // items.total}%" if items.total else "-"
+        counts = f"{items.done:,} of {items.total:,}: [green]{items.succeeded:,} succeeded[/]"
         if items.unsuccessful:
-            counts += f"  [red]{items.unsuccessful:,} failed[/]"
-        counts += f"  {items.running:,} running  {items.pending:,} pending"
-        grid.add_row(escape(label), bar, Text.from_markup(counts))
-    parts: list[Any] = [Text.from_markup(head), grid]
+            counts += f", [red]{items.unsuccessful:,} failed[/]"
+        counts += f", {items.running:,} running, {items.pending:,} pending"
+        grid.add_row(escape(label), bar, share)
+        # Below the bar: a line of 80 columns hasn't room for both.
+        numbers.append(Text.from_markup(f"{escape(label)}  {counts}" if len(rows) > 1 else counts))
+    parts: list[Any] = [Text.from_markup(head), grid, *numbers]
     if progress.final and progress.error:
         parts.append(Text(f"{progress.error}: {progress.cause or ''}", style="red"))
     return Group(*parts)

@@ -131,7 +131,7 @@ def watch(client: Client, target: str, name: str | None, *, check: bool, as_json
     ask. Throttling, a lost network and expired credentials only make it wait. Ctrl-C leaves the run going.
 
     A run can succeed with items that failed inside batches that succeeded, which AWS doesn't count: the ledger tells,
-    and the exit code is 4 then.
+    and the exit code is 4 then, or 5 where that can't be told.
 
     \b
     distmap watch Squares                 the latest run

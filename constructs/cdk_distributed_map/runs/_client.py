@@ -53,7 +53,8 @@ class Client:
             NotFoundError: There is none of this name, or several.
             AwsError: AWS refused a call.
         """
-        return Pipeline(self.aws, _pipelines.find_machine(self.aws, name))
+        arn = _pipelines.find_machine(self.aws, name)
+        return Pipeline(self.aws, arn, called=None if _arns.is_arn(name) else name)
 
     def run(self, target: str, name: str | None = None) -> Run:
         """Return a run.
@@ -111,12 +112,14 @@ class Pipeline:
     Attributes:
         arn: ARN of its state machine.
         name: Name of its state machine.
+        called: What it was found by; its state machine's name where that was an ARN.
     """
 
-    def __init__(self, aws: Aws, arn: str) -> None:
+    def __init__(self, aws: Aws, arn: str, *, called: str | None = None) -> None:
         self.aws = aws
         self.arn = arn
         self.name = _arns.parse(arn).machine
+        self.called = self.name if called is None else called
         self._definition: PipelineDefinition | None = None
         self._log_group: str | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -351,7 +352,18 @@ class Run:
             self.aws.sfn().redrive_execution(executionArn=self.arn)
 
     def stop(self, *, cause: str = "stopped by distmap") -> None:
-        """Stop it. Running Standard children are aborted; Express children run to their end."""
+        """Stop it. Running Standard children are aborted; Express children run to their end.
+
+        Args:
+            cause: Why, for those who look at it later.
+
+        Raises:
+            NotFoundError: AWS doesn't know it.
+            RunStateError: It has ended already.
+        """
+        described = self.describe()
+        if described.ended:
+            raise RunStateError(f"{self.name!r} has ended already: {described.status}")
         with errors(f"stopping the run {self.name!r}"):
             self.aws.sfn().stop_execution(executionArn=self.arn, error="Distmap.Stopped", cause=cause)
 
@@ -373,6 +385,7 @@ class Run:
 
         Raises:
             InputError: A value is out of range, or there is nothing to change.
+            NotFoundError: AWS doesn't know it.
             RunStateError: Nothing of it is running.
         """
         changes: dict[str, Any] = {}
@@ -384,7 +397,7 @@ class Run:
             least = 1 if key == "maxConcurrency" else 0
             if value is None:
                 continue
-            if value < least or (most is not None and value > most):
+            if not least <= value <= (math.inf if most is None else most):  # which no NaN is
                 limit = f"at least {least}" if most is None else f"{least} to {most:,}"
                 raise InputError(f"{name} must be {limit}, got {value}")
             changes[key] = value
@@ -397,9 +410,12 @@ class Run:
         return [self.describe_map_run(arn) for arn in arns]
 
     def _running_map_runs(self) -> list[str]:
+        described = self.describe()
         running = [each.arn for each in self.map_runs() if each.status == "RUNNING"]
         if not running:
-            raise RunStateError(f"no map of {self.name!r} is running, so there is nothing to update")
+            raise RunStateError(
+                f"no map of {self.name!r} is running, and the run is {described.status}: what runs can be changed alone"
+            )
         return running
 
 
