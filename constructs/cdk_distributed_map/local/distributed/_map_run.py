@@ -257,6 +257,8 @@ class MapRun:
         task = asyncio.get_running_loop().create_task(self._child_run(at, execution))
         execution.task = task
         self._children[at] = (execution, task)
+        # Not by the task itself: one that is cancelled before its first step runs nothing of its own, its end included.
+        task.add_done_callback(lambda _: self._ended(at, execution))
         self._arm()
 
     async def _child_run(self, at: int, execution: Execution) -> None:
@@ -269,7 +271,6 @@ class MapRun:
         finally:
             if twin is not None:
                 twin.cancel()
-            self._ended(at, execution)
 
     def _twin(self, at: int) -> asyncio.Task[None] | None:
         """Run an Express child a second time where that is asked for: nobody asks for its result."""

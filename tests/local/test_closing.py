@@ -1,0 +1,31 @@
+"""An engine that is closed in the middle of its work ends, whatever it was about to do."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from cdk_distributed_map.local import Engine
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+GIVE_UP_SECONDS = 30
+
+
+def test_an_engine_ends_at_any_point_of_its_maps(bench: Bench, aws_url: str) -> None:
+    # Children that do nothing: at nearly any moment some were made and have not begun.
+    moments = random.Random(20261125)  # noqa: S311 - the same moments each time, no secret
+    arn = bench.machine(bench.mapped(MaxConcurrency=7, Items="{% [1..2000] %}"))
+    for _ in range(10):
+        engine = Engine(endpoint_url=aws_url)
+        engine.start()
+        for _ in range(3):
+            engine.call("StartExecution", {"stateMachineArn": arn, "input": "{}"})
+        time.sleep(moments.uniform(0.0, 0.1))
+        closing = threading.Thread(target=engine.close, daemon=True)
+        closing.start()
+        closing.join(GIVE_UP_SECONDS)
+        assert not closing.is_alive()
