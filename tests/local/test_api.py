@@ -74,11 +74,21 @@ def test_fails_when_the_name_was_used(bench: Bench) -> None:
             "ResourceNotFound",
         ),
         (lambda sfn, arn: sfn.list_executions(stateMachineArn=f"{arn}x"), "StateMachineDoesNotExist"),
-        (lambda sfn, _: sfn.send_task_success(taskToken="none", output="{}"), "TaskTimedOut"),
+        (lambda sfn, _: sfn.send_task_success(taskToken="0" * 64, output="{}"), "TaskTimedOut"),
+        (lambda sfn, _: sfn.send_task_success(taskToken="none", output="{}"), "InvalidToken"),
+        (lambda sfn, arn: sfn.start_execution(stateMachineArn=arn, name="a/b"), "InvalidName"),
+        (lambda sfn, arn: sfn.start_execution(stateMachineArn=arn, name="a" * 81), "ValidationException"),
+        (lambda sfn, arn: sfn.start_execution(stateMachineArn=arn, input=""), "InvalidExecutionInput"),
+        (lambda sfn, arn: sfn.start_execution(stateMachineArn=arn, input='{"a": NaN}'), "InvalidExecutionInput"),
+        (lambda sfn, arn: sfn.start_execution(stateMachineArn=f"{arn}:live"), "StateMachineDoesNotExist"),
+        (lambda sfn, arn: sfn.start_execution(stateMachineArn=f"{arn}:7"), "StateMachineDoesNotExist"),
+        (lambda sfn, arn: sfn.list_executions(stateMachineArn=arn, redriveFilter="redriven"), "ValidationException"),
+        (lambda sfn, arn: sfn.list_executions(stateMachineArn=arn, nextToken="zz"), "InvalidToken"),
     ],
     ids=[
         *("no-machine", "input", "name", "large-input", "not-express", "no-execution", "arn", "no-map-run"),
-        *("list-no-machine", "token"),
+        *("list-no-machine", "token", "no-token", "slash", "long-name", "no-input", "nan", "no-alias", "no-version"),
+        *("redrive-filter", "page"),
     ],
 )
 def test_fails_when_aws_would_fail(bench: Bench, call: Callable[[Any, str], Any], error: str) -> None:
@@ -126,6 +136,43 @@ def test_express_executions_run_synchronously(bench: Bench) -> None:
     answer = bench.sfn.start_sync_execution(stateMachineArn=machine, input='{"a":1}')
     assert (answer["status"], answer["output"]) == ("SUCCEEDED", '{"a":1}')
     assert ":express:" in answer["executionArn"]
+
+
+def test_fails_when_express_executions_are_listed(bench: Bench) -> None:
+    machine = bench.machine(PASS, express=True)
+    bench.sfn.start_sync_execution(stateMachineArn=machine)
+    with pytest.raises(bench.sfn.exceptions.StateMachineTypeNotSupported):
+        bench.sfn.list_executions(stateMachineArn=machine)
+
+
+def test_alias_runs_the_version_that_it_leads_to(bench: Bench) -> None:
+    machine = bench.machine(PASS)
+    version = bench.sfn.publish_state_machine_version(stateMachineArn=machine)["stateMachineVersionArn"]
+    route = [{"stateMachineVersionArn": version, "weight": 100}]
+    alias = bench.sfn.create_state_machine_alias(name="live", routingConfiguration=route)["stateMachineAliasArn"]
+    later = {"StartAt": "P", "States": {"P": {"Type": "Pass", "Result": "later", "End": True}}}
+    bench.sfn.update_state_machine(stateMachineArn=machine, definition=json.dumps(later))
+    found = {
+        arn: bench.ended(bench.sfn.start_execution(stateMachineArn=arn, input='"given"')["executionArn"])
+        for arn in (machine, version, alias)
+    }
+    assert [json.loads(each["output"]) for each in found.values()] == ["later", "given", "given"]
+    told = [(each.get("stateMachineVersionArn"), each.get("stateMachineAliasArn")) for each in found.values()]
+    assert told == [(None, None), (version, None), (version, alias)]
+    assert {each["stateMachineArn"] for each in found.values()} == {machine}
+    listed = bench.sfn.list_executions(stateMachineArn=alias)["executions"]
+    assert [each["executionArn"] for each in listed] == [found[alias]["executionArn"]]
+
+
+def test_data_is_left_out_on_request(bench: Bench) -> None:
+    execution = bench.run(PASS, {"a": 1})["executionArn"]
+    shown = bench.sfn.describe_execution(executionArn=execution, includedData="METADATA_ONLY")
+    assert not {"input", "output"} & set(shown)
+    assert shown["inputDetails"] == shown["outputDetails"] == {"included": False}
+    machine = bench.sfn.describe_state_machine_for_execution(executionArn=execution, includedData="METADATA_ONLY")
+    assert machine["definition"] == "{}"
+    express = bench.machine(PASS, express=True)
+    assert "output" not in bench.sfn.start_sync_execution(stateMachineArn=express, includedData="METADATA_ONLY")
 
 
 def test_redrive_goes_on_where_it_failed(bench: Bench) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from cdk_distributed_map.local import _keys, _shapes
+from cdk_distributed_map.local import _keys, _requests, _shapes
 from cdk_distributed_map.local._errors import ApiError, ExecutionStoppedError, StateError, UnsupportedError
 from cdk_distributed_map.local._frame import Execution, Machine
 from cdk_distributed_map.local._history import rendered
-from cdk_distributed_map.local._json import Json, dumps, size
+from cdk_distributed_map.local._json import Json, dumps, loads
 from cdk_distributed_map.local._machines import Machines
 from cdk_distributed_map.local._places import refuse_elsewhere
 from cdk_distributed_map.local._program import Program, compile_definition
@@ -25,10 +24,10 @@ from cdk_distributed_map.local.distributed import _records
 from cdk_distributed_map.local.tasks._integration import HEARTBEAT
 from distmap import limits
 
-_NAME: Final = re.compile(r"[^\s?*<>{}\[\]:;,\\|^~$#%&`\"\x00-\x1f\x7f-\x9f]+")
-_MAX_PAGE: Final = 1_000
-_DEFAULT_PAGE: Final = 100
+_TOKEN: Final = re.compile(r"[0-9a-f]{64}")
 _STATUSES: Final = frozenset({"RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"})
+_NOT_EXPRESS: Final = "This operation is not supported by this type of state machine"
+_REDRIVEN: Final = {"REDRIVEN": True, "NOT_REDRIVEN": False}
 
 Answer = dict[str, Any]
 
@@ -87,18 +86,17 @@ class Api:
         return {"executionArn": execution.arn, "startDate": execution.started}
 
     async def _start_sync_execution(self, parameters: Answer) -> Answer:
+        data = _requests.wants_data(parameters)
         execution = await self._started(parameters, express=True)
         assert execution.task is not None  # noqa: S101 - it has just been started
         await asyncio.wait({execution.task})
-        return _shapes.synchronous(execution)
+        return _shapes.synchronous(execution, data=data)
 
     async def _started(self, parameters: Answer, *, express: bool) -> Execution:
-        arn = _required(parameters, "stateMachineArn")
+        arn = _requests.required(parameters, "stateMachineArn")
         machine = await self._machines.machine(arn)
         if express and not machine.express:
-            raise ApiError(
-                "StateMachineTypeNotSupported", "This operation is not supported by this type of state machine"
-            )
+            raise ApiError("StateMachineTypeNotSupported", _NOT_EXPRESS)
         if machine.key is not None:
             try:
                 refused = await self._services.blocking(lambda: _keys.of_executions(self._services, machine))
@@ -106,10 +104,8 @@ class Api:
                 raise ApiError("ValidationException", str(error.cause)) from error
             if refused is not None:
                 raise ApiError("KmsAccessDeniedException", refused)
-        value = _parsed(parameters.get("input") or "{}")
-        name = parameters.get("name") or str(uuid.uuid4())
-        if len(name) > limits.MAX_NAME_LENGTH or not _NAME.fullmatch(name):
-            raise ApiError("InvalidName", f"Invalid Name: '{name}'")
+        value = _requests.execution_input(parameters.get("input"))
+        name = _requests.execution_name(parameters.get("name"))
         execution_arn = self._arn(machine, name)
         known = self._store.known(execution_arn)
         if known is not None:
@@ -127,25 +123,24 @@ class Api:
         return f"{prefix}:{name}:{uuid.uuid4()}" if machine.express else f"{prefix}:{name}"
 
     async def _describe_execution(self, parameters: Answer) -> Answer:
-        return _shapes.execution(self._store.execution(_required(parameters, "executionArn")))
+        execution = self._store.execution(_requests.required(parameters, "executionArn"))
+        return _shapes.execution(execution, data=_requests.wants_data(parameters))
 
     async def _list_executions(self, parameters: Answer) -> Answer:
         status = parameters.get("statusFilter")
-        if status is not None and status not in _STATUSES:
-            raise ApiError(
-                "ValidationException", f"statusFilter {status!r} is not one of {', '.join(sorted(_STATUSES))}"
-            )
+        _requests.one_of(parameters, "statusFilter", _STATUSES)
+        redriven = _REDRIVEN.get(_requests.one_of(parameters, "redriveFilter", frozenset(_REDRIVEN)) or "")
         if ("mapRunArn" in parameters) == ("stateMachineArn" in parameters):
             raise ApiError("ValidationException", "Must provide exactly one of 'stateMachineArn' or 'mapRunArn'")
         if "mapRunArn" in parameters:
             return self._list_children(parameters, status)
         arn = parameters["stateMachineArn"]
         found = self._store.of_machine(arn)
-        if not found:
-            await self._machines.machine(arn)
-        wanted = {"REDRIVEN": True, "NOT_REDRIVEN": False}.get(parameters.get("redriveFilter", ""))
-        shown = [each for each in found if status in {None, each.status} and wanted in {None, each.redrive_count > 0}]
-        page, token = _page(shown, parameters)
+        machine = found[0].machine if found else await self._machines.machine(arn)
+        if machine.express:
+            raise ApiError("StateMachineTypeNotSupported", _NOT_EXPRESS)
+        shown = [each for each in found if status in {None, each.status} and redriven in {None, each.redrive_count > 0}]
+        page, token = _requests.page(shown, parameters)
         return _shapes.without_none({"executions": [_shapes.summary(each) for each in page], "nextToken": token})
 
     def _list_children(self, parameters: Answer, status: str | None) -> Answer:
@@ -157,14 +152,14 @@ class Api:
         else:
             begun = (each for each in range(1, len(_records.STATUSES)))
             numbers = list(run.records.of(*begun))
-        page, token = _page(numbers[::-1], parameters)
+        page, token = _requests.page(numbers[::-1], parameters)
         entries = [_shapes.child_entry(run, at) for at in page]
         return _shapes.without_none({"executions": entries, "nextToken": token})
 
     async def _stop_execution(self, parameters: Answer) -> Answer:
-        execution = self._store.execution(_required(parameters, "executionArn"))
+        execution = self._store.execution(_requests.required(parameters, "executionArn"))
         if execution.machine.express:
-            raise ApiError("InvalidArn", "This operation is not supported by Express executions")
+            raise ApiError("InvalidArn", "Invalid Arn: 'Resource type not valid in this context: express'")
         if execution.status == "RUNNING":
             stop_execution(
                 execution, ExecutionStoppedError("ABORTED", parameters.get("error"), parameters.get("cause"))
@@ -174,36 +169,36 @@ class Api:
         return {"stopDate": execution.stopped or execution.started}
 
     async def _get_execution_history(self, parameters: Answer) -> Answer:
-        execution = self._store.execution(_required(parameters, "executionArn"))
+        execution = self._store.execution(_requests.required(parameters, "executionArn"))
         if execution.machine.express:
-            raise ApiError("InvalidArn", "This operation is not supported by Express executions")
+            raise ApiError("InvalidArn", "Invalid Arn: 'Resource type not valid in this context: express'")
         events = execution.history.events
-        page, token = _page(events[::-1] if parameters.get("reverseOrder") else events, parameters)
+        page, token = _requests.page(events[::-1] if parameters.get("reverseOrder") else events, parameters)
         data = parameters.get("includeExecutionData", True)
         shown = [rendered(each, include_data=data) for each in page]
         return _shapes.without_none({"events": shown, "nextToken": token})
 
     async def _describe_machine_for(self, parameters: Answer) -> Answer:
-        execution = self._store.execution(_required(parameters, "executionArn"))
+        execution = self._store.execution(_requests.required(parameters, "executionArn"))
         machine = execution.machine
         label = machine.arn.split("/", 1)[1] if "/" in machine.arn else None
         return _shapes.without_none(
             {
                 "stateMachineArn": machine.arn,
                 "name": machine.name,
-                "definition": machine.definition,
+                "definition": machine.definition if _requests.wants_data(parameters) else "{}",
                 "roleArn": machine.role,
-                "updateDate": execution.started,
+                "updateDate": machine.updated or execution.started,
                 "revisionId": machine.revision or None,
                 "mapRunArn": execution.map_run,
                 "label": label,
-                "loggingConfiguration": {"level": "OFF", "includeExecutionData": False},
-                "tracingConfiguration": {"enabled": False},
+                "loggingConfiguration": machine.logging or {"level": "OFF", "includeExecutionData": False},
+                "tracingConfiguration": machine.tracing or {"enabled": False},
             }
         )
 
     async def _redrive_execution(self, parameters: Answer) -> Answer:
-        arn = _required(parameters, "executionArn")
+        arn = _requests.required(parameters, "executionArn")
         if ":express:" in arn:
             raise ApiError("InvalidArn", f"Invalid Arn: 'Resource type not valid in this context: express: {arn}'")
         execution = self._store.execution(arn)
@@ -235,15 +230,15 @@ class Api:
     # -- map runs
 
     async def _list_map_runs(self, parameters: Answer) -> Answer:
-        execution = self._store.execution(_required(parameters, "executionArn"))
-        page, token = _page(self._services.map_runs.of(execution.arn), parameters)
+        execution = self._store.execution(_requests.required(parameters, "executionArn"))
+        page, token = _requests.page(self._services.map_runs.of(execution.arn), parameters)
         return _shapes.without_none({"mapRuns": [_shapes.map_run_entry(each) for each in page], "nextToken": token})
 
     async def _describe_map_run(self, parameters: Answer) -> Answer:
-        return _shapes.map_run(self._store.map_run(_required(parameters, "mapRunArn")))
+        return _shapes.map_run(self._store.map_run(_requests.required(parameters, "mapRunArn")))
 
     async def _update_map_run(self, parameters: Answer) -> Answer:
-        run = self._store.map_run(_required(parameters, "mapRunArn"))
+        run = self._store.map_run(_requests.required(parameters, "mapRunArn"))
         concurrency = parameters.get("maxConcurrency")
         count, percentage = parameters.get("toleratedFailureCount"), parameters.get("toleratedFailurePercentage")
         if concurrency is not None and concurrency < 0:
@@ -266,7 +261,10 @@ class Api:
     # -- task tokens
 
     def _token(self, parameters: Answer) -> asyncio.Future[Json]:
-        future = self._services.tokens.get(_required(parameters, "taskToken"))
+        token = _requests.required(parameters, "taskToken")
+        if not _TOKEN.fullmatch(token):
+            raise ApiError("InvalidToken", "Invalid Token: 'Invalid token'")
+        future = self._services.tokens.get(token)
         if future is None or future.done():
             raise ApiError("TaskTimedOut", "Task Timed Out: 'Provided task does not exist anymore'")
         return future
@@ -274,7 +272,7 @@ class Api:
     async def _send_task_success(self, parameters: Answer) -> Answer:
         future = self._token(parameters)
         try:
-            output = json.loads(_required(parameters, "output"))
+            output = loads(_requests.required(parameters, "output"))
         except ValueError as error:
             raise ApiError("InvalidOutput", f"Invalid Output: '{error}'") from error
         future.set_result(output)
@@ -289,29 +287,6 @@ class Api:
         return {}
 
 
-def _required(parameters: Answer, name: str) -> str:
-    value = parameters.get(name)
-    if not isinstance(value, str) or not value:
-        raise ApiError(
-            "ValidationException",
-            f"1 validation error detected: Value at '{name}' failed to satisfy constraint: Member must not be null",
-        )
-    return value
-
-
-def _parsed(input: str) -> Json:
-    if size(input) > limits.MAX_PAYLOAD_BYTES:
-        raise ApiError(
-            "ValidationException",
-            "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length less "
-            f"than or equal to {limits.MAX_PAYLOAD_BYTES}",
-        )
-    try:
-        return json.loads(input)
-    except ValueError as error:
-        raise ApiError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'") from error
-
-
 def _compiled(machine: Machine, services: Services) -> Program:
     try:
         program = compile_definition(machine.definition, express=machine.express)
@@ -319,18 +294,3 @@ def _compiled(machine: Machine, services: Services) -> Program:
     except UnsupportedError as error:
         raise ApiError("ValidationException", f"the local engine can't run {machine.name}: {error}") from error
     return program
-
-
-def _page(items: Sequence[Any], parameters: Answer) -> tuple[Sequence[Any], str | None]:
-    most = parameters.get("maxResults") or _DEFAULT_PAGE
-    if not 0 <= most <= _MAX_PAGE:
-        raise ApiError("ValidationException", f"maxResults must be between 0 and {_MAX_PAGE}")
-    at = 0
-    if parameters.get("nextToken"):
-        try:
-            at = int(base64.urlsafe_b64decode(parameters["nextToken"]))
-        except ValueError as error:
-            raise ApiError("InvalidToken", f"Invalid Token: '{parameters['nextToken']}'") from error
-    end = at + most
-    token = base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(items) else None
-    return items[at:end], token

@@ -26,7 +26,11 @@ class Machine:
         express: Whether its executions are Express.
         definition: Text of the definition.
         revision: Id of the revision.
-        version: ARN of the version or alias it was started by, if any.
+        version: ARN of the version it was started by, itself or through an alias, if any.
+        alias: ARN of the alias it was started by, if any.
+        logging: Its logging configuration, None where the embedded AWS tells none.
+        tracing: Its tracing configuration, None likewise.
+        updated: When it was made or last changed, None likewise.
         key: KMS key of its executions' data, None for AWS's own.
     """
 
@@ -37,7 +41,10 @@ class Machine:
     definition: str = ""
     revision: str = ""
     version: str | None = None
+    alias: str | None = None
     logging: Mapping[str, Any] | None = None
+    tracing: Mapping[str, Any] | None = None
+    updated: float | None = None
     key: str | None = None
 
     @property

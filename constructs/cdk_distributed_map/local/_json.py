@@ -19,6 +19,19 @@ def dumps(value: Json) -> str:
     return _ENCODER.encode(value)
 
 
+def loads(text: str) -> Json:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: It isn't JSON; ``NaN`` and ``Infinity`` aren't, though Python reads them.
+    """
+    return json.loads(text, parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
 def size(text: str) -> int:
     """Return the bytes of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

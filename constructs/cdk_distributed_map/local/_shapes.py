@@ -16,26 +16,28 @@ def without_none(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if value is not None}
 
 
-def execution(each: Execution) -> dict[str, Any]:
-    """Return DescribeExecution's answer."""
-    return without_none(
-        {
-            **summary(each),
-            **redrive(each),
-            "input": dumps(each.input),
-            "inputDetails": {"included": True},
-            "output": dumps(each.output) if each.status == "SUCCEEDED" else None,
-            "outputDetails": {"included": True} if each.status == "SUCCEEDED" else None,
-            "error": each.error,
-            "cause": each.cause,
-        }
-    )
+def execution(each: Execution, *, data: bool = True) -> dict[str, Any]:
+    """Return DescribeExecution's answer.
+
+    Args:
+        each: The execution.
+        data: Whether with its input, output, error and cause.
+    """
+    succeeded = each.status == "SUCCEEDED"
+    shown = {
+        **summary(each),
+        **redrive(each),
+        "inputDetails": {"included": data},
+        "outputDetails": {"included": data} if succeeded else None,
+    }
+    if data:
+        output = dumps(each.output) if succeeded else None
+        shown |= {"input": dumps(each.input), "output": output, "error": each.error, "cause": each.cause}
+    return without_none(shown)
 
 
 def summary(each: Execution) -> dict[str, Any]:
     """Return an entry of ListExecutions."""
-    version = each.machine.version
-    alias = version is not None and not version.rsplit(":", 1)[-1].isdigit()
     return without_none(
         {
             "executionArn": each.arn,
@@ -47,8 +49,8 @@ def summary(each: Execution) -> dict[str, Any]:
             "mapRunArn": each.map_run,
             "redriveCount": None if each.machine.express else each.redrive_count,
             "redriveDate": each.redriven,
-            "stateMachineVersionArn": None if alias else version,
-            "stateMachineAliasArn": version if alias else None,
+            "stateMachineVersionArn": each.machine.version,
+            "stateMachineAliasArn": each.machine.alias,
         }
     )
 
@@ -65,11 +67,13 @@ def redrive(each: Execution) -> dict[str, Any]:
     }
 
 
-def synchronous(each: Execution) -> dict[str, Any]:
+def synchronous(each: Execution, *, data: bool = True) -> dict[str, Any]:
     """Return StartSyncExecution's answer."""
     seconds = (each.stopped or each.started) - each.started
     return {
-        **{key: value for key, value in execution(each).items() if not key.startswith(("redrive", "mapRun"))},
+        **{
+            key: value for key, value in execution(each, data=data).items() if not key.startswith(("redrive", "mapRun"))
+        },
         "billingDetails": {
             "billedMemoryUsedInMB": 64,
             "billedDurationInMilliseconds": max(100, -(-seconds // 0.1) * 100),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdk_distributed_map.local._errors import ApiError
-from cdk_distributed_map.local._frame import Execution
+from cdk_distributed_map.local._frame import Execution, Machine
 from cdk_distributed_map.local._services import Services
 
 
@@ -30,7 +30,7 @@ class Store:
 
     def of_machine(self, arn: str) -> list[Execution]:
         """Return the executions of a state machine, the latest first."""
-        found = [each for each in self._executions.values() if arn in {each.machine.arn, each.machine.version}]
+        found = [each for each in self._executions.values() if arn in _named(each.machine)]
         return found[::-1]
 
     def execution(self, arn: str) -> Execution:
@@ -71,3 +71,7 @@ class Store:
         if run is None:
             raise ApiError("ResourceNotFound", f"Resource not found: '{arn}'")
         return run
+
+
+def _named(machine: Machine) -> set[str | None]:
+    return {machine.arn, machine.version, machine.alias}
