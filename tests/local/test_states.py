@@ -141,7 +141,7 @@ def test_jsonata(bench: Bench, expression: str, value: Any) -> None:
     [
         ("$states.input.nothing", "returned nothing (undefined)."),
         ("$eval('1')", "threw an error during evaluation. T1006: Attempted to invoke a non-function"),
-        ("1 + 'a'", "threw an error during evaluation. T2002: The right side of the + operator must evaluate"),
+        ("1 + 'a'", 'threw an error during evaluation. T2002: The right side of the "+" operator must evaluate'),
         ("function($x) { $x }", "returned an unsupported result type."),
     ],
     ids=["undefined", "eval", "type", "function"],
@@ -333,7 +333,10 @@ def json_path(state: dict[str, Any]) -> dict[str, Any]:
         (
             step(Parameters={"a.$": "States.ArrayGetItem(States.Array(1), 1)"}),
             "States.IntrinsicFailure",
-            "Invalid arguments in States.ArrayGetItem: [1], 1: index 1 is outside an array of 1",
+            (
+                "The function 'States.ArrayGetItem(States.Array(1), 1)' had the following error: "
+                "index 1 is outside an array of 1"
+            ),
         ),
     ],
     ids=["function", "input-path", "choice", "no-choice", "intrinsic"],

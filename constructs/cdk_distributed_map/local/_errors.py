@@ -20,6 +20,7 @@ TASK_FAILED: Final = "States.TaskFailed"
 TIMEOUT: Final = "States.Timeout"
 HEARTBEAT: Final = "States.HeartbeatTimeout"
 INTRINSIC: Final = "States.IntrinsicFailure"
+REFERENCE_PATH: Final = "States.ReferencePathConflict"
 NO_CHOICE: Final = "States.NoChoiceMatched"
 ITEM_READER: Final = "States.ItemReaderFailed"
 RESULT_WRITER: Final = "States.ResultWriterFailed"
@@ -79,6 +80,16 @@ def runtime(cause: str) -> StateError:
 def evaluation(cause: str, location: str = "") -> StateError:
     """Return a ``States.QueryEvaluationError``."""
     return StateError(QUERY, cause, in_state=True, location=location)
+
+
+def conflict(path: str, input: str) -> StateError:
+    """Return the error of a ResultPath that leads through something that is neither an object nor an array.
+
+    Args:
+        path: The path.
+        input: The text of what it is applied to.
+    """
+    return StateError(REFERENCE_PATH, f"Unable to apply ReferencePath {path} to input {input}")
 
 
 def too_large(what: str) -> StateError:

@@ -6,8 +6,8 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
-from cdk_distributed_map.local._errors import UnsupportedError, runtime
-from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._errors import UnsupportedError, conflict
+from cdk_distributed_map.local._json import Json, dumps
 from cdk_distributed_map.local._paths import NotFoundError, Path, compile_path, put
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import (
@@ -110,9 +110,7 @@ class JsonPathFlow(Flow):
             try:
                 placed = put(self._result, scene.input, selected)
             except NotFoundError as error:
-                raise runtime(
-                    f"Unable to apply ReferencePath {self._result_text} to input {scene.input!r}: {error}"
-                ) from error
+                raise conflict(str(self._result_text), dumps(scene.input)) from error
         return placed if self._output is None else self._output(scene.at(placed))
 
     def passed(self, scene: Scene) -> Json:

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from cdk_distributed_map.local._errors import INTRINSIC, StateError, UnsupportedError
-from cdk_distributed_map.local._json import Json, dumps, number
+from cdk_distributed_map.local._json import Json, dumps, loads, number
 from cdk_distributed_map.local._paths import NotFoundError, Roots, compile_path
 
 _MAX_NESTING = 10
@@ -112,14 +112,10 @@ def _call(text: str, token: re.Match[str], depth: int) -> tuple[Evaluator, int]:
             return function(*values)
         except (TypeError, ValueError, IndexError, KeyError, AttributeError, RecursionError) as error:
             # Whatever a function can't take is one error to AWS.
-            raise _failure(name, values, str(error)) from error
+            cause = f"The function '{text[token.start('name') : at + 1]}' had the following error: {error}"
+            raise StateError(INTRINSIC, cause, in_state=True) from error
 
     return evaluate, at + 1
-
-
-def _failure(name: str, values: list[Json], why: str) -> StateError:
-    shown = ", ".join(dumps(value) for value in values)
-    return StateError(INTRINSIC, f"Invalid arguments in {name}: {shown[:500]}: {why}", in_state=True)
 
 
 def _path_end(text: str, at: int) -> int:
@@ -208,7 +204,10 @@ def same(one: Json, other: Json) -> bool:
 
 
 def _array_unique(items: Json) -> list[Json]:
-    return list({dumps(item): item for item in reversed(_list(items))}.values())[::-1]
+    unique: dict[str, Json] = {}
+    for item in _list(items):
+        unique.setdefault(dumps(item), item)
+    return list(unique.values())
 
 
 def _array_get(items: Json, index: Json) -> Json:
@@ -249,7 +248,8 @@ def random_between(first: Json, last: Json, *seed: Json) -> int:
 
 
 def _split(text: Json, delimiters: Json) -> list[str]:
-    _wants(_text(delimiters), "the delimiter must not be empty")
+    if not _text(delimiters):
+        return [text] if _text(text) else []
     pattern = "[" + re.escape(delimiters) + "]"
     return [piece for piece in re.split(pattern, _text(text)) if piece]
 
@@ -267,7 +267,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "States.Base64Decode": _base64_decode,
     "States.Hash": hash_text,
     "States.JsonMerge": _merge,
-    "States.StringToJson": lambda text: json.loads(_text(text)) if _text(text).strip() else None,
+    "States.StringToJson": lambda text: loads(_text(text)) if _text(text).strip() else None,
     "States.JsonToString": dumps,
     "States.MathRandom": random_between,
     "States.MathAdd": lambda one, other: _whole(one) + _whole(other),

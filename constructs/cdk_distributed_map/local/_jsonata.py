@@ -9,21 +9,20 @@ from __future__ import annotations
 import json
 import random
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from jsonata import jsonata as library
 from jsonata.jexception import JException
 from jsonata.utils import Utils
 
 from cdk_distributed_map.local import _fastpath
 from cdk_distributed_map.local._errors import StateError, UnsupportedError, evaluation
 from cdk_distributed_map.local._intrinsics import array_partition, hash_text
-from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._json import Json, dumps, loads, type_name
+from cdk_distributed_map.local._jsonata_language import NULL, PYTHON_ERRORS, Language, function, message
 
 UNDEFINED: Final = _fastpath.UNDEFINED
-_NULL: Final = Utils.NULL_VALUE
 _MAX_DEPTH: Final = 100
 _MAX_RANGE: Final = 1_000_000
 
@@ -47,13 +46,17 @@ class Expression:
     def __init__(self, text: str) -> None:
         self.text = text
         try:
-            self._compiled = library.Jsonata(text)
+            self._compiled = Language(text)
+        except KeyError as error:
+            raise UnsupportedError(
+                f"the JSONata expression {text!r} has the operator {error}, which isn't one"
+            ) from error
         except JException as error:
             raise UnsupportedError(f"the JSONata expression {text!r} can't be parsed: {error}") from error
         self._compiled.set_validate_input(False)
         self._compiled.set_output_convert_nulls(False)
-        for name, function in _FUNCTIONS.items():
-            self._compiled.register_lambda(name, function)
+        for name, own in _FUNCTIONS.items():
+            self._compiled.register_function(name, own)
         self._fast = _fastpath.compile_node(self._compiled.ast)
         self.invariant = _fastpath.is_invariant(self._compiled.ast)
         """Whether it says the same for every item of a map: it reads neither the item nor a clock or generator."""
@@ -83,14 +86,29 @@ class Expression:
         except _UnsupportedTypeError:
             raise evaluation(f"{what} returned an unsupported result type.", field) from None
         except JException as error:
-            message = f"{what} threw an error during evaluation. {error.error}: {error}"
-            raise evaluation(message, field) from error
-        except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
-            # What the library raises on operands that it doesn't check itself.
+            raise evaluation(f"{what} threw an error during evaluation. {message(error)}", field) from error
+        except PYTHON_ERRORS as error:
             raise evaluation(f"{what} threw an error during evaluation. {error}", field) from error
         if result is UNDEFINED:
             raise evaluation(f"{what} returned nothing (undefined).", field)
         return result
+
+
+def unexpected_type(written: Json, field: str, expected: str, value: Json) -> StateError:
+    """Return the error of a field whose value is of another type than the field takes.
+
+    Args:
+        written: The field as it is written: an expression with its braces, or a value.
+        field: Its name.
+        expected: JSONata's name of the type it takes.
+        value: The value.
+    """
+    text = written[2:-2].strip() if is_expression(written) else dumps(written)
+    cause = (
+        f"The JSONata expression '{text}' specified for the field '{field}' returned an unexpected result type. "
+        f"Expected '{expected}', but was '{type_name(value)}' for value: {dumps(value)}"
+    )
+    return evaluation(cause, field)
 
 
 @lru_cache(maxsize=4096)
@@ -110,7 +128,7 @@ def _plain(value: Any) -> Json:
 
 
 def _json(value: Any, depth: int) -> Json:
-    if value is _NULL or value is None:
+    if value is NULL or value is None:
         return None
     if isinstance(value, str | bool | int):
         return value
@@ -128,31 +146,32 @@ def _json(value: Any, depth: int) -> Json:
 
 
 def _is_function(value: Any) -> bool:
-    return not (value is None or value is _NULL or isinstance(value, str | bool | int | float | list | dict))
+    return not (value is None or value is NULL or isinstance(value, str | bool | int | float | list | dict))
 
 
-def _fail(code: str, message: str) -> JException:
-    error = JException(code)
-    error.args = (message,)
-    return error
+class _Error(JException):  # type: ignore[misc]  # the library has no types
+    """An error of a function that only AWS has."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("D3137", -1, text)
 
 
-def _partition(items: Json = None, chunk: Json = None, *_rest: Json) -> Json:
-    if items is None:
+def _partition(items: Json = None, chunk: Json = None) -> Json:
+    if items is None or chunk is None:
         return None
     try:
-        return array_partition(items if isinstance(items, list) else [items], chunk)
+        return array_partition(items, chunk)
     except ValueError as error:
-        raise _fail("T0410", f"Argument of function partition does not match function signature: {error}") from error
+        raise _Error(f"Argument 2 of function partition is not valid: {error}") from error
 
 
-def _range(first: Json = None, last: Json = None, step: Json = None, *_rest: Json) -> Json:
-    if not all(isinstance(each, int | float) and not isinstance(each, bool) for each in (first, last, step)):
-        raise _fail("T0410", "Argument of function range does not match function signature")
+def _range(first: Json, last: Json, step: Json) -> Json:
+    if first is None or last is None or step is None:
+        return None
     if step == 0:
-        raise _fail("D3140", "The step of function range must not be zero")
+        raise _Error("The step of function range must not be zero")
     if abs((last - first) / step) > _MAX_RANGE:
-        raise _fail("D2014", "The size of the sequence allocated by function range is too large")
+        raise JException("D2014", -1, int(abs((last - first) / step)) + 1)
     values, at = [], first
     while (at <= last) if step > 0 else (at >= last):
         values.append(at)
@@ -160,45 +179,63 @@ def _range(first: Json = None, last: Json = None, step: Json = None, *_rest: Jso
     return Utils.create_sequence_from_iter(values)
 
 
-def _hash(value: Json = None, algorithm: Json = "SHA-256", *_rest: Json) -> Json:
+def _hash(value: Json = None, algorithm: Json = None) -> Json:
     if value is None:
         return None
     try:
-        return hash_text(value, algorithm)
+        return hash_text(None if value is NULL else value, "SHA-256" if algorithm is None else algorithm)
     except ValueError as error:
-        raise _fail("D3137", str(error)) from error
+        raise _Error(f"Argument 2 of function hash is not valid: {error}") from error
 
 
-def _random(*seed: Json) -> Json:
+def _random(seed: Json = None) -> Json:
     # A seeded number repeats itself here too, though it isn't the one that AWS's generator gives.
-    generator = random.Random(seed[0]) if seed and seed[0] is not None else random.Random()  # noqa: S311 - not for secrets
+    generator = random.Random() if seed is None else random.Random(seed)  # noqa: S311 - not for secrets
     return generator.random()
 
 
-def _parse(text: Json = None, *_rest: Json) -> Json:
+def _parse(text: Json = None) -> Json:
     if text is None:
         return None
-    if not isinstance(text, str):
-        raise _fail("T0410", "Argument 1 of function parse does not match function signature")
     try:
-        parsed = json.loads(text)
+        parsed = loads(text)
     except ValueError as error:
-        raise _fail("D3137", f"The argument of function parse is not JSON: {error}") from error
-    return _NULL if parsed is None else parsed
+        raise _Error(f"The argument of function parse is not JSON: {error}") from error
+    return NULL if parsed is None else parsed
+
+
+def _distinct(values: Json) -> Json:
+    """Return each value once; an array of one stays an array, where the library makes it that one."""
+    if not isinstance(values, list) or len(values) <= 1:
+        return values
+    unique: dict[str, Json] = {}
+    for value in values:
+        unique.setdefault(json.dumps(_whole(_json(value, 0)), sort_keys=True), value)
+    if Utils.is_sequence(values):
+        return Utils.create_sequence_from_iter(unique.values())
+    return list(unique.values())
+
+
+def _whole(value: Json) -> Json:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _no_eval(*_arguments: Json) -> Json:
-    raise _fail("T1006", "Attempted to invoke a non-function")
+    raise JException("T1006", 0)
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "partition": _partition,
-    "range": _range,
-    "hash": _hash,
-    "random": _random,
-    "uuid": lambda *_arguments: str(uuid.uuid4()),
-    "parse": _parse,
-    "eval": _no_eval,
+_FUNCTIONS: Final = {
+    name: function(name, signature, implementation)
+    for name, signature, implementation in (
+        ("partition", "<an:a>", _partition),
+        ("range", "<nnn:a>", _range),
+        ("hash", "<xs?:s>", _hash),
+        ("random", "<n?:n>", _random),
+        ("uuid", "<:s>", lambda: str(uuid.uuid4())),
+        ("parse", "<s:x>", _parse),
+        ("distinct", "<x:x>", _distinct),
+        ("eval", "<x?x?:x>", _no_eval),
+    )
 }
 
 __all__ = ["UNDEFINED", "Expression", "StateError", "compile_expression", "is_expression"]

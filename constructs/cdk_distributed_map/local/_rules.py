@@ -59,6 +59,7 @@ STATE: Final[Mapping[str, Rule]] = {
     "Error": _TEXT,
     "Cause": _TEXT,
     "ResultPath": Rule(lambda value: value is None or isinstance(value, str), "give a path, or null"),
+    "Items": Rule(lambda value: isinstance(value, list | dict), "give an array, or an expression as '{% ... %}'"),
     "ItemReader": _OBJECT,
     "ItemBatcher": _OBJECT,
     "ResultWriter": _OBJECT,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from cdk_distributed_map.local._errors import UnsupportedError, runtime
 from cdk_distributed_map.local._intrinsics import compile_intrinsic, is_intrinsic
@@ -13,6 +13,7 @@ from cdk_distributed_map.local._paths import NotFoundError, compile_path
 from cdk_distributed_map.local._scene import Scene
 
 Evaluator = Callable[[Scene], Json]
+_NULL: Final = "Unable to apply Path transformation to null or empty input."
 
 
 class Template:
@@ -143,6 +144,8 @@ def path_or_intrinsic(text: Any, field: str) -> Evaluator:
     path = compile_path(text)
 
     def get(scene: Scene) -> Json:
+        if scene.root is None and path.kind == "input":
+            raise runtime(_NULL)
         try:
             return path.get(scene)
         except NotFoundError as error:
@@ -167,6 +170,8 @@ def plain_path(text: Any, field: str) -> Evaluator:
     path = compile_path(text)
 
     def get(scene: Scene) -> Json:
+        if scene.root is None and path.kind == "input":
+            raise runtime(_NULL)
         try:
             return path.get(scene)
         except NotFoundError as error:

@@ -11,7 +11,7 @@ from cdk_distributed_map.local import _errors
 from cdk_distributed_map.local._errors import StateError, UnsupportedError
 from cdk_distributed_map.local._flow import JSONATA, reference_path
 from cdk_distributed_map.local._frame import Frame
-from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._json import Json, dumps
 from cdk_distributed_map.local._paths import NotFoundError, compile_path, put
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template
@@ -72,10 +72,11 @@ class Catcher:
 
     Args:
         fields: Its fields.
+        at: Its place in Catch.
         state: The state.
     """
 
-    def __init__(self, fields: Mapping[str, Any], state: State) -> None:
+    def __init__(self, fields: Mapping[str, Any], at: int, state: State) -> None:
         _refuse(fields, _CATCH_FIELDS, state.name, "Catch")
         jsonata = state.language == JSONATA
         wrong = {"ResultPath"} if jsonata else {"Output"}
@@ -87,10 +88,10 @@ class Catcher:
         if self._path is not None:
             reference_path(self._path, f"Catch of state {state.name!r}")
         self._output: Template | None = (
-            state.flow.template(fields["Output"], "Catch/Output") if "Output" in fields else None
+            state.flow.template(fields["Output"], f"Catch[{at}]/Output") if "Output" in fields else None
         )
         self._assign: Template | None = (
-            state.flow.template(fields["Assign"], "Catch/Assign") if "Assign" in fields else None
+            state.flow.template(fields["Assign"], f"Catch[{at}]/Assign") if "Assign" in fields else None
         )
 
     def output(self, scene: Scene, failed: Scene) -> Json:
@@ -102,7 +103,7 @@ class Catcher:
         try:
             return put(compile_path(self._path), scene.input, failed.root)
         except NotFoundError as error:
-            raise _errors.runtime(f"Unable to apply ReferencePath {self._path} to input: {error}") from error
+            raise _errors.conflict(self._path, dumps(scene.input)) from error
 
     def assigned(self, failed: Scene) -> Mapping[str, Json]:
         """Return the variables to set."""
@@ -119,7 +120,7 @@ class AttemptingState(State, abc.ABC):
     def __init__(self, name: str, fields: Mapping[str, Any], language: str) -> None:
         super().__init__(name, fields, language)
         self.retriers = [Retrier(each, name) for each in fields.get("Retry") or []]
-        self.catchers = [Catcher(each, self) for each in fields.get("Catch") or []]
+        self.catchers = [Catcher(each, at, self) for at, each in enumerate(fields.get("Catch") or [])]
 
     async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
         """Attempt until it succeeds, is caught or fails."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdk_distributed_map.local._errors import NO_CHOICE, StateError, UnsupportedError, evaluation, runtime
+from cdk_distributed_map.local._errors import NO_CHOICE, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._flow import JSONATA
 from cdk_distributed_map.local._frame import Frame
-from cdk_distributed_map.local._json import dumps, type_name
-from cdk_distributed_map.local._jsonata import is_expression
+from cdk_distributed_map.local._json import dumps
+from cdk_distributed_map.local._jsonata import is_expression, unexpected_type
 from cdk_distributed_map.local._paths import NotFoundError, compile_path
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template
@@ -73,12 +73,7 @@ class ChoiceState(State):
         def test(scene: Scene) -> bool:
             value = template(scene)
             if not isinstance(value, bool):
-                raise evaluation(
-                    f"The JSONata expression '{str(condition)[2:-2].strip()}' specified for the field '{field}' "
-                    f"returned an unexpected result type. Expected 'boolean', but was '{type_name(value)}' for value: "
-                    f"{dumps(value)}",
-                    field,
-                )
+                raise unexpected_type(condition, field, "boolean", value)
             return value
 
         return test

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from cdk_distributed_map.local._errors import StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._flow import JSONATA
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import dumps
+from cdk_distributed_map.local._jsonata import unexpected_type
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template, constant, jsonata_template, path_or_intrinsic
 from cdk_distributed_map.local.states._state import Outcome, State
+
+_FIELDS: Final = ("Error", "Cause")
 
 
 class FailState(State):
@@ -24,8 +27,8 @@ class FailState(State):
 
     def __init__(self, name: str, fields: Mapping[str, Any], language: str) -> None:
         super().__init__(name, fields, language)
-        self._error = self._text(fields, "Error")
-        self._cause = self._text(fields, "Cause")
+        self._parts = {field: self._text(fields, field) for field in _FIELDS}
+        self._written = {field: str(fields.get(field, fields.get(f"{field}Path"))) for field in _FIELDS}
 
     def _text(self, fields: Mapping[str, Any], field: str) -> Template | None:
         if field in fields and f"{field}Path" in fields:
@@ -43,13 +46,17 @@ class FailState(State):
             StateError: Always.
         """
         del frame, entered
-        error, cause = (self._value(part, scene) for part in (self._error, self._cause))
+        error, cause = (self._value(field, scene) for field in _FIELDS)
         raise StateError(error, cause)
 
-    def _value(self, part: Template | None, scene: Scene) -> str | None:
+    def _value(self, field: str, scene: Scene) -> str | None:
+        part = self._parts[field]
         if part is None:
             return None
         value = part(scene)
-        if not isinstance(value, str):
-            raise runtime(f"The value of Error and Cause must be a string, but was: {dumps(value)}")
-        return value
+        if isinstance(value, str):
+            return value
+        if self.language == JSONATA:
+            raise unexpected_type(self._written[field], field, "string", value)
+        path = self._written[field]
+        raise runtime(f'The {field}Path field refers to value "{dumps(value)}" which is not a valid string: {path}')

@@ -9,8 +9,8 @@ from typing import Any
 from cdk_distributed_map.local._errors import StateError, evaluation, runtime
 from cdk_distributed_map.local._flow import JSONATA, Flow, JsonPathFlow
 from cdk_distributed_map.local._frame import Frame
-from cdk_distributed_map.local._json import Json, dumps, type_name
-from cdk_distributed_map.local._paths import NotFoundError, compile_path
+from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._jsonata import unexpected_type
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template, plain_path
 from cdk_distributed_map.local.states._attempts import AttemptingState
@@ -38,9 +38,8 @@ class Items:
 
     def __init__(self, fields: Mapping[str, Any], language: str, flow: Flow) -> None:
         self._language = language
-        self._path: str | None = fields.get("ItemsPath")
-        if "ItemsPath" in fields:
-            plain_path(self._path, "ItemsPath")
+        self._path: str = fields.get("ItemsPath", "$")
+        self._at = plain_path(self._path, "ItemsPath") if "ItemsPath" in fields else None
         self._text = fields.get("Items")
         self._template: Template | None = flow.template(self._text, "Items") if "Items" in fields else None
 
@@ -56,15 +55,9 @@ class Items:
         """
         if self._language == JSONATA:
             return self._jsonata(scene, objects=objects)
-        value = scene.root
-        if self._path is not None:
-            try:
-                value = compile_path(self._path).get(scene)
-            except NotFoundError as error:
-                raise runtime(f"Invalid path '{self._path}' : {error}") from error
+        value = scene.root if self._at is None else self._at(scene)
         if not _iterable(value, objects=objects):
-            path = self._path or "$"
-            cause = f'Reference path "{path}" must point to array.'
+            cause = f'Reference path "{self._path}" must point to array.'
             raise StateError("States.Runtime", cause, terminal=True, in_state=True)
         return value
 
@@ -75,12 +68,7 @@ class Items:
             return scene.input
         value = self._template(scene)
         if not _iterable(value, objects=objects):
-            text = self._text[2:-2].strip() if isinstance(self._text, str) else dumps(self._text)
-            raise evaluation(
-                f"The JSONata expression '{text}' specified for the field 'Items' returned an unexpected result type. "
-                f"Expected 'array', but was '{type_name(value)}' for value: {dumps(value)}",
-                "Items",
-            )
+            raise unexpected_type(self._text, "Items", "array", value)
         return value
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cdk_distributed_map.local._errors import StateError, UnsupportedError, evaluation, runtime
+from cdk_distributed_map.local._errors import UnsupportedError, evaluation, runtime
 from cdk_distributed_map.local._flow import JSONATA
-from cdk_distributed_map.local._json import Json, dumps, number, type_name
-from cdk_distributed_map.local._jsonata import is_expression
+from cdk_distributed_map.local._json import Json, dumps, number
+from cdk_distributed_map.local._jsonata import is_expression, unexpected_type
 from cdk_distributed_map.local._paths import NotFoundError, compile_path
+from cdk_distributed_map.local._rules import MAX_SECONDS
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template, jsonata_template
 
@@ -23,6 +24,7 @@ class NumberField:
         name: Its name.
         language: Query language of the state.
         whole: Whether it must be an integer. Default: it must.
+        seconds: Whether it is a time limit, which isn't zero and has a most.
         default: Value where the field is absent.
     """
 
@@ -34,10 +36,12 @@ class NumberField:
         language: str,
         *,
         whole: bool = True,
+        seconds: bool = False,
         default: float | None = None,
     ) -> None:
         self.name = name
         self._whole = whole
+        self._seconds = seconds
         self._value: Json = default
         self._path: str | None = None
         self._template: Template | None = None
@@ -70,9 +74,15 @@ class NumberField:
             value = self._template(scene)
             if not number(value) or (self._whole and int(value) != value):
                 expected = "integer" if number(value) else "number"
-                raise self._unexpected(value, expected)
-            return int(value) if self._whole else value
+                raise unexpected_type(self._value, self.name, expected, value)
+            return self._in_range(int(value) if self._whole else value)
         return self._value
+
+    def _in_range(self, value: Any) -> Any:
+        if self._seconds and not 0 < value <= MAX_SECONDS:
+            cause = f"The {self.name} field must be an integer from 1 to {MAX_SECONDS} but was: {dumps(value)}"
+            raise runtime(cause) if self._template is None else evaluation(cause, self.name)
+        return value
 
     def _checked_path(self, scene: Scene) -> Any:
         path = str(self._path)
@@ -84,12 +94,4 @@ class NumberField:
             kind = "integer" if self._whole else "float"
             shown = value if isinstance(value, str) else dumps(value)
             raise runtime(f'The {self.name}Path field refers to value "{shown}" which is not a valid {kind}: {path}')
-        return int(value) if self._whole else value
-
-    def _unexpected(self, value: Json, expected: str) -> StateError:
-        text = str(self._value)[2:-2].strip()
-        return evaluation(
-            f"The JSONata expression '{text}' specified for the field '{self.name}' returned an unexpected result "
-            f"type. Expected '{expected}', but was '{type_name(value)}' for value: {dumps(value)}",
-            self.name,
-        )
+        return self._in_range(int(value) if self._whole else value)

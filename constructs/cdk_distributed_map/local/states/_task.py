@@ -55,8 +55,8 @@ class TaskState(AttemptingState):
         if not isinstance(resource, str):
             raise UnsupportedError(f"state {name!r} has no Resource: give the ARN of what it calls")
         self._integration = integration(resource)
-        self._timeout = NumberField(name, fields, "TimeoutSeconds", language)
-        self._heartbeat = NumberField(name, fields, "HeartbeatSeconds", language)
+        self._timeout = NumberField(name, fields, "TimeoutSeconds", language, seconds=True)
+        self._heartbeat = NumberField(name, fields, "HeartbeatSeconds", language, seconds=True)
 
     async def attempt(self, scene: Scene, frame: Frame) -> Json:
         """Call once."""

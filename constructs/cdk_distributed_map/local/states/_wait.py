@@ -85,9 +85,12 @@ class WaitState(State):
             raise runtime(f"The {self._field} parameter does not reference an input value: {self._value}") from error
 
     def _seconds(self, value: Json) -> int:
-        if self._field == "SecondsPath" and not (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        if self._field == "SecondsPath":
             shown = value if isinstance(value, str) else dumps(value)
-            raise runtime(f"The SecondsPath parameter cannot be parsed as a long value: {self._value} == {shown}")
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise runtime(f"The SecondsPath parameter cannot be parsed as a long value: {self._value} == {shown}")
+            if value < 0:
+                raise runtime(f"The SecondsPath parameter references a negative value: {self._value} == {shown}")
         if not number(value) or int(value) != value or not 0 <= value <= MAX_SECONDS:
             cause = f"The Seconds field must be an integer from 0 to {MAX_SECONDS} but was: {dumps(value)}"
             raise evaluation(cause, "Seconds") if self.language == JSONATA else runtime(cause)

@@ -16,6 +16,7 @@ from cdk_distributed_map.local._services import Answer, Invocation, InvokeError,
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
 from distmap import limits
 
+_INVOCATION_TYPES = ("RequestResponse", "Event")
 _DENIED = "Lambda.AWSLambdaException"
 # In characters, each of which takes at most four bytes.
 _SURELY_FITS = (limits.MAX_PAYLOAD_BYTES - 8 * 1024) // 4
@@ -126,12 +127,20 @@ def _invocation(arguments: Json, call: Call) -> Invocation:
     unknown = sorted(set(arguments) - known)
     if unknown:
         raise runtime(f"The field '{unknown[0]}' is not supported by Step Functions")
+    for field in ("ClientContext", "LogType"):
+        if arguments.get(field) not in {None, "None"}:
+            raise runtime(f"The local engine doesn't run {field}, got {dumps(arguments[field])}: leave it out")
+    kind = arguments.get("InvocationType", "RequestResponse")
+    if kind not in _INVOCATION_TYPES:
+        raise runtime(
+            f"The local engine doesn't run the InvocationType {dumps(kind)}: use {' or '.join(_INVOCATION_TYPES)}"
+        )
     return Invocation(
         function=arguments["FunctionName"],
         payload=payload_text(arguments.get("Payload")),
         qualifier=arguments.get("Qualifier"),
         role=call.role,
-        wait=arguments.get("InvocationType", "RequestResponse") != "Event",
+        wait=kind == "RequestResponse",
     )
 
 

@@ -1,0 +1,114 @@
+"""JSONata as AWS runs it: what the reference implementation, 2.0.6, says of the same expressions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cdk_distributed_map.local._errors import StateError, UnsupportedError
+from cdk_distributed_map.local._jsonata import Expression
+
+INPUT = {"n": 5, "t": True, "none": None, "mixed": [1, "1"], "o": {"k": "v"}}
+
+
+def value(text: str) -> Any:
+    return Expression(text).value({"states": {"input": INPUT}}, "Output")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("'a' + 1", 'T2001: The left side of the "+" operator must evaluate to a number'),
+        ("1 - null", 'T2002: The right side of the "-" operator must evaluate to a number'),
+        ("$states.input.t * 2", 'T2001: The left side of the "*" operator must evaluate to a number'),
+        ("'a' < 1", 'T2009: The values "a" and 1 either side of operator "<" must be of the same data type'),
+        (
+            "true > false",
+            'T2010: The expressions either side of operator ">" must evaluate to numeric or string values',
+        ),
+        ("-'a'", 'D1002: Cannot negate a non-numeric value: "a"'),
+        ("-null", "D1002: Cannot negate a non-numeric value: null"),
+        ("1 / 0", "D1001: Number out of range: null"),
+        ("['a'..'b']", "T2003: The left side of the range operator (..) must evaluate to an integer"),
+        ("{5: 1}", "T1003: Key in object structure must evaluate to a string; got: 5"),
+        ("$foo(1)", "T1006: Attempted to invoke a non-function"),
+        ("$states.input.n(1)", "T1006: Attempted to invoke a non-function"),
+        ("uppercase('a')", "T1005: Attempted to invoke a non-function. Did you mean $uppercase?"),
+        ("5 ~> 6", "T2006: The right side of the function application operator ~> must be a function"),
+        ("$uppercase(5)", 'T0410: Argument 1 of function "uppercase" does not match function signature'),
+        ("$uppercase(null)", 'T0410: Argument 1 of function "uppercase" does not match function signature'),
+        ("$uppercase('a', 'b')", 'T0410: Argument 2 of function "uppercase" does not match function signature'),
+        ("$split('abc', '-', 'x')", 'T0410: Argument 3 of function "split" does not match function signature'),
+        ("$pad('a')", 'T0410: Argument 2 of function "pad" does not match function signature'),
+        ("$sum(['a'])", 'T0412: Argument 1 of function "sum" must be an array of "numbers"'),
+        ("$sum(null)", 'T0412: Argument 1 of function "sum" must be an array of "numbers"'),
+        ("$join([1])", 'T0412: Argument 1 of function "join" must be an array of "strings"'),
+        ("$merge(5)", 'T0412: Argument 1 of function "merge" must be an array of "objects"'),
+        ("$number('x')", 'D3030: Unable to cast value to a number: "x"'),
+        ("$map(['1', 'x'], function($v) { $number($v) })", 'D3030: Unable to cast value to a number: "x"'),
+        ("$sqrt(-1)", "D3060: The sqrt function cannot be applied to a negative number: -1"),
+        (
+            "$power(-1, 0.5)",
+            (
+                "D3061: The power function has resulted in a value that cannot be represented as a JSON number: "
+                "base=-1, exponent=0.5"
+            ),
+        ),
+        (
+            "$sort($states.input.mixed)",
+            (
+                "D3070: The single argument form of the sort function can only be applied to an array of strings or an "
+                "array of numbers.  Use the second argument to specify a comparison function"
+            ),
+        ),
+        (
+            "$formatBase(255, 50)",
+            "D3100: The radix of the formatBase function must be between 2 and 36.  It was given 50",
+        ),
+        (
+            "$toMillis('x')",
+            'D3110: The argument of the toMillis function must be an ISO 8601 formatted timestamp. Given "x"',
+        ),
+        (
+            "$single([1, 2])",
+            "D3138: The $single() function expected exactly 1 matching result.  Instead it matched more.",
+        ),
+        ("$replace('abc', '', 'x')", "D3010: Second argument of replace function cannot be an empty string"),
+        ("$error('oops')", "D3137: oops"),
+        ("$assert(false, 'no')", "D3141: no"),
+        ("$range(1, 'a', 1)", 'T0410: Argument 2 of function "range" does not match function signature'),
+        ("$parse(5)", 'T0410: Argument 1 of function "parse" does not match function signature'),
+        ("$eval('1')", "T1006: Attempted to invoke a non-function"),
+    ],
+)
+def test_fails_when_jsonata_of_aws_fails(text: str, told: str) -> None:
+    with pytest.raises(StateError) as failed:
+        value(text)
+    place = f"The JSONata expression '{text}' specified for the field 'Output' threw an error during evaluation. "
+    assert failed.value.cause == place + told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("5.5 % 2", 1.5),
+        ("-5 % 3", -2),
+        ("$count(null)", 1),
+        ("$type($states.input.none)", "null"),
+        ("$distinct([{'a': 1}, {'a': 1.0}])", [{"a": 1}]),
+        ("$distinct([1, '1', 1.0, true, null, null])", [1, "1", True, None]),
+        ("$distinct($states.input.mixed[0])", 1),
+        ("[1, 2] ~> $map(function($v) { $v * 2 })", [2, 4]),
+        ("$partition([1, 2, 3], 2)", [[1, 2], [3]]),
+        ("'abc' ~> $hash('MD5')", "900150983cd24fb0d6963f7d28e17f72"),
+    ],
+)
+def test_values_are_those_of_aws(text: str, expected: Any) -> None:
+    assert value(text) == expected
+
+
+@pytest.mark.parametrize("text", ["$states.input.x ?? 1", "$states.input.x ?: 1", "!", "1 +", "("])
+def test_fails_when_aws_cannot_parse_it(text: str) -> None:
+    with pytest.raises(UnsupportedError, match="the JSONata expression"):
+        Expression(text)
