@@ -117,10 +117,20 @@ class AllowAll:
 
 
 class Starter(Protocol):
-    """Starts executions on behalf of a task or a map."""
+    """The Step Functions API, for what a task does with it."""
 
     async def start(self, machine: str, name: str | None, input: str, *, role: str) -> Any:
         """Start an execution of another state machine and return it."""
+
+    def answers(self, action: str) -> bool:
+        """Tell whether an action is answered here, rather than by the embedded AWS."""
+
+    async def call(self, action: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Answer a call.
+
+        Raises:
+            ApiError: AWS would answer with an error.
+        """
 
 
 @dataclass(kw_only=True)
@@ -140,7 +150,7 @@ class Services:
         workdir: Folder of temporary files, None for the system's.
         threads: Runs what blocks.
         map_runs: The map runs it knows.
-        starter: Starts executions on behalf of tasks.
+        starter: Starts executions, and answers other calls of the Step Functions API, on behalf of tasks.
         tokens: Tasks that wait for their token.
         faults: What is to go wrong.
     """

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
@@ -16,11 +14,13 @@ from botocore.model import OperationNotFoundError
 from botocore.response import StreamingBody
 from botocore.session import Session
 
-from cdk_distributed_map.local._errors import StateError, UnsupportedError, runtime
+from cdk_distributed_map.local._errors import ApiError, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._services import Starter
 from cdk_distributed_map.local.tasks._gaps import completed
-from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting, text_of
+from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
 from cdk_distributed_map.local.tasks._permissions import permission
+from cdk_distributed_map.local.tasks._values import parsed, request, shown
 
 # Service ids of the AWS SDK for Java, as Resource ARNs have them, where boto3 has another name.
 _BOTO_NAMES: Final = {
@@ -31,6 +31,8 @@ _BOTO_NAMES: Final = {
     "elasticloadbalancingv2": "elbv2",
     "resourcegroupstaggingapi": "resourcegroupstaggingapi",
 }
+# An answer to HEAD has no body to tell the error in: the SDK knows what is missing.
+_WITHOUT_BODY: Final = {("HeadObject", "404"): "NoSuchKey", ("HeadBucket", "404"): "NoSuchBucket"}
 # How errors of a service begin: the class names of the AWS SDK for Java.
 _ERROR_NAMES: Final = {
     "dynamodb": "DynamoDb",
@@ -63,17 +65,21 @@ class SdkCall(Integration):
         """How errors of the service begin."""
         return _ERROR_NAMES.get(self.service, self.service[:1].upper() + self.service[1:])
 
+    @property
+    def general_error(self) -> str:
+        """Class of the errors that the service doesn't declare."""
+        return f"{self.error_name}Exception"
+
     async def run(self, arguments: Json, call: Call) -> Json:
         """Make the call."""
-        answer = await self.called(arguments, call)
-        result = shown(answer)
+        result = await self.called(arguments, call)
         if self.token is not None:
             call.submitted(result)
             return await call.answered()
         return fitting(self, result)
 
     async def called(self, arguments: Json, call: Call) -> dict[str, Any]:
-        """Make the call and return boto3's answer.
+        """Make the call and return the answer as Step Functions shows it.
 
         Raises:
             StateError: It failed.
@@ -89,7 +95,7 @@ class SdkCall(Integration):
             raise StateError(
                 "States.Runtime", f"{self.service} has no action {self.action}", terminal=True, in_state=True
             ) from error
-        parameters = _request(model.input_shape, arguments)
+        parameters = request(model.input_shape, arguments)
         prefix = str(client.meta.service_model.signing_name)
         action, resource = permission(self._boto_name, prefix, operation, parameters, services)
         # Services let other accounts in, by policies of their own; no call leaves its region.
@@ -98,37 +104,47 @@ class SdkCall(Integration):
         if denied is not None:
             # Services that talk JSON refuse with 400, the others with 403.
             status = 400 if client.meta.service_model.protocol == "json" else 403
-            cause = self._cause(denied, {"HTTPStatusCode": status, "RequestId": str(uuid.uuid4())})
-            raise StateError(f"{self.error_name}.{self.error_name}Exception", cause)
+            meta = {"HTTPStatusCode": status, "RequestId": str(uuid.uuid4())}
+            cause = self._cause(denied, meta, "AccessDeniedException")
+            raise StateError(f"{self.error_name}.{self.general_error}", cause)
         method = getattr(client, xform_name(operation))
+        starter = services.starter
         try:
+            if self._boto_name == "stepfunctions" and starter is not None and starter.answers(operation):
+                return dict(shown(model.output_shape, await _own_answer(starter, model, parameters)))
             answer = dict(await services.blocking(lambda: _read(method(**parameters))))
         except ClientError as error:
             raise self.failed(error, model) from error
         except BotoCoreError as error:
             raise runtime(str(error)) from error
-        return completed(self.service, operation, parameters, answer)
+        return dict(shown(model.output_shape, completed(self.service, operation, parameters, answer)))
 
     def failed(self, error: ClientError, model: Any) -> StateError:
         """Return an error as the SDK integration names and words it."""
-        answer = error.response
-        code = str(answer.get("Error", {}).get("Code", "Unknown"))
-        short = code.rsplit("#", 1)[-1].rsplit(".", 1)[-1]
-        modelled = {shape.name for shape in model.service_model.error_shapes} | {
-            str(shape.metadata.get("error", {}).get("code", shape.name)) for shape in model.service_model.error_shapes
-        }
-        name = short if short.endswith("Exception") else f"{short}Exception"
-        if short not in modelled and name not in modelled:
-            name = f"{self.error_name}Exception"
-        message = answer.get("Error", {}).get("Message", code)
-        return StateError(f"{self.error_name}.{name}", self._cause(message, answer.get("ResponseMetadata", {})))
+        told: Mapping[str, Any] = error.response.get("Error", {})
+        code = str(told.get("Code", "Unknown")).rsplit("#", 1)[-1]
+        # Services that talked XML once tell their old code, and the one of their model beside it.
+        modelled = _WITHOUT_BODY.get((model.name, code), str(told.get("QueryErrorCode", code)))
+        name = _exception(modelled, model) or self.general_error
+        cause = self._cause(str(told.get("Message", code)), error.response.get("ResponseMetadata", {}), code)
+        return StateError(f"{self.error_name}.{name}", cause)
 
-    def _cause(self, message: str, meta: Mapping[str, Any]) -> str:
+    def _cause(self, message: str, meta: Mapping[str, Any], code: str) -> str:
+        del code
         extended = f", Extended Request ID: {meta.get('HostId') or 'none'}" if self.service == "s3" else ""
         return (
             f"{message} (Service: {self.error_name}, Status Code: "
             f"{meta.get('HTTPStatusCode')}, Request ID: {meta.get('RequestId') or 'none'}{extended})"
         )
+
+
+def _exception(code: str, model: Any) -> str | None:
+    """Return the name of an error's class in the SDK for Java, None for an error that the service doesn't declare."""
+    for shape in model.service_model.error_shapes:
+        declared = {shape.name, str(shape.metadata.get("error", {}).get("code", shape.name))}
+        if {code, f"{code}Exception"} & declared:
+            return f"{str(shape.name).removesuffix('Fault').removesuffix('Exception')}Exception"
+    return None
 
 
 @cache
@@ -161,32 +177,19 @@ def _check_action(service: str, action: str, boto_name: str) -> None:
         )
 
 
-def _request(shape: Any, value: Json) -> Any:  # noqa: PLR0911 - one return for each kind of shape
-    """Return parameters as boto3 wants them: AWS writes every name with a capital, some models don't."""
-    if shape is None or value is None:
-        return value if shape is not None else {}
-    kind = shape.type_name
-    if kind == "structure" and isinstance(value, Mapping):
-        if getattr(shape, "is_document_type", False):
-            return value
-        names = {name[:1].upper() + name[1:]: name for name in shape.members}
-        built = {}
-        for key, item in value.items():
-            name = key if key in shape.members else names.get(key[:1].upper() + key[1:])
-            if name is None:
-                raise runtime(f"The field '{key}' is not supported by Step Functions")
-            if item is not None:
-                built[name] = _request(shape.members[name], item)
-        return built
-    if kind == "list" and isinstance(value, list):
-        return [_request(shape.member, item) for item in value]
-    if kind == "map" and isinstance(value, Mapping):
-        return {key: _request(shape.value, item) for key, item in value.items()}
-    if kind == "blob":
-        return text_of(value).encode()
-    if kind == "string" and not isinstance(value, str):
-        return dumps(value)
-    return value
+async def _own_answer(starter: Starter, model: Any, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return what the engine answers to a call of Step Functions: executions are its own, not the embedded AWS's.
+
+    Raises:
+        ClientError: AWS would answer with an error.
+    """
+    try:
+        answer = await starter.call(model.name, parameters)
+    except ApiError as error:
+        meta = {"HTTPStatusCode": 400, "RequestId": str(uuid.uuid4())}
+        told: Any = {"Error": {"Code": error.code, "Message": error.message}, "ResponseMetadata": meta}
+        raise ClientError(told, model.name) from error
+    return dict(parsed(model.output_shape, answer))
 
 
 def _read(answer: dict[str, Any]) -> dict[str, Any]:
@@ -194,22 +197,6 @@ def _read(answer: dict[str, Any]) -> dict[str, Any]:
     read = {key: value.read() if isinstance(value, StreamingBody) else value for key, value in answer.items()}
     read.pop("ResponseMetadata", None)
     return read
-
-
-def shown(value: Any) -> Json:
-    """Return boto3's answer as Step Functions shows it."""
-    if isinstance(value, Mapping):
-        return {str(key)[:1].upper() + str(key)[1:]: shown(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [shown(item) for item in value]
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return base64.b64encode(value).decode()
-    return value
 
 
 class OptimizedCall(SdkCall):
@@ -232,20 +219,39 @@ class OptimizedCall(SdkCall):
     @property
     def error_name(self) -> str:
         """How errors of the service begin."""
-        return {"dynamodb": "DynamoDB", "sqs": "SQS", "sns": "SNS", "s3": "S3"}.get(self.service, super().error_name)
+        return _OPTIMIZED_NAMES[self.service][0]
+
+    @property
+    def general_error(self) -> str:
+        """Class of the errors that the service doesn't declare."""
+        return _OPTIMIZED_NAMES[self.service][1]
+
+    def _cause(self, message: str, meta: Mapping[str, Any], code: str) -> str:
+        # These integrations are older, and so is their SDK.
+        return (
+            f"{message} (Service: {_OPTIMIZED_NAMES[self.service][2]}; Status Code: {meta.get('HTTPStatusCode')}; "
+            f"Error Code: {code}; Request ID: {meta.get('RequestId') or 'none'}; Proxy: null)"
+        )
 
     async def run(self, arguments: Json, call: Call) -> Json:
         """Make the call."""
         answer = await self.called(arguments, call)
         if self.service == "eventbridge" and answer.get("FailedEntryCount"):
-            raise StateError("EventBridge.FailedEntry", dumps(shown(answer)))
-        result = {**shown(answer), "SdkHttpMetadata": {"HttpStatusCode": 200}}
+            raise StateError("EventBridge.FailedEntry", dumps(answer))
+        result = {**answer, "SdkHttpMetadata": {"HttpStatusCode": 200}}
         if self.token is not None:
             call.submitted(result)
             return await call.answered()
         return fitting(self, result)
 
 
+# How errors begin, the class of those that the service doesn't declare, and the service's name in causes.
+_OPTIMIZED_NAMES: Final = {
+    "dynamodb": ("DynamoDB", "AmazonDynamoDBException", "AmazonDynamoDBv2"),
+    "sqs": ("SQS", "AmazonSQSException", "AmazonSQS"),
+    "sns": ("SNS", "AmazonSNSException", "AmazonSNS"),
+    "eventbridge": ("EventBridge", "AmazonEventBridgeException", "AmazonEventBridge"),
+}
 _OPTIMIZED: Final = frozenset(
     {
         ("dynamodb", "getItem"),

@@ -1,0 +1,156 @@
+"""Calls of other services: how parameters go in, and how answers and errors come back."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.local.conftest import Bench
+
+SDK = "arn:aws:states:::aws-sdk:"
+OPTIMIZED = "arn:aws:states:::"
+PASS = {"StartAt": "P", "States": {"P": {"Type": "Pass", "Result": {"done": True}, "End": True}}}
+
+
+def call(resource: str, parameters: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    state = {"Type": "Task", "Resource": resource, "Parameters": parameters, "End": True, **fields}
+    return {"StartAt": "Call", "States": {"Call": state}}
+
+
+@pytest.fixture
+def table(client: Callable[..., Any]) -> str:
+    name = f"t{uuid.uuid4().hex[:8]}"
+    client("dynamodb").create_table(
+        TableName=name,
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    return name
+
+
+@pytest.mark.parametrize("prefix", [f"{OPTIMIZED}dynamodb", f"{SDK}dynamodb"], ids=["optimized", "sdk"])
+def test_names_that_are_data_stay_as_they_are(bench: Bench, table: str, prefix: str) -> None:
+    item = {"id": {"S": "a"}, "lower": {"M": {"inner": {"N": "1"}}}, "Upper": {"BOOL": True}}
+    bench.output(call(f"{prefix}:putItem", {"TableName": table, "Item": item}))
+    found = bench.output(call(f"{prefix}:getItem", {"TableName": table, "Key": {"id": {"S": "a"}}}))
+    assert found["Item"] == item
+
+
+def test_metadata_of_an_object_stays_as_it_is(bench: Bench) -> None:
+    bucket = bench.bucket()
+    bench.s3.put_object(Bucket=bucket, Key="k", Body=b"x", Metadata={"owner": "me"})
+    found = bench.output(call(f"{SDK}s3:getObject", {"bucket": bucket, "key": "k"}))
+    assert (found["Metadata"], found["Body"], found["ETag"][:1]) == ({"owner": "me"}, "x", '"')
+
+
+def test_numbers_may_be_written_as_texts(bench: Bench) -> None:
+    bucket = bench.bucket({"a": b"1", "b": b"2"})
+    found = bench.output(call(f"{SDK}s3:listObjectsV2", {"Bucket": bucket, "MaxKeys": "1"}))
+    assert [each["Key"] for each in found["Contents"]] == ["a"]
+    # As Java writes it: no more digits of a second than it needs, three at a time.
+    assert len(found["Contents"][0]["LastModified"]) in {len("2026-01-31T12:00:00Z"), len("2026-01-31T12:00:00.123Z")}
+
+
+def test_step_functions_is_the_engine_itself(bench: Bench) -> None:
+    machine, express = bench.machine(PASS), bench.machine(PASS, express=True)
+    started = bench.output(call(f"{SDK}sfn:startExecution", {"StateMachineArn": machine, "Input": {"a": 1}}))
+    assert bench.ended(started["ExecutionArn"])["status"] == "SUCCEEDED"
+    told = bench.output(call(f"{SDK}sfn:describeExecution", {"ExecutionArn": started["ExecutionArn"]}))
+    assert (told["Status"], told["Input"], told["Output"]) == ("SUCCEEDED", '{"a":1}', '{"done":true}')
+    assert told["StartDate"].endswith("Z")
+    synchronous = bench.output(call(f"{SDK}sfn:startSyncExecution", {"StateMachineArn": express}))
+    assert ":express:" in synchronous["ExecutionArn"]
+    assert json.loads(synchronous["Output"]) == {"done": True}
+
+
+def test_a_machine_answers_the_token_of_another(bench: Bench) -> None:
+    tokens: list[str] = []
+    bench.functions.handlers["keeps"] = lambda event: tokens.append(event["token"])
+    payload = {"token.$": "$$.Task.Token"}
+    waiting = call(f"{OPTIMIZED}lambda:invoke.waitForTaskToken", {"FunctionName": "keeps", "Payload": payload})
+    execution = bench.start(waiting)
+    while not tokens:
+        assert bench.sfn.describe_execution(executionArn=execution)["status"] == "RUNNING"
+    bench.output(call(f"{SDK}sfn:sendTaskSuccess", {"TaskToken": tokens[0], "Output": {"ok": 1}}))
+    assert json.loads(bench.ended(execution)["output"]) == {"ok": 1}
+
+
+@pytest.mark.parametrize(
+    ("resource", "parameters", "error", "cause"),
+    [
+        (
+            f"{SDK}dynamodb:getItem",
+            {"TableName": "none", "Key": {"id": {"S": "a"}}},
+            "DynamoDb.ResourceNotFoundException",
+            "(Service: DynamoDb, Status Code: 400, Request ID: ",
+        ),
+        (
+            f"{OPTIMIZED}dynamodb:getItem",
+            {"TableName": "none", "Key": {"id": {"S": "a"}}},
+            "DynamoDB.ResourceNotFoundException",
+            "(Service: AmazonDynamoDBv2; Status Code: 400; Error Code: ResourceNotFoundException; Request ID: ",
+        ),
+        (
+            f"{OPTIMIZED}sns:publish",
+            {"TopicArn": "arn:aws:sns:us-east-1:000000000000:none", "Message": "m"},
+            "SNS.NotFoundException",
+            "(Service: AmazonSNS; Status Code: 404; Error Code: NotFound; Request ID: ",
+        ),
+        (
+            f"{SDK}sqs:sendMessage",
+            {"QueueUrl": "http://sqs/000000000000/none", "MessageBody": "m"},
+            "Sqs.QueueDoesNotExistException",
+            "(Service: Sqs, Status Code: 400, Request ID: ",
+        ),
+        (
+            f"{SDK}s3:headObject",
+            {"Bucket": "no-such-bucket-here", "Key": "k"},
+            "S3.NoSuchKeyException",
+            "(Service: S3, Status Code: 404, Request ID: ",
+        ),
+        (f"{SDK}iam:getRole", {"RoleName": "none"}, "Iam.NoSuchEntityException", "(Service: Iam, Status Code: 404, "),
+        (
+            f"{SDK}sfn:describeExecution",
+            {"ExecutionArn": "arn:aws:states:us-east-1:000000000000:execution:m:none"},
+            "Sfn.ExecutionDoesNotExistException",
+            "(Service: Sfn, Status Code: 400, Request ID: ",
+        ),
+    ],
+    ids=["sdk", "optimized", "short-code", "old-code", "no-body", "entity", "engine"],
+)
+def test_fails_when_a_service_refuses(
+    bench: Bench, resource: str, parameters: dict[str, Any], error: str, cause: str
+) -> None:
+    found = bench.run(call(resource, parameters))
+    assert (found["status"], found["error"]) == ("FAILED", error)
+    assert cause in found["cause"]
+
+
+def test_fails_when_an_optimized_call_has_an_error_of_no_class_of_its_own(bench: Bench, table: str) -> None:
+    found = bench.run(call(f"{OPTIMIZED}dynamodb:putItem", {"TableName": table, "Item": {"other": {"S": "a"}}}))
+    assert found["error"] == "DynamoDB.AmazonDynamoDBException"
+    assert "Error Code: ValidationException;" in found["cause"]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"InvocationType": "DryRun"}, "doesn't run the InvocationType"),
+        ({"ClientContext": "e30="}, "doesn't run ClientContext"),
+        ({"LogType": "Tail"}, "doesn't run LogType"),
+    ],
+    ids=["dry-run", "context", "log"],
+)
+def test_fails_when_an_invocation_has_what_would_be_ignored(bench: Bench, more: dict[str, str], told: str) -> None:
+    before = bench.functions.invocations
+    bench.functions.handlers["unasked"] = lambda event: event
+    found = bench.run(call(f"{OPTIMIZED}lambda:invoke", {"FunctionName": "unasked", **more}))
+    assert found["error"] == "States.Runtime"
+    assert told in found["cause"]
+    assert bench.functions.invocations == before
