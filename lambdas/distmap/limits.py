@@ -11,6 +11,11 @@ from typing import Final
 # SFN service-quotas.html, "Quotas related to state machine executions" and "... task executions"
 MAX_PAYLOAD_BYTES: Final = 262_144
 """Input or output of a state, a task or an execution, as UTF-8 JSON text."""
+# SFN workflow-variables.html, "Limits"
+MAX_ASSIGN_BYTES: Final = 262_144
+"""All variables that one Assign sets."""
+MAX_VARIABLES_BYTES: Final = 10 * 1024**2
+"""All variables of an execution."""
 # https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html
 MAX_CAUSE_CHARACTERS: Final = 32_768
 """The cause of a failed task."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -377,6 +378,81 @@ def test_runtime_error_in_an_iteration_fails_the_map(bench: Bench) -> None:
 def test_intrinsics_and_paths(bench: Bench, call: str, value: Any) -> None:
     given = {"text": "a b", "list": [1, 1, "1"]}
     assert bench.output(json_path(step(Parameters={"got.$": call})), given) == {"got": value}
+
+
+def test_fails_when_variables_are_too_large(bench: Bench) -> None:
+    found = bench.run(one(step(Assign={"half": "x" * 200_000, "other": "x" * 100_000})))
+    assert found["error"] == "States.DataLimitExceeded"
+    assert "more than the limit of 262144" in found["cause"]
+
+
+def test_fails_when_variables_grow_too_large(bench: Bench) -> None:
+    names = [f"v{number}" for number in range(45)]
+    steps = {name: {"Type": "Pass", "Assign": {name: "x" * 250_000}, "Next": after} for name, after in pairwise(names)}
+    found = bench.run({"QueryLanguage": "JSONata", "StartAt": "v0", "States": {**steps, names[-1]: step()}})
+    assert found["error"] == "States.DataLimitExceeded"
+    assert "more than the limit of 10485760" in found["cause"]
+
+
+@pytest.mark.parametrize(
+    ("state", "given", "error", "cause"),
+    [
+        (
+            {"Type": "Pass", "ResultPath": "$.a", "Result": 1},
+            "text",
+            "States.ReferencePathConflict",
+            'Unable to apply ReferencePath $.a to input "text"',
+        ),
+        (
+            {"Type": "Pass", "Parameters": {"a.$": "$"}},
+            None,
+            "States.Runtime",
+            "Unable to apply Path transformation to null or empty input.",
+        ),
+        (
+            {"Type": "Wait", "SecondsPath": "$.s"},
+            {"s": -1},
+            "States.Runtime",
+            "The SecondsPath parameter references a negative value: $.s == -1",
+        ),
+        (
+            {"Type": "Task", "Resource": INVOKE, "Parameters": {"FunctionName": "f"}, "TimeoutSecondsPath": "$.s"},
+            {"s": 0},
+            "States.Runtime",
+            "The TimeoutSeconds field must be an integer from 1 to 99999999 but was: 0",
+        ),
+        (
+            {"Type": "Fail", "ErrorPath": "$.e"},
+            {"e": 5},
+            "States.Runtime",
+            'The ErrorPath field refers to value "5" which is not a valid string: $.e',
+        ),
+        (
+            {"Type": "Fail", "QueryLanguage": "JSONata", "Error": "{% 5 %}"},
+            {},
+            "States.QueryEvaluationError",
+            (
+                "The JSONata expression '5' specified for the field 'Error' returned an unexpected result type. "
+                "Expected 'string', but was 'number' for value: 5"
+            ),
+        ),
+    ],
+    ids=["result-path", "null", "negative-wait", "no-time", "error-path", "error"],
+)
+def test_fails_when_a_value_does_not_fit(
+    bench: Bench, state: dict[str, Any], given: Any, error: str, cause: str
+) -> None:
+    ends = {} if state["Type"] == "Fail" else {"End": True}
+    machine = bench.machine({"StartAt": "One", "States": {"One": {**state, **ends}}})
+    found = bench.ended(bench.sfn.start_execution(stateMachineArn=machine, input=json.dumps(given))["executionArn"])
+    assert found["error"] == error
+    assert found["cause"].endswith(cause)
+
+
+def test_items_may_come_from_an_intrinsic_function(bench: Bench) -> None:
+    each = {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
+    state = {"Type": "Map", "ItemsPath": "States.ArrayUnique($.n)", "ItemProcessor": each, "End": True}
+    assert bench.output({"StartAt": "One", "States": {"One": state}}, {"n": [2, 1, 2, 3, 1]}) == [2, 1, 3]
 
 
 def test_history_ends_at_25000_events(bench: Bench) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 from cdk_distributed_map.local._clock import iso
-from cdk_distributed_map.local._errors import StateError, UnsupportedError
+from cdk_distributed_map.local._errors import DATA_LIMIT, StateError, UnsupportedError
 from cdk_distributed_map.local._flow import JSONATA, Flow, JsonataFlow, JsonPathFlow
 from cdk_distributed_map.local._frame import Frame, entered
 from cdk_distributed_map.local._history import text
-from cdk_distributed_map.local._json import Json, checked
+from cdk_distributed_map.local._json import Json, checked, dumps, size
 from cdk_distributed_map.local._scene import Scene
+from distmap import limits
 
 
 class Outcome(NamedTuple):
@@ -90,6 +91,20 @@ class State(abc.ABC):
         frame.state = None
         return outcome
 
+    def _remembered(self, known: Mapping[str, Json], assigned: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the variables with those that the state assigns.
+
+        Raises:
+            StateError: ``States.DataLimitExceeded``: they are too large.
+        """
+        variables = {**known, **assigned}
+        for held, most in ((assigned, limits.MAX_ASSIGN_BYTES), (variables, limits.MAX_VARIABLES_BYTES)):
+            found = sum(size(dumps(value)) for value in held.values())
+            if found > most:
+                cause = f"The variables of the state '{self.name}' have {found} bytes, more than the limit of {most}."
+                raise StateError(DATA_LIMIT, cause, hidden_from_all=True)
+        return variables
+
     @abc.abstractmethod
     async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
         """Do what the state does."""
@@ -102,7 +117,7 @@ class State(abc.ABC):
             checked(output, what=self.name)
         details: dict[str, Any] = {"name": self.name, "output": text(output)}
         if assigned:
-            frame.variables = {**frame.variables, **assigned}
+            frame.variables = self._remembered(frame.variables, assigned)
             details["assignedVariables"] = dict(assigned)
         frame.event(f"{self.type}StateExited", details)
         return Outcome(next, output)
