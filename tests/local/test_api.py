@@ -123,6 +123,18 @@ def test_stop_is_reported_with_its_reason(bench: Bench, hanging: dict[str, Any])
     assert [event["type"] for event in bench.events(execution)][-2:] == ["TaskStateAborted", "ExecutionAborted"]
 
 
+def test_stop_ends_the_branches_and_iterations_too(bench: Bench, hanging: dict[str, Any]) -> None:
+    each = {"StartAt": "Both", "States": {"Both": {"Type": "Parallel", "Branches": [hanging], "End": True}}}
+    state = {"Type": "Map", "MaxConcurrency": 1, "ItemProcessor": each, "End": True}
+    execution = bench.start({"StartAt": "Each", "States": {"Each": state}}, [1, 2])
+    while bench.events(execution)[-1]["type"] != "LambdaFunctionStarted":
+        pass
+    bench.sfn.stop_execution(executionArn=execution)
+    ended = [event["type"] for event in bench.events(execution) if "Aborted" in event["type"]]
+    aborted = ["TaskStateAborted", "MapIterationAborted", "ParallelStateAborted", "MapStateAborted", "ExecutionAborted"]
+    assert ended == aborted
+
+
 def test_history_can_be_read_backwards_and_without_data(bench: Bench) -> None:
     execution = bench.ended(bench.start(PASS, {"a": 1}))["executionArn"]
     page = bench.sfn.get_execution_history(executionArn=execution, reverseOrder=True, maxResults=1)

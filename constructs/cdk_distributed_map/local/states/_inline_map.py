@@ -169,6 +169,10 @@ class _Iterations:
                     last = inner.last
                     inner.event("MapIterationSucceeded", {"name": self._state.name, "index": at})
                     self._frame.last = last
+        except asyncio.CancelledError:
+            await stop(list(self._tasks))
+            self._end(failed=None)
+            raise
         finally:
             await stop(list(self._tasks))
         return self._results
@@ -181,6 +185,11 @@ class _Iterations:
 
     async def _fail(self, failed: asyncio.Future[Json]) -> None:
         await stop(list(self._tasks))
+        self._end(failed=failed)
+        raise from_inside(failed)
+
+    def _end(self, *, failed: asyncio.Future[Json] | None) -> None:
+        """Add the events of the iterations that end unfinished, the one that failed first."""
         frame, name = self._frame, self._state.name
         order = sorted(self._tasks, key=lambda task: (task is not failed, self._tasks[task][0]))
         for task in order:
@@ -189,4 +198,3 @@ class _Iterations:
             outcome = "Failed" if task is failed else "Aborted"
             frame.event(f"MapIteration{outcome}", {"name": name, "index": at})
             aborted(inner, failed=task is failed, frame=frame)
-        raise from_inside(failed)

@@ -63,6 +63,11 @@ class ParallelState(AttemptingState):
                 for task, inner in zip(tasks, frames, strict=True):
                     aborted(inner, failed=task in failed, frame=frame)
                 raise from_inside(failed[0])
+        except asyncio.CancelledError:
+            await stop(tasks)
+            for inner in frames:
+                aborted(inner, failed=False, frame=frame)
+            raise
         finally:
             await stop(tasks)
         frame.last = max(inner.last for inner in frames)
