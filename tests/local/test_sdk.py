@@ -154,3 +154,29 @@ def test_fails_when_an_invocation_has_what_would_be_ignored(bench: Bench, more: 
     assert found["error"] == "States.Runtime"
     assert told in found["cause"]
     assert bench.functions.invocations == before
+
+
+def test_invocation_through_the_sdk_answers_with_text(bench: Bench) -> None:
+    bench.functions.handlers["told"] = lambda event: event["a"]
+    found = bench.output(call(f"{SDK}lambda:invoke", {"FunctionName": "told", "Payload": {"a": [1]}}))
+    assert found == {"ExecutedVersion": "$LATEST", "Payload": "[1]", "StatusCode": 200}
+
+
+def test_invocation_through_the_sdk_takes_an_error_for_an_answer(bench: Bench) -> None:
+    bench.functions.handlers["breaks"] = bench.failing_on({})
+    found = bench.output(call(f"{SDK}lambda:invoke", {"FunctionName": "breaks"}))
+    assert found["FunctionError"] == "Unhandled"
+    assert json.loads(found["Payload"])["errorType"] == "ValueError"
+
+
+def test_fails_when_the_sdk_finds_no_function(bench: Bench) -> None:
+    found = bench.run(call(f"{SDK}lambda:invoke", {"FunctionName": "there-is-none"}))
+    assert found["error"] == "Lambda.ResourceNotFoundException"
+    assert "function:there-is-none (Service: Lambda, Status Code: 404, Request ID: " in found["cause"]
+
+
+def test_fails_when_a_function_answers_what_is_not_json(bench: Bench) -> None:
+    bench.functions.handlers["counts-nothing"] = lambda _event: float("nan")
+    found = bench.run(call(f"{OPTIMIZED}lambda:invoke", {"FunctionName": "counts-nothing"}))
+    assert found["error"] == "Lambda.Unknown"
+    assert "answered what isn't JSON (NaN is not JSON): NaN" in found["cause"]

@@ -19,17 +19,20 @@ def dumps(value: Json) -> str:
     return _ENCODER.encode(value)
 
 
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
+
+
 def loads(text: str) -> Json:
     """Return the value of a JSON text.
 
     Raises:
         ValueError: It isn't JSON; ``NaN`` and ``Infinity`` aren't, though Python reads them.
     """
-    return json.loads(text, parse_constant=_no_constant)
-
-
-def _no_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not JSON")
+    return _DECODER.decode(text)
 
 
 def size(text: str) -> int:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
 
 from cdk_distributed_map.local._errors import StateError, runtime
-from cdk_distributed_map.local._json import Json, dumps, size
+from cdk_distributed_map.local._json import Json, dumps, loads, size
 from cdk_distributed_map.local._services import Answer, Invocation, InvokeError, Services
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
 from distmap import limits
@@ -53,19 +53,34 @@ async def invoked(call: Call, invocation: Invocation) -> Answer:
     Raises:
         StateError: Lambda refused the call, or the function failed.
     """
+    answer = await asked(call, invocation, _refusal)
+    if answer.function_error is not None:
+        raise _failure(answer.payload)
+    return answer
+
+
+async def asked(call: Call, invocation: Invocation, refusal: Callable[[InvokeError, str], str]) -> Answer:
+    """Call a function and return its answer, an error of its own included.
+
+    Args:
+        call: The call.
+        invocation: What is called.
+        refusal: Words the cause where Lambda refuses, of its error and the function's ARN.
+
+    Raises:
+        StateError: Lambda refused the call.
+    """
     services = call.frame.services
     arn = function_arn(services, invocation.function, invocation.qualifier)
     call.refuse_elsewhere("FunctionName", arn)
     denied = call.denied("lambda:InvokeFunction", arn)
     if denied is not None:
-        raise StateError(_DENIED, _refusal(InvokeError("AccessDeniedException", denied, status=403), arn))
+        raise StateError(_DENIED, refusal(InvokeError("AccessDeniedException", denied, status=403), arn))
     try:
         with services.clock.real():
             answer = await services.invoker.invoke(invocation)
     except InvokeError as error:
-        raise StateError(f"Lambda.{error.code}", _refusal(error, arn)) from error
-    if answer.function_error is not None:
-        raise _failure(answer.payload)
+        raise StateError(f"Lambda.{error.code}", refusal(error, arn)) from error
     if size(answer.payload) > limits.MAX_INVOCATION_PAYLOAD_BYTES:
         most = limits.MAX_INVOCATION_PAYLOAD_BYTES
         cause = f"Response payload size exceeded maximum allowed payload size ({most} bytes)."
@@ -101,8 +116,16 @@ def _failure(payload: str) -> StateError:
 
 
 def result_of(payload: str) -> Json:
-    """Return a function's answer as a value."""
-    return json.loads(payload) if payload.strip() else None
+    """Return a function's answer as a value.
+
+    Raises:
+        StateError: It isn't JSON.
+    """
+    try:
+        return loads(payload) if payload.strip() else None
+    except ValueError as error:
+        cause = f"The function answered what isn't JSON ({error}): {payload[: limits.MAX_CAUSE_CHARACTERS // 2]}"
+        raise StateError("Lambda.Unknown", cause) from error
 
 
 class LambdaInvoke(Integration):
@@ -142,6 +165,31 @@ def _invocation(arguments: Json, call: Call) -> Invocation:
         role=call.role,
         wait=kind == "RequestResponse",
     )
+
+
+class SdkInvoke(Integration):
+    """``arn:aws:states:::aws-sdk:lambda:invoke``, which takes an error of the function's for an answer."""
+
+    async def run(self, arguments: Json, call: Call) -> Json:
+        """Call the function that the arguments name."""
+        answer = await asked(call, _invocation(arguments, call), _sdk_refusal)
+        result = {
+            "ExecutedVersion": answer.version,
+            "FunctionError": answer.function_error,
+            "Payload": answer.payload,
+            "StatusCode": answer.status,
+        }
+        shown = {key: value for key, value in result.items() if value is not None}
+        if self.token is not None:
+            call.submitted(shown)
+            return await call.answered()
+        return fitting(self, shown)
+
+
+def _sdk_refusal(error: InvokeError, arn: str) -> str:
+    message = f"Function not found: {arn}" if error.code == "ResourceNotFoundException" else error.message
+    request_id = error.request_id or str(uuid.uuid4())
+    return f"{message} (Service: Lambda, Status Code: {error.status}, Request ID: {request_id})"
 
 
 def sdk_answer(answer: Answer, payload: Json) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from cdk_distributed_map.local._errors import UnsupportedError
 from cdk_distributed_map.local.tasks._executions import StartExecution
 from cdk_distributed_map.local.tasks._integration import Integration
-from cdk_distributed_map.local.tasks._lambda import LambdaFunction, LambdaInvoke
+from cdk_distributed_map.local.tasks._lambda import LambdaFunction, LambdaInvoke, SdkInvoke
 from cdk_distributed_map.local.tasks._sdk import OptimizedCall, SdkCall
+
+_INVOKE: Final = ("invoke", "invoke.waitForTaskToken")
 
 
 def integration(resource: str) -> Integration:
@@ -32,9 +36,12 @@ def integration(resource: str) -> Integration:
     if service == "aws-sdk":
         if len(rest) < 2:
             raise UnsupportedError(f"{resource!r} lacks the action: arn:aws:states:::aws-sdk:<service>:<action>")
-        return SdkCall(rest[0], ":".join(rest[1:]))
+        action = ":".join(rest[1:])
+        if rest[0] == "lambda" and action in _INVOKE:
+            return SdkInvoke(action, "aws-sdk:lambda")
+        return SdkCall(rest[0], action)
     action = ":".join(rest)
-    if service == "lambda" and action in {"invoke", "invoke.waitForTaskToken"}:
+    if service == "lambda" and action in _INVOKE:
         return LambdaInvoke(action, "lambda")
     if service == "states":
         return StartExecution(action)
