@@ -40,6 +40,11 @@ def test_names_that_are_data_stay_as_they_are(bench: Bench, table: str, prefix: 
     bench.output(call(f"{prefix}:putItem", {"TableName": table, "Item": item}))
     found = bench.output(call(f"{prefix}:getItem", {"TableName": table, "Key": {"id": {"S": "a"}}}))
     assert found["Item"] == item
+    if prefix.startswith(SDK):
+        assert set(found) == {"Item"}
+    else:
+        assert found["SdkHttpMetadata"]["HttpStatusCode"] == 200
+        assert found["SdkHttpMetadata"]["HttpHeaders"]["x-amzn-requestid"] == found["SdkResponseMetadata"]["RequestId"]
 
 
 def test_metadata_of_an_object_stays_as_it_is(bench: Bench) -> None:

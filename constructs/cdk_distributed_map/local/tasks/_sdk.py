@@ -72,14 +72,14 @@ class SdkCall(Integration):
 
     async def run(self, arguments: Json, call: Call) -> Json:
         """Make the call."""
-        result = await self.called(arguments, call)
+        result, _ = await self.called(arguments, call)
         if self.token is not None:
             call.submitted(result)
             return await call.answered()
         return fitting(self, result)
 
-    async def called(self, arguments: Json, call: Call) -> dict[str, Any]:
-        """Make the call and return the answer as Step Functions shows it.
+    async def called(self, arguments: Json, call: Call) -> tuple[dict[str, Any], Mapping[str, Any]]:
+        """Make the call and return the answer as Step Functions shows it, and what boto3 says of the response.
 
         Raises:
             StateError: It failed.
@@ -111,13 +111,14 @@ class SdkCall(Integration):
         starter = services.starter
         try:
             if self._boto_name == "stepfunctions" and starter is not None and starter.answers(operation):
-                return dict(shown(model.output_shape, await _own_answer(starter, model, parameters)))
+                return dict(shown(model.output_shape, await _own_answer(starter, model, parameters))), {}
             answer = dict(await services.blocking(lambda: _read(method(**parameters))))
         except ClientError as error:
             raise self.failed(error, model) from error
         except BotoCoreError as error:
             raise runtime(str(error)) from error
-        return dict(shown(model.output_shape, completed(self.service, operation, parameters, answer)))
+        meta = answer.pop("ResponseMetadata", {})
+        return dict(shown(model.output_shape, completed(self.service, operation, parameters, answer))), meta
 
     def failed(self, error: ClientError, model: Any) -> StateError:
         """Return an error as the SDK integration names and words it."""
@@ -194,9 +195,7 @@ async def _own_answer(starter: Starter, model: Any, parameters: dict[str, Any]) 
 
 def _read(answer: dict[str, Any]) -> dict[str, Any]:
     """Read streams while still in the thread that called."""
-    read = {key: value.read() if isinstance(value, StreamingBody) else value for key, value in answer.items()}
-    read.pop("ResponseMetadata", None)
-    return read
+    return {key: value.read() if isinstance(value, StreamingBody) else value for key, value in answer.items()}
 
 
 class OptimizedCall(SdkCall):
@@ -235,10 +234,19 @@ class OptimizedCall(SdkCall):
 
     async def run(self, arguments: Json, call: Call) -> Json:
         """Make the call."""
-        answer = await self.called(arguments, call)
+        answer, meta = await self.called(arguments, call)
         if self.service == "eventbridge" and answer.get("FailedEntryCount"):
             raise StateError("EventBridge.FailedEntry", dumps(answer))
-        result = {**answer, "SdkHttpMetadata": {"HttpStatusCode": 200}}
+        headers = meta.get("HTTPHeaders", {})
+        result = {
+            **answer,
+            "SdkHttpMetadata": {
+                "AllHttpHeaders": {name: [value] for name, value in headers.items()},
+                "HttpHeaders": dict(headers),
+                "HttpStatusCode": meta.get("HTTPStatusCode", 200),
+            },
+            "SdkResponseMetadata": {"RequestId": meta.get("RequestId", "")},
+        }
         if self.token is not None:
             call.submitted(result)
             return await call.answered()
