@@ -135,6 +135,36 @@ def test_stop_ends_the_branches_and_iterations_too(bench: Bench, hanging: dict[s
     assert ended == aborted
 
 
+def test_stop_ends_the_execution_that_is_waited_for(bench: Bench, hanging: dict[str, Any]) -> None:
+    inner = bench.machine(hanging)
+    resource = "arn:aws:states:::states:startExecution.sync:2"
+    state = {"Type": "Task", "Resource": resource, "Parameters": {"StateMachineArn": inner}, "End": True}
+    execution = bench.start({"StartAt": "Wait", "States": {"Wait": state}})
+    while not bench.sfn.list_executions(stateMachineArn=inner)["executions"]:
+        pass
+    bench.sfn.stop_execution(executionArn=execution, error="Enough")
+    assert (bench.ended(execution)["status"], bench.ended(execution)["error"]) == ("ABORTED", "Enough")
+    (child,) = bench.sfn.list_executions(stateMachineArn=inner)["executions"]
+    assert child["status"] == "ABORTED"
+
+
+def test_execution_that_is_waited_for_runs_out_of_time(bench: Bench, hanging: dict[str, Any]) -> None:
+    inner = bench.machine(hanging)
+    resource = "arn:aws:states:::states:startExecution.sync:2"
+    state = {"Type": "Task", "Resource": resource, "Parameters": {"StateMachineArn": inner}, "TimeoutSeconds": 1}
+    found = bench.run({"StartAt": "Wait", "States": {"Wait": {**state, "End": True}}})
+    assert (found["status"], found["error"]) == ("FAILED", "States.Timeout")
+    (child,) = bench.sfn.list_executions(stateMachineArn=inner)["executions"]
+    assert child["status"] == "ABORTED"
+
+
+def test_fails_when_an_execution_is_started_with_an_unknown_field(bench: Bench) -> None:
+    state = {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution", "End": True}
+    given = {"StateMachineArn": bench.machine(PASS), "Inputs": {}}
+    found = bench.run({"StartAt": "Go", "States": {"Go": {**state, "Parameters": given}}})
+    assert "The field 'Inputs' is not supported by Step Functions" in found["cause"]
+
+
 def test_history_can_be_read_backwards_and_without_data(bench: Bench) -> None:
     execution = bench.ended(bench.start(PASS, {"a": 1}))["executionArn"]
     page = bench.sfn.get_execution_history(executionArn=execution, reverseOrder=True, maxResults=1)

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from cdk_distributed_map.local._errors import TASK_FAILED, ApiError, StateError, UnsupportedError, runtime
+from cdk_distributed_map.local._errors import (
+    TASK_FAILED,
+    ApiError,
+    ExecutionStoppedError,
+    StateError,
+    UnsupportedError,
+    runtime,
+)
 from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._runner import stop_execution
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting, text_of
 
+_PARAMETERS = {"StateMachineArn", "Name", "Input", "TraceHeader"}
 _FORMS = ("startExecution", "startExecution.sync", "startExecution.sync:2", "startExecution.waitForTaskToken")
 
 
@@ -26,6 +36,9 @@ class StartExecution(Integration):
         """Start the execution and, where asked, wait for its end."""
         if not isinstance(arguments, Mapping) or not isinstance(arguments.get("StateMachineArn"), str):
             raise runtime(f"states:startExecution needs a StateMachineArn, got: {dumps(arguments)}")
+        unknown = sorted(set(arguments) - _PARAMETERS)
+        if unknown:
+            raise runtime(f"The field '{unknown[0]}' is not supported by Step Functions")
         machine = arguments["StateMachineArn"]
         call.refuse_elsewhere("StateMachineArn", machine)
         denied = call.denied("states:StartExecution", machine)
@@ -50,7 +63,7 @@ class StartExecution(Integration):
         call.submitted(answer)
         if self.token is not None:
             return await call.answered()
-        await started.task
+        await _ended(started)
         described = self._described(started)
         if started.status != "SUCCEEDED":
             raise StateError(TASK_FAILED, dumps(described))
@@ -79,6 +92,17 @@ class StartExecution(Integration):
         if execution.cause is not None:
             described["Cause"] = execution.cause
         return described
+
+
+async def _ended(execution: Any) -> None:
+    """Wait for an execution's end; who is cancelled meanwhile stops it."""
+    # Not awaited itself: it would take the cancellation, and end as if nothing had happened.
+    try:
+        await asyncio.wait({execution.task})
+    except asyncio.CancelledError:
+        stop_execution(execution, ExecutionStoppedError("ABORTED"))
+        await asyncio.wait({execution.task})
+        raise
 
 
 def _refusal(message: str, code: str) -> str:
