@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -229,17 +230,29 @@ def test_redrive_goes_on_where_it_failed(bench: Bench) -> None:
     resource = "arn:aws:lambda:us-east-1:000000000000:function:mended"
     states = {
         "First": {"Type": "Pass", "Result": {"kept": True}, "Next": "Second"},
-        "Second": {"Type": "Task", "Resource": resource, "End": True},
+        "Second": {"Type": "Task", "Resource": resource, "Next": "When"},
+        "When": {
+            "Type": "Pass",
+            "Parameters": {"at.$": "$$.Execution.RedriveTime"},
+            "ResultPath": "$.again",
+            "End": True,
+        },
     }
     found = bench.run({"StartAt": "First", "States": states})
     assert found["status"] == "FAILED"
     broken[0] = False
-    bench.sfn.redrive_execution(executionArn=found["executionArn"])
+    told = bench.sfn.redrive_execution(executionArn=found["executionArn"], clientToken="once")
     again = bench.ended(found["executionArn"])
-    assert (again["output"], again["redriveCount"]) == ('{"kept":true}', 1)
+    assert again["redriveCount"] == 1
+    output = json.loads(again["output"])
+    assert output["kept"] is True
+    assert output["again"]["at"].startswith(told["redriveDate"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M"))
+    repeated = bench.sfn.redrive_execution(executionArn=found["executionArn"], clientToken="once")
+    assert repeated["redriveDate"] == told["redriveDate"]
+    assert bench.ended(found["executionArn"])["redriveCount"] == 1
     types = [event["type"] for event in bench.events(found["executionArn"])]
-    assert types.count("PassStateEntered") == 1
-    assert "ExecutionRedriven" in types
+    assert types.count("PassStateEntered") == 2
+    assert types.count("ExecutionRedriven") == 1
 
 
 def test_fails_when_a_child_is_redriven_alone(bench: Bench) -> None:

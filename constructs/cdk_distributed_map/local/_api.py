@@ -44,6 +44,7 @@ class Api:
         self._services = services
         self._machines = machines
         self._store = Store(services)
+        self._redrives: dict[tuple[str, str | None], float] = {}
         services.starter = self
         self._actions: dict[str, Callable[[Answer], Awaitable[Answer]]] = {
             "StartExecution": self._start_execution,
@@ -204,9 +205,14 @@ class Api:
         execution = self._store.execution(arn)
         if execution.map_run is not None:
             raise ApiError("ValidationException", "Labeled Execution ARNs are not supported")
+        call = (arn, parameters.get("clientToken"))
+        if call in self._redrives:
+            return {"redriveDate": self._redrives[call]}
         self._check_redrivable(execution)
         execution.redrive_count += 1
         execution.redriven = self._services.clock.now()
+        if call[1] is not None:
+            self._redrives[call] = execution.redriven
         execution.status = "RUNNING"
         execution.stopped = execution.error = execution.cause = None
         execution.resumed_runs = self._services.map_runs.to_resume(arn)

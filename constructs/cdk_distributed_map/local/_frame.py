@@ -112,6 +112,7 @@ class Execution:
 
     def context(self) -> dict[str, Any]:
         """Return the context object as far as it is the same for all states."""
+        again = {} if self.redriven is None else {"RedriveTime": iso(self.redriven)}
         return {
             "Execution": {
                 "Id": self.arn,
@@ -120,6 +121,7 @@ class Execution:
                 "Name": self.name,
                 "RoleArn": self.machine.role,
                 "RedriveCount": self.redrive_count,
+                **again,
             },
             "StateMachine": {"Id": self.machine.arn, "Name": self.machine.name},
         }
