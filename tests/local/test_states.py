@@ -54,6 +54,20 @@ def test_fails_when_a_definition_has_what_is_not_run(bench: Bench, state: dict[s
         assert word in failed.value.response["Error"]["Message"]
 
 
+def test_fails_when_no_state_goes_to_a_state(bench: Bench) -> None:
+    machine = bench.engine_machine(one(step(), Lost=step()))
+    with pytest.raises(bench.sfn.exceptions.ClientError, match="no state goes to state 'Lost'"):
+        bench.sfn.start_execution(stateMachineArn=machine, input="{}")
+
+
+def test_fails_when_concurrency_turns_out_negative(bench: Bench) -> None:
+    each = {"StartAt": "P", "States": {"P": step()}}
+    found = bench.run(
+        one({"Type": "Map", "Items": [1], "MaxConcurrency": "{% -1 %}", "ItemProcessor": each, "End": True})
+    )
+    assert found["error"] == "States.QueryEvaluationError"
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [

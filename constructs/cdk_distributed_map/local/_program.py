@@ -114,7 +114,7 @@ def _graph(fields: Mapping[str, Any], language: str, *, timeout: int | None = No
     program = Program(
         fields["StartAt"], {name: _state(name, each, language) for name, each in states.items()}, timeout=timeout
     )
-    _check_transitions(states)
+    _check_transitions(fields["StartAt"], states)
     return program
 
 
@@ -180,10 +180,24 @@ def _map(name: str, fields: Mapping[str, Any], language: str, outer: str) -> Sta
     return InlineMapState(name, fields, language, compile_inner)
 
 
-def _check_transitions(states: Mapping[str, Any]) -> None:
-    for name, fields in states.items():
-        entries = [fields, *fields.get("Choices", []), *(fields.get("Catch") or [])]
-        targets = [entry[key] for entry in entries for key in ("Next", "Default") if key in entry]
-        for target in targets:
+def _check_transitions(start: str, states: Mapping[str, Any]) -> None:
+    targets = {name: _targets(fields) for name, fields in states.items()}
+    for name, found in targets.items():
+        for target in found:
             if target not in states:
                 raise UnsupportedError(f"state {name!r} goes to {target!r}, which is not a state of the same level")
+    reached, ahead = {start}, [start]
+    while ahead:
+        new = set(targets[ahead.pop()]) - reached
+        reached |= new
+        ahead += new
+    lost = sorted(set(states) - reached)
+    if lost:
+        raise UnsupportedError(
+            f"no state goes to state {lost[0]!r}, which AWS refuses: remove it, or name it in a Next"
+        )
+
+
+def _targets(fields: Mapping[str, Any]) -> list[str]:
+    entries = [fields, *fields.get("Choices", []), *(fields.get("Catch") or [])]
+    return [entry[key] for entry in entries for key in ("Next", "Default") if key in entry]

@@ -121,7 +121,8 @@ class InlineMapState(AttemptingState):
         items = self._items.get(scene, objects=False)
         concurrency = self._concurrency.get(scene)
         if concurrency < 0:
-            raise runtime(f"MaxConcurrency must not be negative but was: {concurrency}")
+            cause = f"MaxConcurrency must not be negative but was: {concurrency}"
+            raise evaluation(cause, "MaxConcurrency") if self.language == JSONATA else runtime(cause)
         started = frame.event("MapStateStarted", {"length": len(items)})
         run = _Iterations(self, scene, frame, items, started)
         results = await run.all(min(concurrency or limits.MAX_INLINE_CONCURRENCY, limits.MAX_INLINE_CONCURRENCY))
