@@ -156,7 +156,7 @@ def _validated(signature: Signature, args: Sequence[Any], context: Any) -> list[
     # Its own validation takes null for undefined.
     params = signature._params  # noqa: SLF001 - it tells them nowhere else
     symbols = "".join(_symbol(signature, arg) for arg in args)
-    found = re.match("".join(["^", *(f"({param.regex})" for param in params), "$"]), symbols)
+    found = signature._regex.fullmatch(symbols)  # noqa: SLF001 - as above
     if found is None:
         raise _mismatch(signature, symbols)
     validated: list[Any] = []
