@@ -287,6 +287,13 @@ def test_task_token_comes_back_through_the_api(bench: Bench) -> None:
         time.sleep(0.005)
     bench.sfn.send_task_heartbeat(taskToken=tokens[0])
     time.sleep(0.05)
+    for output, error in (
+        ("{", "InvalidOutput"),
+        ("NaN", "InvalidOutput"),
+        (f'"{"x" * 262_144}"', "ValidationException"),
+    ):
+        with pytest.raises(bench.sfn.exceptions.ClientError, match=error):
+            bench.sfn.send_task_success(taskToken=tokens[0], output=output)
     bench.sfn.send_task_success(taskToken=tokens[0], output='{"ok":true}')
     assert bench.ended(execution)["output"] == '{"ok":true}'
 

@@ -13,7 +13,7 @@ from cdk_distributed_map.local import _keys, _requests, _shapes
 from cdk_distributed_map.local._errors import ApiError, ExecutionStoppedError, StateError, UnsupportedError
 from cdk_distributed_map.local._frame import Execution, Machine
 from cdk_distributed_map.local._history import rendered
-from cdk_distributed_map.local._json import Json, dumps, loads
+from cdk_distributed_map.local._json import Json, dumps
 from cdk_distributed_map.local._machines import Machines
 from cdk_distributed_map.local._places import refuse_elsewhere
 from cdk_distributed_map.local._program import Program, compile_definition
@@ -277,11 +277,7 @@ class Api:
 
     async def _send_task_success(self, parameters: Answer) -> Answer:
         future = self._token(parameters)
-        try:
-            output = loads(_requests.required(parameters, "output"))
-        except ValueError as error:
-            raise ApiError("InvalidOutput", f"Invalid Output: '{error}'") from error
-        future.set_result(output)
+        future.set_result(_requests.task_output(_requests.required(parameters, "output")))
         return {}
 
     async def _send_task_failure(self, parameters: Answer) -> Answer:

@@ -80,12 +80,28 @@ def execution_input(text: str | None) -> Json:
     """
     if text is None:
         return {}
-    if size(text) > limits.MAX_PAYLOAD_BYTES:
-        raise _unfit("input", None, f"Member must have length less than or equal to {limits.MAX_PAYLOAD_BYTES}")
     try:
-        return loads(text)
+        return _value("input", text)
     except ValueError as error:
         raise ApiError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'") from error
+
+
+def task_output(text: str) -> Json:
+    """Return what a task's token came back with.
+
+    Raises:
+        ApiError: ``InvalidOutput``, or ``ValidationException`` where it is too large.
+    """
+    try:
+        return _value("output", text)
+    except ValueError as error:
+        raise ApiError("InvalidOutput", f"Invalid Output: '{error}'") from error
+
+
+def _value(field: str, text: str) -> Json:
+    if size(text) > limits.MAX_PAYLOAD_BYTES:
+        raise _unfit(field, None, f"Member must have length less than or equal to {limits.MAX_PAYLOAD_BYTES}")
+    return loads(text)
 
 
 def page(items: Sequence[Any], parameters: Parameters) -> tuple[Sequence[Any], str | None]:
