@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.local._paths import compile_path
+from cdk_distributed_map.local._paths import NotFoundError, compile_path
+from cdk_distributed_map.local._scene import Scene
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,20 @@ def test_fails_when_a_path_is_not_of_the_language_of_aws(text: str) -> None:
 )
 def test_filters_may_have_parentheses_in_texts(text: str, found: list[Any]) -> None:
     assert compile_path(text).walk({"a": [{"b": "f(x) | y", "n": 1}, {"b": "g", "n": 2}]}) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("$.none", "No results for path: $['none']"),
+        ("$.none.b", "Missing property in path $['none']"),
+        ("$.list[5]", "No results for path: $['list'][5]"),
+        ("$.object[0]", 'Filter: [0] can only be applied to arrays. Current context is: {"k":1}'),
+        ("$.null[0]", "The path $['null'] is null"),
+    ],
+)
+def test_fails_when_a_path_leads_nowhere_as_jayway_says(text: str, told: str) -> None:
+    scene = Scene({"list": [1], "object": {"k": 1}, "null": None}, {}, {})
+    with pytest.raises(NotFoundError) as failed:
+        compile_path(text).get(scene)
+    assert str(failed.value) == told

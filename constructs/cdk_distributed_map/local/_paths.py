@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from cdk_distributed_map.local._errors import UnsupportedError
-from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._json import Json, dumps
 
 _STEP = re.compile(
     r"""\.(?P<name>[^\s.\[\]()*?@$'"=<>!&|,:]+)
@@ -83,11 +83,19 @@ class Path:
                 if not isinstance(value, Mapping) or step not in value:
                     raise NotFoundError(self._missing(depth))
                 value = value[step]
-            elif isinstance(value, list) and -len(value) <= step < len(value):
+            elif not isinstance(value, list):
+                raise NotFoundError(self._no_array(depth, value))
+            elif -len(value) <= step < len(value):
                 value = value[step]
             else:
                 raise NotFoundError(self._missing(depth))
         return value
+
+    def _no_array(self, depth: int, value: Json) -> str:
+        steps = self.steps or ()
+        if value is None:
+            return f"The path {_normal(steps[:depth])} is null"
+        return f"Filter: [{steps[depth]}] can only be applied to arrays. Current context is: {dumps(value)}"
 
     def _missing(self, depth: int) -> str:
         steps = self.steps or ()
