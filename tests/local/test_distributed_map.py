@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cdk_distributed_map.local._clock import _GRACE
+
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
 
@@ -295,7 +297,8 @@ def test_children_start_no_faster_than_on_aws_where_asked(bench: Bench, kind: st
         found = bench.run(bench.mapped(kind=kind), {"items": list(range(301))})
     finally:
         bench.engine.services.dispatch_rates = False
-    assert found["stopDate"].timestamp() - found["startDate"].timestamp() >= 300 / rate
+    # The clock wakes whoever is due within a blink, and dates are cut to milliseconds.
+    assert found["stopDate"].timestamp() - found["startDate"].timestamp() >= 300 / rate - 2 * _GRACE
 
 
 def test_batched_input_of_a_child_is_kept_to_the_byte(bench: Bench) -> None:
