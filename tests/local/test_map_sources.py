@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import datetime
+import decimal
 import gzip
 import io
 import json
@@ -31,16 +33,17 @@ def csv_text(rows: list[dict[str, str]], *, header: bool = True, delimiter: str 
     return text.getvalue().encode()
 
 
-def parquet(rows: list[dict[str, Any]]) -> bytes:
+def parquet(rows: Any) -> bytes:
     import pyarrow  # type: ignore[import-untyped]  # it has no types
     from pyarrow import parquet as files
 
     sink = io.BytesIO()
-    files.write_table(pyarrow.Table.from_pylist(rows), sink)
+    files.write_table(pyarrow.Table.from_pylist(rows) if isinstance(rows, list) else rows, sink)
     return sink.getvalue()
 
 
 JSONL = b"".join(json.dumps(row).encode() + b"\n" for row in ROWS)
+CSV = {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}
 PIPES = csv_text(ROWS, header=False, delimiter="|")
 FILES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "json": (json.dumps(ROWS).encode(), {"InputType": "JSON"}),
@@ -51,6 +54,13 @@ FILES: dict[str, tuple[bytes, dict[str, Any]]] = {
     "jsonl-blank-lines": (JSONL.replace(b"\n", b"\n\n"), {"InputType": "JSONL"}),
     "jsonl-gzip": (gzip.compress(JSONL), {"InputType": "JSONL"}),
     "jsonl-zstd": (zstandard.compress(JSONL), {"InputType": "JSONL"}),
+    "jsonl-zstd-frames": (
+        b"".join(zstandard.compress(line) for line in JSONL.splitlines(keepends=True)),
+        {"InputType": "JSONL"},
+    ),
+    "json-zstd": (zstandard.compress(json.dumps(ROWS).encode()), {"InputType": "JSON"}),
+    "json-with-mark": (b"\xef\xbb\xbf" + json.dumps(ROWS).encode(), {"InputType": "JSON"}),
+    "jsonl-with-mark": (b"\xef\xbb\xbf" + JSONL, {"InputType": "JSONL"}),
     "csv": (csv_text(ROWS), {"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}),
     "csv-given-pipe": (
         PIPES,
@@ -65,6 +75,34 @@ def test_files_give_their_items(bench: Bench, name: str) -> None:
     body, config = FILES[name]
     bucket = bench.bucket({"file": body})
     assert bench.output(bench.mapped(ItemReader=bench.reader(bucket, "file", **config))) == ROWS
+
+
+def test_values_of_parquet_become_json(bench: Bench) -> None:
+    import pyarrow  # type: ignore[import-untyped]  # it has no types
+
+    text = "2024-01-02T03:04:05.678901"
+    at = datetime.datetime.fromisoformat(text)
+    row = {"at": at, "day": at.date(), "sum": decimal.Decimal("1.50"), "raw": b"\x00\xff", "in": {"at": [at, None]}}
+    kinds = [pyarrow.field(key, pyarrow.infer_type([value])) for key, value in row.items()]
+    kinds.append(pyarrow.field("map", pyarrow.map_(pyarrow.string(), pyarrow.timestamp("us"))))
+    table = pyarrow.Table.from_pylist([{**row, "map": [("k", at)]}], pyarrow.schema(kinds))
+    bucket = bench.bucket({"file": parquet(table)})
+    (item,) = bench.output(bench.mapped(ItemReader=bench.reader(bucket, "file", InputType="PARQUET")))
+    assert item == {
+        "at": text,
+        "day": "2024-01-02",
+        "sum": 1.5,
+        "raw": "AP8=",
+        "in": {"at": [text, None]},
+        "map": {"k": text},
+    }
+
+
+@pytest.mark.parametrize("kind", ["JSON", "JSONL"])
+def test_half_a_surrogate_pair_becomes_a_question_mark(bench: Bench, kind: str) -> None:
+    body = b'"\\ud800"' if kind == "JSONL" else b'["\\ud800"]'
+    made = bench.mapped(ItemReader=bench.reader(bench.bucket({"file": body}), "file", InputType=kind))
+    assert bench.output(made) == ["?"]
 
 
 def test_entries_of_an_object_are_items(bench: Bench) -> None:
@@ -170,8 +208,25 @@ def test_max_items_may_be_an_expression(bench: Bench) -> None:
         (b"1", {"InputType": "JSON"}, "Attempting to map over non-iterable node."),
         (b"{}", {"InputType": "JSON", "ItemsPointer": "/a"}, "The ItemsPointer '/a' does not point to anything"),
         (None, {"InputType": "JSON"}, "Attempted to read the object file"),
+        (b"[NaN]", {"InputType": "JSON"}, "The file is not valid JSON"),
+        (b'1\n{"a": NaN}\n', {"InputType": "JSONL"}, "Line 2 of the JSON Lines file is not valid JSON"),
+        (b"1e400\n", {"InputType": "JSONL"}, "An item can't be written as JSON"),
+        (b'a,b\n"1,2\n3,4\n', CSV, "The CSV file can't be read: unexpected end of data"),
+        (b"a\n\xff\n", CSV, "The CSV file can't be read"),
+        (gzip.compress(JSONL)[:-9], {"InputType": "JSONL"}, "The gzip file can't be read"),
+        (gzip.compress(b"[1]")[:-8] + b"12345678", {"InputType": "JSON"}, "The gzip file can't be read"),
+        (gzip.compress(b"a\n" * 9)[:10] + b"\xff" * 9, CSV, "The gzip file can't be read"),
+        (zstandard.compress(JSONL)[:-4], {"InputType": "JSONL"}, "The zstd file can't be read"),
+        (zstandard.compress(JSONL)[:6] + b"rubbish", {"InputType": "JSONL"}, "The zstd file can't be read"),
+        (b"PAR1", {"InputType": "PARQUET"}, "The Parquet file can't be read"),
+        (parquet([{"x": float("nan")}]), {"InputType": "PARQUET"}, "An item can't be written as JSON"),
+        (parquet([{"x": datetime.timedelta(1)}]), {"InputType": "PARQUET"}, "The Parquet file has the duration"),
     ],
-    ids=["broken-line", "broken-json", "a-number", "pointer", "missing"],
+    ids=[
+        *("broken-line", "broken-json", "a-number", "pointer", "missing", "json-nan", "jsonl-nan", "jsonl-infinite"),
+        *("csv-open-quote", "csv-not-utf-8", "gzip-cut", "gzip-checksum", "gzip-rubbish", "zstd-cut", "zstd-rubbish"),
+        *("parquet-rubbish", "parquet-nan", "parquet-duration"),
+    ],
 )
 def test_fails_when_the_source_cannot_be_read(
     bench: Bench, body: bytes | None, config: dict[str, Any], cause: str

@@ -26,13 +26,22 @@ def _no_constant(name: str) -> Json:
 _DECODER: Final = json.JSONDecoder(parse_constant=_no_constant)
 
 
-def loads(text: str) -> Json:
+def loads(text: str | bytes) -> Json:
     """Return the value of a JSON text.
 
     Raises:
-        ValueError: It isn't JSON; ``NaN`` and ``Infinity`` aren't, though Python reads them.
+        ValueError: It isn't JSON, or too deep; ``NaN`` and ``Infinity`` aren't, though Python reads them.
     """
-    return _DECODER.decode(text)
+    whole = text if isinstance(text, str) else text.decode(json.detect_encoding(text), "surrogatepass")
+    try:
+        return _DECODER.decode(whole)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def encoded(text: str) -> bytes:
+    """Return a text in UTF-8; half a surrogate pair, which has no form in it, becomes a question mark as in Java."""
+    return text.encode("utf-8", "replace")
 
 
 def size(text: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cdk_distributed_map.local._errors import DATA_LIMIT, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._flow import Flow
-from cdk_distributed_map.local._json import dumps, size
+from cdk_distributed_map.local._json import dumps, encoded, size
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local.states._numbers import NumberField
 from distmap import limits
@@ -32,7 +32,7 @@ class Batcher:
         self._max_items = max_items
         self._max_bytes = max_bytes
         head = "{" if batch_input is None else f'{{"BatchInput":{batch_input},'
-        self._head = (head + '"Items":[').encode()
+        self._head = encoded(head + '"Items":[')
         self._base = len(self._head) + len("]}")
         self._texts: list[bytes] = []
         self._bytes = self._base
@@ -44,7 +44,7 @@ class Batcher:
             StateError: An item doesn't fit into any batch.
         """
         for text in texts:
-            data = text.encode()
+            data = encoded(text)
             length = len(data)
             if self._base + length > self._max_bytes:
                 raise StateError(
@@ -83,7 +83,7 @@ class Unbatched:
             StateError: An item is over the payload limit.
         """
         for text in texts:
-            data = text.encode()
+            data = encoded(text)
             if len(data) > limits.MAX_PAYLOAD_BYTES:
                 raise StateError(
                     DATA_LIMIT,

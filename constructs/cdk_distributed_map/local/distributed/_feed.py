@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
-from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._json import Json
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._services import Services
 from cdk_distributed_map.local._templates import Template
 from cdk_distributed_map.local.distributed._batcher import Batcher, Unbatched
 from cdk_distributed_map.local.distributed._formats import CHUNK
 from cdk_distributed_map.local.distributed._reader import Chunk
+from cdk_distributed_map.local.distributed._streams import failed
+
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def item_text(item: Json) -> str:
+    """Return an item as JSON text.
+
+    Raises:
+        StateError: ``States.ItemReaderFailed``: JSON can't say it.
+    """
+    try:
+        return _ENCODE(item)
+    except (ValueError, RecursionError) as error:
+        raise failed(f"An item can't be written as JSON: {error}") from error
 
 
 def state_data(items: Json) -> Iterator[Chunk]:
@@ -91,7 +107,7 @@ class Feed:
         self._left -= len(items)
         if self._selector is None:
             self._index += len(items)
-            yield from map(dumps, items)
+            yield from map(item_text, items)
             return
         described, select, scene = self._item, self._selector.evaluate, self._scene
         described["Source"] = chunk.source
@@ -102,4 +118,4 @@ class Feed:
             else:
                 described["Value"] = item
             self._index += 1
-            yield dumps(select(scene))
+            yield item_text(select(scene))

@@ -7,7 +7,6 @@ import csv
 import datetime
 import decimal
 import io
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,8 +15,8 @@ from typing import IO, Any, Final
 import ijson  # type: ignore[import-untyped]  # it has no types
 
 from cdk_distributed_map.local._errors import UnsupportedError
-from cdk_distributed_map.local._json import Json
-from cdk_distributed_map.local.distributed._streams import downloaded, failed
+from cdk_distributed_map.local._json import Json, loads
+from cdk_distributed_map.local.distributed._streams import downloaded, failed, unmarked
 from distmap import limits
 
 CHUNK: Final = 500
@@ -83,10 +82,10 @@ def json_lines(opener: Opener) -> Chunks:
             filled = [line for line in lines if line.strip()]
             try:
                 # One parse of many lines is several times faster than many of one.
-                items = json.loads(b"[" + b",".join(filled) + b"]") if filled else []
+                items = loads(b"[" + b",".join(filled) + b"]") if filled else []
                 if len(items) != len(filled):
                     raise ValueError
-            except ValueError:
+            except (ValueError, RecursionError):
                 items = [_line(line, number + at) for at, line in enumerate(lines, 1) if line.strip()]
             number += len(lines)
             yield items
@@ -94,8 +93,8 @@ def json_lines(opener: Opener) -> Chunks:
 
 def _line(line: bytes, number: int) -> Json:
     try:
-        return json.loads(line)
-    except ValueError as error:
+        return loads(line)
+    except (ValueError, RecursionError) as error:
         raise failed(f"Line {number} of the JSON Lines file is not valid JSON: {error}") from error
 
 
@@ -103,9 +102,9 @@ def json_items(opener: Opener, pointer: str) -> Chunks:
     """Return the elements of an array, or the entries of an object, in a JSON file."""
     tokens = [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
     try:
-        with opener() as stream:
+        with unmarked(opener()) as stream:
             kind = _kind_at(stream, tokens, pointer)
-        with opener() as stream:
+        with unmarked(opener()) as stream:
             for chunk in chunked(_items_at(stream, tokens, kind)):
                 yield Entries(chunk) if kind == "start_map" else chunk
     except ijson.JSONError as error:
@@ -218,7 +217,8 @@ def csv_rows(opener: Opener, *, headers: Sequence[str] | None, delimiter: str) -
     """Return the rows of a CSV file: every value a string, short rows filled up, extra fields dropped."""
     with opener() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
         csv.field_size_limit(_MAX_FIELD)
-        rows = csv.reader(text, delimiter=delimiter)
+        # Strict: a quote that is never closed would swallow the rest of the file.
+        rows = csv.reader(text, delimiter=delimiter, strict=True)
         try:
             names = list(headers) if headers is not None else next(rows, [])
             if len(set(names)) != len(names):
@@ -249,8 +249,9 @@ def parquet_rows(opener: Opener, folder: str | None) -> Chunks:
             if any(group.total_byte_size > _MAX_ROW_GROUP for group in groups):
                 raise failed(f"A row group of the Parquet file exceeds {_MAX_ROW_GROUP} bytes.")
             for batch in table.iter_batches(batch_size=CHUNK):
-                yield [_plain(row) for row in batch.to_pylist()]
-        except pyarrow.ArrowException as error:
+                yield [_plain(row) for row in batch.to_pylist(maps_as_pydicts="strict")]
+        # Arrow's own errors, and Python's for values that it has no type for, such as nanoseconds without pandas.
+        except (pyarrow.ArrowException, ValueError, KeyError) as error:
             raise failed(f"The Parquet file can't be read: {error}") from error
 
 
@@ -265,4 +266,6 @@ def _plain(value: Any) -> Json:
         return float(value)
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
+    if isinstance(value, datetime.timedelta):
+        raise failed(f"The Parquet file has the duration {value}, which is no type of Parquet: write it as a number.")
     return value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Any, BinaryIO, Final, cast
 
@@ -16,6 +18,8 @@ from distmap import limits
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _BUFFER: Final = 256 * 1024
+# Little, since a few bytes of zstd can stand for thousands of times as many.
+_ZSTD_BYTES: Final = 16 * 1024
 
 
 def failed(cause: str) -> StateError:
@@ -72,18 +76,96 @@ def open_object(client: Any, place: dict[str, str], decrypts: Callable[[str | No
     buffered = io.BufferedReader(_Body(answer["Body"]), _BUFFER)
     start = buffered.peek(4)[:4]
     if start.startswith(_GZIP):
-        return io.BufferedReader(cast("Any", gzip.GzipFile(fileobj=buffered)), _BUFFER)
+        return io.BufferedReader(_Gunzipped(buffered), _BUFFER)
     if start == _ZSTD:
-        return io.BufferedReader(cast("Any", _zstd(buffered)), _BUFFER)
+        return io.BufferedReader(_Unzstd(buffered), _BUFFER)
     return buffered
 
 
-def _zstd(stream: BinaryIO) -> Any:
-    try:
-        import zstandard  # noqa: PLC0415 - an extra that only zstd files need
-    except ImportError as error:
-        raise UnsupportedError("the item file is zstd: pip install 'cdk-distributed-map[local]'") from error
-    return zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
+def unmarked(stream: IO[bytes]) -> IO[bytes]:
+    """Return a stream without the byte order mark that it may begin with."""
+    if isinstance(stream, io.BufferedReader) and stream.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):
+        stream.read(len(codecs.BOM_UTF8))
+    return stream
+
+
+class _Gunzipped(io.RawIOBase):
+    """A gzip stream, whose errors are the reader's."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._file = gzip.GzipFile(fileobj=source)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer."""
+        try:
+            data = self._file.read1(len(buffer))
+        except (OSError, EOFError, zlib.error) as error:
+            raise failed(f"The gzip file can't be read: {error}") from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._file.close()
+        self._source.close()
+        super().close()
+
+
+class _Unzstd(io.RawIOBase):
+    """A zstd stream; zstandard's own reader takes one that breaks off for one that ends."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        try:
+            import zstandard  # noqa: PLC0415 - an extra that only zstd files need
+        except ImportError as error:
+            raise UnsupportedError("the item file is zstd: pip install 'cdk-distributed-map[local]'") from error
+        self._source = source
+        self._new = zstandard.ZstdDecompressor().decompressobj
+        self._error = zstandard.ZstdError
+        self._frame: Any = None
+        self._compressed = b""
+        self._plain = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer."""
+        while not self._plain:
+            data = self._compressed or self._source.read(_ZSTD_BYTES)
+            self._compressed = b""
+            if not data:
+                if self._frame is not None:
+                    raise failed("The zstd file can't be read: it ends in the middle of a frame")
+                return 0
+            self._plain = memoryview(self._decompressed(data))
+        length = min(len(buffer), len(self._plain))
+        buffer[:length] = self._plain[:length]
+        self._plain = self._plain[length:]
+        return length
+
+    def _decompressed(self, data: bytes) -> bytes:
+        if self._frame is None:
+            self._frame = self._new()
+        try:
+            plain: bytes = self._frame.decompress(data)
+        except self._error as error:
+            raise failed(f"The zstd file can't be read: {error}") from error
+        if self._frame.eof:
+            self._compressed = self._frame.unused_data
+            self._frame = None
+        return plain
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._source.close()
+        super().close()
 
 
 def _cause(error: Exception, place: dict[str, str]) -> str:

@@ -18,7 +18,7 @@ from cdk_distributed_map.local._clock import iso
 from cdk_distributed_map.local._errors import RESULT_WRITER, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._flow import JSONATA, Flow
 from cdk_distributed_map.local._frame import Frame
-from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._json import Json, dumps, encoded
 from cdk_distributed_map.local._rules import WRITER, check, check_fits
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local.distributed import _records
@@ -167,7 +167,7 @@ class WriterField:
             status = children.records.status[at]
             succeeded = status == _records.SUCCEEDED
             found = list(self.texts(children, at)) if succeeded else [dumps(children.described(at))]
-            total += sum(len(text.encode()) + 1 for text in found)
+            total += sum(len(encoded(text)) + 1 for text in found)
             if total > limit + 1:
                 return None
             texts += found
@@ -288,7 +288,7 @@ class Export:
                 size = file.write(b"" if lines else b"[")
                 first = True
                 while text is not None and (first or size + len(text) < self._limit):
-                    data = text.encode()
+                    data = encoded(text)
                     size += file.write(data + b"\n" if lines else data if first else b"," + data)
                     first = False
                     text = next(texts, None)
