@@ -134,7 +134,9 @@ class Api:
         if ("mapRunArn" in parameters) == ("stateMachineArn" in parameters):
             raise ApiError("ValidationException", "Must provide exactly one of 'stateMachineArn' or 'mapRunArn'")
         if "mapRunArn" in parameters:
-            return self._list_children(parameters, status)
+            return self._list_children(parameters, status, redriven)
+        if status == "PENDING_REDRIVE":
+            raise ApiError("ValidationException", "statusFilter PENDING_REDRIVE needs a mapRunArn")
         arn = parameters["stateMachineArn"]
         found = self._store.of_machine(arn)
         machine = found[0].machine if found else await self._machines.machine(arn)
@@ -144,7 +146,7 @@ class Api:
         page, token = _requests.page(shown, parameters)
         return _shapes.without_none({"executions": [_shapes.summary(each) for each in page], "nextToken": token})
 
-    def _list_children(self, parameters: Answer, status: str | None) -> Answer:
+    def _list_children(self, parameters: Answer, status: str | None, redriven: bool | None) -> Answer:
         run = self._store.map_run(parameters["mapRunArn"])
         if status == "PENDING_REDRIVE":
             numbers = [at for at in run.records.of(_records.PENDING) if run.is_pending_redrive(at)]
@@ -153,6 +155,8 @@ class Api:
         else:
             begun = (each for each in range(1, len(_records.STATUSES)))
             numbers = list(run.records.of(*begun))
+        if redriven is not None:
+            numbers = [at for at in numbers if (at in run.records.redrives) == redriven]
         page, token = _requests.page(numbers[::-1], parameters)
         entries = [_shapes.child_entry(run, at) for at in page]
         return _shapes.without_none({"executions": entries, "nextToken": token})

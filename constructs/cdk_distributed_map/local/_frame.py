@@ -73,7 +73,6 @@ class Execution:
         "input",
         "machine",
         "map_run",
-        "map_runs",
         "name",
         "output",
         "progress",
@@ -106,7 +105,6 @@ class Execution:
         self.redrive_count = 0
         self.redriven: float | None = None
         self.progress = Progress()
-        self.map_runs: list[Any] = []
         self.resumed_runs: dict[Path, Any] = {}
         self.task: asyncio.Task[None] | None = None
 

@@ -98,9 +98,9 @@ def map_run(run: Any) -> dict[str, Any]:
     """Return DescribeMapRun's answer."""
     counts = [run.records.described_counts(which, run.written[which]) for which in (0, 1)]
     if run.redrive_count:
-        for each in counts:
-            each["failuresNotRedrivable"] = 0
-            each["pendingRedrive"] = run.pending_redrive
+        for each, stuck, pending in zip(counts, run.not_redrivable, run.pending_redrive, strict=True):
+            each["failuresNotRedrivable"] = stuck
+            each["pendingRedrive"] = pending
     return without_none(
         {
             "mapRunArn": run.arn,
@@ -124,6 +124,7 @@ def child_entry(run: Any, at: int) -> dict[str, Any]:
     records = run.records
     status = _records.STATUSES[records.status[at]]
     redriving = run.is_pending_redrive(at)
+    _, redriven = records.redrives.get(at, (0, None))
     return without_none(
         {
             "executionArn": run.child_arn(at),
@@ -134,5 +135,7 @@ def child_entry(run: Any, at: int) -> dict[str, Any]:
             "stopDate": records.stopped[at] or None,
             "mapRunArn": run.arn,
             "itemCount": records.items[at],
+            "redriveCount": None if run.machine.express else records.redrive_count(at),
+            "redriveDate": redriven,
         }
     )

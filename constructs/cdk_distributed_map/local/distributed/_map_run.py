@@ -15,6 +15,7 @@ from cdk_distributed_map.local._json import Json
 from cdk_distributed_map.local._progress import Progress
 from cdk_distributed_map.local._runner import Program, run_execution, stop_execution, time_limit
 from cdk_distributed_map.local.distributed import _records
+from cdk_distributed_map.local.distributed._queue import Queue
 from cdk_distributed_map.local.distributed._records import Records, Result
 from cdk_distributed_map.local.distributed._tolerance import Tolerance
 from cdk_distributed_map.local.distributed._writer import Children, Export
@@ -99,9 +100,10 @@ class MapRun:
         self._children: dict[int, tuple[Execution, asyncio.Task[None]]] = {}
         self._wake = asyncio.Event()
         self._timer: Timer | None = None
-        self._attempt: frozenset[int] | None = None
         self._rate_due = 0.0
         self._pending_retry: set[int] = set()
+        self.not_redrivable = [0, 0]
+        """Children, and items, that failed and that the last redrive could not run again."""
 
     # -- what others ask
 
@@ -118,20 +120,20 @@ class MapRun:
         if at in self._children:
             return self._children[at][0]
         execution = self._made(at)
-        execution.status = _records.STATUSES[self.records.status[at]]
+        waits = self.is_pending_redrive(at)
+        execution.status = "PENDING_REDRIVE" if waits else _records.STATUSES[self.records.status[at]]
         execution.stopped = self.records.stopped[at] or None
         result = self.records.result(at)
         if result is not None:
             execution.output, execution.error, execution.cause = result.output, result.error, result.cause
             execution.history.events = result.events
             execution.history.last_id = len(result.events)
-            execution.redrive_count = result.redrive_count
         return execution
 
     @property
-    def pending_redrive(self) -> int:
-        """Children that a redrive will run again and that haven't begun yet."""
-        return len(self._pending_retry)
+    def pending_redrive(self) -> list[int]:
+        """Children, and their items, that a redrive will run again and that haven't begun yet."""
+        return [len(self._pending_retry), sum(self.records.items[at] for at in self._pending_retry)]
 
     def is_pending_redrive(self, at: int) -> bool:
         """Tell whether a child waits to be run again."""
@@ -146,22 +148,21 @@ class MapRun:
     def restart(self) -> None:
         """Forget the children of a run whose items could not be read: a redrive reads them again."""
         self.records = Records(self.id, self._spool)
-        self.redrive_count += 1
-        self.redriven = self._services.clock.now()
-        self.status = "RUNNING"
-        self.stopped = None
+        self._pending_retry.clear()
+        self.begin_redrive()
 
     async def run(self, feed: ItemFeed | None) -> None:
         """Read all items and run all children; returns when none runs any more.
 
         Args:
-            feed: The items, None for a redrive whose items have been read.
+            feed: The items, None for a redrive whose items have been read. Those that were read before a run was
+                stopped are left out.
 
         Raises:
             StateError: The tolerance was breached, or the items couldn't be read.
         """
         reading = None if feed is None else asyncio.ensure_future(self._read(feed))
-        waiting = _Queue(self)
+        waiting = Queue(self.records)
         try:
             await self._dispatch(waiting, reading)
             if reading is not None:
@@ -179,8 +180,11 @@ class MapRun:
             raise StateError(_errors.TOLERANCE, _BREACH_CAUSE)
 
     async def _read(self, feed: ItemFeed) -> None:
+        known = len(self.records)
         try:
-            async for block in feed:
+            async for inputs in feed:
+                block = inputs[known:]
+                known = max(0, known - len(inputs))
                 self.records.extend(block)
                 self._wake.set()
                 await asyncio.sleep(0)
@@ -188,7 +192,7 @@ class MapRun:
         finally:
             self._wake.set()
 
-    async def _dispatch(self, waiting: _Queue, reading: asyncio.Future[None] | None) -> None:
+    async def _dispatch(self, waiting: Queue, reading: asyncio.Future[None] | None) -> None:
         begun = 0
         while True:
             self._wake.clear()
@@ -237,22 +241,26 @@ class MapRun:
             map_run=self.arn,
         )
         execution.started = self.records.started[at] or execution.started
+        if at in self.records.redrives:
+            execution.redrive_count, execution.redriven = self.records.redrives[at]
         return execution
 
     def _begin(self, at: int) -> None:
         again = at in self._pending_retry
         self._pending_retry.discard(at)
         before = self.records.result(at) if again else None
-        execution = self._made(at)
         if before is not None and not self.machine.express:
+            self.records.redrives[at] = (self.records.redrive_count(at) + 1, self._services.clock.now())
+            execution = self._made(at)
             execution.history.events = before.events
             execution.history.last_id = len(before.events)
             execution.progress = Progress(before.progress)
-            execution.redrive_count = before.redrive_count + 1
-            execution.redriven = self._services.clock.now()
+            execution.resumed_runs = self._services.map_runs.to_resume(execution.arn)
         else:
+            execution = self._made(at)
             execution.started = self._services.clock.now()
             self.records.started[at] = execution.started
+        self.records.stopped[at] = 0
         self.records.move(at, _records.RUNNING)
         task = asyncio.get_running_loop().create_task(self._child_run(at, execution))
         execution.task = task
@@ -285,10 +293,14 @@ class MapRun:
             execution.cause,
             execution.history.events,
             None if execution.status == "SUCCEEDED" else execution.progress.packed(),
-            execution.redrive_count,
         )
         stopped = self._services.clock.now() if execution.stopped is None else execution.stopped
-        self.records.finish(at, _ENDED.get(execution.status, _records.ABORTED), stopped, result)
+        try:
+            self.records.finish(at, _ENDED.get(execution.status, _records.ABORTED), stopped, result)
+        except ValueError as error:
+            # A result that can't be kept must not keep the map from ending.
+            cause = f"The output can't be kept, which is nested too deeply: {error}"
+            self.records.finish(at, _records.FAILED, stopped, Result(None, _errors.RUNTIME, cause, [], None))
         self._children.pop(at, None)
         self._wake.set()
 
@@ -336,7 +348,6 @@ class MapRun:
 
     def children(self) -> Children:
         """Return the children as the result writer wants them."""
-        attempt = self._attempt
         folder = self.id if not self.redrive_count else f"{self.id}/Redrive-{self.redrive_count}"
         return Children(
             records=self.records,
@@ -344,7 +355,6 @@ class MapRun:
             machine_arn=self.machine.arn,
             map_run_arn=self.arn,
             folder=folder,
-            numbers=(lambda _at: True) if attempt is None else attempt.__contains__,
         )
 
     def end(self, status: str) -> None:
@@ -355,9 +365,15 @@ class MapRun:
     async def export(self, export: Export) -> Json:
         """Export the results and return the state's output."""
         children = self.children()
-        output = await self._services.blocking(lambda: export.write(children))
-        self.count_written()
-        return output
+
+        def write() -> Json:
+            output = export.write(children)
+            # Here rather than after it: who stops the run meanwhile doesn't stop the thread.
+            self.records.note_exported()
+            self.count_written()
+            return output
+
+        return await self._services.blocking(write)
 
     def count_written(self) -> None:
         """Count all results as written."""
@@ -369,32 +385,7 @@ class MapRun:
         self.redrive_count += 1
         self.redriven = self._services.clock.now()
         self.status = "RUNNING"
-        self.stopped = None
-        records = self.records
-        again = set(records.of(_records.FAILED, _records.TIMED_OUT, _records.ABORTED))
-        for at in again:
-            records.move(at, _records.PENDING)
-        self._pending_retry = again
-        self._attempt = frozenset(records.of(_records.PENDING))
-
-
-class _Queue:
-    """The children that wait, in order: those known at the start, then those that are read."""
-
-    def __init__(self, run: MapRun) -> None:
-        self._records = run.records
-        self._at = 0
-
-    def take(self) -> int | None:
-        """Return the next child that waits."""
-        status = self._records.status
-        while self._at < len(status):
-            at = self._at
-            self._at += 1
-            if status[at] == _records.PENDING:
-                return at
-        return None
-
-    def empty(self) -> bool:
-        """Tell whether none waits any more."""
-        return self._at >= len(self._records)
+        self.stopped = self.error = None
+        # Nothing but what a redrive could not run is still counted as failed then.
+        self._pending_retry.update(self.records.to_redrive(most_events=limits.MAX_HISTORY_EVENTS - 1))
+        self.not_redrivable = [sum(counts[_records.FAILED :]) for counts in self.records.counts]

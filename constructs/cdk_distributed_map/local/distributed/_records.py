@@ -82,7 +82,6 @@ class Result(NamedTuple):
     events: list[Event]
     progress: Any
     """Packed progress of a child that failed, None of one that succeeded."""
-    redrive_count: int
 
 
 class Records:
@@ -105,6 +104,10 @@ class Records:
         self._input_length = array("I")
         self._result_at = array("Q")
         self._result_length = array("I")
+        self.exported = bytearray()
+        """Of each child, whether its result has been exported as it is."""
+        self.redrives: dict[int, tuple[int, float]] = {}
+        """How often, and when last, children went on where they had failed."""
         self.counts = [[0] * len(STATUSES), [0] * len(STATUSES)]
         """Children, and items, by status."""
 
@@ -125,6 +128,7 @@ class Records:
             self._input_length.append(len(text))
             self._result_at.append(0)
             self._result_length.append(0)
+            self.exported.append(False)
             self.counts[1][PENDING] += items
             at += len(text)
         self.counts[0][PENDING] += len(batch)
@@ -156,6 +160,29 @@ class Records:
             return None
         data = self._spool.read(self._result_at[at], length)
         return Result(*marshal.loads(data))  # noqa: S302 - written by this process into a file that has no name
+
+    def redrive_count(self, at: int) -> int:
+        """Return how often a child went on where it had failed."""
+        return self.redrives[at][0] if at in self.redrives else 0
+
+    def note_exported(self) -> None:
+        """Note that the results of all that have ended have been exported."""
+        for at, status in enumerate(self.status):
+            if status not in {PENDING, RUNNING}:
+                self.exported[at] = True
+
+    def to_redrive(self, *, most_events: int) -> Iterator[int]:
+        """Return the children that can be run again, whose results are to be exported again then.
+
+        Args:
+            most_events: Events of a history that has no room for another attempt.
+        """
+        for at in list(self.of(FAILED, TIMED_OUT, ABORTED)):
+            result = self.result(at)
+            if result is None or len(result.events) < most_events:
+                self.exported[at] = False
+                self.move(at, PENDING)
+                yield at
 
     def name(self, at: int) -> str:
         """Return a child's name: a UUID from which its number can be told."""

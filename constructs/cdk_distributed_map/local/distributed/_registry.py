@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 from cdk_distributed_map.local._errors import DATA_LIMIT, RUNTIME
 from cdk_distributed_map.local._progress import Path
 from cdk_distributed_map.local.distributed._records import Spool
+from distmap import limits
 
 _ANEW = frozenset({DATA_LIMIT, RUNTIME})
 
@@ -21,6 +23,8 @@ class MapRuns:
 
     def __init__(self, spool: Spool) -> None:
         self.spool = spool
+        self.slots = asyncio.Semaphore(limits.MAX_OPEN_MAP_RUNS)
+        """Map runs that may be open at once: the others wait after their first event."""
         self._by_arn: dict[str, Any] = {}
         self._by_execution: dict[str, list[tuple[Path, Any]]] = {}
 

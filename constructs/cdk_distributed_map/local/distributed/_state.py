@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -111,10 +112,13 @@ class DistributedMapState(AttemptingState):
         feed = self._feed(scene, frame, items)
         if resumed is None:
             frame.event("MapRunStarted", {"mapRunArn": run.arn})
-            frame.execution.map_runs.append(run)
             frame.services.map_runs.add((*frame.path, self.name), run)
         else:
-            run.restart()
+            # What could not be read is read anew; what was stopped meanwhile keeps the children it has.
+            if run.error is None:
+                run.begin_redrive()
+            else:
+                run.restart()
             frame.event("MapRunRedriven", {"mapRunArn": run.arn, "redriveCount": run.redrive_count})
         return await self._run(run, feed, export, frame)
 
@@ -167,11 +171,12 @@ class DistributedMapState(AttemptingState):
 
     async def _run(self, run: MapRun, feed: Feed | None, export: Export | None, frame: Frame) -> Json:
         try:
-            self._authorize(run, frame)
-            if export is not None:
-                children = run.children()
-                await frame.services.blocking(lambda: export.test(children))
-            output = await self._ran(run, feed, export)
+            async with frame.services.map_runs.slots:
+                self._authorize(run, frame)
+                if export is not None:
+                    children = run.children()
+                    await frame.services.blocking(lambda: export.test(children))
+                output = await self._ran(run, feed, export)
         except StateError as error:
             if error.location is None:
                 frame.event("MapRunFailed", {"error": error.error, "cause": error.cause})
@@ -181,6 +186,11 @@ class DistributedMapState(AttemptingState):
         except asyncio.CancelledError:
             frame.event("MapRunAborted")
             run.end("ABORTED")
+            raise
+        except Exception:
+            # A defect of the engine, or a library that is missing: the execution says so.
+            run.error = _errors.RUNTIME
+            run.end("FAILED")
             raise
         run.end("SUCCEEDED")
         frame.event("MapRunSucceeded")
@@ -207,7 +217,9 @@ class DistributedMapState(AttemptingState):
             await run.run(feed)
         except StateError as error:
             if export is not None and error.error == _errors.TOLERANCE:
-                await run.export(export)
+                # On AWS the state has failed before the export ends, so the export can't change how.
+                with contextlib.suppress(StateError):
+                    await run.export(export)
             raise
         if export is not None:
             return await run.export(export)

@@ -49,7 +49,6 @@ class Children:
         machine_arn: ARN of their state machine.
         map_run_arn: ARN of the map run.
         folder: Where this run's files belong below the prefix: its id, and ``Redrive-N`` after a redrive.
-        numbers: Children of this attempt: all of them, or those that a redrive ran again.
     """
 
     records: Records
@@ -57,11 +56,10 @@ class Children:
     machine_arn: str
     map_run_arn: str
     folder: str
-    numbers: Callable[[int], bool]
 
     def of(self, *statuses: int) -> Iterator[int]:
-        """Return the children of this attempt in some status."""
-        return (at for at in self.records.of(*statuses) if self.numbers(at))
+        """Return the children in some status whose results have not been exported yet."""
+        return (at for at in self.records.of(*statuses) if not self.records.exported[at])
 
     def described(self, at: int) -> dict[str, Json]:
         """Return a child with its metadata, as Transformation NONE writes it."""
@@ -78,7 +76,7 @@ class Children:
             shown |= {
                 key: value for key, value in (("Error", result.error), ("Cause", result.cause)) if value is not None
             }
-        shown["RedriveCount"] = 0 if result is None else result.redrive_count
+        shown["RedriveCount"] = records.redrive_count(at)
         if status == _records.SUCCEEDED:
             shown["RedriveStatus"] = "NOT_REDRIVABLE"
             shown["RedriveStatusReason"] = "Execution is SUCCEEDED and cannot be redriven"
