@@ -122,6 +122,39 @@ def test_stopped_run_keeps_its_children_and_writes_all_results_after_a_redrive(b
     assert before < after
 
 
+def test_run_that_is_stopped_while_it_writes_ends_its_files_first(bench: Bench) -> None:
+    bucket = bench.bucket()
+    client = bench.engine.services.clients.client("s3")
+    go, writing = threading.Event(), threading.Event()
+
+    def slowly(params: dict[str, Any], **_rest: Any) -> None:
+        if params["Bucket"] == bucket and "SUCCEEDED" in params["Key"]:
+            writing.set()
+            go.wait(20)
+
+    client.meta.events.register("before-parameter-build.s3.PutObject", slowly)
+    try:
+        execution = bench.start(bench.mapped(ResultWriter=bench.writer(bucket)), {"items": [1, 2]})
+        assert writing.wait(20)
+        stops = [threading.Thread(target=lambda: bench.sfn.stop_execution(executionArn=execution)) for _ in range(3)]
+        for stop in stops:
+            stop.start()
+        time.sleep(0.1)
+        assert bench.sfn.describe_execution(executionArn=execution)["status"] == "RUNNING"
+        go.set()
+        for stop in stops:
+            stop.join()
+    finally:
+        client.meta.events.unregister("before-parameter-build.s3.PutObject", slowly)
+    assert bench.ended(execution)["status"] == "ABORTED"
+    run = bench.map_run(execution)
+    assert run["itemCounts"]["resultsWritten"] == 2
+    key = f"out/{run['mapRunArn'].rsplit(':', 1)[-1]}/manifest.json"
+    assert len(json.loads(bench.body(bucket, key))["ResultFiles"]["SUCCEEDED"]) == 1
+    again = redriven(bench, execution)
+    assert written(bench, again["output"]) == {"FAILED": [], "PENDING": [], "SUCCEEDED": []}
+
+
 def test_run_that_is_stopped_while_it_reads_goes_on_reading_after_a_redrive(bench: Bench) -> None:
     many = 20_000
     bucket = bench.bucket({"file": b"".join(b"%d\n" % at for at in range(many))})

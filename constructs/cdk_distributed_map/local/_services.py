@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -175,6 +176,19 @@ class Services:
         """Run what blocks in a thread; time isn't skipped meanwhile."""
         with self.clock.real():
             return await asyncio.get_running_loop().run_in_executor(self.threads, function)
+
+    async def blocking_to_its_end(self, function: Callable[[], T]) -> T:
+        """Run what blocks in a thread, and wait for its end even where the caller is stopped: the thread isn't."""
+        task = asyncio.ensure_future(self.blocking(function))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            while not task.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()
+            raise
 
     def denied(
         self, machine: Machine, action: str, resource: str, context: Mapping[str, str] | None = None

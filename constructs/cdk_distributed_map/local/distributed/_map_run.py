@@ -368,12 +368,12 @@ class MapRun:
 
         def write() -> Json:
             output = export.write(children)
-            # Here rather than after it: who stops the run meanwhile doesn't stop the thread.
             self.records.note_exported()
             self.count_written()
             return output
 
-        return await self._services.blocking(write)
+        # A redrive must not begin while this writes: it would write the same again, or take for written what isn't.
+        return await self._services.blocking_to_its_end(write)
 
     def count_written(self) -> None:
         """Count all results as written."""

@@ -170,10 +170,11 @@ class _Unzstd(io.RawIOBase):
 
 def _cause(error: Exception, place: dict[str, str]) -> str:
     if isinstance(error, ClientError):
+        what = f"read the object {place['Key']} of" if "Key" in place else "list"
         meta = error.response.get("ResponseMetadata", {})
         message = error.response.get("Error", {}).get("Message", "")
         return (
-            f"Attempted to read the object {place.get('Key')} of the bucket {place['Bucket']} but got: {message} "
+            f"Attempted to {what} the bucket {place['Bucket']} but got: {message} "
             f"(Service: S3, Status Code: {meta.get('HTTPStatusCode')}, Request ID: {meta.get('RequestId')})"
         )
     return str(error)
