@@ -240,6 +240,7 @@ def test_child_that_waited_in_one_redrive_goes_on_in_the_next(bench: Bench) -> N
     counts = bench.map_run(execution)["itemCounts"]
     assert (counts["pending"], counts["pendingRedrive"]) == (2, 2)
     assert len(bench.sfn.list_executions(mapRunArn=run, statusFilter="PENDING_REDRIVE")["executions"]) == 2
+    assert len(bench.sfn.list_executions(mapRunArn=run)["executions"]) == 3
     assert seen[6:] == ["second1"]
     bad.clear()
     assert redriven(bench, execution)["status"] == "SUCCEEDED"

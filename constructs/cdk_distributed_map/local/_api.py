@@ -134,7 +134,7 @@ class Api:
         if ("mapRunArn" in parameters) == ("stateMachineArn" in parameters):
             raise ApiError("ValidationException", "Must provide exactly one of 'stateMachineArn' or 'mapRunArn'")
         if "mapRunArn" in parameters:
-            return self._list_children(parameters, status, redriven)
+            return self._list_children(parameters, status, redriven=redriven)
         if status == "PENDING_REDRIVE":
             raise ApiError("ValidationException", "statusFilter PENDING_REDRIVE needs a mapRunArn")
         arn = parameters["stateMachineArn"]
@@ -146,15 +146,15 @@ class Api:
         page, token = _requests.page(shown, parameters)
         return _shapes.without_none({"executions": [_shapes.summary(each) for each in page], "nextToken": token})
 
-    def _list_children(self, parameters: Answer, status: str | None, redriven: bool | None) -> Answer:
+    def _list_children(self, parameters: Answer, status: str | None, *, redriven: bool | None) -> Answer:
         run = self._store.map_run(parameters["mapRunArn"])
         if status == "PENDING_REDRIVE":
             numbers = [at for at in run.records.of(_records.PENDING) if run.is_pending_redrive(at)]
         elif status is not None:
             numbers = list(run.records.of(_records.STATUSES.index(status)))
         else:
-            begun = (each for each in range(1, len(_records.STATUSES)))
-            numbers = list(run.records.of(*begun))
+            # Who waits to be run again has begun before.
+            numbers = [at for at, each in enumerate(run.records.status) if each or run.is_pending_redrive(at)]
         if redriven is not None:
             numbers = [at for at in numbers if (at in run.records.redrives) == redriven]
         page, token = _requests.page(numbers[::-1], parameters)
