@@ -40,6 +40,8 @@ EXPRESS_DISPATCH_PER_SECOND: Final = 1_000
 MAX_INLINE_CONCURRENCY: Final = 40
 
 # SFN state-map-distributed.html, "ItemReader", "ItemBatcher", "Label"
+MAX_ITEM_BYTES: Final = 8 * 1024**2
+"""One item of a file, where ItemSelector makes it smaller than the payload limit."""
 MAX_BATCH_BYTES: Final = 262_144
 MAX_LABEL_LENGTH: Final = 40
 MAX_ITEMS_POINTER_LENGTH: Final = 2_000

@@ -99,6 +99,19 @@ def test_values_of_parquet_become_json(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("kind", ["JSON", "JSONL"])
+@pytest.mark.parametrize(("size", "error"), [(8_000_000, None), (9_000_000, "States.ItemReaderFailed")])
+def test_items_have_up_to_8_mb_where_less_is_selected(bench: Bench, kind: str, size: int, error: str | None) -> None:
+    items = ['"a"', json.dumps("x" * size), '"b"']
+    body = "\n".join(items) if kind == "JSONL" else f"[{','.join(items)}]"
+    reader = bench.reader(bench.bucket({"file": body.encode()}), "file", InputType=kind)
+    selector = {"size": "{% $length($states.context.Map.Item.Value) %}"}
+    found = bench.run(bench.mapped(ItemReader=reader, ItemSelector=selector))
+    assert found.get("error") == error
+    if error is None:
+        assert [each["size"] for each in json.loads(found["output"])] == [1, size, 1]
+
+
+@pytest.mark.parametrize("kind", ["JSON", "JSONL"])
 def test_half_a_surrogate_pair_becomes_a_question_mark(bench: Bench, kind: str) -> None:
     body = b'"\\ud800"' if kind == "JSONL" else b'["\\ud800"]'
     made = bench.mapped(ItemReader=bench.reader(bench.bucket({"file": body}), "file", InputType=kind))

@@ -7,21 +7,22 @@ import csv
 import datetime
 import decimal
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 import ijson  # type: ignore[import-untyped]  # it has no types
 
 from cdk_distributed_map.local._errors import UnsupportedError
-from cdk_distributed_map.local._json import Json, loads
+from cdk_distributed_map.local._json import Json, dumps, loads, size
 from cdk_distributed_map.local.distributed._streams import downloaded, failed, unmarked
 from distmap import limits
 
 CHUNK: Final = 500
 _LINES_BYTES: Final = 512 * 1024
-_MAX_FIELD: Final = 8 * 1024 * 1024
+# How far the JSON parser may have read ahead of what it has given.
+_AHEAD: Final = 64 * 1024
 _MAX_ROW_GROUP: Final = 256 * 1024**2
 _MAX_FOOTER: Final = 5 * 1024**2
 _DELIMITERS: Final = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}
@@ -79,6 +80,7 @@ def json_lines(opener: Opener) -> Chunks:
     with opener() as stream:
         number = 0
         while lines := stream.readlines(_LINES_BYTES):
+            _check_sizes(map(len, lines))
             filled = [line for line in lines if line.strip()]
             try:
                 # One parse of many lines is several times faster than many of one.
@@ -91,10 +93,30 @@ def json_lines(opener: Opener) -> Chunks:
             yield items
 
 
+def _check_sizes(sizes: Iterable[int]) -> None:
+    largest = max(sizes, default=0)
+    if largest > limits.MAX_ITEM_BYTES:
+        raise failed(f"An item has {largest} bytes, more than the maximum of {limits.MAX_ITEM_BYTES}.")
+
+
+class _Counted:
+    """A stream that counts what is read of it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.bytes = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Read."""
+        data = self._stream.read(size)
+        self.bytes += len(data)
+        return data
+
+
 def _line(line: bytes, number: int) -> Json:
     try:
         return loads(line)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise failed(f"Line {number} of the JSON Lines file is not valid JSON: {error}") from error
 
 
@@ -105,7 +127,13 @@ def json_items(opener: Opener, pointer: str) -> Chunks:
         with unmarked(opener()) as stream:
             kind = _kind_at(stream, tokens, pointer)
         with unmarked(opener()) as stream:
-            for chunk in chunked(_items_at(stream, tokens, kind)):
+            counted = _Counted(stream)
+            before = 0
+            for chunk in chunked(_items_at(cast("IO[bytes]", counted), tokens, kind)):
+                # Only where a chunk could hold an item that is too large, since it takes as long as reading does.
+                if counted.bytes - before > limits.MAX_ITEM_BYTES:
+                    _check_sizes(size(dumps(item)) for item in chunk)
+                before = max(0, counted.bytes - _AHEAD)
                 yield Entries(chunk) if kind == "start_map" else chunk
     except ijson.JSONError as error:
         raise failed(f"The file is not valid JSON: {error}") from error
@@ -216,7 +244,7 @@ def _value(events: Iterator[tuple[str, Json]], event: str, value: Json) -> Json:
 def csv_rows(opener: Opener, *, headers: Sequence[str] | None, delimiter: str) -> Chunks:
     """Return the rows of a CSV file: every value a string, short rows filled up, extra fields dropped."""
     with opener() as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
-        csv.field_size_limit(_MAX_FIELD)
+        csv.field_size_limit(limits.MAX_ITEM_BYTES)
         # Strict: a quote that is never closed would swallow the rest of the file.
         rows = csv.reader(text, delimiter=delimiter, strict=True)
         try:
