@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 from hypothesis import given, settings
@@ -99,3 +100,61 @@ def test_each_item_ends_in_exactly_one_place(  # noqa: PLR0917 - hypothesis give
     assert (found["status"] == "SUCCEEDED") == (counts["failed"] <= allowed)
     twice = kind == "EXPRESS" and duplicate > 0
     assert bench.functions.most_running <= (2 * concurrency if twice else concurrency)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    failures=st.lists(st.sampled_from([0, 0, 0, 1, 2]), min_size=1, max_size=20),
+    batch=st.integers(1, 3),
+    concurrency=st.integers(1, 4),
+    stops=st.lists(st.integers(1, 8), max_size=3),
+    kind=st.sampled_from(["STANDARD", "EXPRESS"]),
+)
+def test_redrives_bring_each_item_into_exactly_one_file(  # noqa: PLR0917 - hypothesis gives them by name
+    bench: Bench, failures: list[int], batch: int, concurrency: int, stops: list[int], kind: str
+) -> None:
+    left, lock = dict(enumerate(failures)), threading.Lock()
+    calls, due = [0], threading.Event()
+    planned = iter(stops)
+    stop_at = [next(planned, 0)]
+
+    def work(event: Any) -> Any:
+        with lock:
+            calls[0] += 1
+            if calls[0] == stop_at[0]:
+                due.set()
+            again = [item for item in event["Items"] if left[item]]
+            for item in again:
+                left[item] -= 1
+        if again:
+            raise ValueError("not yet")
+        return event["Items"]
+
+    bench.functions.handlers["in-the-end"] = work
+    bucket = bench.bucket()
+    made = bench.mapped(
+        bench.task("in-the-end"),
+        kind=kind,
+        ItemBatcher={"MaxItemsPerBatch": batch},
+        MaxConcurrency=concurrency,
+        ResultWriter=bench.writer(bucket),
+    )
+    execution = bench.start(made, {"items": list(left)})
+    while True:
+        while bench.sfn.describe_execution(executionArn=execution)["status"] == "RUNNING":
+            if due.wait(0.005):
+                bench.sfn.stop_execution(executionArn=execution)
+                due.clear()
+        if bench.ended(execution)["status"] == "SUCCEEDED":
+            break
+        calls[0], stop_at[0] = 0, next(planned, 0)
+        bench.sfn.redrive_execution(executionArn=execution)
+    seen = [
+        item
+        for key in bench.keys(bucket)
+        if "SUCCEEDED" in key
+        for record in json.loads(bench.body(bucket, key))
+        for item in json.loads(record["Input"])["Items"]
+    ]
+    assert sorted(seen) == list(range(len(failures)))
+    assert bench.map_run(execution)["itemCounts"]["succeeded"] == len(failures)

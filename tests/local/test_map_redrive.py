@@ -266,6 +266,27 @@ def test_child_with_a_full_history_can_not_be_redriven(bench: Bench) -> None:
     assert (counts["failed"], counts["failuresNotRedrivable"], counts["pendingRedrive"]) == (1, 1, 0)
 
 
+def test_map_whose_failure_was_caught_runs_anew_where_it_comes_round_again(bench: Bench) -> None:
+    bucket = bench.bucket()
+    made = bench.mapped(heads(bucket), Items="{% [1, 2] %}")
+    state = made["States"]["Map"]
+    del state["End"]
+    wait = {"Bucket": bucket, "Key": "go"}
+    made["States"] = {
+        "Map": {**state, "Next": "Out", "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Check"}]},
+        "Check": {"Type": "Task", "Resource": HEAD, "Arguments": wait, "Next": "Map"},
+        "Out": {"Type": "Succeed"},
+    }
+    found = bench.run(made)
+    assert found["status"] == "FAILED"
+    for key in ("1", "2", "go"):
+        bench.s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    assert json.loads(redriven(bench, found["executionArn"])["output"]) == [1, 2]
+    runs = bench.sfn.list_map_runs(executionArn=found["executionArn"])["mapRuns"]
+    statuses = [bench.sfn.describe_map_run(mapRunArn=run["mapRunArn"])["status"] for run in runs]
+    assert statuses == ["SUCCEEDED", "FAILED"]
+
+
 def test_redrive_with_the_same_token_is_the_same_redrive(bench: Bench) -> None:
     bucket = bench.bucket()
     found = bench.run(bench.mapped(heads(bucket)), {"items": [1]})

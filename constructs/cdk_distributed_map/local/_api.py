@@ -219,7 +219,7 @@ class Api:
             self._redrives[call] = execution.redriven
         execution.status = "RUNNING"
         execution.stopped = execution.error = execution.cause = None
-        execution.resumed_runs = self._services.map_runs.to_resume(arn)
+        execution.resumed_runs = self._services.map_runs.to_resume(execution)
         start_execution(execution, _compiled(execution.machine, self._services))
         return {"redriveDate": execution.redriven}
 

@@ -255,7 +255,7 @@ class MapRun:
             execution.history.events = before.events
             execution.history.last_id = len(before.events)
             execution.progress = Progress(before.progress)
-            execution.resumed_runs = self._services.map_runs.to_resume(execution.arn)
+            execution.resumed_runs = self._services.map_runs.to_resume(execution)
         else:
             execution = self._made(at)
             execution.started = self._services.clock.now()

@@ -41,13 +41,22 @@ class MapRuns:
         """Return the runs of an execution, the latest first."""
         return [run for _, run in reversed(self._by_execution.get(execution, []))]
 
-    def to_resume(self, execution: str) -> dict[Path, Any]:
+    def to_resume(self, execution: Any) -> dict[Path, Any]:
         """Return the runs that a redrive of an execution goes on with, by the path of their state.
 
-        After a result over the payload limit, or an error that no redrive can mend, AWS makes a new map run.
+        After a result over the payload limit, or an error that no redrive can mend, AWS makes a new map run. A run
+        whose failure was caught is over: its state, if it comes round again, makes a new one.
         """
-        latest = dict(self._by_execution.get(execution, []))
-        return {path: run for path, run in latest.items() if run.status != "SUCCEEDED" and run.error not in _ANEW}
+        reached = execution.progress.checkpoints
+        latest = dict(self._by_execution.get(execution.arn, []))
+        return {
+            path: run
+            for path, run in latest.items()
+            if run.status != "SUCCEEDED"
+            and run.error not in _ANEW
+            and path[:-1] in reached
+            and reached[path[:-1]].state == path[-1]
+        }
 
     def labelled(self, machine: str, label: str) -> Iterator[Any]:
         """Return the runs of a label."""
