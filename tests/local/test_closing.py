@@ -7,6 +7,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from cdk_distributed_map.local import Engine
 
 if TYPE_CHECKING:
@@ -15,16 +17,21 @@ if TYPE_CHECKING:
 GIVE_UP_SECONDS = 30
 
 
-def test_an_engine_ends_at_any_point_of_its_maps(bench: Bench, aws_url: str) -> None:
+@pytest.mark.parametrize("written", [False, True], ids=["inline", "written"])
+def test_an_engine_ends_at_any_point_of_its_maps(bench: Bench, aws_url: str, *, written: bool) -> None:
     # Children that do nothing: at nearly any moment some were made and have not begun.
     moments = random.Random(20261125)  # noqa: S311 - the same moments each time, no secret
-    arn = bench.machine(bench.mapped(MaxConcurrency=7, Items="{% [1..2000] %}"))
+    made = bench.mapped(MaxConcurrency=7, Items=f"{{% [1..{200 if written else 2000}] %}}")
+    if written:
+        # Most of its time goes into its files.
+        made["States"]["Map"]["ResultWriter"] = bench.writer(bench.bucket())
+    arn = bench.machine(made)
     for _ in range(10):
         engine = Engine(endpoint_url=aws_url)
         engine.start()
         for _ in range(3):
             engine.call("StartExecution", {"stateMachineArn": arn, "input": "{}"})
-        time.sleep(moments.uniform(0.0, 0.1))
+        time.sleep(moments.uniform(0.0, 0.3 if written else 0.1))
         closing = threading.Thread(target=engine.close, daemon=True)
         closing.start()
         closing.join(GIVE_UP_SECONDS)

@@ -99,6 +99,18 @@ def test_fails_when_results_cannot_be_written(bench: Bench) -> None:
     assert bench.functions.invocations == before
 
 
+@pytest.mark.parametrize(
+    "place",
+    [{"Bucket": "b", "Prefix": 5}, {"Bucket": None}, {"Prefix": "p"}, {"Bucket": "b", "Key": "k"}, "b"],
+    ids=["prefix", "bucket", "no-bucket", "key", "text"],
+)
+def test_fails_when_the_place_of_results_is_not_one(bench: Bench, place: Any) -> None:
+    writer = {"Resource": "arn:aws:states:::s3:putObject", "Arguments": "{% $states.input.place %}"}
+    found = bench.run(bench.mapped(ResultWriter=writer), {"items": [1], "place": place})
+    assert found["error"] == "States.Runtime"
+    assert "ResultWriter needs Bucket and Prefix as strings, got: " in found["cause"]
+
+
 def test_fails_when_the_output_is_over_256_kib(bench: Bench) -> None:
     bucket = bench.bucket({"file": b"".join(b'"%s"\n' % (b"x" * 100_000) for _ in range(3))})
     made = bench.mapped(ItemReader=bench.reader(bucket, "file", InputType="JSONL"))

@@ -142,7 +142,8 @@ class WriterField:
         if not self.exports:
             return None
         place = self._arguments(scene)
-        if not isinstance(place, dict) or not isinstance(place.get("Bucket"), str) or not set(place) <= _ARGUMENTS:
+        wrong = not isinstance(place, dict) or "Bucket" not in place or not set(place) <= _ARGUMENTS
+        if wrong or not all(isinstance(value, str) for value in place.values()):
             raise runtime(f"ResultWriter needs Bucket and Prefix as strings, got: {dumps(place)}")
         prefix = place.get("Prefix", "")
         return Export(self, place["Bucket"], prefix.strip("/"), frame)
