@@ -203,6 +203,24 @@ def test_children_tell_that_they_were_redriven(bench: Bench) -> None:
     assert [each["status"] for each in listed(statusFilter="FAILED")] == ["FAILED"]
 
 
+def test_redriven_executions_know_when(bench: Bench) -> None:
+    bucket = bench.bucket()
+    told = {
+        "count": "{% $states.context.Execution.RedriveCount %}",
+        "at": "{% $states.context.Execution.RedriveTime %}",
+    }
+    states = heads(bucket)
+    states["Work"]["Output"] = told
+    made = bench.mapped(states)
+    made["States"]["Map"]["Output"] = {"children": "{% $states.result %}", "parent": told}
+    found = bench.run(made, {"items": [1]})
+    bench.s3.put_object(Bucket=bucket, Key="1", Body=b"")
+    output = json.loads(redriven(bench, found["executionArn"])["output"])
+    for each in (output["parent"], *output["children"]):
+        assert each["count"] == 1
+        assert each["at"].endswith("Z")
+
+
 def test_child_that_waited_in_one_redrive_goes_on_in_the_next(bench: Bench) -> None:
     seen: list[str] = []
     go = threading.Event()
