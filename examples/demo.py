@@ -43,14 +43,16 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="distmap-demo-") as name, LocalAws() as aws:
         aws.invocations = []
-        say = Stage(Path(name), {**os.environ, **aws.environment()})
+        environment = aws.environment(os.environ)
+        os.environ.clear()
+        os.environ.update(environment)
+        say = Stage(Path(name), environment)
         say.title("Synthesize and deploy, with the CDK CLI, to AWS on this machine")
         say.run("cdk", "synth", "--quiet", "--output", str(say.folder / "cdk.out"), *STACKS, cwd=ROOT, hide=True)
         say.run("cdk", "bootstrap", "aws://000000000000/us-east-1", hide=True)
         app = str(say.folder / "cdk.out")
         say.run("cdk", "deploy", "--app", app, "--require-approval", "never", *STACKS, hide=True)
         client = Client(endpoint_url=aws.endpoint_url, region="us-east-1")
-        os.environ.update(aws.environment())
 
         say.title("Main act: Python's own standard library, one item for each of its files")
         files = standard_library()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ import pytest
 
 from cdk_distributed_map.local import control
 from cdk_distributed_map.local.__main__ import main
+from cdk_distributed_map.local._environment import environment_of, local_environment
 from cdk_distributed_map.local._sdk import clients
 from cdk_distributed_map.local.control import LocalError
+from cdk_distributed_map.local.server import LocalAws
 
-GIVE_UP_SECONDS = 30
+GIVE_UP_SECONDS = 120
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -58,16 +61,32 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def users_of(endpoint: str) -> list[int]:
-    """Return all processes whose environment names an endpoint, whoever started them."""
+def processes_with(wanted: bytes, file: str) -> list[int]:
+    """Return all processes with some text in a file of /proc, whoever started them."""
     found = []
-    wanted = f"AWS_ENDPOINT_URL={endpoint}\0".encode()
     for process in Path("/proc").glob("[0-9]*"):
         # They come and go meanwhile.
         with contextlib.suppress(OSError):
-            if wanted in (process / "environ").read_bytes():
+            if wanted in (process / file).read_bytes():
                 found.append(int(process.name))
     return found
+
+
+def users_of(endpoint: str) -> list[int]:
+    """Return all processes whose environment names an endpoint."""
+    return processes_with(f"AWS_ENDPOINT_URL={endpoint}\0".encode(), "environ")
+
+
+# Of a shell in which somebody works on the real AWS, behind a proxy; nothing listens on port 9.
+ODD = {
+    "AWS_PROFILE": "production",
+    "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9",
+    "AWS_CREDENTIAL_EXPIRATION": "2020-01-01T00:00:00Z",
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "AWS_USE_DUALSTACK_ENDPOINT": "true",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+}
 
 
 @pytest.fixture
@@ -98,12 +117,37 @@ def test_up_find_deploy_and_down(folder: Path, assembly: Any, capsys: pytest.Cap
     assert not control.down(folder=folder)
 
 
-def test_the_environment_works_in_a_shell(folder: Path) -> None:
+def test_it_starts_and_is_used_in_a_shell_that_is_set_up_for_something_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ODD.items():
+        monkeypatch.setenv(name, value)
     running = control.up(folder=folder)
     script = f"{control.env_script(folder=folder)}\nexec {sys.executable} -c '{PROBE}'"
-    odd = {**os.environ, "AWS_PROFILE": "production"}
-    answer = subprocess.run(["/bin/sh", "-c", script], env=odd, capture_output=True, text=True, check=True)
+    answer = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout.split() == [running.endpoint, "000000000000"]
+    whole = environment_of(control.env(folder=folder), os.environ)
+    again = subprocess.run([sys.executable, "-c", PROBE], env=whole, capture_output=True, text=True, check=True)
+    assert again.stdout == answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [({}, "127.0.0.1"), ({"NO_PROXY": "a.b, c"}, "a.b,c,127.0.0.1"), ({"no_proxy": "*"}, "*")],
+    ids=["none", "others", "all"],
+)
+def test_other_exceptions_to_the_proxy_stay(before: dict[str, str], after: str) -> None:
+    variables = local_environment("http://127.0.0.1:1", "us-east-1", before)
+    assert [variables["NO_PROXY"], variables["no_proxy"]] == [after, after]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_two_that_start_it_at_the_same_time_find_the_same(folder: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: control.up(folder=folder), range(2))
+    assert first == second
+    serving = f"serve\0--folder\0{folder}\0".encode()
+    assert processes_with(serving, "cmdline") == [first.pid]
 
 
 PROBE = (
@@ -141,7 +185,8 @@ def test_nothing_is_left_when_it_is_killed(folder: Path, assembly: Any, tmp_path
     until(lambda: len(children(running.pid)) > 2)
     time.sleep(moment)
     below = children(running.pid)
-    assert len(users_of(running.endpoint)) >= 2
+    # That of the embedded AWS at least: one that is only just starting has another one's environment.
+    assert users_of(running.endpoint)
     os.kill(running.pid, signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in [running.pid, *below]))
     until(lambda: not users_of(running.endpoint))
@@ -188,8 +233,33 @@ def test_fails_when_the_port_is_taken(folder: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(LocalError, match=r"(?s)didn't start: .*Address already in use"):
-            control.up(folder=folder, port=taken.getsockname()[1])
+        port = taken.getsockname()[1]
+        message = rf"didn't start: port {port} of 127.0.0.1 can't be had \(Address already in use\): take another one"
+        with pytest.raises(LocalError, match=message):
+            control.up(folder=folder, port=port)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"port": 65_536}, "the port must be between 1 and 65535, or 0 for one that is free, got 65536"),
+        ({"region": "us east"}, "the region must be one of AWS, such as us-east-1, got 'us east'"),
+        ({"region": "cn-north-1"}, "the region must be one of the partition aws, such as us-east-1, got 'cn-north-1'"),
+        ({"account": "12345"}, "the account must be 12 digits, got '12345'"),
+    ],
+    ids=["port", "region", "partition", "account"],
+)
+def test_fails_when_it_cannot_be_there(folder: Path, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        control.up(folder=folder, **given)
+    with pytest.raises(ValueError, match=message):
+        LocalAws(**given)
+
+
+def test_fails_when_the_state_cannot_be_kept(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Not a directory"):
+        control.up(folder=folder, state=tmp_path / "file" / "state")
 
 
 def test_a_file_of_something_else_is_not_believed(folder: Path) -> None:

@@ -8,10 +8,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._services import Answer, Clients, Invocation, InvokeError
 
 _POOL = 64
@@ -37,9 +37,7 @@ class EndpointClients(Clients):
     ) -> None:
         self._endpoint_url = endpoint_url
         self._region = region
-        self._session = boto3.session.Session(
-            aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=region
-        )
+        self._session = _sdk.session(region=region, access_key=access_key, secret_key=secret_key)
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 
@@ -59,7 +57,7 @@ class EndpointClients(Clients):
                         # The SDK that Step Functions uses asks for no checksum unless told to.
                         response_checksum_validation="when_required",
                         read_timeout=1_000,
-                        s3={"addressing_style": "path"},
+                        **_sdk.PINNED,
                     ),
                 )
             return self._clients[service]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -16,6 +18,8 @@ from typing import Final
 from cdk_distributed_map.local._guardian import Guardian
 
 START_SECONDS: Final = 30.0
+# Below what Linux, macOS and Windows take for outgoing connections.
+_PORTS: Final = range(20_000, 32_000)
 _STOP_SECONDS: Final = 20.0
 _TAIL_CHARACTERS: Final = 2_000
 ACCESS_KEY: Final = "test"
@@ -192,7 +196,8 @@ class EmbeddedAws:
 
 
 def free_port() -> int:
-    """Return a port of loopback that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port of loopback that was free just now, and that no outgoing connection is given before it is used."""
+    while True:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", random.choice(_PORTS)))  # noqa: S311 - no secret
+            return int(probe.getsockname()[1])

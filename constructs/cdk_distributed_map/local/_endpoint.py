@@ -45,7 +45,11 @@ class Endpoint:
 
         Handler.engine = engine
         Handler.upstream = address
-        self._server = _Server(("127.0.0.1", port), Handler)
+        try:
+            self._server = _Server(("127.0.0.1", port), Handler)
+        except OSError as error:
+            message = f"port {port} of 127.0.0.1 can't be had ({error.strerror}): take another one"
+            raise OSError(message) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
 
     @property

@@ -18,11 +18,32 @@ _VARIABLES: Final = {
     "profile": (None, None, None, None),
     "config_file": (None, None, os.devnull, None),
     "credentials_file": (None, None, os.devnull, None),
+    "use_fips_endpoint": (None, None, False, None),
+    "use_dualstack_endpoint": (None, None, False, None),
 }
+PINNED: Final[dict[str, Any]] = {
+    "proxies": {},
+    "s3": {"addressing_style": "path"},
+    # boto3 looks for endpoints in the environment even where one is given, and warns of what it finds. Missing in its
+    # types.
+    "ignore_configured_endpoint_urls": True,
+}
+"""What the configuration of every client needs."""
 
 
-# Missing in the types of botocore.
-_UNTYPED: Final[dict[str, Any]] = {"ignore_configured_endpoint_urls": True}
+def bare_session() -> botocore.session.Session:
+    """Return a session of botocore that knows nothing of how this machine is configured."""
+    return botocore.session.Session(session_vars=_VARIABLES)
+
+
+def session(*, region: str, access_key: str = ACCESS_KEY, secret_key: str = ACCESS_KEY) -> Any:
+    """Return a session of boto3 that knows nothing of how this machine is configured."""
+    return boto3.Session(
+        botocore_session=bare_session(),
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        region_name=region,
+    )
 
 
 def clients(endpoint: str, *, region: str, pool: int = 50) -> Callable[[str], Any]:
@@ -35,20 +56,8 @@ def clients(endpoint: str, *, region: str, pool: int = 50) -> Callable[[str], An
         region: Region they are for.
         pool: Connections each of them keeps.
     """
-    session = boto3.Session(
-        botocore_session=botocore.session.Session(session_vars=_VARIABLES),
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key=ACCESS_KEY,
-        region_name=region,
-    )
-    config = Config(
-        proxies={},
-        max_pool_connections=pool,
-        retries={"mode": "standard", "max_attempts": 3},
-        s3={"addressing_style": "path"},
-        # boto3 looks for endpoints in the environment even where one is given, and warns of what it finds.
-        **_UNTYPED,
-    )
+    made_by = session(region=region)
+    config = Config(max_pool_connections=pool, retries={"mode": "standard", "max_attempts": 3}, **PINNED)
 
     made: dict[str, Any] = {}
     lock = threading.Lock()
@@ -57,8 +66,7 @@ def clients(endpoint: str, *, region: str, pool: int = 50) -> Callable[[str], An
         # To make a client isn't safe from several threads at once; to use one is.
         with lock:
             if service not in made:
-                untyped: Any = session
-                made[service] = untyped.client(service, endpoint_url=endpoint, config=config)
+                made[service] = made_by.client(service, endpoint_url=endpoint, config=config)
             return made[service]
 
     return client

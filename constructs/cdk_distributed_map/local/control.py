@@ -16,16 +16,18 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from cdk_distributed_map.local import _sdk
+from cdk_distributed_map.local._address import check_address
 from cdk_distributed_map.local._deploy import Deployer, Progress
+from cdk_distributed_map.local._environment import astray, local_environment
 from cdk_distributed_map.local._lambda_endpoint import HEALTH_PATH
 from cdk_distributed_map.local.faults import Faults
-from cdk_distributed_map.local.server import ACCOUNT, KILLED, REGION, UNSET, LocalAws, local_environment
+from cdk_distributed_map.local.server import ACCOUNT, KILLED, REGION, LocalAws
 
 FOLDER: Final = Path(".distmap")
 START_SECONDS: Final = 60.0
@@ -103,8 +105,10 @@ def up(
 
     Raises:
         LocalError: One runs already with other settings, or it didn't start.
-        ValueError: There is no such fault, or its share is not between 0 and 1.
+        ValueError: There is no such fault, port, Region or account.
+        OSError: Nothing can be written in the folder, or in that of the state.
     """
+    check_address(port=port, region=region, account=account)
     shares = {name: share for name, share in (faults or {}).items() if share}
     faults_of(shares)
     wanted = {
@@ -116,43 +120,83 @@ def up(
         "dispatch_rates": dispatch_rates,
         "faults": shares,
     }
-    running = status(folder=folder)
-    if running is not None:
-        has = {name: getattr(running, name) for name in wanted}
-        if port and running.endpoint != f"http://127.0.0.1:{port}":
-            wanted["port"], has["port"] = port, running.endpoint.rsplit(":", 1)[1]
-        if has != wanted:
-            differing = ", ".join(f"{name} {has[name]}" for name in wanted if wanted[name] != has[name])
-            message = f"a local AWS runs already, with {differing}: end it first with down"
-            raise LocalError(message)
-        return running
-    folder.mkdir(parents=True, exist_ok=True)
-    _file(folder).unlink(missing_ok=True)
+    for needed in (folder, state):
+        if needed is not None:
+            needed.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        running = status(folder=folder)
+        if running is None:
+            return _started(_command(wanted, folder, port), folder)
+    has = {name: getattr(running, name) for name in wanted}
+    if port and running.endpoint != f"http://127.0.0.1:{port}":
+        wanted["port"], has["port"] = port, running.endpoint.rsplit(":", 1)[1]
+    if has != wanted:
+        differing = ", ".join(f"{name} {has[name]}" for name in wanted if wanted[name] != has[name])
+        message = f"a local AWS runs already, with {differing}: end it first with down"
+        raise LocalError(message)
+    return running
+
+
+def _command(wanted: Mapping[str, Any], folder: Path, port: int) -> list[str]:
     command = [sys.executable, "-m", "cdk_distributed_map.local", "serve", "--folder", str(folder.resolve())]
-    command += ["--port", str(port), "--region", region, "--account", account]
-    command += [] if iam else ["--iam", "off"]
-    command += [] if state is None else ["--state", str(state.resolve())]
-    command += [] if virtual_clock else ["--clock", "real"]
-    command += ["--dispatch-rates"] if dispatch_rates else []
-    command += [f"--fault={name}={share}" for name, share in shares.items()]
+    command += ["--port", str(port), "--region", wanted["region"], "--account", wanted["account"]]
+    command += [] if wanted["iam"] else ["--iam", "off"]
+    command += [] if wanted["state"] is None else ["--state", wanted["state"]]
+    command += [] if wanted["virtual_clock"] else ["--clock", "real"]
+    command += ["--dispatch-rates"] if wanted["dispatch_rates"] else []
+    return command + [f"--fault={name}={share}" for name, share in wanted["faults"].items()]
+
+
+def _started(command: list[str], folder: Path) -> Running:
+    """Start the local AWS and return it once it answers.
+
+    Raises:
+        LocalError: It didn't start.
+    """
+    _file(folder).unlink(missing_ok=True)
     with _log(folder).open("ab") as log:
         begins = log.tell()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     give_up = time.monotonic() + START_SECONDS
-    while (running := status(folder=folder)) is None:
-        if process.poll() is not None or time.monotonic() > give_up:
-            with contextlib.suppress(OSError):
-                process.terminate()
-            process.wait()
-            with _log(folder).open("rb") as log:
-                log.seek(begins)
-                said = log.read().decode("utf-8", "replace")[-_TAIL_CHARACTERS:].strip()
-            message = f"the local AWS didn't start: {said or 'it said nothing'}"
-            raise LocalError(message)
-        time.sleep(_PAUSE_SECONDS)
+    try:
+        while (running := status(folder=folder)) is None:
+            if process.poll() is not None or time.monotonic() > give_up:
+                message = f"the local AWS didn't start: {_said(folder, begins)}"
+                raise LocalError(message)
+            time.sleep(_PAUSE_SECONDS)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            process.terminate()
+        process.wait()
+        raise
     # It outlives this process, which therefore doesn't wait for it.
     process.returncode = 0
     return running
+
+
+def _said(folder: Path, begins: int) -> str:
+    """Return what was written to the log from some place on: of an exception that nobody expected its last line."""
+    with _log(folder).open("rb") as log:
+        log.seek(begins)
+        said = log.read().decode("utf-8", "replace").strip()
+    if not said:
+        return f"it said nothing within {START_SECONDS:.0f} seconds"
+    if "Traceback (most recent call last)" in said:
+        return f"{said.splitlines()[-1]} (the whole of it is in {_log(folder).resolve()})"
+    return said[-_TAIL_CHARACTERS:]
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Start and end nothing in a folder while another process does: two at once would leave one that nobody finds."""
+    try:
+        import fcntl  # noqa: PLC0415 - POSIX only: elsewhere nothing keeps two processes apart
+    except ImportError:
+        yield
+        return
+    with (folder / "lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def faults_of(shares: Mapping[str, float]) -> Faults:
@@ -173,6 +217,13 @@ def down(*, folder: Path = FOLDER) -> bool:
     Raises:
         LocalError: It doesn't end.
     """
+    if not folder.is_dir():
+        return False
+    with _alone(folder):
+        return _ended(folder)
+
+
+def _ended(folder: Path) -> bool:
     running = status(folder=folder)
     if running is None:
         _file(folder).unlink(missing_ok=True)
@@ -232,16 +283,17 @@ def env_script(*, folder: Path = FOLDER, shell: str = "sh") -> str:
 
 def render_environment(variables: Mapping[str, str], shell: str) -> str:
     """Return the commands that set variables in a shell, and unset those that would lead an AWS tool astray."""
+    unset = astray(os.environ)
     if shell == "sh":
         lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        lines.append(f"unset {' '.join(UNSET)}")
+        lines.append(f"unset {' '.join(unset)}")
     elif shell == "fish":
         lines = [f"set -gx {name} {shlex.quote(value)}" for name, value in variables.items()]
-        lines += [f"set -e {name}" for name in UNSET]
+        lines += [f"set -e {name}" for name in unset]
     elif shell == "powershell":
         quoted = {name: value.replace("'", "''") for name, value in variables.items()}
         lines = [f"$env:{name} = '{value}'" for name, value in quoted.items()]
-        lines += [f"Remove-Item Env:{name} -ErrorAction SilentlyContinue" for name in UNSET]
+        lines += [f"Remove-Item Env:{name} -ErrorAction SilentlyContinue" for name in unset]
     else:
         message = f"the shell must be sh, fish or powershell, got {shell!r}"
         raise ValueError(message)

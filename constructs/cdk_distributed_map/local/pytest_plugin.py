@@ -12,10 +12,12 @@ Example::
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from cdk_distributed_map.local._environment import astray
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.server import LocalAws
 
@@ -35,7 +37,7 @@ def local_aws(local_aws_session: LocalAws, monkeypatch: pytest.MonkeyPatch) -> I
     """
     for name, value in local_aws_session.environment().items():
         monkeypatch.setenv(name, value)
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
+    for name in astray(os.environ):
         monkeypatch.delenv(name, raising=False)
     local_aws_session.invocations = []
     yield local_aws_session

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import logging
-import os
 import secrets
 import shutil
 import tempfile
@@ -16,9 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cdk_distributed_map.local import _sdk
+from cdk_distributed_map.local._address import check_address
 from cdk_distributed_map.local._deploy import Deployer, Progress
 from cdk_distributed_map.local._embedded import EmbeddedAws, free_port
 from cdk_distributed_map.local._engine import Engine
+from cdk_distributed_map.local._environment import environment_of, local_environment
 from cdk_distributed_map.local._executions import LocalExecution, described
 from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local._lambda_endpoint import LocalEndpoint
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 ACCOUNT: Final = "000000000000"
 REGION: Final = "us-east-1"
-UNSET: Final = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
-"""Environment variables that would lead an AWS tool astray, whatever else is set."""
 KILLED: Final = (
     "the local AWS that had this state before was killed: its objects are there, all else is as it was when it last "
     "ended in order; deploy again"
@@ -50,21 +49,6 @@ _LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
 _WATCH_SECONDS: Final = 0.5
 _FIRST_PAUSE_SECONDS: Final = 0.01
 _LONGEST_PAUSE_SECONDS: Final = 0.25
-
-
-def local_environment(endpoint: str, region: str = REGION) -> dict[str, str]:
-    """Return the environment variables that make AWS tools work on a local endpoint, and on nothing else."""
-    return {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_REGION": region,
-        "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": _sdk.ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": _sdk.ACCESS_KEY,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
-    }
 
 
 class LocalAws:
@@ -89,6 +73,9 @@ class LocalAws:
         logs: Whether the logs of functions are written to CloudWatch Logs of the embedded AWS.
         warn: Called with each warning. Default: they are logged.
 
+    Raises:
+        ValueError: There is no such port, Region or account.
+
     Example::
 
         with LocalAws() as aws:
@@ -112,6 +99,7 @@ class LocalAws:
         logs: bool = True,
         warn: Callable[[str], None] | None = None,
     ) -> None:
+        check_address(port=port, region=region, account=account)
         self.region = region
         self.account = account
         self.faults = faults if faults is not None else Faults()
@@ -186,9 +174,15 @@ class LocalAws:
             self._started(self._aws).check()
             time.sleep(_WATCH_SECONDS)
 
-    def environment(self) -> dict[str, str]:
-        """Return the environment variables that make AWS tools work on it."""
-        return local_environment(self.endpoint_url, self.region)
+    def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the environment variables that make AWS tools work on it.
+
+        Args:
+            base: The environment to set them in, such as ``os.environ``: it is returned whole with them, without the
+                variables that would lead an AWS tool elsewhere. Default: they are returned alone.
+        """
+        variables = local_environment(self.endpoint_url, self.region, base)
+        return variables if base is None else environment_of(variables, base)
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of a service."""

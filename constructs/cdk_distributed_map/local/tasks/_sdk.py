@@ -16,6 +16,7 @@ from botocore.session import Session
 
 from cdk_distributed_map.local._errors import ApiError, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._sdk import bare_session
 from cdk_distributed_map.local._services import Starter
 from cdk_distributed_map.local.tasks._gaps import completed
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
@@ -150,7 +151,7 @@ def _exception(code: str, model: Any) -> str | None:
 
 @cache
 def _models() -> Session:
-    return Session()
+    return bare_session()
 
 
 @cache
