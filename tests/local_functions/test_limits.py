@@ -23,7 +23,7 @@ from cdk_distributed_map.local.functions import Functions, FunctionSettings, Inv
 from cdk_distributed_map.local.functions._concurrency import Concurrency
 from cdk_distributed_map.local.functions._load import Load
 
-GIVE_UP_SECONDS = 20
+GIVE_UP_SECONDS = 120
 
 
 def answer(result: Any) -> Any:
@@ -146,9 +146,10 @@ def test_the_load_is_looked_at() -> None:
 
 def test_a_function_gets_a_process_though_another_one_has_them_all(lab: Any) -> None:
     lab.settings |= {"processes": 1, "max_processes": 1}
+    lab.configure(timeout=600)
 
     async def work(functions: Functions) -> Any:
-        slow = asyncio.ensure_future(functions.run("sleep", b"2"))
+        slow = asyncio.ensure_future(functions.run("sleep", b"300"))
         await asyncio.sleep(0.2)
         result = await functions.run("echo", b"1")
         assert not slow.done()

@@ -25,7 +25,7 @@ from cdk_distributed_map.local._embedded import EmbeddedAws, EmbeddedAwsError
 from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local._sdk import clients
 
-GIVE_UP_SECONDS = 30
+GIVE_UP_SECONDS = 120
 BUCKET = "killed"
 ITEMS = 3_000
 # Large enough for items and results to be uploaded in parts.

@@ -48,7 +48,7 @@ BUCKET = {
     },
 }
 PASS = {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
-GIVE_UP_SECONDS = 20
+GIVE_UP_SECONDS = 120
 
 
 def machine(definition: dict[str, Any], role: str = "Role", **substitutions: Any) -> dict[str, Any]:

@@ -137,6 +137,7 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
         payload = self.rfile.read(self._length())
         kind = self.headers.get("X-Amz-Invocation-Type", "RequestResponse")
         try:
+            _refuse_ignored(kind, self.headers.get("X-Amz-Client-Context"))
             config = self._on_loop(self.catalog.function(function, qualifier))
             denied = self.access.denied(self._access_key(), config.arn)
             if denied is not None:
@@ -180,3 +181,17 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def _refuse_ignored(kind: str, client_context: str | None) -> None:
+    """Check for what would do nothing here.
+
+    Raises:
+        ServiceError: There is such a header.
+    """
+    if kind not in {"RequestResponse", "Event", "DryRun"}:
+        message = f"InvocationType must be RequestResponse, Event or DryRun, got {kind}"
+        raise ServiceError("InvalidParameterValueException", message, status=400)
+    if client_context is not None:
+        message = "no ClientContext is passed to functions that run locally: give it in the Payload"
+        raise ServiceError("InvalidParameterValueException", message, status=400)

@@ -28,7 +28,8 @@ def not_started(config: FunctionConfig, request_id: str, error: StartError) -> I
     else:
         payload = _results.error_payload(error_type, _results.exit_message(request_id, outcome.code))
     duration = error.seconds * 1000
-    log = _log(config, request_id, error.output, duration=duration, status=status, error_type=error_type)
+    peak = float(config.memory_mb) if error.out_of_memory else None
+    log = _log(config, request_id, error.output, duration=duration, status=status, error_type=error_type, peak=peak)
     return InvokeResult(
         request_id=request_id,
         payload=payload,
@@ -37,7 +38,7 @@ def not_started(config: FunctionConfig, request_id: str, error: StartError) -> I
         log=log,
         duration_ms=duration,
         init_ms=None,
-        peak_memory_mb=None,
+        peak_memory_mb=peak,
         memory_size_mb=config.memory_mb,
         status=status,
         error_type=error_type,

@@ -84,6 +84,8 @@ class Worker:
         """Whether it has stopped being one that is starting."""
         self.collected = True
         """Whether nobody needs what it wrote any more."""
+        self._noted_mb: float | None = None
+        """The most memory it was seen to hold in this invocation: once it has ended, nothing tells any more."""
         self.expires = float("inf")
         self.pid = 0
         self._loop = loop
@@ -165,6 +167,7 @@ class Worker:
         self.collected = False
         self.outcome = self._loop.create_future()
         self._request_id = request_id
+        self._noted_mb = None
         if self._meter is not None:
             self._meter.reset_peak()
         self._next.write(event(payload, request_id=request_id, deadline_ms=deadline_ms, arn=arn, trace=trace))
@@ -189,17 +192,25 @@ class Worker:
     def kill(self) -> None:
         """End the process and what it started; it gets no event any more, even if it asks for one before it ends."""
         self._killed = True
+        self._note_peak()
         if self.state is not State.ENDED and self.pid:
             _end_group(self.pid)
 
     def over_limit(self) -> bool:
         """Say whether the process holds more memory than it may."""
         held = self._meter.now() if self._meter is not None else None
+        if held is not None:
+            self._noted_mb = max(held, self._noted_mb or 0.0)
         return held is not None and held > self.limit_mb
+
+    def _note_peak(self) -> None:
+        peak = self._meter.peak() if self._meter is not None else None
+        self._noted_mb = self._noted_mb if peak is None else peak
 
     def peak_mb(self) -> float | None:
         """Return the most memory it held since its event came, in MB; None where the platform doesn't tell."""
-        return self._meter.peak() if self._meter is not None else None
+        self._note_peak()
+        return self._noted_mb
 
     def output(self) -> str:
         """Return what it wrote since this was last asked."""

@@ -18,6 +18,7 @@ from distmap import limits
 
 _INVOCATION_TYPES = ("RequestResponse", "Event")
 _DENIED = "Lambda.AWSLambdaException"
+_SHOWN_CHARACTERS = 200
 # In characters, each of which takes at most four bytes.
 _SURELY_FITS = (limits.MAX_PAYLOAD_BYTES - 8 * 1024) // 4
 
@@ -115,17 +116,17 @@ def _failure(payload: str) -> StateError:
     return StateError(error, payload[: limits.MAX_CAUSE_CHARACTERS])
 
 
-def result_of(payload: str) -> Json:
+def result_of(payload: str, arn: str) -> Json:
     """Return a function's answer as a value.
 
     Raises:
-        StateError: It isn't JSON.
+        StateError: It isn't JSON, as when a handler returns bytes or NaN.
     """
     try:
         return loads(payload) if payload.strip() else None
     except ValueError as error:
-        cause = f"The function answered what isn't JSON ({error}): {payload[: limits.MAX_CAUSE_CHARACTERS // 2]}"
-        raise StateError("Lambda.Unknown", cause) from error
+        shown = payload[:_SHOWN_CHARACTERS]
+        raise StateError("Lambda.Unknown", f"The function {arn} answered what isn't JSON ({error}): {shown}") from error
 
 
 class LambdaInvoke(Integration):
@@ -135,7 +136,7 @@ class LambdaInvoke(Integration):
         """Call the function that the arguments name."""
         invocation = _invocation(arguments, call)
         answer = await invoked(call, invocation)
-        result = sdk_answer(answer, result_of(answer.payload))
+        result = sdk_answer(answer, result_of(answer.payload, invocation.function))
         if self.token is not None:
             call.submitted(result)
             return await call.answered()
@@ -253,5 +254,5 @@ class LambdaFunction(Integration):
         """Call it with the arguments as its event."""
         invocation = Invocation(function=self.resource, payload=dumps(arguments), role=call.role)
         answer = await invoked(call, invocation)
-        result = result_of(answer.payload)
+        result = result_of(answer.payload, self.resource)
         return result if len(answer.payload) < _SURELY_FITS else fitting(self, result)
