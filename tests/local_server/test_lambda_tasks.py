@@ -1,4 +1,4 @@
-"""Functions and executions as tasks call them: by SDK too they run here; and what a function returns may be anything."""
+"""Functions and executions as tasks call them: by SDK too they run here, and a function may return anything."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from cdk_distributed_map.local.functions._code import unpack
+from cdk_distributed_map.local.functions._code import CodeError, unpack
 from cdk_distributed_map.local.functions._config import FunctionConfig
 from cdk_distributed_map.local.functions._launch import Credentials
 from cdk_distributed_map.local.functions._pythons import declared
-from cdk_distributed_map.local.functions._reservations import Reservations
+from cdk_distributed_map.local.functions._reservations import ReservationError, Reservations
 from cdk_distributed_map.local.functions._results import ServiceError, not_found
 
 FRESH_SECONDS: Final = 0.5
@@ -107,7 +107,13 @@ class DeployedFunctions:
             arn = f"{name}:{qualifier}" if qualifier and match["qualifier"] is None else name
             raise not_found(arn) from error
         _check_place(match, answer["Configuration"]["FunctionArn"])
-        return self._config(answer)
+        try:
+            return self._config(answer)
+        except CodeError as error:
+            message = f"Lambda was not able to unzip the code of {match['name']}: {error}"
+            raise ServiceError("InvalidZipFileException", message, status=502) from error
+        except ReservationError as error:
+            raise ServiceError("InvalidParameterValueException", str(error), status=400) from error
 
     def _config(self, answer: Mapping[str, Any]) -> FunctionConfig:
         deployed = answer["Configuration"]
@@ -169,7 +175,7 @@ class DeployedFunctions:
                 return session
         client = self._client("sts")
         try:
-            answer = client.assume_role(RoleArn=config.role, RoleSessionName=config.name[:64])["Credentials"]
+            answer = client.assume_role(RoleArn=config.role, RoleSessionName=_session(config.name))["Credentials"]
         except client.exceptions.ClientError as error:
             message = f"The role defined for the function cannot be assumed by Lambda: {config.role}: {error}"
             raise ServiceError("AccessDeniedException", message, status=403) from error
@@ -183,6 +189,11 @@ class DeployedFunctions:
             self._sessions[f"{config.role} {config.name}"] = session
             self._roles[session.access_key] = config.role
         return session
+
+
+def _session(name: str) -> str:
+    # A session's name has at least two characters, a function's one.
+    return name[:64].ljust(2, "-")
 
 
 def _check_place(named: re.Match[str], arn: str) -> None:

@@ -17,7 +17,7 @@ from cdk_distributed_map.local.functions import _launch, _report, _results
 from cdk_distributed_map.local.functions._concurrency import Concurrency
 from cdk_distributed_map.local.functions._config import FunctionConfig
 from cdk_distributed_map.local.functions._launch import Credentials
-from cdk_distributed_map.local.functions._libraries import libraries_folder
+from cdk_distributed_map.local.functions._libraries import MissingLibraryError, libraries_folder
 from cdk_distributed_map.local.functions._pool import Launch, Pool, StartError
 from cdk_distributed_map.local.functions._pythons import native_client_fits, python_for
 from cdk_distributed_map.local.functions._results import InvokeResult, ServiceError
@@ -191,7 +191,10 @@ class Functions:
             self._warned.add(warning)
             self._warn(warning)
         if self._libraries is None:
-            self._libraries = await asyncio.to_thread(libraries_folder, self.settings.cache)
+            try:
+                self._libraries = await asyncio.to_thread(libraries_folder, self.settings.cache)
+            except MissingLibraryError as error:
+                raise ServiceError("InvalidRuntimeException", str(error), status=502) from error
         libraries = self._libraries
         native = self.settings.native_client
         stand_in = not native_client_fits(python) if native is None else not native

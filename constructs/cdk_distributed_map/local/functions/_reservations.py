@@ -13,6 +13,10 @@ _GONE: Final = frozenset({"DELETE_COMPLETE"})
 _PROPERTY: Final = "ReservedConcurrentExecutions"
 
 
+class ReservationError(ValueError):
+    """A template reserves concurrency in a way that isn't understood."""
+
+
 class Reservations:
     """Reserved concurrency of the functions of all deployed stacks.
 
@@ -35,7 +39,7 @@ class Reservations:
         """Return what a function reserved, None for nothing.
 
         Raises:
-            ValueError: Its template says it in a way that isn't understood.
+            ReservationError: Its template says it in a way that isn't understood.
         """
         with self._lock:
             if time.monotonic() - self._read_at >= FRESH_SECONDS:
@@ -91,12 +95,12 @@ def _number(value: Any, stack: Mapping[str, Any], template: Mapping[str, Any], l
     if isinstance(value, int | float) or (isinstance(value, str) and value.isdigit()):
         return int(value)
     message = f"{_PROPERTY} of {logical} must be a number or a parameter to run locally, got {json.dumps(value)}"
-    raise ValueError(message)
+    raise ReservationError(message)
 
 
 def _not_json(template: str, stack: Mapping[str, Any]) -> dict[str, int]:
     # CDK writes JSON; its bootstrap stack is YAML and has no functions.
     if _PROPERTY in template:
         message = f"the template of {stack['StackName']} sets {_PROPERTY} in YAML: deploy it as JSON to run it locally"
-        raise ValueError(message)
+        raise ReservationError(message)
     return {}
