@@ -26,6 +26,8 @@ from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
+from cdk_distributed_map.local._embedded_iam import answer_who_may
+
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 _SIDECAR = ".meta.json"
@@ -185,6 +187,7 @@ def serve() -> None:
     """Run until told to end."""
     ministack = importlib.import_module("ministack.app")
     encrypt_buckets()
+    answer_who_may()
     vars(ministack)["app"] = as_if_secure(ministack.app)
     ministack.main()
 

@@ -16,7 +16,8 @@ from cdk_distributed_map.local._errors import ApiError
 
 _TARGET: Final = "AWSStepFunctions."
 _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
-_HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection"})
+_RESOURCES: Final = ("stateMachineArn", "executionArn", "mapRunArn")
+HOP_BY_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "expect", "proxy-connection"})
 _PIECE: Final = 256 * 1024
 _LINE: Final = 65_536
 _IDLE: Final = 2.0
@@ -128,12 +129,25 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(self._length())
         try:
             parameters = json.loads(body or b"{}")
-            self._send(200, self.engine.call(action, parameters))
+            if self._allowed(body, self._resource(parameters)):
+                self._send(200, self.engine.call(action, parameters))
         except ApiError as error:
             status = 500 if error.code == "InternalFailure" else 400
             self._send(status, {"__type": error.code, "message": error.message}, error=error.code)
         except ValueError as error:
             self._send(400, {"__type": "SerializationException", "message": str(error)}, error="SerializationException")
+
+    def _allowed(self, body: bytes, resource: str) -> bool:
+        """Tell whether the caller may do this; one who may not has been answered."""
+        del body, resource
+        return True
+
+    def _resource(self, parameters: dict[str, Any]) -> str:
+        """Return the ARN that IAM is asked about."""
+        for name in _RESOURCES:
+            if isinstance(parameters.get(name), str):
+                return str(parameters[name])
+        return self.engine.services.token_owners.get(str(parameters.get("taskToken")), "*")
 
     def _send(self, status: int, answer: dict[str, Any], *, error: str | None = None) -> None:
         data = json.dumps(answer).encode()
@@ -151,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in _HOP_BY_HOP:
+                if name.lower() not in HOP_BY_HOP:
                     upstream.putheader(name, value)
             if self._chunked():
                 upstream.putheader("Transfer-Encoding", "chunked")
@@ -162,13 +176,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_body(upstream, length)
             response = upstream.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            upstream.close()
-            self._connection = None
-            self.close_connection = True
-            message = f"the embedded AWS doesn't answer: {error}"
-            self._send(502, {"__type": "ServiceUnavailable", "message": message}, error="ServiceUnavailable")
+            self._unavailable(error)
             return
         self._return(response)
+
+    def _unavailable(self, error: Exception) -> None:
+        """Answer that the embedded AWS doesn't."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        self.close_connection = True
+        message = f"the embedded AWS doesn't answer: {error}"
+        self._send(502, {"__type": "ServiceUnavailable", "message": message}, error="ServiceUnavailable")
 
     def _connected(self) -> http.client.HTTPConnection:
         """Return a connection to the embedded AWS: the last one, unless it may have been closed for idleness."""
@@ -211,7 +230,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(response.status, response.reason)
         known = response.getheader("Content-Length")
         for name, value in response.getheaders():
-            if name.lower() not in _HOP_BY_HOP:
+            if name.lower() not in HOP_BY_HOP:
                 self.send_header(name, value)
         bodiless = self.command == "HEAD" or response.status in {204, 304}
         chunked = known is None and not bodiless

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import os
 import re
-import threading
-import time
 import uuid
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from cdk_distributed_map.local import _endpoint
+from cdk_distributed_map.local._embedded_iam import ONLY_ASKED, RESOURCE
 from cdk_distributed_map.local._engine import Engine
 from cdk_distributed_map.local._sdk import ACCESS_KEY
 from cdk_distributed_map.local.functions import DeployedFunctions, Functions, InvokeResult, ServiceError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 HEALTH_PATH: Final = "/_distmap/health"
 _INVOKE: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _LOG_TAIL_BYTES: Final = 4096
-_DECISION_SECONDS: Final = 1.0
 
 
 class LocalEndpoint(_endpoint.Endpoint):
@@ -33,8 +33,8 @@ class LocalEndpoint(_endpoint.Endpoint):
     Args:
         engine: Answers for executions.
         functions: Runs functions, on the engine's loop.
-        catalog: Knows whose credentials those of functions are.
-        iam: Client of IAM, None where IAM isn't enforced.
+        catalog: Knows the functions.
+        iam: Whether IAM is enforced.
         roles: Policies of state machines, None where IAM isn't enforced.
         upstream_url: Address of the embedded AWS.
         port: Port on loopback, 0 for any that is free.
@@ -47,7 +47,7 @@ class LocalEndpoint(_endpoint.Endpoint):
         *,
         functions: Functions,
         catalog: DeployedFunctions,
-        iam: Any | None,
+        iam: bool,
         roles: RolePolicies | None,
         upstream_url: str,
         port: int = 0,
@@ -55,48 +55,15 @@ class LocalEndpoint(_endpoint.Endpoint):
     ) -> None:
         super().__init__(engine, upstream_url=upstream_url, port=port)
         # The server takes the handler's class, whose attributes are what a handler knows.
-        access = _Access(iam, catalog)
-        knows = {"functions": functions, "catalog": catalog, "access": access, "roles": roles, "token": token}
+        knows = {"functions": functions, "catalog": catalog, "iam": iam, "roles": roles, "token": token}
         bases: Any = (_LambdaHandler, self._server.RequestHandlerClass)
         self._server.RequestHandlerClass = type("Handler", bases, knows)
-
-
-class _Access:
-    """Decides who may invoke what, by asking the embedded AWS to evaluate its policies."""
-
-    def __init__(self, iam: Any | None, catalog: DeployedFunctions) -> None:
-        self._iam = iam
-        self._catalog = catalog
-        self._lock = threading.Lock()
-        self._decided: dict[tuple[str, str], tuple[float, str]] = {}
-
-    def knows(self, access_key: str) -> bool:
-        """Say whether it can tell whose credentials these are."""
-        return self._iam is None or access_key == ACCESS_KEY or self._catalog.role_of(access_key) is not None
-
-    def denied(self, access_key: str, arn: str) -> str | None:
-        """Return the message of AWS's AccessDenied, None where the caller may invoke."""
-        role = None if self._iam is None or access_key == ACCESS_KEY else self._catalog.role_of(access_key)
-        if role is None or self._iam is None:
-            return None
-        with self._lock:
-            at, decision = self._decided.get((role, arn), (float("-inf"), ""))
-        if time.monotonic() - at > _DECISION_SECONDS:
-            answer = self._iam.simulate_principal_policy(
-                PolicySourceArn=role, ActionNames=["lambda:InvokeFunction"], ResourceArns=[arn]
-            )
-            decision = answer["EvaluationResults"][0]["EvalDecision"]
-            with self._lock:
-                self._decided[role, arn] = (time.monotonic(), decision)
-        if decision == "allowed":
-            return None
-        return f"User: {role} is not authorized to perform: lambda:InvokeFunction on resource: {arn}"
 
 
 class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own class, in the same package
     functions: Functions
     catalog: DeployedFunctions
-    access: _Access
+    iam: bool
     roles: RolePolicies | None
     token: str
 
@@ -106,7 +73,7 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             self._reply(200, json.dumps({"token": self.token, "pid": os.getpid()}).encode(), {})
             return
         match = _INVOKE.fullmatch(parts.path) if self.command == "POST" else None
-        if match is not None and self.access.knows(self._access_key()):
+        if match is not None:
             qualifier = parse_qs(parts.query).get("Qualifier", [None])[0]
             self._invoke(unquote(match[1]), qualifier)
         else:
@@ -123,9 +90,23 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
         if service in {"cloudformation", "iam"} and self.roles is not None:
             self.roles.forget()
 
-    def _access_key(self) -> str:
-        _, found, rest = self.headers.get("Authorization", "").partition("Credential=")
-        return rest.split("/", 1)[0] if found else ACCESS_KEY
+    def _allowed(self, body: bytes, resource: str) -> bool:
+        _, _, rest = self.headers.get("Authorization", "").partition("Credential=")
+        if not self.iam or rest.split("/", 1)[0] == ACCESS_KEY:
+            return True
+        upstream = self._connected()
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in _endpoint.HOP_BY_HOP}
+        try:
+            upstream.request(self.command, self.path, body, {**headers, ONLY_ASKED: "true", RESOURCE: resource})
+            response = upstream.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            self._unavailable(error)
+            return False
+        if response.status == HTTPStatus.NO_CONTENT:
+            response.read()
+            return True
+        self._return(response)
+        return False
 
     def _service(self) -> str:
         # The scope of a signature: key/day/region/service/aws4_request.
@@ -139,9 +120,8 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
         try:
             _refuse_ignored(kind, self.headers.get("X-Amz-Client-Context"))
             config = self._on_loop(self.catalog.function(function, qualifier))
-            denied = self.access.denied(self._access_key(), config.arn)
-            if denied is not None:
-                raise ServiceError("AccessDeniedException", denied, status=403)
+            if not self._allowed(payload, config.arn if qualifier is None else f"{config.arn}:{qualifier}"):
+                return
             if kind == "DryRun":
                 self._reply(204, b"", {})
             elif kind == "Event":

@@ -73,6 +73,26 @@ class RolePolicies:
         Raises:
             UnsupportedError: A policy says something about it that can't be evaluated.
         """
+        found = self._role(role)
+        if found is None:
+            return _NOT_ASSUMED
+        return found.decided(action, resource, context, self._resources.policy(resource))
+
+    def trusts(self, role: str, service: str, source: str) -> bool:
+        """Say whether a role may be assumed.
+
+        Args:
+            role: ARN of the role.
+            service: Principal of the service that assumes it.
+            source: ARN of what it is assumed for.
+
+        Raises:
+            UnsupportedError: Its trust says something that can't be evaluated.
+        """
+        found = self._role(role)
+        return found is not None and found.trusts(service, source)
+
+    def _role(self, role: str) -> _Role | None:
         now = time.monotonic()
         with self._lock:
             at, found = self._known.get(role, (float("-inf"), None))
@@ -80,9 +100,7 @@ class RolePolicies:
             found = self._read(role, unchanged=found)
             with self._lock:
                 self._known[role] = (now, found)
-        if found is None:
-            return _NOT_ASSUMED
-        return found.decided(action, resource, context, self._resources.policy(resource))
+        return found
 
     def _read(self, role: str, *, unchanged: _Role | None) -> _Role | None:
         iam = self._client("iam")
@@ -143,10 +161,8 @@ class _Role:
         account: str,
     ) -> None:
         self.documents = documents
-        trust, policies, boundary, self._tags = documents
+        self._trust, policies, boundary, self._tags = documents
         self._arn = arn
-        self._trusting = [each for each in _statements(trust) if _is_for_us(each)]
-        self._trust = parse_policy_document({"Statement": self._trusting})
         self._policies: Policies = [parse_policy_document(each) for each in policies]
         self._limits: list[Policies] = [] if boundary is None else [[parse_policy_document(boundary)]]
         self._statements = [each for document in (*policies, boundary or {}) for each in _statements(document)]
@@ -164,11 +180,7 @@ class _Role:
         return self._decisions[key]
 
     def _decide(self, action: str, resource: str, context: Mapping[str, str], policy: str | None) -> str | None:
-        source = {SOURCE_ARN.lower(): context[SOURCE_ARN]} if SOURCE_ARN in context else {}
-        assuming = self._context("sts:AssumeRole", "*", {**source, "aws:sourceaccount": self._account})
-        # A trust names no resource.
-        refuse_unknown(f"the trust of {self._arn}", [{"Resource": "*", **each} for each in self._trusting], assuming)
-        if evaluate(assuming, [self._trust]).decision != "Allow":
+        if not self.trusts(_SERVICE, context.get(SOURCE_ARN)):
             return _NOT_ASSUMED
         asked = {name.lower(): value for name, value in context.items() if name != SOURCE_ARN}
         request = self._context(action, resource, asked)
@@ -183,6 +195,15 @@ class _Role:
             return None
         by_identity = identity.decision == "Deny" or (identity.decision != "Allow" and found != "Deny")
         return self._refusal(found, action, resource, "identity" if by_identity else "resource")
+
+    def trusts(self, service: str, source: str | None) -> bool:
+        """Say whether a service may assume it, None for a source that it doesn't tell."""
+        keys = {} if source is None else {SOURCE_ARN.lower(): source}
+        assuming = self._context("sts:AssumeRole", "*", {**keys, "aws:sourceaccount": self._account})
+        # A trust names no resource.
+        about = [{"Resource": "*", **each} for each in _statements(self._trust) if _is_for(each, service)]
+        refuse_unknown(f"the trust of {self._arn}", about, assuming)
+        return bool(evaluate(assuming, [parse_policy_document({"Statement": about})]).decision == "Allow")
 
     def _refusal(self, decision: str, action: str, resource: str, kind: str) -> str:
         # S3 puts the resource in quotes, the other services don't.
@@ -220,10 +241,12 @@ def _statements(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [found] if isinstance(found, dict) else list(found)
 
 
-def _is_for_us(statement: Mapping[str, Any]) -> bool:
+def _is_for(statement: Mapping[str, Any], service: str) -> bool:
     principal = statement.get("Principal", {})
     if principal == "*":
         return True
     services = principal.get("Service", []) if isinstance(principal, Mapping) else []
     named = [services] if isinstance(services, str) else services
-    return any(each == _SERVICE or (each.startswith("states.") and each.endswith(".amazonaws.com")) for each in named)
+    prefix = f"{service.partition('.')[0]}."
+    # A service may be named with a region in between.
+    return any(each == service or (each.startswith(prefix) and each.endswith(".amazonaws.com")) for each in named)

@@ -153,6 +153,7 @@ class Services:
         map_runs: The map runs it knows.
         starter: Starts executions, and answers other calls of the Step Functions API, on behalf of tasks.
         tokens: Tasks that wait for their token.
+        token_owners: ARNs of their state machines.
         faults: What is to go wrong.
     """
 
@@ -170,6 +171,7 @@ class Services:
     map_runs: MapRuns
     starter: Starter | None = None
     tokens: dict[str, asyncio.Future[Json]] = field(default_factory=dict)
+    token_owners: dict[str, str] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
 
     async def blocking(self, function: Callable[[], T]) -> T:

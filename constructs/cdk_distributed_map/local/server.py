@@ -314,7 +314,9 @@ class LocalAws:
             self._warn(KILLED)
         # What the engine itself asks for needs no way through its own endpoint.
         direct = _sdk.clients(aws.url, region=self.region)
-        catalog = DeployedFunctions(direct, cache=self._settings.cache)
+        roles = self._roles(direct) if self._iam else None
+        trusted = None if roles is None else functools.partial(_trusts_lambda, roles)
+        catalog = DeployedFunctions(direct, cache=self._settings.cache, trusted=trusted)
         functions = Functions(
             catalog,
             endpoint=f"http://127.0.0.1:{port}",
@@ -325,7 +327,6 @@ class LocalAws:
             finished=self._finished_hook(direct),
             warn=self._warn,
         )
-        roles = self._roles(direct) if self._iam else None
         engine = Engine(
             endpoint_url=aws.url,
             region=self.region,
@@ -345,7 +346,7 @@ class LocalAws:
             engine,
             functions=functions,
             catalog=catalog,
-            iam=direct("iam") if self._iam else None,
+            iam=self._iam,
             roles=roles,
             upstream_url=aws.url,
             port=port,
@@ -381,3 +382,7 @@ class LocalAws:
             message = "the local AWS isn't started: use it as a context manager, or call start()"
             raise RuntimeError(message)
         return part
+
+
+def _trusts_lambda(roles: RolePolicies, role: str, function: str) -> bool:
+    return roles.trusts(role, "lambda.amazonaws.com", function)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from cdk_distributed_map.local._errors import UnsupportedError
 from cdk_distributed_map.local.functions._code import CodeError, unpack
 from cdk_distributed_map.local.functions._config import FunctionConfig
 from cdk_distributed_map.local.functions._launch import Credentials
@@ -21,6 +22,7 @@ from cdk_distributed_map.local.functions._pythons import declared
 from cdk_distributed_map.local.functions._reservations import ReservationError, Reservations
 from cdk_distributed_map.local.functions._results import ServiceError, not_found
 
+_NOT_ASSUMED: Final = "The role defined for the function cannot be assumed by Lambda"
 FRESH_SECONDS: Final = 0.5
 """How long what was read of a function is used without looking again."""
 _DOWNLOAD_SECONDS: Final = 60
@@ -38,17 +40,20 @@ class DeployedFunctions:
     Args:
         clients: Gives boto3 clients of the embedded AWS, by the name of the service, to any thread.
         cache: Folder of unpacked code.
+        trusted: Says of the ARNs of a role and a function whether Lambda may assume the role for it. Default: it may.
     """
 
-    def __init__(self, clients: Callable[[str], Any], *, cache: Path) -> None:
+    def __init__(
+        self, clients: Callable[[str], Any], *, cache: Path, trusted: Callable[[str, str], bool] | None = None
+    ) -> None:
         self._client = clients
+        self._trusted = trusted
         self._cache = cache
         self._lock = threading.Lock()
         self._known: dict[tuple[str, str | None], tuple[float, FunctionConfig]] = {}
         self._under_way: dict[tuple[str, str | None], asyncio.Future[FunctionConfig]] = {}
         self._folders: dict[str, Path] = {}
         self._sessions: dict[str, Credentials] = {}
-        self._roles: dict[str, str] = {}
         self._reservations = Reservations(functools.partial(self._client, "cloudformation"))
 
     def forget(self) -> None:
@@ -87,11 +92,6 @@ class DeployedFunctions:
             ServiceError: The role cannot be assumed: ``AccessDeniedException``.
         """
         return await asyncio.to_thread(self._assume, config)
-
-    def role_of(self, access_key: str) -> str | None:
-        """Return the role whose credentials were given to a function; None for credentials from elsewhere."""
-        with self._lock:
-            return self._roles.get(access_key)
 
     def _read(self, name: str, qualifier: str | None) -> FunctionConfig:
         match = _REFERENCE.fullmatch(name)
@@ -173,11 +173,12 @@ class DeployedFunctions:
             session = self._sessions.get(f"{config.role} {config.name}")
             if session is not None and session.expires - time.time() > 2 * _EARLY_SECONDS:
                 return session
+        self._check_trust(config.role, config.arn)
         client = self._client("sts")
         try:
             answer = client.assume_role(RoleArn=config.role, RoleSessionName=_session(config.name))["Credentials"]
         except client.exceptions.ClientError as error:
-            message = f"The role defined for the function cannot be assumed by Lambda: {config.role}: {error}"
+            message = f"{_NOT_ASSUMED}: {config.role}: {error}"
             raise ServiceError("AccessDeniedException", message, status=403) from error
         session = Credentials(
             access_key=answer["AccessKeyId"],
@@ -187,8 +188,16 @@ class DeployedFunctions:
         )
         with self._lock:
             self._sessions[f"{config.role} {config.name}"] = session
-            self._roles[session.access_key] = config.role
         return session
+
+    def _check_trust(self, role: str, arn: str) -> None:
+        try:
+            trusted = self._trusted is None or self._trusted(role, arn)
+        except UnsupportedError as error:
+            raise ServiceError("AccessDeniedException", f"{_NOT_ASSUMED}: {error}", status=403) from error
+        if not trusted:
+            message = f"{_NOT_ASSUMED}: {role} must exist and trust lambda.amazonaws.com"
+            raise ServiceError("AccessDeniedException", message, status=403)
 
 
 def _session(name: str) -> str:

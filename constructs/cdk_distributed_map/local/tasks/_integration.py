@@ -135,6 +135,7 @@ class Call:
     def new_token(self) -> str:
         """Return the token by which the call will be answered."""
         self._token = uuid.uuid4().hex + uuid.uuid4().hex
+        self.frame.services.token_owners[self._token] = self.frame.execution.machine.unlabelled
         self.frame.services.tokens[self._token] = asyncio.get_running_loop().create_future()
         return self._token
 
@@ -164,6 +165,7 @@ class Call:
                     return result
         finally:
             services.tokens.pop(token, None)
+            services.token_owners.pop(token, None)
 
 
 HEARTBEAT = object()
