@@ -318,6 +318,16 @@ def test_nothing_survives_when_the_engine_is_killed(tmp_path: Path, code: Path, 
     until(lambda: not scratch.exists())
 
 
+def test_functions_run_and_end_without_their_guardian(lab: Any) -> None:
+    async def work(functions: Functions) -> Any:
+        os.kill(lab.guardian.pid, signal.SIGKILL)
+        until(lambda: not alive(lab.guardian.pid))
+        return answer(await functions.run("count", b"{}"))
+
+    pid, _ = lab.run(work)
+    until(lambda: not alive(pid))
+
+
 def test_a_guardian_lets_go_of_what_has_ended(tmp_path: Path) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     guardian = Guardian()

@@ -196,12 +196,15 @@ def test_nothing_is_left_when_it_is_killed(folder: Path, assembly: Any, tmp_path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_it_ends_when_the_embedded_aws_ends(folder: Path) -> None:
+@pytest.mark.parametrize("main", ["_embedded_main", "_guardian_main"], ids=["embedded AWS", "guardian"])
+def test_it_ends_when_a_process_that_it_needs_is_killed(folder: Path, main: str) -> None:
     running = control.up(folder=folder)
-    aws = next(pid for pid in children(running.pid) if b"_embedded_main" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(aws, signal.SIGKILL)
-    until(lambda: not alive(running.pid))
+    below = children(running.pid)
+    needed = next(pid for pid in below if main.encode() in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(needed, signal.SIGKILL)
+    until(lambda: not any(alive(pid) for pid in [running.pid, *below]))
     assert "has ended with code -9" in (folder / "local.log").read_text()
+    assert control.status(folder=folder) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -15,6 +15,7 @@ from cdk_distributed_map.local import control
 from cdk_distributed_map.local._assembly import AssemblyError
 from cdk_distributed_map.local._deploy import DeployError
 from cdk_distributed_map.local._embedded import EmbeddedAwsError
+from cdk_distributed_map.local._guardian import GuardianError
 from cdk_distributed_map.local.control import LocalError
 from cdk_distributed_map.local.server import ACCOUNT, REGION
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
         return int(given.run(given))
-    except (LocalError, AssemblyError, DeployError, EmbeddedAwsError, OSError, ValueError) as error:
+    except (LocalError, AssemblyError, DeployError, EmbeddedAwsError, GuardianError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 

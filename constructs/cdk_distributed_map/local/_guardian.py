@@ -15,6 +15,10 @@ import threading
 from pathlib import Path
 
 
+class GuardianError(RuntimeError):
+    """The guardian has ended before its engine."""
+
+
 class Guardian:
     """Watches over the processes of an engine.
 
@@ -37,6 +41,19 @@ class Guardian:
         """Its process."""
         return self._process.pid
 
+    def check(self) -> None:
+        """Make sure that it still runs.
+
+        Raises:
+            GuardianError: It has ended.
+        """
+        code = self._process.poll()
+        if code is not None:
+            message = (
+                f"the guardian, process {self.pid}, has ended with code {code}: without it a crash leaves processes"
+            )
+            raise GuardianError(message)
+
     def watch(self, pid: int) -> None:
         """End a process, which must lead its group, with the engine."""
         self._tell(f"+{pid}\n")
@@ -56,5 +73,7 @@ class Guardian:
         with self._lock:
             if self._process.stdin is None or self._process.stdin.closed:
                 return
-            # One write, so that a line is there whole or not at all.
-            os.write(self._process.stdin.fileno(), line.encode())
+            # Of one that was killed nobody hears here, as a process is on its way; whoever watches the engine does.
+            with contextlib.suppress(BrokenPipeError):
+                # One write, so that a line is there whole or not at all.
+                os.write(self._process.stdin.fileno(), line.encode())

@@ -165,13 +165,15 @@ class LocalAws:
         self._endpoint = self._aws = self._guardian = self._clients = None
 
     def watch(self) -> None:
-        """Wait for ever, which ends with an exception of the caller's, or with the embedded AWS.
+        """Wait for ever, which ends with an exception of the caller's, or with a process that this one needs.
 
         Raises:
             EmbeddedAwsError: The embedded AWS has ended by itself.
+            GuardianError: The guardian has.
         """
         while True:
             self._started(self._aws).check()
+            self._started(self._guardian).check()
             time.sleep(_WATCH_SECONDS)
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
