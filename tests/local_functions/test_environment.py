@@ -14,6 +14,7 @@ import pytest
 
 from cdk_distributed_map.local.functions import UnsupportedRuntimeError
 from cdk_distributed_map.local.functions._code import CodeError, unpack
+from cdk_distributed_map.local.functions._libraries import cache_folder
 from cdk_distributed_map.local.functions._pythons import OLDEST, declared, find, python_for
 
 
@@ -135,3 +136,19 @@ def test_another_python_is_used_with_a_warning_where_it_is_not(lab: Any) -> None
     assert tuple(version) == nearest.version
     used = ".".join(map(str, nearest.version))
     assert lab.warnings == [f"python3.9 cannot be run on this machine: its functions run on Python {used} instead"]
+
+
+@pytest.mark.parametrize("home", ["file", "nobody's"], ids=str)
+def test_code_is_unpacked_elsewhere_where_home_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    (tmp_path / "file").write_text("")
+    for name in ("DISTMAP_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", (lambda: tmp_path / "file") if home == "file" else no_home)
+    folder = cache_folder()
+    (folder / "probe").write_text("")
+    assert tmp_path not in folder.parents

@@ -317,7 +317,12 @@ def test_nothing_of_this_machines_configuration_is_used(
 
 def test_state_is_kept_where_it_is_asked_to(tmp_path: Path, assembly: Any) -> None:
     state = tmp_path / "state"
-    resources = {"Role": shared.role(), "F": shared.function("echo", ReservedConcurrentExecutions=3)}
+    content = {"S3Bucket": {"Fn::Sub": shared.BUCKET}, "S3Key": "code.zip"}
+    resources = {
+        "Role": shared.role(),
+        "Layer": {"Type": "AWS::Lambda::LayerVersion", "Properties": {"Content": content}},
+        "F": shared.function("echo", ReservedConcurrentExecutions=3, Layers=[{"Ref": "Layer"}]),
+    }
     outputs = {"Name": {"Value": {"Ref": "F"}}}
     with LocalAws(state=state) as aws:
         name = aws.deploy(assembly.stack("Kept", resources, Outputs=outputs).write())["Kept"]["Name"]

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from cdk_distributed_map.local._errors import UnsupportedError
 from cdk_distributed_map.local.functions._code import CodeError, unpack
@@ -152,7 +153,7 @@ class DeployedFunctions:
         with self._lock:
             folder = self._folders.get(sha)
             if folder is None or not folder.is_dir():
-                folder = self._folders[sha] = unpack([_download(location)], self._cache)
+                folder = self._folders[sha] = unpack([self._download(location)], self._cache)
             return folder
 
     def _layers(self, arns: tuple[str, ...]) -> Path:
@@ -163,8 +164,16 @@ class DeployedFunctions:
             if folder is None or not folder.is_dir():
                 client = self._client("lambda")
                 found = [client.get_layer_version_by_arn(Arn=arn)["Content"]["Location"] for arn in arns]
-                folder = self._folders[key] = unpack([_download(location) for location in found], self._cache)
+                folder = self._folders[key] = unpack([self._download(location) for location in found], self._cache)
             return folder
+
+    def _download(self, location: str) -> bytes:
+        # Where state was kept, the address is that of the embedded AWS which had it before.
+        here, there = urlsplit(self._client("lambda").meta.endpoint_url), urlsplit(location)
+        url = there._replace(scheme=here.scheme, netloc=here.netloc).geturl()
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=_DOWNLOAD_SECONDS) as answer:
+            return bytes(answer.read())
 
     def _assume(self, config: FunctionConfig) -> Credentials:
         if config.role is None:
@@ -221,9 +230,3 @@ def _check_place(named: re.Match[str], arn: str) -> None:
 
 def _digest(told: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _download(location: str) -> bytes:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(location, timeout=_DOWNLOAD_SECONDS) as answer:
-        return bytes(answer.read())

@@ -97,7 +97,8 @@ def _candidates(version: tuple[int, int]) -> list[list[str]]:
     on_path = shutil.which(name)
     if on_path is not None:
         places.append([on_path])
-    home = Path.home()
+    # Some users of containers have none.
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - that of pathlib raises
     pyenv = Path(os.environ.get("PYENV_ROOT", home / ".pyenv"))
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", home / ".local" / "share" / "uv" / "python"))
     for pattern in (
