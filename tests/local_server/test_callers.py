@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import json
 import zipfile
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -158,3 +160,14 @@ def test_fails_when_lambda_may_not_assume_the_role_of_a_function(local: LocalAws
     client.update_function_configuration(FunctionName="f", Role=made)
     assert client.invoke(FunctionName="f")["Payload"].read() == b"1"
     assert machine
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"{", b"\xff"], ids=["array", "half", "no text"])
+def test_fails_when_the_parameters_are_no_object(local: LocalAws, body: bytes) -> None:
+    signed = "AWS4-HMAC-SHA256 Credential=test/20261125/us-east-1/states/aws4_request, SignedHeaders=host, Signature=x"
+    connection = http.client.HTTPConnection(urlsplit(local.endpoint_url).netloc, timeout=60)
+    headers = {"X-Amz-Target": "AWSStepFunctions.StartExecution", "Authorization": signed}
+    connection.request("POST", "/", body, headers)
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["__type"]) == (400, "SerializationException")
+    connection.close()

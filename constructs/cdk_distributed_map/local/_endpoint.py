@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import logging
 import threading
 import time
 import uuid
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 from cdk_distributed_map.local._engine import Engine
 from cdk_distributed_map.local._errors import ApiError
 
+_LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
 _TARGET: Final = "AWSStepFunctions."
 _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
 _RESOURCES: Final = ("stateMachineArn", "executionArn", "mapRunArn")
@@ -128,14 +130,22 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, action: str) -> None:
         body = self.rfile.read(self._length())
         try:
-            parameters = json.loads(body or b"{}")
-            if self._allowed(body, self._resource(parameters)):
-                self._send(200, self.engine.call(action, parameters))
+            parameters = _object(body)
+            if not self._allowed(body, self._resource(parameters)):
+                return
+            answer = self.engine.call(action, parameters)
         except ApiError as error:
             status = 500 if error.code == "InternalFailure" else 400
             self._send(status, {"__type": error.code, "message": error.message}, error=error.code)
-        except ValueError as error:
-            self._send(400, {"__type": "SerializationException", "message": str(error)}, error="SerializationException")
+        except ConnectionError:
+            raise
+        except Exception as error:
+            # Whoever calls must get an answer, and whoever looks into the log must find why.
+            _LOGGER.exception("%s failed", action)
+            message = f"the local engine failed: {type(error).__name__}: {error}"
+            self._send(500, {"__type": "InternalFailure", "message": message}, error="InternalFailure")
+        else:
+            self._send(200, answer)
 
     def _allowed(self, body: bytes, resource: str) -> bool:
         """Tell whether the caller may do this; one who may not has been answered."""
@@ -241,3 +251,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
         if chunked:
             self.wfile.write(b"0\r\n\r\n")
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Return the parameters of a call.
+
+    Raises:
+        ApiError: They are no JSON object.
+    """
+    try:
+        parameters = json.loads(body or b"{}")
+    except ValueError as error:
+        raise ApiError("SerializationException", str(error)) from error
+    if not isinstance(parameters, dict):
+        raise ApiError("SerializationException", f"the parameters must be an object, got {type(parameters).__name__}")
+    return parameters

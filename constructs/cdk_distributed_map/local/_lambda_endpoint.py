@@ -6,6 +6,7 @@ import asyncio
 import base64
 import http.client
 import json
+import logging
 import os
 import re
 import uuid
@@ -22,6 +23,7 @@ from cdk_distributed_map.local.functions import DeployedFunctions, Functions, In
 if TYPE_CHECKING:
     from cdk_distributed_map.local._roles import RolePolicies
 
+_LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
 HEALTH_PATH: Final = "/_distmap/health"
 _INVOKE: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 _LOG_TAIL_BYTES: Final = 4096
@@ -134,6 +136,12 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             if error.status == 429:
                 headers["Retry-After"] = "1"
             self._reply(error.status, error.body(), headers)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            _LOGGER.exception("the invocation of %s failed", function)
+            failed = ServiceError("ServiceException", f"the local engine failed: {error!r}", status=500)
+            self._reply(failed.status, failed.body(), {"x-amzn-ErrorType": failed.code})
 
     def _on_loop(self, coroutine: Any) -> Any:
         clock = self.engine.services.clock
