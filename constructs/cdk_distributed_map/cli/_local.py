@@ -93,7 +93,11 @@ def local() -> None:
     "--iam", type=click.Choice(["on", "off"]), default="on", show_default=True,
     help="Whether the roles of state machines and functions are enforced.",
 )  # fmt: skip
-@click.option("--state", type=click.Path(path_type=Path), help="Folder to keep its state in. Default: in memory.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    help="Folder to keep its state in, all but executions. Default: in memory.",
+)
 @click.option(
     "--clock", type=click.Choice(["virtual", "real"]), default="virtual", show_default=True,
     help="Whether waits of state machines pass at once when nothing real is running.",
