@@ -10,6 +10,12 @@ permission, and ministack has none: the bucket of the CDK's assets, which is enc
 Where state is kept on disk, an object's content and the file with its size and ETag come there together. ministack
 writes one after the other: killed in between, it would give new content the size and ETag of what it replaced. And only
 one process at a time has a folder of state.
+
+It also says who may make the calls that the engine answers. The engine hands it such a call as it came, so that
+signature and session are looked at as those of any other, with a header that asks for no more than that: where the
+caller may, the answer is 204, else it is the refusal.
+
+It imports nothing of the engine, to start fast and stay small.
 """
 
 from __future__ import annotations
@@ -26,10 +32,13 @@ from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
-from cdk_distributed_map.local._embedded_iam import answer_who_may
-
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
+Handler = Callable[..., Awaitable[tuple[int, dict[str, str], bytes]]]
+ONLY_ASKED = "x-distmap-only-asked"
+RESOURCE = "x-distmap-resource"
+"""Header with the ARN of what the call is about: ministack doesn't find it in all of them."""
+_ANSWERED_ELSEWHERE = ("states", "lambda")
 _SIDECAR = ".meta.json"
 # ministack passes over files whose name ends so.
 _CONTENT = ".content.tmp"
@@ -76,6 +85,44 @@ def encrypt_buckets() -> None:
 
         added = ("BucketEncryption", encryption, put_with_key, delete)
         vars(provisioners)["_S3_BUCKET_CONFIGURATIONS"] = (*settings, added)
+
+
+def only_asked(handler: Handler) -> Handler:
+    """Return the handler of a service that does nothing where it is only asked."""
+
+    async def handle(
+        method: str, path: str, headers: Mapping[str, str], body: bytes, query: Any
+    ) -> tuple[int, dict[str, str], bytes]:
+        if ONLY_ASKED in headers:
+            return 204, {}, b""
+        return await handler(method, path, headers, body, query)
+
+    return handle
+
+
+def answer_who_may() -> None:
+    """Let ministack answer whether a caller may, and name the resource in each refusal, as AWS does."""
+    app = importlib.import_module("ministack.app")
+    actions = importlib.import_module("ministack.core.iam_actions")
+    handlers = vars(app)["SERVICE_HANDLERS"]
+    handlers.update({name: only_asked(handlers[name]) for name in _ANSWERED_ELSEWHERE})
+    resource_of, refuse, worded = (
+        vars(actions)[name] for name in ("extract_resource_arn", "access_denied_response", "identity_denial_message")
+    )
+
+    def named(service: str, method: str, path: str, headers: Mapping[str, str], *rest: Any) -> str:
+        given = headers.get(RESOURCE)
+        return str(resource_of(service, method, path, headers, *rest)) if given is None else given
+
+    def refused(service: str, action: str, principal: str, request_id: str, **more: Any) -> Any:
+        by_resource = more.get("explicit_deny") and more.get("resource_policy_arn")
+        if not more.get("message") and not more.get("error_code") and not by_resource:
+            resource = more.get("resource_arn", "*")
+            shown = f'"{resource}"' if service == "s3" else resource
+            more["message"] = worded(action, principal, shown, bool(more.get("explicit_deny")))
+        return refuse(service, action, principal, request_id, **more)
+
+    vars(actions).update(extract_resource_arn=named, access_denied_response=refused)
 
 
 class Pair:

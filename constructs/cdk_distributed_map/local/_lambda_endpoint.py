@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from cdk_distributed_map.local import _endpoint
-from cdk_distributed_map.local._embedded_iam import ONLY_ASKED, RESOURCE
+from cdk_distributed_map.local._embedded_main import ONLY_ASKED, RESOURCE
 from cdk_distributed_map.local._engine import Engine
 from cdk_distributed_map.local._sdk import ACCESS_KEY
 from cdk_distributed_map.local.functions import DeployedFunctions, Functions, InvokeResult, ServiceError
