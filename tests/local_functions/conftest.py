@@ -36,6 +36,10 @@ def count(event, context):
     calls += 1
     return [os.getpid(), calls]
 
+def no_arguments(): return None
+
+def parse(event, context): return json.loads(event)
+
 def context_of(event, context):
     return {
         "arn": context.invoked_function_arn, "id": context.aws_request_id, "name": context.function_name,

@@ -261,3 +261,16 @@ def test_error_messages_are_json_whatever_they_say(value: Any) -> None:
     with warnings.catch_warnings():
         error = ServiceError("Code", json.dumps(value), status=400)
     assert json.loads(error.body())["Message"] == json.dumps(value)
+
+
+def test_stack_traces_name_the_places_of_lambda(lab: Any) -> None:
+    # One frame of the runtime client's, and some of the standard library's.
+    result = lab.call("no_arguments")
+    assert json.loads(result.payload)["stackTrace"][0].startswith(
+        '  File "/var/runtime/awslambdaric/bootstrap.py", line '
+    )
+    result = lab.call("parse", b'"{"')
+    frames = "".join(json.loads(result.payload)["stackTrace"])
+    assert re.search(r'File "/var/lang/lib/python3\.\d+/json/__init__\.py", line ', frames)
+    assert 'File "/var/task/' in frames
+    assert str(Path.home()) not in frames

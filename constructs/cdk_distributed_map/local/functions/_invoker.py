@@ -86,6 +86,7 @@ class Functions:
         self._warned: set[str] = set()
         self._sleep = sleep
         self._libraries: Path | None = None
+        self._places: dict[str, _report.Places] = {}
         self._concurrency = Concurrency(self.settings.account_concurrency)
         self._pool = Pool(
             settings=self.settings,
@@ -196,6 +197,7 @@ class Functions:
             except MissingLibraryError as error:
                 raise ServiceError("InvalidRuntimeException", str(error), status=502) from error
         libraries = self._libraries
+        self._places[config.runtime] = _launch.places(python, libraries)
         native = self.settings.native_client
         stand_in = not native_client_fits(python) if native is None else not native
         day = time.strftime("%Y/%m/%d", time.gmtime())
@@ -218,7 +220,7 @@ class Functions:
         try:
             worker = await self._pool.take(config)
         except StartError as error:
-            return _report.not_started(config, request_id, error)
+            return _report.not_started(config, request_id, error, self._places.get(config.runtime, ()))
         first = worker.fresh
         worker.fresh = False
         started = time.perf_counter()
@@ -238,7 +240,15 @@ class Functions:
                 worker.kill()
             self._pool.collected(worker)
         return _report.finish(
-            config, request_id, worker, outcome, duration=duration, peak=peak, output=output, first=first
+            config,
+            request_id,
+            worker,
+            outcome,
+            duration=duration,
+            peak=peak,
+            output=output,
+            first=first,
+            places=self._places.get(config.runtime, ()),
         )
 
     async def _give(self, worker: Worker, config: FunctionConfig, payload: bytes, request_id: str) -> Outcome:

@@ -87,6 +87,13 @@ def environment(
     return {**defaults, **own, **lambdas}
 
 
+def places(python: Python, libraries: Path) -> tuple[tuple[str, str], ...]:
+    """Return where the runtime is on this machine, and where it is on Lambda."""
+    name = f"python{python.version[0]}.{python.version[1]}"
+    lib = python.executable.parent.parent / "lib" / name
+    return ((str(libraries), "/var/runtime"), (str(lib), f"/var/lang/lib/{name}"))
+
+
 def command(config: FunctionConfig, python: Python, libraries: Path, *, stand_in: bool) -> list[str]:
     """Return the command line of a function's process."""
     settings: Mapping[str, str | None] = {

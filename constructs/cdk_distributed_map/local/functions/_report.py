@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TypeAlias
 
 from cdk_distributed_map.local.functions import _results
 from cdk_distributed_map.local.functions._config import FunctionConfig
@@ -12,8 +12,11 @@ from cdk_distributed_map.local.functions._results import InvokeResult
 from cdk_distributed_map.local.functions._worker import Outcome, Worker
 from distmap import limits
 
+Places: TypeAlias = tuple[tuple[str, str], ...]
+"""Folders of this machine, and where they are on Lambda."""
 
-def not_started(config: FunctionConfig, request_id: str, error: StartError) -> InvokeResult:
+
+def not_started(config: FunctionConfig, request_id: str, error: StartError, places: Places) -> InvokeResult:
     """Return how an invocation went whose process didn't start."""
     outcome = error.outcome
     status, error_type = "error", _results.EXITED
@@ -21,7 +24,7 @@ def not_started(config: FunctionConfig, request_id: str, error: StartError) -> I
         status, error_type = "timeout", _results.TIMED_OUT
         payload = _timed_out(config, request_id)
     elif outcome.kind == "error":
-        error_type, payload = _error_type(outcome.payload), _on_lambda(outcome.payload, config)
+        error_type, payload = _error_type(outcome.payload), _on_lambda(outcome.payload, config, places)
     elif error.out_of_memory:
         error_type = _results.OUT_OF_MEMORY
         payload = _results.error_payload(error_type, _results.exit_message(request_id, outcome.code))
@@ -29,7 +32,8 @@ def not_started(config: FunctionConfig, request_id: str, error: StartError) -> I
         payload = _results.error_payload(error_type, _results.exit_message(request_id, outcome.code))
     duration = error.seconds * 1000
     peak = float(config.memory_mb) if error.out_of_memory else None
-    log = _log(config, request_id, error.output, duration=duration, status=status, error_type=error_type, peak=peak)
+    output = _shown(error.output, config, places)
+    log = _log(config, request_id, output, duration=duration, status=status, error_type=error_type, peak=peak)
     return InvokeResult(
         request_id=request_id,
         payload=payload,
@@ -52,14 +56,16 @@ def _error_type(payload: bytes) -> str:
         return _results.EXITED
 
 
-def _on_lambda(payload: bytes, config: FunctionConfig) -> bytes:
+def _on_lambda(payload: bytes, config: FunctionConfig, places: Places) -> bytes:
     """Return an error with the paths of Lambda in its stack trace, so that it reads the same here and there."""
-    payload = payload.replace(_in_json(config.code), b"/var/task")
-    return payload if config.layers is None else payload.replace(_in_json(config.layers), b"/opt")
+    for here, there in _all(config, places):
+        payload = payload.replace(json.dumps(here)[1:-1].encode(), there.encode())
+    return payload
 
 
-def _in_json(path: Path) -> bytes:
-    return json.dumps(str(path))[1:-1].encode()
+def _all(config: FunctionConfig, places: Places) -> Places:
+    layers = () if config.layers is None else ((str(config.layers), "/opt"),)
+    return ((str(config.code), "/var/task"), *layers, *places)
 
 
 def _timed_out(config: FunctionConfig, request_id: str) -> bytes:
@@ -77,6 +83,7 @@ def finish(
     peak: float | None,
     output: str,
     first: bool,
+    places: Places,
 ) -> InvokeResult:
     """Say in Lambda's words how an event ended."""
     status, error_type, payload = "success", None, outcome.payload
@@ -95,8 +102,9 @@ def finish(
         message = f"Response payload size ({outcome.size} bytes) exceeded maximum allowed payload size ({most} bytes)."
         payload = _results.error_payload(error_type, message)
     elif outcome.kind == "error":
-        status, payload = "error", _on_lambda(payload, config)
+        status, payload = "error", _on_lambda(payload, config, places)
     init = worker.init_ms if first else None
+    output = _shown(output, config, places)
     return InvokeResult(
         request_id=request_id,
         payload=payload,
@@ -114,6 +122,12 @@ def finish(
     )
 
 
+def _shown(output: str, config: FunctionConfig, places: Places) -> str:
+    for here, there in _all(config, places):
+        output = output.replace(here, there)
+    return output
+
+
 def _log(
     config: FunctionConfig,
     request_id: str,
@@ -125,9 +139,6 @@ def _log(
     init: float | None = None,
     peak: float | None = None,
 ) -> str:
-    output = output.replace(str(config.code), "/var/task")
-    if config.layers is not None:
-        output = output.replace(str(config.layers), "/opt")
     body = output if not output or output.endswith("\n") else output + "\n"
     report = _results.report_line(
         request_id,
