@@ -19,6 +19,9 @@ Status = Literal["SUCCEEDED", "FAILED", "UNPROCESSED"]
 
 _ANSWER_KEYS: Final = {"batchItemResults", "batchItemFailures", "batchItemsUnprocessed"}
 _RECORD_KEYS: Final = {"ExecutionArn", "Name", "Status"}
+UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError, ResultsError)
+"""What it raises to read a record that isn't as Step Functions writes it, or is nested deeper than Python reads."""
+
 _RECORD_START: Final = b'{"ExecutionArn":'
 _OUTPUT: Final = b'"Output":"'
 _NEXT: Final = b'","'
@@ -88,6 +91,16 @@ def is_answer(value: object) -> TypeGuard[WorkerAnswer]:
     return isinstance(value, dict) and value.keys() >= _ANSWER_KEYS
 
 
+def words(error: Exception) -> str:
+    """Return one of :data:`UNREADABLE` in words."""
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    if isinstance(error, RecursionError):
+        return "it is nested deeper than Python reads"
+    text = str(error)
+    return text[:1].lower() + text[1:]
+
+
 def is_record(value: object) -> TypeGuard[dict[str, Any]]:
     """Whether a value of a result file is a record with a child's input and output, and no bare output."""
     return isinstance(value, dict) and value.keys() >= _RECORD_KEYS
@@ -119,19 +132,32 @@ def items_of_input(text: str | None) -> list[tuple[int | None, Any]]:
 
     Args:
         text: The child's input as JSON text; None where it was not exported.
+
+    Raises:
+        ResultsError: An item has an index that is none.
     """
-    if text is None:
-        return []
-    given = decode(text)
+    return [] if text is None else items_of(decode(text))
+
+
+def items_of(given: Any) -> list[tuple[int | None, Any]]:
+    """Return the same of a child's input that was parsed."""
     if isinstance(given, dict):
         if "Items" in given and given.keys() <= {"BatchInput", "Items"}:
             batch_input = given.get("BatchInput")
             if isinstance(batch_input, dict) and BATCH_INPUT_KEY in batch_input:
-                return [(item["index"], item["value"]) for item in given["Items"]]
+                return [(_index_of(item), item["value"]) for item in given["Items"]]
             return [(None, item) for item in given["Items"]]
         if given.keys() == {"index", "value", "run"}:
-            return [(given["index"], given["value"])]
+            return [(_index_of(given), given["value"])]
     return [(None, given)]
+
+
+def _index_of(envelope: dict[str, Any]) -> int:
+    index = envelope["index"]
+    if type(index) is not int or index < 0:
+        message = f"an item has the index {index!r:.40}, which is no position in a source"
+        raise ResultsError(message)
+    return index
 
 
 def of_answer(answer: WorkerAnswer, given: Callable[[], str | None]) -> Told:

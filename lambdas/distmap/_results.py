@@ -18,7 +18,7 @@ from distmap._deadline import Deadline
 from distmap._errors import DeadlineError, ResultsError
 from distmap._indexes import IndexSet
 from distmap._json import decode, encode
-from distmap._records import Result, Status, Told, Unsuccessful
+from distmap._records import UNREADABLE, Result, Status, Told, Unsuccessful, words
 from distmap._spill import is_spilled, read_spilled, resolve
 from distmap._stream import array_elements, lines, member_elements, object_chunks
 from distmap.wire import MANIFEST_FILE, Manifest, ResultsPlace
@@ -158,8 +158,8 @@ class Results:
                     yield from self._of_line(value, kind) if as_lines else self._of_value(value, kind)
                     if self._deadline is not None and self._deadline.is_near():
                         raise self._out_of_time(self._deadline)
-            except (ValueError, KeyError, TypeError, ResultsError) as error:
-                message = f"s3://{bucket}/{key} is not a result file that can be read: {error}"
+            except UNREADABLE as error:
+                message = f"s3://{bucket}/{key} is not a result file that can be read: {words(error)}"
                 raise ResultsError(message) from error
 
     def _of_line(self, line: bytes, kind: _Kind) -> Iterable[Told]:

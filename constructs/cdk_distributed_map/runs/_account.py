@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from cdk_distributed_map.runs._errors import ResultFilesError
 from distmap.limits import MAX_ITEMS
@@ -80,7 +80,9 @@ class ItemStates:
 
     Attributes:
         bytes: A state for each index.
-        duplicates: Successes of items that had succeeded already.
+        duplicates: Results of items that had one already.
+        once: Whether what is read now has one result for each item: a failure too is then a duplicate beside another
+            result. Where a redrive tried items again, their earlier failures are none.
         surplus: Indexes that no captured item has.
         bare: Items without identity, by state.
     """
@@ -93,6 +95,7 @@ class ItemStates:
         """
         self.bytes = bytearray(captured or 0)
         self.duplicates = 0
+        self.once = False
         self.surplus = 0
         self.surplus_examples: list[int] = []
         self.bare: dict[int, int] = {}
@@ -106,32 +109,30 @@ class ItemStates:
             self._bare(SUCCEEDED)
         elif not self._has(index):
             return
-        elif self.bytes[index] == SUCCEEDED:
-            self.duplicates += 1
         else:
+            state = self.bytes[index]
+            if state == SUCCEEDED or (self.once and state != MISSING):
+                self.duplicates += 1
             self.bytes[index] = SUCCEEDED
 
-    def succeed_all(self, results: Iterable[Any]) -> None:
-        """Note the successes of a worker's answer: the one loop that is run for every item."""
+    def succeed_all(self, indexes: Iterable[int]) -> None:
+        """Note the successes of a worker's answer, none of them negative: the one loop that is run for every item."""
         states = self.bytes
-        duplicates = 0
-        for result in results:
-            index = int(result["itemIdentifier"])
+        for index in indexes:
             try:
-                if states[index] != SUCCEEDED:
+                if states[index] == MISSING:
                     states[index] = SUCCEEDED
                 else:
-                    duplicates += 1
+                    self.succeed(index)
             except IndexError:
                 self.succeed(index)
-        self.duplicates += duplicates
 
     def fail(self, index: int | None, error: str, cause: str, *, timed_out: bool = False, child: str | None) -> None:
         """Note a failure."""
         code = self._code(error, timed_out=timed_out)
         if index is None:
             self._bare(code)
-        elif not self._has(index) or self.bytes[index] != MISSING:
+        elif not self._is_fresh(index):
             return
         else:
             self.bytes[index] = code
@@ -143,7 +144,7 @@ class ItemStates:
         """Note that an item was not tried: ``UNPROCESSED`` or ``PENDING``."""
         if index is None:
             self._bare(state)
-        elif self._has(index) and self.bytes[index] == MISSING:
+        elif self._is_fresh(index):
             self.bytes[index] = state
 
     def forget(self, indexes: Iterable[int]) -> None:
@@ -200,18 +201,25 @@ class ItemStates:
         """Tell whether an item succeeded."""
         return 0 <= index < len(self.bytes) and self.bytes[index] == SUCCEEDED
 
+    def _is_fresh(self, index: int) -> bool:
+        """Tell whether nothing is known of an item yet."""
+        if not self._has(index):
+            return False
+        fresh = self.bytes[index] == MISSING
+        self.duplicates += self.once and not fresh
+        return fresh
+
     def _bare(self, state: int) -> None:
         self.bare[state] = self.bare.get(state, 0) + 1
 
     def _has(self, index: int) -> bool:
         if 0 <= index < len(self.bytes):
             return True
-        if self._fixed:
+        if self._fixed or not 0 <= index < MAX_ITEMS:
             self.surplus += 1
             if len(self.surplus_examples) < _EXAMPLES:
                 self.surplus_examples.append(index)
             return False
-        _check_index(index)
         self.bytes.extend(bytes(index + 1 - len(self.bytes)))
         return True
 

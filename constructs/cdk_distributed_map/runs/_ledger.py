@@ -11,7 +11,7 @@ from cdk_distributed_map.runs._account import ErrorCount, ItemStates
 from cdk_distributed_map.runs._errors import AwsError, NotFoundError
 from cdk_distributed_map.runs._nested import NestedAccount, accounts
 from cdk_distributed_map.runs._reader import Reader
-from cdk_distributed_map.runs._words import counted
+from cdk_distributed_map.runs._words import Problems, counted
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._run import Run, RunDescription
@@ -145,7 +145,7 @@ class _Maker:
         self._root = root
         self._wait_seconds = wait_seconds
         self._s3 = root.aws.s3()
-        self._problems: list[str] = []
+        self._problems = Problems()
         self._notes: list[str] = []
         self._states = ItemStates(None)
         self._reader: Reader
@@ -162,7 +162,7 @@ class _Maker:
             )
         self._states = ItemStates(captured)
         batched = self._root.pipeline.definition.item_file.batched
-        self._reader = Reader(self._s3, self._states, batched=batched, report=self._problems.append)
+        self._reader = Reader(self._s3, self._states, batched=batched, report=self._problems.add)
         self._apply(self._root, first)
         status = "UNKNOWN" if first is None else first.status
         chain = [ChainLink(name=self._root.name, status=status, items=captured)]
@@ -220,7 +220,7 @@ class _Maker:
             captured = len(states.bytes) + bare
         if states.surplus:
             examples = ", ".join(map(str, states.surplus_examples))
-            self._problems.append(
+            self._problems.add(
                 f"{states.surplus:,} results have an index that no captured item has, such as {examples}"
             )
         failures = states.errors()
@@ -229,7 +229,7 @@ class _Maker:
         )
         missing = states.bytes.count(_account.MISSING) - (bare if bare and len(states.bytes) else 0)
         if missing < 0:
-            self._problems.append(f"there are {-missing:,} more results than captured items")
+            self._problems.add(f"there are {-missing:,} more results than captured items")
             missing = 0
         return Ledger(
             run=self._root.name,
@@ -245,7 +245,7 @@ class _Maker:
             duplicates=states.duplicates,
             errors=tuple(failures),
             missing_examples=() if bare else tuple(states.indexes(_account.MISSING, most=_EXAMPLES)),
-            problems=tuple(self._problems),
+            problems=self._problems.told(),
             notes=tuple(self._notes),
             chain=tuple(chain),
             unidentified=bare,
@@ -268,7 +268,7 @@ class _Maker:
             try:
                 maps = run.map_runs()
             except AwsError as error:
-                self._problems.append(f"the counts of the map run can't be had: {error}")
+                self._problems.add(f"the counts of the map run can't be had: {error}")
             else:
                 if maps:
                     return max(each.items.total for each in maps), "map run"
@@ -297,7 +297,7 @@ class _Maker:
         """Note what the results of one run say."""
         self._ended[run.name] = described is None or described.ended
         found = self._files(run, described)
-        self._reader.read(found or ())
+        self._reader.read(found or (), prefix=run.prefix)
         if found is None or (described is not None and not described.ended):
             # Not exported yet, or never begun: what isn't known is still to come.
             self._states.fill_pending()

@@ -224,7 +224,7 @@ class _Accountant:
                 files += _scan.files(self._s3, each)
             except RunsError as error:
                 account.report(f"{where}: {error}")
-        reader.read(files)
+        reader.read(files, prefix=place.run.prefix)
         # Without an export, what isn't known of an outer item that didn't end well is still to come or never began.
         if not self._ended.get(place.run.name, True) or (not files and not outer_succeeded):
             states.fill_pending()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
@@ -136,8 +137,11 @@ def gather(run: Run) -> Told:
             for file in _scan.files(s3, place):
                 if file.kind == "PENDING":
                     continue
+                # What can't be read is told by the ledger, which is on the page.
                 for child in _scan.children(s3, file, report=lambda _: None):
-                    _add(children, child, express=express)
+                    with suppress(*_scan.UNREADABLE):
+                        child.inputs()
+                        _add(children, child, express=express)
     children.slowest = heapq.nlargest(_SLOWEST, children.slowest)
     return Told(
         run=root.name,

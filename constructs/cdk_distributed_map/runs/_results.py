@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 
-from cdk_distributed_map.runs import _arns, _chain, _scan
+from cdk_distributed_map.runs import _answers, _arns, _chain, _scan
 from cdk_distributed_map.runs._account import IndexesSeen
 from cdk_distributed_map.runs._aws import error_code, errors
 from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError, NotReadyError, ResultFilesError
@@ -120,11 +120,20 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
                 "lifecycle rule may have deleted old ones; `distmap describe` tells how far the run is"
             )
         if unsuccessful:
-            for each in reversed(runs):
-                for place in _scan.places(each):
-                    for result in read_place(each, place):
-                        if not result.succeeded and (result.index is None or seen.add(result.index)):
-                            yield result
+            yield from _unsuccessful(runs, seen)
+
+
+def _unsuccessful(runs: list[Run], seen: IndexesSeen) -> Iterator[ItemResult]:
+    bare = False
+    for each in reversed(runs):
+        for place in _scan.places(each):
+            for result in read_place(each, place):
+                if result.index is None:
+                    bare = True
+                if not result.succeeded and (result.index is None or seen.add(result.index)):
+                    yield result
+        if bare:
+            return  # items without identity: the last run tried everything that was left
 
 
 def _describe(run: Run) -> RunDescription | None:
@@ -324,61 +333,61 @@ def failures_of(run: Run, places: Iterable[ResultsPlace], wanted: Callable[[int]
         for file in _scan.files(s3, place):
             if file.kind == "PENDING":
                 continue
+            # What can't be read is told by the ledger, which every caller has made.
             for value in _scan.records(s3, file, report=lambda _: None):
-                if file.kind == "SUCCEEDED" and _all_well(value):
+                try:
+                    if file.kind == "SUCCEEDED" and _all_well(value):
+                        continue
+                    found = list(_of_child(run, _scan.as_child(value, file.kind)))
+                except _scan.UNREADABLE:
                     continue
-                for failure in _of_child(run, _scan.as_child(value, file.kind)):
+                for failure in found:
                     if failure.index is None or wanted(failure.index):
                         yield failure
 
 
 def _all_well(value: Any) -> bool:
-    answer = _scan.quick_answer(value)
+    answer = _answers.quick_answer(value)
     return answer is not None and not answer["batchItemFailures"] and not answer["batchItemsUnprocessed"]
 
 
 def _of_child(run: Run, child: _scan.Child) -> Iterator[Failure]:
-    answer = child.answer(run.aws.s3())
-    if answer is None and child.kind == "SUCCEEDED":
-        return
-    link = None if child.arn is None else _arns.console_url(child.arn)
-    inputs = child.inputs()
-    told: set[int | None] = set()
-    if answer is not None:
-        positional = "positional" in answer
-        known = {str(at if positional else index): item for at, (index, item) in enumerate(inputs)}
-        entries: list[tuple[str, str, str, str]] = [
-            (each["itemIdentifier"], "FAILED", each["error"], each["cause"]) for each in answer["batchItemFailures"]
-        ]
-        left = "the function's deadline came near"
-        entries += [(each, "UNPROCESSED", "Unprocessed", left) for each in answer["batchItemsUnprocessed"]]
-        for identifier, status, error, cause in entries:
-            yield Failure(
-                index=None if positional else int(identifier),
-                item=known.get(identifier),
-                has_item=identifier in known,
-                status=status,
-                error=error,
-                cause=cause,
-                run=run.name,
-                child=child.arn,
-                link=link,
-            )
-        if positional or child.kind == "SUCCEEDED":
+    succeeded = child.kind == "SUCCEEDED"
+    try:
+        answer = child.answer(run.aws.s3())
+        entries = [] if answer is None else _answers.entries(answer)
+    except _scan.UNREADABLE:
+        if succeeded:
             return
-        told = {int(each["itemIdentifier"]) for each in answer["batchItemResults"]}
-        told |= {int(identifier) for identifier, *_ in entries}
+        answer, entries = None, []
+    inputs = child.inputs()
+    positional = answer is not None and "positional" in answer
+    known = {at if positional else index: item for at, (index, item) in enumerate(inputs)}
+    link = None if child.arn is None else _arns.console_url(child.arn)
+
+    def failure(index: int | None, status: str, error: str, cause: str, *item: Any) -> Failure:
+        return Failure(
+            index=index,
+            item=item[0] if item else None,
+            has_item=bool(item),
+            status=status,
+            error=error,
+            cause=cause,
+            run=run.name,
+            child=child.arn,
+            link=link,
+        )
+
+    for entry in entries:
+        if entry.outcome == "SUCCEEDED" or (inputs and entry.identifier not in known):
+            continue
+        item = (known[entry.identifier],) if entry.identifier in known else ()
+        index = None if positional else entry.identifier
+        yield failure(index, entry.outcome, entry.error, entry.cause, *item)
+    if positional or succeeded:
+        return
+    told = {entry.identifier for entry in entries}
+    status = "TIMED_OUT" if child.status == "TIMED_OUT" else "FAILED"
     for index, item in inputs:
         if index is None or index not in told:
-            status = "TIMED_OUT" if child.status == "TIMED_OUT" else "FAILED"
-            yield Failure(
-                index=index,
-                item=item,
-                has_item=True,
-                status=status,
-                error=child.error,
-                cause=child.cause,
-                run=run.name,
-                child=child.arn,
-                link=link,
-            )
+            yield failure(index, status, child.error, child.cause, item)

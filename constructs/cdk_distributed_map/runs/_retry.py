@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from cdk_distributed_map.runs import _account, _chain, _files, _scan
+from cdk_distributed_map.runs import _account, _answers, _chain, _files, _scan
 from cdk_distributed_map.runs._errors import InputError, NotFoundError, RunStateError, UnavailableItemsError
 from cdk_distributed_map.runs._names import check_name, retry_name
 from distmap._stream import lines, object_chunks
@@ -144,27 +144,38 @@ class _Values:
                         yield _encode({"index": index, "value": value})
 
     def _children(self, run: Run, *, skip_well: bool) -> Iterator[_scan.Child]:
+        """Yield the children of a run; what can't be read is told by the ledger, and asked about there."""
+        marker = _answers.marker(run.prefix.removesuffix("/"))
         for place in _scan.places(run):
             for file in _scan.files(self._s3, place):
-                for value in _scan.records(self._s3, file):
-                    if skip_well and file.kind == "SUCCEEDED":
-                        answer = _scan.quick_answer(value)
-                        done = answer is not None and not answer["batchItemFailures"]
-                        if done and answer is not None and not answer["batchItemsUnprocessed"]:
+                for value in _scan.records(self._s3, file, report=lambda _: None):
+                    try:
+                        if (
+                            skip_well
+                            and file.kind == "SUCCEEDED"
+                            and _answers.quick_successes(value, marker) is not None
+                        ):
                             continue
-                    yield _scan.as_child(value, file.kind)
+                        child = _scan.as_child(value, file.kind)
+                        child.inputs()
+                    except _scan.UNREADABLE:
+                        continue
+                    yield child
 
     def _bare(self) -> Iterator[bytes]:
         """Yield items without identity: those that the last run of the chain left."""
         last = self._links[-1].run if self._links else self._root
         for child in self._children(last, skip_well=True):
-            answer = child.answer(self._s3)
+            try:
+                answer = child.answer(self._s3)
+                entries = [] if answer is None else _answers.entries(answer)
+            except _scan.UNREADABLE:
+                answer, entries = None, []
             if answer is None:
                 if child.kind != "SUCCEEDED":
                     yield from (_encode(value) for _, value in child.inputs())
                 continue
-            left = {int(each["itemIdentifier"]) for each in answer["batchItemFailures"]}
-            left |= set(map(int, answer["batchItemsUnprocessed"]))
+            left = {entry.identifier for entry in entries if entry.outcome != "SUCCEEDED"}
             yield from (_encode(value) for at, (_, value) in enumerate(child.inputs()) if at in left)
 
 

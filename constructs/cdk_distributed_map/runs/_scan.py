@@ -16,11 +16,12 @@ from cdk_distributed_map.runs._aws import error_code, errors
 from cdk_distributed_map.runs._errors import NotReadyError, ResultFilesError
 from distmap._errors import ResultsError, SpillError
 from distmap._json import decode
-from distmap._records import failed_batch, is_answer, is_record, items_of_input, message_of, quick_output
+from distmap._records import UNREADABLE as UNREADABLE_RECORDS
+from distmap._records import failed_batch, is_answer, is_record, items_of, message_of, words
 from distmap._results import Results
 from distmap._spill import is_spilled, resolve
 from distmap._stream import array_elements, lines, object_chunks
-from distmap.wire import MANIFEST_FILE, RESULTS_FOLDER, ResultsPlace, WorkerAnswer
+from distmap.wire import BATCH_INPUT_KEY, MANIFEST_FILE, RESULTS_FOLDER, ResultsPlace, WorkerAnswer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -32,6 +33,9 @@ KINDS: Final[tuple[Kind, ...]] = ("SUCCEEDED", "FAILED", "PENDING")
 
 KILLED: Final = frozenset({"ABORTED", "TIMED_OUT"})
 """Statuses of a run that was ended from outside."""
+
+UNREADABLE: Final = (*UNREADABLE_RECORDS, SpillError)
+"""What it raises to read a record, or the answer in it, that isn't as it should be."""
 
 _PAUSE_SECONDS: Final = 2.0
 _KILLED_SECONDS: Final = 10.0
@@ -58,12 +62,13 @@ class Child:
         output: What it returned; None unless it succeeded.
     """
 
-    __slots__ = ("kind", "output", "record")
+    __slots__ = ("_input", "kind", "output", "record")
 
     def __init__(self, kind: Kind, record: dict[str, Any] | None, output: Any) -> None:
         self.kind = kind
         self.record = record
         self.output = output
+        self._input: Any = None
 
     @property
     def arn(self) -> str | None:
@@ -96,9 +101,28 @@ class Child:
         """The message of its error."""
         return message_of((self.record or {}).get("Cause"))
 
+    @property
+    def has_input(self) -> bool:
+        """Whether what it got was exported."""
+        return self.record is not None and self.record.get("Input") is not None
+
+    @property
+    def run_prefix(self) -> str | None:
+        """Where the files of the run begin that it was told it belongs to; None where it was told of none."""
+        given = self._given()
+        if not isinstance(given, dict):
+            return None
+        batch_input = given.get("BatchInput")
+        ours = batch_input.get(BATCH_INPUT_KEY) if isinstance(batch_input, dict) else None
+        told = ours.get("run") if isinstance(ours, dict) else None
+        if told is None and given.keys() == {"index", "value", "run"}:
+            told = given["run"]
+        prefix = told.get("prefix") if isinstance(told, dict) else None
+        return prefix if isinstance(prefix, str) else None
+
     def inputs(self) -> list[tuple[int | None, Any]]:
         """Return the items it got, each with its index where it had one; none where its input wasn't exported."""
-        return items_of_input((self.record or {}).get("Input"))
+        return items_of(self._given()) if self.has_input else []
 
     def answer(self, s3: S3Client) -> WorkerAnswer | None:
         """Return what its worker told of each item, where the worker is built on the runtime.
@@ -112,13 +136,22 @@ class Child:
                 told = resolve(told, s3=s3)
         return told if is_answer(told) else None
 
+    def _given(self) -> Any:
+        """Return its input, parsed once."""
+        if self._input is None and self.has_input and self.record is not None:
+            self._input = decode(self.record["Input"])
+        return self._input
+
     def _time(self, name: str) -> datetime | None:
         value = None if self.record is None else self.record.get(name)
         if value is None:
             return None
         if isinstance(value, int | float):
             return datetime.fromtimestamp(value, UTC)
-        return datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        try:
+            return datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+        except ValueError:
+            return None
 
 
 def places(run: Run) -> list[ResultsPlace]:
@@ -248,8 +281,13 @@ def children(s3: S3Client, file: File, *, report: Report | None = None) -> Itera
     for value in records(s3, file, report=report):
         try:
             yield as_child(value, file.kind)
-        except (ValueError, KeyError, TypeError) as error:
-            _tell(f"s3://{file.bucket}/{file.key} has a record that can't be read: {error}", report)
+        except UNREADABLE as error:
+            _tell(unreadable(file, error), report)
+
+
+def unreadable(file: File, error: Exception) -> str:
+    """Return what to say of a record that can't be read."""
+    return f"s3://{file.bucket}/{file.key} has a record that can't be read: {words(error)}"
 
 
 def as_child(value: bytes | Any, kind: Kind) -> Child:
@@ -264,17 +302,6 @@ def as_child(value: bytes | Any, kind: Kind) -> Child:
     return Child(kind, None, whole)
 
 
-def quick_answer(value: bytes | Any) -> WorkerAnswer | None:
-    """Return a successful child's answer without reading its input; None where it takes a longer look."""
-    if not isinstance(value, bytes):
-        return None
-    text = quick_output(value)
-    if text is None:
-        return None
-    output = decode(text)
-    return output if is_answer(output) else None
-
-
 def _tell(problem: str, report: Report | None) -> None:
     if report is None:
         raise ResultFilesError(f"{problem}; `distmap ledger` tells which items that leaves unaccounted for")
@@ -282,15 +309,16 @@ def _tell(problem: str, report: Report | None) -> None:
 
 
 __all__ = [
+    "UNREADABLE",
     "Child",
     "File",
     "Kind",
-    "SpillError",
     "as_child",
     "children",
     "exported",
     "files",
     "places",
-    "quick_answer",
     "records",
+    "unreadable",
+    "words",
 ]
