@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cdk_distributed_map.cli import _exit
+from cdk_distributed_map.cli import _exit, _output
 from cdk_distributed_map.cli._main import _COMMANDS
 from cdk_distributed_map.runs import Counts, MapRun, Progress
 from cdk_distributed_map.runs._pipelines import logical_id
@@ -279,6 +279,14 @@ def test_fails_when_results_can_not_be_written(
     assert not list(tmp_path.iterdir())
 
 
+def test_commands_that_write_the_same_file_do_not_write_into_each_others(tmp_path: Any) -> None:
+    name = str(tmp_path / "same.csv")
+    with _output.text(name) as first, _output.text(name) as second:
+        first.write("of the first")
+        second.write("of the second, which is done before it")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"same.csv": "of the first"}
+
+
 def test_results_go_through_pipes_and_links(finished: Any, distmap: Callable[..., Any], tmp_path: Any) -> None:
     (tmp_path / "link.csv").symlink_to(tmp_path / "there.csv")
     assert distmap("results", "Squares", "-o", str(tmp_path / "link.csv")).code == 0
@@ -324,6 +332,33 @@ def test_failures_are_grouped(distmap: Callable[..., Any], finished: Any) -> Non
         (3, {"v": 3}, "ValueError"),
         (14, {"v": 14}, "ValueError"),
     ]
+
+
+def test_failures_say_that_there_is_more_than_failures(
+    distmap: Callable[..., Any], finished: Any, s3: S3Client, bucket: str
+) -> None:
+    assert distmap("failures", "Squares").err == ""
+    put = [{"v": index} for index in range(25)]
+    body = "".join(json.dumps(each) + "\n" for each in put).encode()
+    s3.put_object(Bucket=bucket, Key="runs/first/items.jsonl", Body=body)
+    finished.ended = ("FAILED", 1.0)
+    told = distmap("failures", "Squares")
+    assert told.err == "besides, there are 5 items missing: distmap ledger Squares first\n"
+
+
+def test_causes_of_several_lines_are_shown_in_one(
+    distmap: Callable[..., Any], squares: Any, states: Any, files: Callable[..., Any]
+) -> None:
+    states.add_run(squares.arn, "first", label="Squares", items=1, seconds=0)
+    writer = files(squares, "first")
+    writer.items([{"v": 0}])
+    told: dict[str, list[Any]] = {"batchItemResults": [], "batchItemsUnprocessed": []}
+    failure = {"itemIdentifier": "0", "error": "ValueError", "cause": f"two\n  lines {'x' * 500}"}
+    writer.child([(0, {"v": 0})], output={**told, "batchItemFailures": [failure]})
+    writer.write()
+    for command in ("ledger", "failures"):
+        (line,) = [line for line in distmap(command, "Squares").out.splitlines() if "item 0: two lines xxx" in line]
+        assert line.endswith("x…")
 
 
 def test_retry_starts_what_did_not_succeed(distmap: Callable[..., Any], finished: Any, states: Any) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+
+from cdk_distributed_map.runs import _report
 
 VOID = {"meta", "br", "rect"}
 
@@ -53,6 +56,21 @@ def test_page_is_whole_and_fetches_nothing(page: str) -> None:
         assert words in parsed.text
     assert "prefers-color-scheme: dark" in page
     assert re.search(r"<rect [^>]*height=\"140.0\"", page)  # the largest bar fills its chart
+
+
+def test_concurrency_is_that_of_the_children_however_wide_the_bars_are() -> None:
+    """Many short children in one bar are not at work at once."""
+    origin = datetime(2026, 11, 25, tzinfo=UTC)
+    busy = _report.Timeline(origin)
+    for second in range(600):  # two at once, of a second each, for ten minutes: in bars of eight seconds
+        for _ in range(2):
+            busy.spread(origin + timedelta(seconds=second), origin + timedelta(seconds=second + 1))
+    busy.spread(origin + timedelta(seconds=100), origin + timedelta(seconds=500))
+    levels = [amount / busy.width for amount in busy.used()]
+    assert busy.width == 8.0
+    assert levels[:12] == [2.0] * 12
+    assert levels[13:62] == [3.0] * 49
+    assert sum(busy.sums) == pytest.approx(1600)
 
 
 def test_page_escapes_what_users_wrote(

@@ -153,6 +153,7 @@ class FakeStates:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
+        self.epoch = EPOCH
         self.machines: dict[str, dict[str, Any]] = {}
         self.executions: dict[str, FakeExecution] = {}
         self.stacks: dict[str, dict[str, str]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -255,8 +256,28 @@ def test_killed_run_without_a_map_leaves_its_items_pending(
 
 def test_fails_when_the_results_do_not_come(squares: Pipeline, finish: Callable[..., Any]) -> None:
     writer = finish(squares, 5)
+    with pytest.raises(NotReadyError, match=r"are gone: .* A lifecycle rule or somebody has deleted it"):
+        squares.run(writer.run["name"]).ledger(wait_seconds=0)
+
+
+def test_fails_when_the_results_are_not_there_yet(squares: Pipeline, finish: Callable[..., Any], states: Any) -> None:
+    writer = finish(squares, 5)
+    run = next(iter(states.executions.values()))
+    run.ended = ("SUCCEEDED", time.time() - states.epoch)
     with pytest.raises(NotReadyError, match="are not there yet"):
         squares.run(writer.run["name"]).ledger(wait_seconds=0)
+
+
+def test_item_file_that_has_changed_since_is_named(squares: Pipeline, states: Any, files: Callable[..., Any]) -> None:
+    run = states.add_run(squares.arn, "placed", label="Squares", items=20, seconds=0)
+    run.ended = ("SUCCEEDED", 1.0)
+    writer = files(squares, "placed")
+    run.output = {"items": {"bucket": writer.run["bucket"], "key": "runs/placed/items.jsonl"}}
+    writer.items(list(range(23)))
+    whole(writer, 20)
+    ledger = squares.run("placed").ledger()
+    assert (ledger.captured, ledger.succeeded, ledger.missing) == (20, 20, 0)
+    assert "has 23 items, and the Map Run had 20: the file has changed since" in ledger.problems[0]
 
 
 def test_run_stopped_before_its_export_has_pending_items_and_a_note(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -113,6 +114,16 @@ def add(writer: Any, *, change: dict[str, Any] | None = None, status: str = "SUC
     )
 
 
+@pytest.fixture
+def shallow() -> Iterator[None]:
+    """Python's own limit: other tests of the process may have raised it."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(limit)
+
+
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("case", CHILDREN)
 def test_record_is_counted_or_named(case: str, odd: Callable[..., tuple[Run, Any]]) -> None:
     options, (succeeded, failed, problem) = CHILDREN[case]

@@ -6,11 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cdk_distributed_map.runs import (
+    InputError,
+    ItemResult,
     MissingPackageError,
     NotFoundError,
     NotReadyError,
@@ -103,6 +106,13 @@ def test_results_as_frames(first: Run) -> None:
     frame = to_pandas(first.results(ordered=True))
     assert (list(frame.columns), len(frame), frame["value"][1]) == (list(_results.COLUMNS), 16, {"n": 1})
     assert to_polars(first.results(ordered=True))["index"].to_list()[:3] == [0, 1, 2]
+
+
+def test_fails_when_values_do_not_go_into_a_column_of_polars() -> None:
+    found = [ItemResult(0, "SUCCEEDED", 10**400), ItemResult(1, "SUCCEEDED", 1)]
+    assert list(to_pandas(found)["value"]) == [10**400, 1]
+    with pytest.raises(InputError, match="make them alike, or use to_pandas"):
+        to_polars(found)
 
 
 def test_fails_when_a_package_for_frames_is_missing(first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +238,53 @@ def test_fails_when_the_account_does_not_add_up(first: Run, s3: S3Client, bucket
     items = s3.get_object(Bucket=bucket, Key=f"runs/first/retries/{again.name}/items.jsonl")["Body"].read()
     indexes = [json.loads(line)["index"] for line in items.splitlines()]
     assert indexes == [index for index in range(ledger.captured) if not ledger.states.succeeded(index)]
+
+
+def put_items(s3: S3Client, bucket: str, values: list[Any]) -> None:
+    body = "".join(json.dumps(value) + "\n" for value in values)
+    s3.put_object(Bucket=bucket, Key="runs/first/items.jsonl", Body=body.encode())
+
+
+@pytest.mark.parametrize("what", ["has changed since the run read it", "is gone"], ids=["changed", "gone"])
+def test_fails_when_the_item_file_is_not_the_runs_own(
+    what: str, first: Run, states: Any, s3: S3Client, bucket: str
+) -> None:
+    """An index would be that of another item; items that no child got are nowhere else."""
+    body = s3.get_object(Bucket=bucket, Key="runs/first/items.jsonl")["Body"].read()
+    items = {"bucket": bucket, "key": "runs/first/items.jsonl", "count": 40, "sha256": sha256(body).hexdigest()}
+    states.executions[first.arn].input = json.dumps({"number": 40, "chunk": 1, "items": items})
+    if what == "is gone":
+        s3.delete_object(Bucket=bucket, Key="runs/first/items.jsonl")
+    else:
+        put_items(s3, bucket, [{"v": -index} for index in range(40)])
+    with pytest.raises(UnavailableItemsError, match=what):
+        first.retry()
+
+
+def test_items_that_were_tried_are_run_again_without_the_item_file(
+    squares: Pipeline, states: Any, s3: S3Client, bucket: str, files: Callable[..., Any]
+) -> None:
+    run = states.add_run(squares.arn, "first", label="Squares", items=20, seconds=0)
+    run.ended = ("FAILED", 1.0)
+    writer = files(squares, "first")
+    items = [(index, {"v": index}) for index in range(20)]
+    writer.child(items[:10], output=answer(items[:10], bad=frozenset({6})))
+    writer.child(items[10:], "FAILED", error="States.Timeout")
+    writer.write()
+    run.input = json.dumps({"items": {"bucket": bucket, "key": "runs/first/items.jsonl", "count": 20, "sha256": "0"}})
+    put_items(s3, bucket, [{"v": -index} for index in range(20)])
+    _, sent = retried(squares.run("first").retry(), states, s3)
+    assert sent == [(6, {"v": 6}), *items[10:]]
+
+
+def test_retry_whose_items_are_gone_is_named(first: Run, squares: Pipeline, states: Any, s3: S3Client) -> None:
+    run, _ = retried(first.retry(), states, s3)
+    run.ended = ("SUCCEEDED", 2.0)
+    items = json.loads(run.input)["items"]
+    s3.delete_object(Bucket=items["bucket"], Key=items["key"])
+    ledger = squares.run(run.name).ledger()
+    assert (ledger.run, ledger.adds_up) == ("first", False)
+    assert "the items of the retry 'first-retry-1' are gone" in ledger.problems[0]
 
 
 def test_redrive_warns_of_running_everything_again(first: Run, states: Any) -> None:

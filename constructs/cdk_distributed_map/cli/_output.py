@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,9 +32,10 @@ def binary(name: str | None) -> Iterator[BinaryIO]:
     # A pipe or a device is written to as it is; where a link leads to stays what it leads to.
     whole = path.is_file() or not path.exists()
     path = path.resolve() if whole else path
-    beside = path.with_name(f"{path.name}.partial") if whole else path
+    # A name of its own, so that two commands that write the same file don't write into each other's.
+    beside = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.partial") if whole else path
     try:
-        file = beside.open("wb")
+        file = beside.open("xb" if whole else "wb")
     except OSError as error:
         message = f"{name} can't be written: {error.strerror}"
         raise click.ClickException(message) from error

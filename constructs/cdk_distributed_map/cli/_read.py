@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any, Final
 import click
 
 from cdk_distributed_map.cli import _exit, _options, _output, _show
-from cdk_distributed_map.runs import Client
-from cdk_distributed_map.runs._words import counted
+from cdk_distributed_map.runs import Client, Run
+from cdk_distributed_map.runs._words import counted, one_line
 
 _KINDS: Final = {"": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
@@ -113,18 +114,26 @@ def failures(client: Client, target: str, name: str | None, *, limit: int, as_js
     distmap failures Squares --json | jq -r .index
     """
     run = _options.find_run(client, target, name)
-    found = run.failures()
+    made = run.ledger()
+    found = run.failures(made)
     if as_json:
         for failure in found:
             _show.json_line(
                 {slot: getattr(failure, slot) for slot in failure.__dataclass_fields__ if slot != "has_item"}
             )
-        return _exit.SUCCESS
-    _show_failures(found, limit)
+    else:
+        _show_failures(run, found, limit)
+    others = [counted(made.pending, "item") + " pending"] if made.pending else []
+    others += [counted(made.missing, "item") + " missing"] if made.missing else []
+    others += [] if not made.problems else ["what doesn't add up"]
+    if others:
+        # These are no failures, but nobody should think that there is nothing else.
+        told = f"distmap ledger {run.pipeline.called} {run.name}"
+        click.echo(f"besides, there are {' and '.join(others)}: {told}", err=True)
     return _exit.SUCCESS
 
 
-def _show_failures(found: Iterable[Any], limit: int) -> None:
+def _show_failures(run: Run, found: Iterable[Any], limit: int) -> None:
     import json  # noqa: PLC0415 - only this command needs it
 
     counts: dict[str, int] = {}
@@ -141,11 +150,13 @@ def _show_failures(found: Iterable[Any], limit: int) -> None:
             which = "an item" if each.index is None else f"item {each.index:,}"
             if each.map is not None:
                 which += f" of {each.map} in {each.path}"
-            click.echo(f"  {which}: {each.cause[:300]}")
+            click.echo(f"  {which}: {one_line(each.cause, 300)}")
             if each.has_item:
-                click.echo(f"    input  {json.dumps(each.item, ensure_ascii=False)[:300]}")
+                click.echo(f"    input  {one_line(json.dumps(each.item, ensure_ascii=False), 300)}")
             if each.link:
                 click.echo(f"    child  {each.link}")
+                told = shlex.join(["distmap", "logs", run.pipeline.called, each.run, "--child", each.child])
+                click.echo(f"    logs   {told}")
         if count > len(examples[error]):
             click.echo(f"  and {count - len(examples[error]):,} more (--limit, or --json for all)")
 

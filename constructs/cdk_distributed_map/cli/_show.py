@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cdk_distributed_map.runs._words import counted
+from cdk_distributed_map.runs._words import counted, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -109,7 +109,7 @@ def ledger(made: Ledger) -> None:
         click.echo(f"{error.count:,}  {error.error}{late}")
         for example in error.examples:
             which = "an item" if example.index is None else f"item {example.index:,}"
-            click.echo(f"    {which}: {example.cause[:200]}")
+            click.echo(f"    {which}: {one_line(example.cause, 200)}")
     nested(made)
     for note in made.notes:
         click.echo(note)

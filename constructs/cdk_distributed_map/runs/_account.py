@@ -167,11 +167,10 @@ class ItemStates:
         for (error, timed_out), code in self._errors.items():
             count = self.count(code)
             if count:
-                examples = [
-                    each
-                    for each in self._examples.get(code, [])
-                    if each.index is None or self.bytes[each.index] == code
-                ]
+                every = self._examples.get(code, [])
+                # An item that failed again in a retry is an example once, as it failed last.
+                last = {at if each.index is None else (each.index,): each for at, each in enumerate(every)}
+                examples = [each for each in last.values() if each.index is None or self.bytes[each.index] == code]
                 found.append(ErrorCount(error, timed_out, count, tuple(examples[:_EXAMPLES])))
         return sorted(found, key=lambda each: -each.count)
 

@@ -91,14 +91,30 @@ def indexes_of(link: Link) -> Iterator[int]:
         yield json.loads(line)["index"]
 
 
-def item_file_of(run: Run, described: RunDescription | None) -> tuple[str, str, int | None] | None:
-    """Return bucket, key and known count of the file of items of a run; None where its map reads something else."""
+@dataclass(frozen=True, kw_only=True)
+class ItemsPlace:
+    """The file of items of a run."""
+
+    bucket: str
+    key: str
+    count: int | None = None
+    """How many items the run itself says it has; None where it doesn't."""
+    sha256: str | None = None
+    """Its checksum, likewise."""
+
+
+def item_file_of(run: Run, described: RunDescription | None) -> ItemsPlace | None:
+    """Return where the file of items of a run is; None where its map reads something else."""
     for place in (getattr(described, "output", None), getattr(described, "input", None)):
         items: Any = place.get("items") if isinstance(place, dict) else None
         if isinstance(items, dict) and isinstance(items.get("key"), str):
-            bucket = items.get("bucket", run.pipeline.definition.item_file.bucket)
-            count = items.get("count")
-            return bucket, items["key"], count if isinstance(count, int) else None
+            count, sha256 = items.get("count"), items.get("sha256")
+            return ItemsPlace(
+                bucket=items.get("bucket", run.pipeline.definition.item_file.bucket),
+                key=items["key"],
+                count=count if type(count) is int and count >= 0 else None,
+                sha256=sha256 if isinstance(sha256, str) else None,
+            )
     key, bucket = f"{run.prefix}{ITEMS_FILE}", run.pipeline.definition.item_file.bucket
     with errors(f"looking for s3://{bucket}/{key}"):
         try:
@@ -107,17 +123,14 @@ def item_file_of(run: Run, described: RunDescription | None) -> tuple[str, str, 
             if error_code(error) in {"404", "NoSuchKey"}:
                 return None
             raise
-    return bucket, key, None
+    return ItemsPlace(bucket=bucket, key=key)
 
 
 def count_items(run: Run, described: RunDescription | None) -> int | None:
-    """Return how many items are in the file of items of a run; None where there is no such file."""
+    """Return how many items are in the file of items of a run; None where there is no such file, or not any more."""
     found = item_file_of(run, described)
-    if found is None:
-        return None
-    bucket, key, count = found
-    if count is not None:
-        return count
+    if found is None or found.count is not None:
+        return None if found is None else found.count
     if run.pipeline.definition.item_file.input_type != "JSONL":
         return None
-    return _files.count_lines(run.aws, bucket=bucket, key=key)
+    return _files.count_lines(run.aws, bucket=found.bucket, key=found.key)

@@ -303,10 +303,15 @@ def download(aws: Aws, *, bucket: str, key: str) -> IO[bytes]:
     return file
 
 
-def count_lines(aws: Aws, *, bucket: str, key: str) -> int:
-    """Return how many lines an object of S3 has, in constant memory."""
+def count_lines(aws: Aws, *, bucket: str, key: str) -> int | None:
+    """Return how many lines an object of S3 has, in constant memory; None where there is no such object."""
     with errors(f"counting the items of s3://{bucket}/{key}"):
-        body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"]
+        try:
+            body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"]
+        except Exception as error:
+            if error_code(error) in {"404", "NoSuchKey"}:
+                return None
+            raise
         count, last = 0, b"\n"
         for chunk in body.iter_chunks(_CHUNK_BYTES):
             count += chunk.count(b"\n")

@@ -137,12 +137,13 @@ def _camel(name: str) -> str:
 
 def make_ledger(run: Run, *, wait_seconds: float = 60.0) -> Ledger:
     """Return the ledger of a run and its retries: see :meth:`Run.ledger`."""
-    return _Maker(_chain.root_of(run), wait_seconds=wait_seconds).make()
+    return _Maker(_chain.root_of(run), asked=run, wait_seconds=wait_seconds).make()
 
 
 class _Maker:
-    def __init__(self, root: Run, *, wait_seconds: float) -> None:
+    def __init__(self, root: Run, *, asked: Run, wait_seconds: float) -> None:
         self._root = root
+        self._asked = asked
         self._wait_seconds = wait_seconds
         self._s3 = root.aws.s3()
         self._problems = Problems()
@@ -153,6 +154,11 @@ class _Maker:
 
     def make(self) -> Ledger:
         links = _chain.links_of(self._root)
+        if self._asked.name not in {self._root.name, *(link.run.name for link in links)}:
+            key = _chain.retry_key(self._root, self._asked.name)
+            self._problems.add(
+                f"the items of the retry {self._asked.name!r} are gone from {key}, so its results are in no number"
+            )
         first = self._describe(self._root)
         captured, source = self._captured(self._root, first)
         if first is None and captured is None and not links and not _scan.places(self._root):
@@ -261,9 +267,12 @@ class _Maker:
 
     def _captured(self, run: Run, described: RunDescription | None) -> tuple[int | None, str]:
         """Return how many items the run was to process, and where that is from."""
-        counted = _chain.count_items(run, described)
-        if counted is not None:
-            return counted, "item file"
+        found = _chain.count_items(run, described)
+        file = _chain.item_file_of(run, described)
+        if found is not None and file is not None and file.count is None:
+            found = self._compare(run, described, file, found)
+        if found is not None:
+            return found, "item file"
         if described is not None:
             try:
                 maps = run.map_runs()
@@ -276,6 +285,18 @@ class _Maker:
                     return 0, "map run"
         return None, "results"
 
+    def _compare(self, run: Run, described: RunDescription | None, file: _chain.ItemsPlace, found: int) -> int:
+        """Return how many items a run had whose item file has so many now."""
+        if described is None or described.status != "SUCCEEDED":
+            return found  # AWS doesn't tell, or perhaps counted what it came to before the run ended
+        total = max((each.items.total for each in run.map_runs()), default=found)
+        if total != found:
+            self._problems.add(
+                f"s3://{file.bucket}/{file.key} has {counted(found, 'item')}, and the Map Run had {total:,}: the file "
+                "has changed since, or the map's max_items left some of it out"
+            )
+        return total
+
     def _begin_again(self, link: _chain.Link) -> int:
         """Forget what was known of the items that a retry tries again."""
         if self._states.bare:
@@ -284,13 +305,13 @@ class _Maker:
             return sum(1 for _ in _chain.lines_of(link))
         count = 0
 
-        def counted() -> Iterator[int]:
+        def counting() -> Iterator[int]:
             nonlocal count
             for index in _chain.indexes_of(link):
                 count += 1
                 yield index
 
-        self._states.forget(counted())
+        self._states.forget(counting())
         return count
 
     def _apply(self, run: Run, described: RunDescription | None) -> None:

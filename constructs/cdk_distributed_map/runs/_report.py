@@ -38,12 +38,25 @@ class Timeline:
 
     def add(self, at: datetime, amount: float) -> None:
         """Add to the bucket of a time."""
+        seconds = self._make_room(at)
+        self.sums[int(seconds // self.width)] += amount
+
+    def spread(self, start: datetime, end: datetime) -> None:
+        """Add every second between two times to the bucket it is in."""
+        last = self._make_room(end)
+        first = max(0.0, (start - self._origin).total_seconds())
+        for bucket in range(int(first // self.width), int(last // self.width) + 1):
+            within = min(last, (bucket + 1) * self.width) - max(first, bucket * self.width)
+            self.sums[bucket] += max(0.0, within)
+
+    def _make_room(self, at: datetime) -> float:
+        """Return the seconds to a time, which then is in a bucket."""
         seconds = max(0.0, (at - self._origin).total_seconds())
         while seconds >= self.width * _BUCKETS:
             pairs = [self.sums[number] + self.sums[number + 1] for number in range(0, _BUCKETS, 2)]
             self.sums = pairs + [0.0] * (_BUCKETS - len(pairs))
             self.width *= 2
-        self.sums[int(seconds // self.width)] += amount
+        return seconds
 
     def used(self) -> list[float]:
         """Return the buckets up to the last one in use."""
@@ -58,8 +71,8 @@ class Children:
     number: int = 0
     seconds: float = 0.0
     items: Timeline | None = None
-    starts: Timeline | None = None
-    ends: Timeline | None = None
+    busy: Timeline | None = None
+    """Seconds of children."""
     durations: dict[int, int] = field(default_factory=dict)
     """Number of children by power of two of their milliseconds."""
     slowest: list[tuple[float, str, str]] = field(default_factory=list)
@@ -72,7 +85,7 @@ class Children:
 
     def begin(self, origin: datetime) -> None:
         """Set where time begins: children don't come in its order."""
-        self.items, self.starts, self.ends = Timeline(origin), Timeline(origin), Timeline(origin)
+        self.items, self.busy = Timeline(origin), Timeline(origin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +199,10 @@ def _add(children: Children, child: _scan.Child, *, express: bool) -> None:
     if children.items is None:
         children.begin(started.replace(microsecond=0))
     assert children.items is not None  # noqa: S101 - narrows the types
-    assert children.starts is not None  # noqa: S101 - likewise
-    assert children.ends is not None  # noqa: S101 - likewise
+    assert children.busy is not None  # noqa: S101 - likewise
     children.seconds += seconds
     children.items.add(stopped, len(child.inputs()))
-    children.starts.add(started, 1)
-    children.ends.add(stopped, 1)
+    children.busy.spread(started, stopped)
     power = max(0, math.ceil(math.log2(max(seconds * 1000, 1))))
     children.durations[power] = children.durations.get(power, 0) + 1
     indexes = [index for index, _ in child.inputs() if index is not None]
@@ -237,39 +248,20 @@ class Chart:
 
 def _charts(children: Children) -> list[Chart]:
     charts: list[Chart] = []
-    if children.number and children.items is not None and children.starts is not None and children.ends is not None:
-        width = children.items.width
-        rates = [amount / width for amount in children.items.used()]
-        charts.append(
-            _chart("Throughput", "items a second", rates, first=_clock(0), last=_clock(len(rates) * width), width=width)
-        )
-        running, levels = 0.0, []
-        starts, ends = _same_width(children.starts, children.ends)
-        for started, ended in zip(starts, ends, strict=True):
-            levels.append(running + started)
-            running += started - ended
-        step = max(children.starts.width, children.ends.width)
-        charts.append(
-            _chart(
-                "Concurrency", "children at once", levels, first=_clock(0), last=_clock(len(levels) * step), width=step
-            )
-        )
+    if children.number and children.items is not None and children.busy is not None:
+        for title, unit, timeline in (
+            ("Throughput", "items a second", children.items),
+            ("Concurrency", "children at once", children.busy),
+        ):
+            width = timeline.width
+            levels = [amount / width for amount in timeline.used()]
+            charts.append(_chart(title, unit, levels, first=_clock(0), last=_clock(len(levels) * width), width=width))
     if children.durations:
         powers = range(min(children.durations), max(children.durations) + 1)
         counts = [float(children.durations.get(power, 0)) for power in powers]
         labels = [f"up to {_milliseconds(2**power)}" for power in powers]
         charts.append(_chart("Durations", "children", counts, first=labels[0], last=labels[-1], width=0, labels=labels))
     return charts
-
-
-def _same_width(first: Timeline, second: Timeline) -> tuple[list[float], list[float]]:
-    width = max(first.width, second.width)
-    found = []
-    for each in (first, second):
-        factor = int(width / each.width)
-        found.append([sum(each.sums[at : at + factor]) for at in range(0, _BUCKETS, factor)])
-    length = max(max((at for at, amount in enumerate(sums) if amount), default=0) for sums in found) + 1
-    return tuple((sums + [0.0] * length)[:length] for sums in found)  # type: ignore[return-value] # two of them
 
 
 def _chart(

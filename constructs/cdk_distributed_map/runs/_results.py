@@ -14,7 +14,14 @@ from typing import IO, TYPE_CHECKING, Any, Final, TextIO
 from cdk_distributed_map.runs import _answers, _arns, _chain, _scan
 from cdk_distributed_map.runs._account import IndexesSeen
 from cdk_distributed_map.runs._aws import error_code, errors
-from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError, NotReadyError, ResultFilesError
+from cdk_distributed_map.runs._errors import (
+    InputError,
+    MissingPackageError,
+    NotFoundError,
+    NotReadyError,
+    ResultFilesError,
+)
+from cdk_distributed_map.runs._words import one_line
 from distmap import DistmapError
 from distmap._results import Results
 from distmap.wire import ResultsPlace
@@ -284,6 +291,7 @@ def to_polars(found: Iterable[ItemResult]) -> polars.DataFrame:
 
     Raises:
         MissingPackageError: ``polars`` isn't installed.
+        InputError: The values don't go into one column.
     """
     try:
         import polars as pl  # noqa: PLC0415 - optional, without types
@@ -291,7 +299,14 @@ def to_polars(found: Iterable[ItemResult]) -> polars.DataFrame:
         raise _missing("polars", "a polars frame") from error
     rows = [{name: getattr(each, name) for name in COLUMNS} for each in found]
     kinds = {"index": pl.Int64, "status": pl.String, "error": pl.String, "cause": pl.String}
-    return pl.DataFrame(rows, schema=list(COLUMNS), schema_overrides=kinds, infer_schema_length=None)
+    try:
+        return pl.DataFrame(rows, schema=list(COLUMNS), schema_overrides=kinds, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, TypeError, OverflowError) as error:
+        why = one_line(str(error), 200)
+        raise InputError(
+            f"the values don't go into one column of a polars frame: {why}; make them alike, or use to_pandas, which "
+            "takes any"
+        ) from error
 
 
 def _missing(package: str, what: str) -> MissingPackageError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _account, _answers, _chain, _files, _scan
+from cdk_distributed_map.runs._aws import error_code, errors
 from cdk_distributed_map.runs._errors import InputError, NotFoundError, RunStateError, UnavailableItemsError
 from cdk_distributed_map.runs._names import check_name, retry_name
 from distmap._stream import lines, object_chunks
@@ -52,10 +54,16 @@ def retry(
             f"the pipeline reads item files as {root.pipeline.definition.item_file.input_type}, and a retry's are JSON "
             "Lines: let its capture write JSON Lines"
         )
-    spooled = _files.SpooledItems(values.lines(enveloped=enveloped), largest=_LARGEST_BYTES)
+    with errors(f"reading the items of {root.name!r}"):
+        try:
+            spooled = _files.SpooledItems(values.lines(enveloped=enveloped), largest=_LARGEST_BYTES)
+        except _ChangedError as error:
+            # The inputs of children still say what those of them were that were tried.
+            values.spoilt = str(error)
+            spooled = _files.SpooledItems(values.lines(enveloped=enveloped), largest=_LARGEST_BYTES)
     if spooled.count != wanted:
         spooled.close()
-        raise UnavailableItemsError(values.unavailable(wanted - spooled.count))
+        raise UnavailableItemsError(values.unavailable(wanted, spooled.count))
     rest = given if given is not None else described.input if described is not None else {}
     rest = {key: value for key, value in rest.items() if key != "items"} if isinstance(rest, dict) else {}
     key = _chain.retry_key(root, chosen)
@@ -80,6 +88,10 @@ def _refuse_running(root: Run, chain: list[Run]) -> None:
             )
 
 
+class _ChangedError(Exception):
+    """The item file isn't what the run read."""
+
+
 class _Values:
     """The items that did not succeed, as their children get them."""
 
@@ -98,6 +110,8 @@ class _Values:
         self._s3 = root.aws.s3()
         self._around = around
         self._written = _account.IndexesSeen()
+        self.spoilt: str | None = None
+        """Why the item file is not to be used; None where it is."""
 
     def lines(self, *, enveloped: bool) -> Iterator[bytes]:
         """Yield them as lines of an item file."""
@@ -108,19 +122,25 @@ class _Values:
         file = _chain.item_file_of(self._root, self._described)
         # What a selector made of an item is only in the inputs of its children.
         selects = definition.source.selects or definition.item_file.selects
-        if file is not None and not selects and not self._was_enveloped():
-            yield from self._from_file(file[0], file[1])
+        if file is not None and not selects and not self._was_enveloped() and self.spoilt is None:
+            yield from self._from_file(file)
         else:
             yield from self._from_children()
 
-    def unavailable(self, count: int) -> str:
+    def unavailable(self, wanted: int, found: int) -> str:
         """Return what to say of items whose values can't be had."""
+        if found > wanted:
+            return (
+                f"{self._root.name!r} has {found:,} items that did not succeed, and its ledger {wanted:,}: some of "
+                "them can't be told apart. Start a run on an item file of your own (`distmap run --items`)"
+            )
         missing = ", ".join(map(str, self._ledger.states.indexes(_account.MISSING, most=_EXAMPLES)))
         about = f", such as those with the indexes {missing}" if missing else ""
+        why = self.spoilt or "a source that isn't captured can't be read again here"
         return (
-            f"{count:,} of the {self._ledger.unsuccessful:,} items to run again are nowhere in the files of "
-            f"{self._root.name!r}{about}: a source that isn't captured can't be read again here. Redrive the run, or "
-            "start one on an item file of your own (`distmap run --items`)"
+            f"{wanted - found:,} of the {wanted:,} items to run again are nowhere in the files of "
+            f"{self._root.name!r}{about}: {why}. Redrive the run, or start one on an item file of your own (`distmap "
+            "run --items`)"
         )
 
     def _wanted(self, index: int) -> bool:
@@ -131,10 +151,30 @@ class _Values:
         items = given.get("items") if isinstance(given, dict) else None
         return isinstance(items, dict) and items.get("enveloped") is True
 
-    def _from_file(self, bucket: str, key: str) -> Iterator[bytes]:
-        for index, line in enumerate(lines(object_chunks(self._s3, bucket, key))):
-            if self._wanted(index):
-                yield b'{"index":%d,"value":%s}' % (index, line.strip())
+    def _from_file(self, file: _chain.ItemsPlace) -> Iterator[bytes]:
+        where, digest = f"s3://{file.bucket}/{file.key}", hashlib.sha256()
+
+        def chunks() -> Iterator[bytes]:
+            for chunk in object_chunks(self._s3, file.bucket, file.key):
+                digest.update(chunk)
+                yield chunk
+
+        index = -1
+        try:
+            for index, line in enumerate(lines(chunks())):
+                if self._wanted(index):
+                    yield b'{"index":%d,"value":%s}' % (index, line.strip())
+        except Exception as error:
+            if error_code(error) not in {"404", "NoSuchKey"}:
+                raise
+            raise _ChangedError(f"its item file {where} is gone") from error
+        changed = file.sha256 is not None and digest.hexdigest() != file.sha256
+        # Where AWS has the checksum no more, the number of items is left to compare.
+        if changed or (file.sha256 is None and index + 1 != self._ledger.captured):
+            raise _ChangedError(
+                f"its item file {where} has changed since the run read it, so the indexes are no longer those of the "
+                "same items"
+            )
 
     def _from_children(self) -> Iterator[bytes]:
         for run in [self._root, *(link.run for link in self._links)]:

@@ -282,10 +282,14 @@ class Run:
 
         return _nested_results.results(self, ordered=ordered, unsuccessful=unsuccessful)
 
-    def failures(self) -> Iterator[Failure]:
+    def failures(self, ledger: Ledger | None = None) -> Iterator[Failure]:
         """Yield every item that failed or was left unprocessed and did not succeed in a retry.
 
-        Items of nested maps come last, with the ``map`` and ``path`` they belong to.
+        Items of nested maps come last, with the ``map`` and ``path`` they belong to. What can't be read is left out:
+        the ledger's problems tell of it.
+
+        Args:
+            ledger: The run's ledger. Default: it is made.
 
         Raises:
             NotReadyError: The results are not exported yet.
@@ -293,7 +297,7 @@ class Run:
         """
         from cdk_distributed_map.runs import _nested_results, _results  # noqa: PLC0415 - likewise
 
-        yield from _results.failures(self, self.ledger())
+        yield from _results.failures(self, self.ledger() if ledger is None else ledger)
         if self.pipeline.definition.item_file.nested_maps:
             yield from _nested_results.failures(self)
 

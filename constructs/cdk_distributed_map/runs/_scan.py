@@ -39,6 +39,8 @@ UNREADABLE: Final = (*UNREADABLE_RECORDS, SpillError)
 
 _PAUSE_SECONDS: Final = 2.0
 _KILLED_SECONDS: Final = 10.0
+_LATEST_SECONDS: Final = 3600.0
+"""After this, what isn't there won't come."""
 
 Report = Callable[[str], None]
 
@@ -217,9 +219,13 @@ def exported(run: Run, described: RunDescription | None, *, wait_seconds: float,
     wait = wait_seconds
     # Whether a run that was stopped exports anything isn't documented: don't wait long for what may never come.
     killed = described is not None and described.status in KILLED
-    if killed and described is not None and described.stopped is not None:
+    age = 0.0
+    if described is not None and described.stopped is not None:
         age = (datetime.now(UTC) - described.stopped).total_seconds()
+    if killed:
         wait = min(wait, max(0.0, _KILLED_SECONDS - age))
+    elif age > _LATEST_SECONDS:
+        wait = min(wait, _KILLED_SECONDS)
     deadline = time.monotonic() + wait
     while True:
         found = places(run)
@@ -236,6 +242,13 @@ def exported(run: Run, described: RunDescription | None, *, wait_seconds: float,
                 return None
             if found:
                 return []
+            if age > _LATEST_SECONDS:
+                raise NotReadyError(
+                    f"the results of {run.name!r} are gone: it ended at {described.stopped:%Y-%m-%d %H:%M} UTC, and "
+                    f"there is no manifest under {run.prefix}{RESULTS_FOLDER}/ of the bucket "
+                    f"{run.pipeline.definition.item_file.results_bucket}. A lifecycle rule or somebody has deleted it; "
+                    "a version of it may be left, where the bucket keeps versions"
+                )
             raise NotReadyError(
                 f"the results of {run.name!r} are not there yet: Step Functions writes them after the run has ended; "
                 "try again in a minute"

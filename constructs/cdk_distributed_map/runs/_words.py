@@ -12,6 +12,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
+def one_line(text: str, most: int) -> str:
+    """Return a text without line breaks, cut off where it is longer than ``most`` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
 class Problems:
     """What is wrong, in words: no more than can be read, however much there is."""
 
