@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdk_distributed_map.runs import Ledger, NotReadyError, Pipeline
+from cdk_distributed_map.runs._account import MISSING, PENDING, SUCCEEDED, ItemStates
 from distmap.wire import BatchFailure
 
 if TYPE_CHECKING:
@@ -242,6 +243,15 @@ def test_running_run_has_pending_items_and_no_alarm(squares: Pipeline, states: A
     writer.write()  # the test manifest that a map writes when it starts
     ledger = squares.run("going").ledger()
     assert (ledger.captured, ledger.captured_from, ledger.pending, ledger.is_complete) == (50, "item file", 50, True)
+
+
+def test_items_without_identity_are_pending_while_their_retry_runs() -> None:
+    states = ItemStates(10)
+    for _ in range(7):
+        states.succeed(None)
+    states.fill_pending()
+    assert (states.count(SUCCEEDED), states.count(PENDING), states.count(MISSING)) == (7, 3, 10)
+    assert states.count(MISSING) == sum(states.bare.values())  # so that none is missing
 
 
 def test_killed_run_without_a_map_leaves_its_items_pending(

@@ -174,6 +174,20 @@ def test_results_of_another_run_count_for_nothing(odd: Callable[..., tuple[Run, 
     assert "1 record of another run among the results of runs/odd" in ledger.problems[0]
 
 
+def test_fails_when_the_results_of_another_run_were_copied_here(
+    odd: Callable[..., tuple[Run, Any]], squares: Pipeline, files: Callable[..., Any]
+) -> None:
+    run, writer = odd()
+    other = files(squares, "other", transformation="COMPACT")
+    add(other)
+    manifest = writer.s3.get_object(Bucket=writer.run["bucket"], Key=other.write())["Body"].read()
+    writer.s3.put_object(Bucket=writer.run["bucket"], Key=f"runs/odd/results/{other.uuid}/manifest.json", Body=manifest)
+    writer.write()
+    for read in (run.ledger, lambda: list(run.results())):
+        with pytest.raises(ResultFilesError, match=r"tells of runs/other/results/.*, which is not of this run"):
+            read()
+
+
 def test_second_result_of_an_item_is_a_duplicate_whatever_it_says(odd: Callable[..., tuple[Run, Any]]) -> None:
     run, writer = odd()
     add(writer)

@@ -150,7 +150,7 @@ def _show_failures(run: Run, found: Iterable[Any], limit: int) -> None:
             which = "an item" if each.index is None else f"item {each.index:,}"
             if each.map is not None:
                 which += f" of {each.map} in {each.path}"
-            click.echo(f"  {which}: {one_line(each.cause, 300)}")
+            click.echo(f"  {which}: {one_line(each.cause, 300)}" if each.cause else f"  {which}")
             if each.has_item:
                 click.echo(f"    input  {one_line(json.dumps(each.item, ensure_ascii=False), 300)}")
             if each.link:

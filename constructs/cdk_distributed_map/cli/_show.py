@@ -109,7 +109,7 @@ def ledger(made: Ledger) -> None:
         click.echo(f"{error.count:,}  {error.error}{late}")
         for example in error.examples:
             which = "an item" if example.index is None else f"item {example.index:,}"
-            click.echo(f"    {which}: {one_line(example.cause, 200)}")
+            click.echo(f"    {which}: {one_line(example.cause, 200)}" if example.cause else f"    {which}")
     nested(made)
     for note in made.notes:
         click.echo(note)

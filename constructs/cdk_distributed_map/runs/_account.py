@@ -155,6 +155,11 @@ class ItemStates:
 
     def fill_pending(self) -> None:
         """Note that every item of which nothing is known is still to come."""
+        if self.bare:
+            # Items without identity are in none of the bytes.
+            known = sum(self.bare.values())
+            self.bare[PENDING] = self.bare.get(PENDING, 0) + max(0, len(self.bytes) - known)
+            return
         self.bytes[:] = self.bytes.translate(_MISSING_TO_PENDING)
 
     def count(self, state: int) -> int:

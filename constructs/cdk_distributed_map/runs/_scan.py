@@ -189,6 +189,15 @@ def files(s3: S3Client, place: ResultsPlace) -> list[File]:
         except ResultsError as error:
             kind = NotReadyError if "no manifest at" in str(error) else ResultFilesError
             raise kind(str(error)) from error
+    folder = place["key"].removesuffix(MANIFEST_FILE)
+    for manifest in manifests:
+        keys = [each["Key"] for kind_ in KINDS for each in manifest["ResultFiles"][kind_]]
+        outside = next((key for key in keys if not key.startswith(folder)), None)
+        if outside is not None:
+            raise ResultFilesError(
+                f"a manifest in s3://{place['bucket']}/{folder} tells of {outside}, which is not of this run: it was "
+                "copied here from another one, and must go before this run can be accounted for"
+            )
     found: dict[str, File] = {}
     for kind_ in KINDS:
         for manifest in manifests:
