@@ -51,6 +51,7 @@ CHILDREN: dict[str, tuple[dict[str, Any], tuple[int, int, str | None]]] = {
     "index that is a word": ({"output": naming("x")}, (0, 0, "itemIdentifier 'x'")),
     "index that is a number": ({"output": naming(0, 1, 2)}, (3, 0, None)),
     "index that is a fraction": ({"output": naming(1.7)}, (0, 0, r"itemIdentifier 1\.7")),
+    "two indexes in one": ({"output": naming("0,1,2")}, (0, 0, "itemIdentifier '0,1,2'")),
     "no index": ({"output": answer(batchItemResults=[{"result": 1}])}, (0, 0, "it has no 'itemIdentifier'")),
     "result that is none": ({"output": answer(batchItemResults=[5])}, (0, 0, "has 5 in it, which is no object")),
     "no results": ({"output": answer(batchItemResults=None)}, (0, 0, "batchItemResults of an answer is None")),

@@ -105,14 +105,14 @@ def quick_successes(value: bytes | Any, marker: bytes) -> list[int] | None:
     if start < 0 or value.find(marker, start, end) < 0:
         return None
     try:
-        identifiers = [each["itemIdentifier"] for each in answer["batchItemResults"]]
+        identifiers = ",".join([each["itemIdentifier"] for each in answer["batchItemResults"]])
     except (TypeError, KeyError):
         return None
     # Values that look like items are found too: then the two differ, and a longer look is taken.
     given = _ITEM.findall(value, start, end)
-    if len(given) != len(identifiers) or not all(isinstance(each, str) for each in identifiers):
+    if not given or len(given) != len(answer["batchItemResults"]):
         return None
-    return list(map(int, given)) if b",".join(given).decode() == ",".join(identifiers) else None
+    return list(map(int, given)) if b",".join(given).decode() == identifiers else None
 
 
 def marker(prefix: str) -> bytes:
