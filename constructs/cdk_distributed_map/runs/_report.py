@@ -255,7 +255,8 @@ def _charts(children: Children) -> list[Chart]:
         ):
             width = timeline.width
             levels = [amount / width for amount in timeline.used()]
-            charts.append(_chart(title, unit, levels, first=_clock(0), last=_clock(len(levels) * width), width=width))
+            each = f"{unit} (mean of {width:g} s)"
+            charts.append(_chart(title, each, levels, first=_clock(0), last=_clock(len(levels) * width), width=width))
     if children.durations:
         powers = range(min(children.durations), max(children.durations) + 1)
         counts = [float(children.durations.get(power, 0)) for power in powers]
