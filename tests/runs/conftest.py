@@ -128,6 +128,8 @@ class FakeExecution:
     input: str
     started: float
     map: FakeMap | None = None
+    others: list[FakeMap] = field(default_factory=list)
+    """Outermost maps beside the pipeline's, in a user's own state machine."""
     children: dict[str, list[FakeMap]] = field(default_factory=dict)
     output: Any = None
     ended: tuple[str, float] | None = None
@@ -252,7 +254,8 @@ class FakeStates:
     def maps(self) -> dict[str, FakeMap]:
         found = [run.map for run in self.executions.values() if run.map is not None]
         inner = [each for run in self.executions.values() for maps in run.children.values() for each in maps]
-        return {each.arn: each for each in [*found, *inner]}
+        others = [each for run in self.executions.values() for each in run.others]
+        return {each.arn: each for each in [*found, *others, *inner]}
 
     # -- the protocol
 
@@ -371,7 +374,7 @@ class FakeStates:
                     "executionArn": child,
                     "stateMachineArn": parent.machine,
                     "name": child.rpartition(":")[2],
-                    "status": "RUNNING",
+                    "status": "RUNNING" if parent.status(now) == "RUNNING" else "SUCCEEDED",
                     "startDate": EPOCH + parent.started,
                     "mapRunArn": asked["mapRunArn"],
                 }
@@ -404,7 +407,8 @@ class FakeStates:
             maps = inner[0]
         else:
             run = self._known(self.executions, arn, "ExecutionDoesNotExist")
-            maps = [] if run.map is None else [run.map]
+            maps = [*([] if run.map is None else [run.map]), *run.others]
+        maps = [each for each in maps if each.started <= self.clock()]
         rows = [
             {
                 "executionArn": arn,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from cdk_distributed_map.cli._progress import line
 from cdk_distributed_map.runs import Client, CredentialsError, NotFoundError, Pipeline, Progress
 from cdk_distributed_map.runs._watch import Watcher
 
@@ -82,15 +86,71 @@ def test_five_watchers_of_nested_maps_stay_under_the_quotas(
 
 @pytest.fixture
 def add_inner(states: Any, clock: Any) -> Callable[..., None]:
-    def add(run: Any, children: int) -> None:
+    """Gives each of the first children of a run a map of 7 items."""
+
+    def add(run: Any, children: int, *, late: float = 0) -> None:
         for number in range(children):
             child = run.arn.replace(":execution:Outer:", ":execution:Outer/Outer:") + f"-{number}"
-            inner = type(run.map)(
-                run.map.arn.replace("/Outer:", "/Outer-Nested:") + f"-{number}", "Outer-Nested", 7, 120, 0, clock.now
-            )
-            run.children[child] = [inner]
+            arn = run.map.arn.replace("/Outer:", "/Outer-Nested:") + f"-{number}"
+            run.children[child] = [type(run.map)(arn, "Outer-Nested", 7, 120, 0, clock.now + late)]
 
     return add
+
+
+def test_nested_maps_that_begin_late_are_found(
+    nested: Pipeline, states: Any, simulate: Callable[..., list[Progress]], add_inner: Callable[..., None]
+) -> None:
+    run = states.add_run(nested.arn, "late", label="Outer", items=3, seconds=300)
+    add_inner(run, 3, late=60)
+    last = simulate([Watcher(nested.run("late"))], seconds=600)[-1]
+    assert (last.nested_runs, last.nested_left_out) == ({"Outer-Nested": 3}, 0)
+    assert last.nested["Outer-Nested"].succeeded == 3 * 7
+
+
+def test_nested_maps_of_a_run_that_has_ended_are_told(
+    nested: Pipeline, states: Any, clock: Any, simulate: Callable[..., list[Progress]], add_inner: Callable[..., None]
+) -> None:
+    run = states.add_run(nested.arn, "over", label="Outer", items=4, seconds=10)
+    add_inner(run, 4)
+    clock.now = 1000.0
+    last = simulate([Watcher(nested.run("over"))], seconds=1100)[-1]
+    assert (last.final, last.nested_runs, last.nested_left_out) == (True, {"Outer-Nested": 4}, 0)
+
+
+def test_nested_maps_that_were_not_looked_at_are_said_to_be_left_out(
+    nested: Pipeline, states: Any, clock: Any, simulate: Callable[..., list[Progress]], add_inner: Callable[..., None]
+) -> None:
+    run = states.add_run(nested.arn, "wide", label="Outer", items=500, seconds=60)
+    add_inner(run, 500)
+    last = simulate([Watcher(nested.run("wide"))], seconds=600)[-1]
+    assert last.final
+    assert clock.now < 90  # nobody is kept waiting for them
+    assert last.nested_left_out >= 500 - last.nested_runs["Outer-Nested"] > 0
+    assert f"nested maps of up to {last.nested_left_out} children" in line(last)
+
+
+def test_maps_of_the_user_beside_the_pipeline_are_outermost_ones(
+    pipeline: Pipeline, states: Any, simulate: Callable[..., list[Progress]]
+) -> None:
+    run = states.add_run(pipeline.arn, "chain", label="Squares", items=100, seconds=60)
+    arn = run.map.arn.replace("/Squares:", "/Own:")
+    run.others.append(type(run.map)(arn, "Own", 7, 30, 0, 20.0))
+    last = simulate([Watcher(pipeline.run("chain"))], seconds=600)[-1]
+    assert [(each.label, each.items.succeeded) for each in last.maps] == [("Squares", 100), ("Own", 7)]
+    assert last.nested == {}
+    assert "Squares 100/100, Own 7/7" in line(last)
+
+
+def test_machine_of_several_pipelines_can_be_watched(
+    client: Client, states: Any, definitions: dict[str, str], simulate: Callable[..., list[Progress]]
+) -> None:
+    both = json.loads(definitions["Squares"])
+    both["States"] |= {f"{name} again": state for name, state in both["States"].items()}
+    chain = client.pipeline(states.add_machine("Chain", json.dumps(both)))
+    states.add_run(chain.arn, "run", label="Squares", items=100, seconds=60)
+    with pytest.raises(NotFoundError, match="several pipelines"):
+        _ = chain.definition
+    assert simulate([Watcher(chain.run("run"))], seconds=600)[-1].items.succeeded == 100
 
 
 def test_last_progress_is_final_and_complete(
@@ -183,6 +243,24 @@ def test_fails_when_the_run_does_not_exist(
     with pytest.raises(NotFoundError, match="doesn't know the run 'none'"):
         simulate([Watcher(pipeline.run("none"))], seconds=100)
     assert clock.now > 20  # a run that was just started may not be known yet
+
+
+def test_waiting_for_a_run_that_is_not_known_is_said(
+    pipeline: Pipeline, states: Any, simulate: Callable[..., list[Progress]]
+) -> None:
+    said: list[str] = []
+    watcher = Watcher(pipeline.run("new"), notice=said.append)
+    simulate([watcher], seconds=5)
+    states.add_run(pipeline.arn, "new", label="Squares", items=10, seconds=5)
+    assert simulate([watcher], seconds=100)[-1].final
+    assert said == ["AWS doesn't know the run 'new' yet: waiting for 30 s at most"]
+
+
+def test_time_that_runs_ahead_here_makes_no_negative_durations(pipeline: Pipeline, states: Any) -> None:
+    states.add_run(pipeline.arn, "run", label="Squares")
+    described = pipeline.run("run").describe()
+    ahead = replace(described, started=described.started + timedelta(days=20_000))
+    assert ahead.seconds == 0
 
 
 def test_run_without_a_map_ends_too(pipeline: Pipeline, states: Any, simulate: Callable[..., list[Progress]]) -> None:

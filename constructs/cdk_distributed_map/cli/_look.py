@@ -24,13 +24,21 @@ _STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_
 def list_(client: Client, pipeline: str, *, status: str | None, limit: int, counts: bool, as_json: bool) -> int:
     """List the runs of a pipeline, latest first.
 
+    The counts are AWS's, to which a batch succeeds or fails as a whole, whatever is in it: `distmap ledger` counts
+    every item by itself.
+
     \b
-    distmap list Squares --status FAILED
+    distmap list Squares
+    distmap list Squares --status FAILED --limit 50
     """
     made = client.pipeline(pipeline)
     rows = [_row(made, summary, counts=counts) for summary in made.runs(status=status, limit=limit)]
     if as_json:
         _show.as_json(rows)
+        return _exit.SUCCESS
+    if not rows:
+        which = "" if status is None else f" that are {status}"
+        click.echo(f"{made.called} has no runs{which}; AWS keeps them for 90 days after their end", err=True)
         return _exit.SUCCESS
     columns = ["run", "status", "started", "duration", "items", "succeeded", "failed"]
     text = [
@@ -71,19 +79,32 @@ def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
 @_options.run_arguments
 @_options.aws_options
 def describe(client: Client, target: str, name: str | None, *, as_json: bool) -> int:
-    """Show one run: status, times, counts, input and output."""
+    """Show one run: status, times, counts, input and output.
+
+    \b
+    distmap describe Squares                   the latest run
+    distmap describe nightly-2026-11-21 --json
+    """
     run = _options.find_run(client, target, name)
     described, maps = run.describe(), run.map_runs()
     if as_json:
-        _show.as_json(
-            {
-                **vars(described),
-                "maps": [{**vars(each), "items": vars(each.items), "children": vars(each.children)} for each in maps],
-            }
-        )
+        _show.as_json(_description_json(described, maps))
         return _exit.SUCCESS
     _show_description(described, maps)
     return _exit.SUCCESS
+
+
+def _description_json(described: RunDescription, maps: list[MapRun]) -> dict[str, Any]:
+    of_run = {_show.camel(name): value for name, value in vars(described).items() if name != "name"}
+    of_maps = [
+        {
+            **{_show.camel(name): value for name, value in vars(each).items()},
+            "items": _show.counts_json(each.items),
+            "children": _show.counts_json(each.children),
+        }
+        for each in maps
+    ]
+    return {"run": described.name, **of_run, "seconds": round(described.seconds, 3), "maps": of_maps}
 
 
 def _show_description(described: RunDescription, maps: list[MapRun]) -> None:
@@ -156,10 +177,18 @@ def logs(client: Client, target: str, name: str | None, *, child: str | None, li
 @click.option("--print", "printing", is_flag=True, help="Write the link instead of opening it.")
 @_options.aws_options
 def open_(client: Client, target: str, name: str | None, *, printing: bool, as_json: bool) -> int:
-    """Open a run in the AWS console."""
+    """Open a run in the AWS console.
+
+    \b
+    distmap open Squares
+    distmap open Squares nightly-2026-11-21 --print
+    """
     from cdk_distributed_map.runs._arns import console_url  # noqa: PLC0415 - only this command needs it
 
-    url = console_url(_options.find_run(client, target, name).arn)
+    run = _options.find_run(client, target, name)
+    url = console_url(run.arn)
+    if not run.aws.is_amazon:
+        click.echo("the run is at an endpoint of your own, which the AWS console doesn't show", err=True)
     if as_json:
         _show.json_line({"url": url})
     elif printing or not webbrowser.open(url):

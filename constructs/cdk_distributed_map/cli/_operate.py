@@ -62,6 +62,9 @@ def redrive(client: Client, target: str, name: str | None, *, yes: bool, watchin
     Failed children and items that never started are run; what succeeded is kept, but for runs that failed on the
     payload limit or on an expression, where AWS runs everything again: it says so and asks. A run that succeeded
     within its tolerance can't be redriven; `distmap retry` can do more.
+
+    \b
+    distmap redrive Squares --watch
     """
     run = _options.find_run(client, target, name)
     warning = run.redrive_warning()
@@ -84,12 +87,16 @@ def stop(client: Client, target: str, name: str | None, *, yes: bool, as_json: b
     """Stop a run; asks first. Express children run to their end.
 
     What did not succeed can be run later: `distmap retry`.
+
+    \b
+    distmap stop Squares
+    distmap stop Squares nightly-2026-11-21 --yes
     """
     run = _options.find_run(client, target, name)
     described = run.describe()
     if described.ended:  # nobody needs to be asked
         raise RunStateError(f"{run.name!r} has ended already: {described.status}")
-    _options.confirmed(f"Stop {run.name} of {run.pipeline.name}?", yes=yes)
+    _options.confirmed(f"Stop {run.name} of {run.pipeline.called}?", yes=yes)
     run.stop()
     if as_json:
         _show.json_line({"run": run.name, "status": run.describe().status})
@@ -102,7 +109,8 @@ def stop(client: Client, target: str, name: str | None, *, yes: bool, as_json: b
 @_options.run_arguments
 @click.option("--max-concurrency", type=int, help="Most children at once, 1 to 10,000.")
 @click.option("--tolerated-failure-percentage", type=float, help="Most items that may fail, 0 to 100 percent.")
-@click.option("--tolerated-failure-count", type=int, help="Most items that may fail.")
+@click.option("--tolerated-failure-count", type=int, help="Most items that may fail, as a number.")
+@click.option("--map-run", metavar="ARN", help="Only this Map Run, such as a nested one. Default: the outermost.")
 @_options.aws_options
 def update(
     client: Client,
@@ -112,14 +120,17 @@ def update(
     max_concurrency: int | None,
     tolerated_failure_percentage: float | None,
     tolerated_failure_count: int | None,
+    map_run: str | None,
     as_json: bool,
 ) -> int:
     """Change the concurrency or the tolerance of a running map.
 
     \b
     distmap update Squares --max-concurrency 50
+    distmap update Squares --tolerated-failure-percentage 10
     """
     changed = _options.find_run(client, target, name).update(
+        map_run_arn=map_run,
         max_concurrency=max_concurrency,
         tolerated_failure_percentage=tolerated_failure_percentage,
         tolerated_failure_count=tolerated_failure_count,

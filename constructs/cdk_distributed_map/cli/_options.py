@@ -23,12 +23,17 @@ def aws_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def with_client(*, profile: str | None, region: str | None, endpoint_url: str | None, **options: Any) -> Any:
         client = Client(profile=profile, region=region, endpoint_url=endpoint_url)
+        client.aws.notice = _say
         try:
             return command(client=client, **options)
         finally:
             client.aws.close()
 
     return with_client
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def run_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,5 +75,5 @@ def confirmed(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask at: give --yes")
-    if not click.confirm(question):
+    if not click.confirm(question, err=True):
         raise click.ClickException("nothing was done")

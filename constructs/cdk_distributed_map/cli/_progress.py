@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cdk_distributed_map.cli import _exit, _options, _show
-from cdk_distributed_map.runs import RunsError
+from cdk_distributed_map.runs import AwsError, RunsError
 from cdk_distributed_map.runs._words import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cdk_distributed_map.runs import Progress, Run
+    from cdk_distributed_map.runs import Counts, Progress, Run
 
 _LINE_SECONDS: Final = 10.0
 _BAR_COLUMNS: Final = 30
@@ -31,6 +31,9 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
     """
     try:
         last = _follow(run, as_json=as_json)
+    except AwsError:
+        click.echo(f"{run.name} may go on; come back:  {_options.command('watch', run)}", err=True)
+        raise
     except KeyboardInterrupt:
         click.echo(
             f"\n{run.name} goes on.\ncome back:  {_options.command('watch', run)}\nor stop it: "
@@ -52,12 +55,16 @@ def _by_ledger(run: Run, progress: Progress, *, as_json: bool) -> int:
         click.echo(f"the run succeeded; whether every item did can't be told: {error}", err=True)
         click.echo(f"later: {_options.command('ledger', run)}", err=True)
         return _exit.UNACCOUNTED
+    if as_json:
+        verdict = {"captured": made.captured, "unsuccessful": made.unsuccessful}
+        nested = {"nestedUnsuccessful": made.nested_unsuccessful} if made.nested else {}
+        _show.json_line({"run": run.name, "ledger": {**verdict, **nested, "complete": made.is_complete}})
     if made.unsuccessful == 0 and made.nested_unsuccessful == 0 and made.is_complete:
         return _exit.SUCCESS
     if not as_json:
         to_aws_well = made.is_complete and not made.nested and not progress.items_failed
         inside = ", inside batches that did" if to_aws_well else ""
-        inner = f", and {made.nested_unsuccessful:,} of nested maps" if made.nested_unsuccessful else ""
+        inner = f", and {counted(made.nested_unsuccessful, 'item')} of nested maps," if made.nested_unsuccessful else ""
         click.echo(
             f"{made.unsuccessful:,} of {counted(made.captured, 'item')}{inner} did not succeed{inside}: "
             f"{_options.command('ledger', run)}"
@@ -75,7 +82,9 @@ def outcome(progress: Progress) -> int:
 def _follow(run: Run, *, as_json: bool) -> Progress | None:
     if as_json:
         return _lines(run, lambda progress: _show.json_line(to_json(progress)), every=0)
-    if _show.console().is_terminal:
+    console = _show.console()
+    # A terminal that can't go back over what it wrote (TERM=dumb) gets lines.
+    if console.is_terminal and not console.is_dumb_terminal:
         return _live(run)
     return _lines(run, lambda progress: click.echo(line(progress)), every=_LINE_SECONDS)
 
@@ -88,20 +97,34 @@ def _lines(run: Run, write: Any, *, every: float) -> Progress | None:
     last, written, text = None, float("-inf"), None
     for last in run.watch(notice=_notice):
         now = time.monotonic()
-        if last.final or (now - written >= every and line(last) != text):
+        # Of a run that has ended, its last counts alone.
+        if last.final or (not last.ended and now - written >= every and line(last) != text):
             write(last)
             written, text = now, line(last)
     return last
 
 
 def _live(run: Run) -> Progress | None:
-    from rich.live import Live  # noqa: PLC0415 - only a terminal needs it
+    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.live import Live  # noqa: PLC0415 - likewise
 
     last = None
-    with Live(console=_show.console(), auto_refresh=False, transient=False) as live:
+    # Not the shared console, which leaves lines as long as they are: a display wraps them to be redrawn.
+    with Live(console=Console(highlight=False), auto_refresh=False, transient=False) as live:
         for last in run.watch(notice=lambda text: live.console.print(text, markup=False)):
             live.update(display(last), refresh=True)
     return last
+
+
+def left_out(progress: Progress) -> str:
+    """Say that there may be more nested maps than could be asked for."""
+    children = "1 child" if progress.nested_left_out == 1 else f"{progress.nested_left_out:,} children"
+    return f"not counted: nested maps of up to {children}"
+
+
+def _others(items: Counts) -> str:
+    parts = [("timed out", items.timed_out), ("aborted", items.aborted)]
+    return "".join(f", {word} {number:,}" for word, number in parts if number)
 
 
 def line(progress: Progress) -> str:
@@ -111,13 +134,16 @@ def line(progress: Progress) -> str:
     parts = [f"{progress.name} {progress.status}"]
     if progress.maps:
         parts.append(f"{items.done:,}/{items.total:,}{share}")
-        parts.append(f"succeeded {items.succeeded:,}, failed {items.unsuccessful:,}")
+        parts.append(f"succeeded {items.succeeded:,}, failed {items.failed:,}{_others(items)}")
         parts.append(f"running {items.running:,}, pending {items.pending:,}")
+    if len(progress.maps) > 1:
+        parts.append(", ".join(f"{each.label} {each.items.done:,}/{each.items.total:,}" for each in progress.maps))
     parts += [
-        f"{label}: {counts.done:,}/{counts.total:,} in {progress.nested_runs[label]:,} maps"
+        f"{label}: {counts.done:,}/{counts.total:,} in {counted(progress.nested_runs[label], 'map run')}"
         for label, counts in progress.nested.items()
     ]
-    if progress.rate and not progress.final:
+    parts += [left_out(progress)] if progress.nested_left_out else []
+    if progress.rate and not progress.ended:
         parts.append(f"{progress.rate:,.1f}/s, {_show.duration(progress.eta_seconds)} to go")
     parts.append(_show.duration(progress.seconds))
     if progress.final and progress.error:
@@ -134,23 +160,28 @@ def display(progress: Progress) -> RenderableType:
     from rich.text import Text  # noqa: PLC0415 - likewise
 
     head = f"[bold]{escape(progress.name)}[/]  {_show.status(progress.status)}  {_show.duration(progress.seconds)}"
-    if progress.rate and not progress.final:
+    if progress.rate and not progress.ended:
         head += f"  {progress.rate:,.1f} items/s  {_show.duration(progress.eta_seconds)} to go"
     grid = Table.grid(padding=(0, 2))
     rows = [(each.label, each.items) for each in progress.maps]
-    rows += [(f"{label} in {progress.nested_runs[label]:,}", counts) for label, counts in progress.nested.items()]
+    rows += [
+        (f"{label} ({counted(progress.nested_runs[label], 'map run')})", counts)
+        for label, counts in progress.nested.items()
+    ]
     numbers: list[Any] = []
     for label, items in rows:
         bar = ProgressBar(total=max(items.total, 1), completed=items.done, width=_BAR_COLUMNS)
         share = f"{items.done * 100 // items.total}%" if items.total else "-"
         counts = f"{items.done:,} of {items.total:,}: [green]{items.succeeded:,} succeeded[/]"
-        if items.unsuccessful:
-            counts += f", [red]{items.unsuccessful:,} failed[/]"
+        bad = [("failed", items.failed), ("timed out", items.timed_out), ("aborted", items.aborted)]
+        counts += "".join(f", [red]{number:,} {word}[/]" for word, number in bad if number)
         counts += f", {items.running:,} running, {items.pending:,} pending"
         grid.add_row(escape(label), bar, share)
         # Below the bar: a line of 80 columns hasn't room for both.
         numbers.append(Text.from_markup(f"{escape(label)}  {counts}" if len(rows) > 1 else counts))
     parts: list[Any] = [Text.from_markup(head), grid, *numbers]
+    if progress.nested_left_out:
+        parts.append(Text(left_out(progress)))
     if progress.final and progress.error:
         parts.append(Text(f"{progress.error}: {progress.cause or ''}", style="red"))
     return Group(*parts)
@@ -168,8 +199,12 @@ def to_json(progress: Progress) -> dict[str, Any]:
         "error": progress.error,
         "cause": progress.cause,
         "maps": [
-            {"arn": each.arn, "label": each.label, "status": each.status, "items": vars(each.items)}
+            {"arn": each.arn, "label": each.label, "status": each.status, "items": _show.counts_json(each.items)}
             for each in progress.maps
         ],
-        "nested": {label: vars(counts) for label, counts in progress.nested.items()},
+        "nested": {
+            label: {"mapRuns": progress.nested_runs[label], **_show.counts_json(counts)}
+            for label, counts in progress.nested.items()
+        },
+        "nestedLeftOut": progress.nested_left_out,
     }

@@ -15,7 +15,7 @@ from cdk_distributed_map.runs._words import counted, one_line
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cdk_distributed_map.runs import Ledger
+    from cdk_distributed_map.runs import Counts, Ledger
 
 STYLES: Final = {
     "SUCCEEDED": "green",
@@ -33,6 +33,17 @@ def console() -> Console:
     from rich.console import Console  # noqa: PLC0415 - it takes longer to import than the rest of a --help
 
     return Console(highlight=False, soft_wrap=True)
+
+
+def counts_json(counts: Counts) -> dict[str, int]:
+    """Return item counts under the names that AWS has for them."""
+    return {camel(name): number for name, number in vars(counts).items()}
+
+
+def camel(name: str) -> str:
+    """Return a name as it is in JSON: ``timedOut``."""
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def as_json(value: Any) -> None:
@@ -56,13 +67,13 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
     from rich.markup import escape  # noqa: PLC0415 - see console
 
     if not console().is_terminal:
-        for row in [headers, *rows]:
+        for row in [*([headers] if any(headers) else []), *rows]:
             click.echo("\t".join(row))
         return
     from rich import box  # noqa: PLC0415 - see console
     from rich.table import Table  # noqa: PLC0415 - likewise
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(headers))
     for column, header in enumerate(headers):
         made.add_column(header, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:

@@ -6,14 +6,16 @@ boto3 takes longer to import than everything else here, so nothing imports it be
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
 
 from cdk_distributed_map.runs._errors import (
     AwsError,
     ConnectionLostError,
     CredentialsError,
+    InputError,
     RunsError,
     ThrottledError,
 )
@@ -40,7 +42,13 @@ _EXPIRED: Final = frozenset(
 )
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "403", "Forbidden"})
 _UNREACHED: Final = frozenset({"500", "502", "503", "504", "InternalError", "InternalFailure", "ServiceUnavailable"})
+_AMAZON_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
+_SERVER_ERROR: Final = 500
 _ATTEMPTS: Final = 10
+_ATTEMPTS_BEFORE_A_WORD: Final = 3
+"""Attempts of one call that may fail before something is said: they take about two seconds."""
+_CLOCK_WORDS: Final = ("expired", "not yet current", "Skewed")
+_SIGNATURE: Final = frozenset({"InvalidSignatureException", "SignatureDoesNotMatch", "RequestTimeTooSkewed"})
 
 
 class Aws:
@@ -51,11 +59,16 @@ class Aws:
         region: Region. Default: that of the environment or the profile.
         endpoint_url: One endpoint for all services, such as a local engine. Default: that of the environment or the
             profile (``AWS_ENDPOINT_URL``), or AWS's own.
+
+    Attributes:
+        notice: Called with what keeps people waiting, in words: calls that are repeated, files that are long. Default:
+            nothing is said.
     """
 
     def __init__(
         self, *, profile: str | None = None, region: str | None = None, endpoint_url: str | None = None
     ) -> None:
+        self.notice: Callable[[str], None] | None = None
         self.profile = profile
         self.region = region
         self.endpoint_url = endpoint_url
@@ -92,6 +105,12 @@ class Aws:
         client: LambdaClient = self._client("lambda", attempts=2)
         return client
 
+    @property
+    def is_amazon(self) -> bool:
+        """Whether Step Functions is called at AWS itself, and not at an endpoint such as a local engine's."""
+        host = urlsplit(self.sfn().meta.endpoint_url).hostname or ""
+        return host.endswith(_AMAZON_HOSTS)
+
     def renew(self) -> None:
         """Forget the clients, so that the next one reads the credentials anew."""
         self.close()
@@ -125,7 +144,28 @@ class Aws:
                 options["s3"] = {"addressing_style": "path"}
         with errors(f"making a client of {service}"):
             session = boto3.Session(profile_name=self.profile, region_name=self.region)
-            return session.client(service, endpoint_url=self.endpoint_url, config=Config(**options))
+            try:
+                client = session.client(service, endpoint_url=self.endpoint_url, config=Config(**options))
+            except ValueError as error:  # botocore's for an endpoint that is no URL, given here or in the environment
+                raise InputError(
+                    f"{_lowered(error)}: an endpoint is a URL such as http://127.0.0.1:4566; look at --endpoint-url "
+                    "and AWS_ENDPOINT_URL"
+                ) from error
+            client.meta.events.register_first("needs-retry", self._repeated)
+            return client
+
+    def _repeated(self, *, attempts: int, operation: Any, response: Any, caught_exception: Any, **_: Any) -> None:
+        """Say that a call is being repeated; botocore decides whether it is."""
+        if self.notice is None or attempts != _ATTEMPTS_BEFORE_A_WORD:
+            return
+        status = 0 if response is None else response[0].status_code
+        code = "" if response is None else str(response[1].get("Error", {}).get("Code", ""))
+        if caught_exception is not None:
+            self.notice(f"{operation.name}: {_lowered(caught_exception)}; trying again")
+        elif code in _THROTTLED:
+            self.notice(f"{operation.name}: AWS throttles the call ({code}); trying again")
+        elif status >= _SERVER_ERROR:
+            self.notice(f"{operation.name}: AWS failed to answer ({code or status}); trying again")
 
 
 @contextmanager
@@ -174,9 +214,16 @@ def _of_answer(error: Exception, doing: str) -> AwsError:
     if code in _EXPIRED:
         text = f"{doing}: the credentials are not valid ({code}): renew them (aws sso login)"
         return CredentialsError(text, code=code)
+    if code in _SIGNATURE and any(word in _message(error) for word in _CLOCK_WORDS):
+        text = f"{doing}: {code}: {_message(error)}; this machine's clock is off: set it by the network's time"
+        return AwsError(text, code=code)
     if code in _UNREACHED:
         return ConnectionLostError(f"{doing}: AWS failed to answer ({code}): {_message(error)}", code=code)
     remedy = ""
+    if code == "StateMachineTypeNotSupported":
+        remedy = (
+            "; a pipeline's state machine is a Standard one, and AWS keeps no list of the executions of an Express one"
+        )
     if code in _DENIED:
         remedy = (
             "; grant_operate, grant_start_execution, grant_put_items and grant_read_results of the pipeline give what "

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from cdk_distributed_map.runs import _arns, _files, _pipelines
 from cdk_distributed_map.runs._aws import Aws, error_code, errors
-from cdk_distributed_map.runs._definition import PipelineDefinition, read_definition
-from cdk_distributed_map.runs._errors import InputError, NotFoundError
-from cdk_distributed_map.runs._names import LATEST, check_name, new_name
+from cdk_distributed_map.runs._definition import Nesting, PipelineDefinition, read_definition, read_nesting
+from cdk_distributed_map.runs._errors import AmbiguousNameError, InputError, NotFoundError
+from cdk_distributed_map.runs._names import LATEST, check_name, is_name, new_name
 from cdk_distributed_map.runs._run import Run, RunSummary
 from distmap._errors import NotJsonError
 from distmap._json import encode
 from distmap.limits import MAX_PAYLOAD_BYTES
 from distmap.wire import ItemFile
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import DescribeStateMachineOutputTypeDef
 
 _MOST_MACHINES_SEARCHED: Final = 100
 
@@ -74,12 +77,17 @@ class Client:
                 # A Map Run or a child belongs to a run, but its ARN doesn't say to which.
                 if arn.kind != "execution" or arn.label:
                     raise InputError(f"{each!r} is the ARN of a Map Run or of a child: give that of the run itself")
+                _pipelines.check_region(self.aws, arn)
                 return Pipeline(self.aws, arn.machine_arn()).run(arn.name)
         if name is not None:
             return self.pipeline(target).run(name)
         try:
             pipeline = self.pipeline(target)
+        except AmbiguousNameError:
+            raise
         except NotFoundError as error:
+            if not is_name(target):
+                raise
             found = self._search(target)
             if found is None:
                 raise NotFoundError(f"{error}; and no run is called {target!r} either") from error
@@ -121,7 +129,8 @@ class Pipeline:
         self.name = _arns.parse(arn).machine
         self.called = self.name if called is None else called
         self._definition: PipelineDefinition | None = None
-        self._log_group: str | None = None
+        self._machine: DescribeStateMachineOutputTypeDef | None = None
+        self._nesting: Nesting | None = None
 
     @property
     def definition(self) -> PipelineDefinition:
@@ -132,23 +141,46 @@ class Pipeline:
             AwsError: AWS refused the call.
         """
         if self._definition is None:
+            self._definition = read_definition(self._described()["definition"], machine=self.name)
+        return self._definition
+
+    @property
+    def nesting(self) -> Nesting:
+        """Which maps of its state machine have others inside them, whoever's they are.
+
+        Raises:
+            NotFoundError: There is no such state machine.
+            AwsError: AWS refused the call.
+        """
+        if self._nesting is None:
+            self._nesting = read_nesting(self._described()["definition"])
+        return self._nesting
+
+    def _described(self) -> DescribeStateMachineOutputTypeDef:
+        if self._machine is None:
             with errors(f"describing the state machine {self.name!r}"):
                 client = self.aws.sfn()
                 try:
                     machine = client.describe_state_machine(stateMachineArn=self.arn)
                 except client.exceptions.StateMachineDoesNotExist as error:
-                    raise NotFoundError(f"there is no state machine {self.arn}") from error
-            self._definition = read_definition(machine["definition"], machine=self.name)
-            destinations = machine.get("loggingConfiguration", {}).get("destinations", [])
-            groups = [each["cloudWatchLogsLogGroup"]["logGroupArn"] for each in destinations]
-            self._log_group = groups[0].split(":log-group:")[1].removesuffix(":*") if groups else None
-        return self._definition
+                    raise self._unknown() from error
+            if machine["type"] == "EXPRESS":
+                raise NotFoundError(
+                    f"the state machine {self.name!r} is an Express one, which can hold no pipeline: name the "
+                    "pipeline's own state machine, or its stack and construct as 'Stack/Construct'"
+                )
+            self._machine = machine
+        return self._machine
+
+    def _unknown(self) -> NotFoundError:
+        return NotFoundError(f"there is no state machine {self.arn}: look at the name, and at --profile and --region")
 
     @property
     def log_group(self) -> str | None:
         """Name of the log group of its state machine, None where it has none."""
-        _ = self.definition  # asks for the description
-        return self._log_group
+        destinations = self._described().get("loggingConfiguration", {}).get("destinations", [])
+        groups = [each["cloudWatchLogsLogGroup"]["logGroupArn"] for each in destinations]
+        return groups[0].split(":log-group:")[1].removesuffix(":*") if groups else None
 
     def runs(self, *, status: str | None = None, limit: int | None = None) -> Iterator[RunSummary]:
         """Yield its runs, the latest first: those of the last 90 days, which is how long AWS keeps them.
@@ -170,7 +202,7 @@ class Pipeline:
                     for entry in page["executions"]:
                         yield RunSummary.read(entry)
             except client.exceptions.StateMachineDoesNotExist as error:
-                raise NotFoundError(f"there is no state machine {self.arn}") from error
+                raise self._unknown() from error
 
     def run(self, name: str = LATEST) -> Run:
         """Return one of its runs.
@@ -186,10 +218,12 @@ class Pipeline:
             if arn.machine_arn() != self.arn:
                 raise InputError(f"{name} is no run of {self.name!r}")
             name = arn.name
+        if not name.strip():
+            raise InputError(f"the run's name is empty: is a variable unset? {LATEST!r} stands for the latest run")
         if name == LATEST:
             latest = next(self.runs(limit=1), None)
             if latest is None:
-                raise NotFoundError(f"{self.name!r} has no runs yet: start one with `distmap run`")
+                raise NotFoundError(f"{self.called!r} has no runs yet: start one with `distmap run`")
             name = latest.name
         return Run(self, name)
 
@@ -313,5 +347,5 @@ class Pipeline:
                 # AWS finds a running execution of the same input by itself, but not one that has ended.
                 self._is_same(run, given)
             except client.exceptions.StateMachineDoesNotExist as error:
-                raise NotFoundError(f"there is no state machine {self.arn}") from error
+                raise self._unknown() from error
         return run

@@ -87,6 +87,66 @@ class PipelineDefinition:
         return next((each for each in (self.source, self.item_file) if each.label == label), None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Nesting:
+    """Which Distributed Maps of a state machine, whoever's they are, have others inside them."""
+
+    outer: frozenset[str]
+    """Labels of those that have."""
+    plain: frozenset[str]
+    """Labels of those that haven't."""
+    unlabelled_outer: bool
+    unlabelled_plain: bool
+
+    def knows(self, label: str) -> bool:
+        """Tell whether a map has this label."""
+        return label in self.outer or label in self.plain
+
+    def may_nest(self, label: str) -> bool:
+        """Tell whether the children of a map may run maps: also where its label is not known.
+
+        AWS makes the label of a map that has none, and a definition may have changed since a run began.
+        """
+        if self.knows(label):
+            return label in self.outer
+        return self.unlabelled_outer or not self.unlabelled_plain
+
+
+def read_nesting(text: str) -> Nesting:
+    """Return which Distributed Maps of a definition have others inside them."""
+    labels: dict[bool, set[str]] = {True: set(), False: set()}
+    unlabelled = {True: False, False: False}
+    for state in _every_state(json.loads(text)):
+        if _is_distributed(state):
+            outer = any(_is_distributed(each) for each in _every_state(_processor(state)))
+            if "Label" in state:
+                labels[outer].add(state["Label"])
+            else:
+                unlabelled[outer] = True
+    return Nesting(
+        outer=frozenset(labels[True]),
+        plain=frozenset(labels[False]),
+        unlabelled_outer=unlabelled[True],
+        unlabelled_plain=unlabelled[False],
+    )
+
+
+def _processor(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    processor: Mapping[str, Any] = state.get("ItemProcessor", state.get("Iterator", {}))
+    return processor
+
+
+def _is_distributed(state: Mapping[str, Any]) -> bool:
+    return bool(_processor(state).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED")
+
+
+def _every_state(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    for state in graph.get("States", {}).values():
+        yield state
+        for each in [_processor(state), *state.get("Branches", [])]:
+            yield from _every_state(each)
+
+
 def read_definition(text: str, *, machine: str) -> PipelineDefinition:
     """Return what the definition of a state machine says of the pipeline in it.
 

@@ -48,6 +48,8 @@ def parse_json(data: bytes, *, what: str) -> Any:
     except UnicodeDecodeError as error:
         where = f"it has the byte {data[error.start]:#04x} at {error.start + 1:,}"
         raise InputError(f"{what} is not UTF-8: {where}") from error
+    except RecursionError as error:
+        raise InputError(f"{what} is nested too deeply to be read: make it flatter") from error
     except ValueError as error:
         shown = data[:80].decode("utf-8", "replace")
         raise InputError(f"{what} is not JSON: {_lowered(error)}; got {shown!r}") from error
@@ -196,6 +198,8 @@ def _json_lines(source: BinaryIO, name: str) -> Iterator[bytes]:
             raise InputError(f"line {number:,} of {name} is not JSON: {where}; got {text[:80]!r}") from error
         except ValueError as error:
             raise InputError(f"line {number:,} of {name} is not JSON: {error}; got {text[:80]!r}") from error
+        except RecursionError as error:
+            raise InputError(f"line {number:,} of {name} is nested too deeply to be read: make it flatter") from error
         yield text.encode()
 
 

@@ -275,7 +275,7 @@ class _Maker:
             return found, "item file"
         if described is not None:
             try:
-                maps = run.map_runs()
+                maps = run.own_map_runs()
             except AwsError as error:
                 self._problems.add(f"the counts of the map run can't be had: {error}")
             else:

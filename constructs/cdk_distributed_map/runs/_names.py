@@ -36,6 +36,11 @@ def new_name(label: str, *, now: datetime | None = None) -> str:
     return f"{slug or 'run'}-{stamp}"
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a run can be called so, by Step Functions too: names of others are looked up as well."""
+    return 0 < len(text) <= MAX_NAME_LENGTH and "/" not in text and ":" not in text
+
+
 def check_name(name: str) -> str:
     """Return a name that was given for a run.
 

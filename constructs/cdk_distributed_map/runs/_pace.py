@@ -70,8 +70,8 @@ def map_run_pace() -> Pace:
 
 
 def list_map_runs_pace() -> Pace:
-    """Return the pace of ListMapRuns for one watcher: 5 at once, then one in 5 seconds."""
-    return Pace(burst=5, every=5, gap=1)
+    """Return the pace of ListMapRuns for one watcher: 8 at once, then one in 5 seconds."""
+    return Pace(burst=8, every=5, gap=1)
 
 
 def list_executions_pace() -> Pace:

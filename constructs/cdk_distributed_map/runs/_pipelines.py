@@ -9,9 +9,10 @@ from typing import Final
 
 from cdk_distributed_map.runs import _arns
 from cdk_distributed_map.runs._aws import Aws, error_code, errors
-from cdk_distributed_map.runs._errors import AmbiguousNameError, NotFoundError
+from cdk_distributed_map.runs._errors import AmbiguousNameError, InputError, NotFoundError
 
 _MACHINE: Final = "StateMachine"
+_PIPELINE_ID: Final = re.compile(rf"{_MACHINE}[0-9A-F]{{8}}\Z")
 _HUMAN_LENGTH: Final = 240
 
 
@@ -28,7 +29,11 @@ def find_machine(aws: Aws, name: str) -> str:
         AwsError: AWS refused a call.
     """
     if _arns.is_arn(name):
-        return _arns.parse(name).machine_arn()
+        arn = _arns.parse(name)
+        check_region(aws, arn)
+        return arn.machine_arn()
+    if not name.strip():
+        raise InputError("the pipeline's name is empty: is a variable unset?")
     if "/" in name:
         return _in_stack(aws, name)
     logical = logical_id(name)
@@ -38,9 +43,18 @@ def find_machine(aws: Aws, name: str) -> str:
     # CloudFormation makes the name of a state machine from its logical id; local engines put the stack before it.
     made = re.compile(rf"(?:.*-)?{logical}(?:-[A-Za-z0-9]+)?\Z")
     found = [arn for machine, arn in machines.items() if made.match(machine)]
-    if not found:
-        found = list(_of_stack(aws, name).values())
-    return _only(found, name, known=machines)
+    return _only(found, name, known=machines) if found else _only_of_stack(aws, name, known=machines)
+
+
+def check_region(aws: Aws, arn: _arns.Arn) -> None:
+    """Raise where an ARN is of another Region than the client, which AWS would answer in words of its own.
+
+    Raises:
+        InputError: It is.
+    """
+    region = aws.sfn().meta.region_name
+    if arn.region != region:
+        raise InputError(f"{arn.text()} is of {arn.region}, and not of {region}: give --region {arn.region}")
 
 
 def machines_of_account(aws: Aws) -> Iterator[tuple[str, str]]:
@@ -105,6 +119,20 @@ def _of_stack(aws: Aws, stack: str) -> dict[str, str]:
         return found
 
 
+def _only_of_stack(aws: Aws, name: str, *, known: Iterable[str]) -> str:
+    """Return the state machine of the one pipeline of a stack of this name."""
+    machines = _of_stack(aws, name)
+    # Other state machines may be beside it.
+    pipelines = [arn for logical, arn in machines.items() if _PIPELINE_ID.search(logical)]
+    found = pipelines if len(pipelines) == 1 else list(machines.values())
+    if len(found) > 1:
+        raise AmbiguousNameError(
+            f"the stack {name!r} has {len(found)} state machines, {', '.join(sorted(machines))}: say which, as in "
+            f"'{name}/Construct'"
+        )
+    return _only(found, name, known=known)
+
+
 def _only(found: list[str], name: str, *, known: Iterable[str]) -> str:
     if len(found) == 1:
         return found[0]
@@ -116,4 +144,6 @@ def _only(found: list[str], name: str, *, known: Iterable[str]) -> str:
             "by 'Stack/Construct', by its state machine or by ARN, and look at --profile and --region"
         )
     machines = ", ".join(sorted(_arns.parse(arn).machine for arn in found))
-    raise AmbiguousNameError(f"{len(found)} pipelines are called {name!r}: {machines}; name one of these, or its ARN")
+    raise AmbiguousNameError(
+        f"{len(found)} pipelines are called {name!r}: {machines}; name one of these, its ARN, or 'Stack/{name}'"
+    )

@@ -137,7 +137,7 @@ def gather(run: Run) -> Told:
     ledger = root.ledger()
     try:
         described: RunDescription | None = root.describe()
-        maps = tuple(root.map_runs())
+        maps = tuple(root.own_map_runs())
     except NotFoundError:
         described, maps = None, ()
     children = Children(functions=_function(root))

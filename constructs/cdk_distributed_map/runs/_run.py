@@ -24,6 +24,14 @@ ENDED: Final = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 """Statuses of a run that has ended."""
 
 
+def seconds_between(started: datetime, stopped: datetime | None) -> float:
+    """Return how long something took, up to now where it hasn't ended.
+
+    Never less than nothing, which this machine's clock and AWS's would make of something that has just begun.
+    """
+    return max(0.0, ((datetime.now(UTC) if stopped is None else stopped) - started).total_seconds())
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
     """A run in a list."""
@@ -38,7 +46,7 @@ class RunSummary:
     @property
     def seconds(self) -> float:
         """How long it has taken, up to now where it hasn't ended."""
-        return ((datetime.now(UTC) if self.stopped is None else self.stopped) - self.started).total_seconds()
+        return seconds_between(self.started, self.stopped)
 
     @staticmethod
     def read(entry: Any) -> RunSummary:
@@ -183,8 +191,8 @@ class Run:
                 answer = client.describe_execution(executionArn=self.arn)
             except client.exceptions.ExecutionDoesNotExist as error:
                 raise NotFoundError(
-                    f"{self.pipeline.name!r} has no run {self.name!r}, or it ended more than 90 days ago; `distmap "
-                    f"list {self.pipeline.name}` shows the runs there are"
+                    f"{self.pipeline.called!r} has no run {self.name!r}, or it ended more than 90 days ago; `distmap "
+                    f"list {self.pipeline.called}` shows the runs there are"
                 ) from error
         return read_description(answer)
 
@@ -197,6 +205,18 @@ class Run:
         with errors(f"listing the Map Runs of {self.name!r}"):
             pages = self.aws.sfn().get_paginator("list_map_runs").paginate(executionArn=self.arn)
             return [each["mapRunArn"] for page in pages for each in page["mapRuns"]]
+
+    def own_map_runs(self) -> list[MapRun]:
+        """Return its outermost Map Runs that are the pipeline's, and not of other maps in the same state machine."""
+        return [self.describe_map_run(arn) for arn in self.own_map_run_arns()]
+
+    def own_map_run_arns(self) -> list[str]:
+        """Return the ARNs of these."""
+        definition, nesting = self.pipeline.definition, self.pipeline.nesting
+        labels = {arn: _arns.parse(arn).label for arn in self.map_run_arns()}
+        own = [arn for arn, label in labels.items() if definition.by_label(label) is not None]
+        # The labels may have been others when the run began.
+        return own or [arn for arn, label in labels.items() if not nesting.knows(label)]
 
     def describe_map_run(self, arn: str) -> MapRun:
         """Return what AWS says of a Map Run."""
@@ -407,6 +427,10 @@ class Run:
             changes[key] = value
         if not changes:
             raise InputError("there is nothing to change: give a concurrency or a tolerance")
+        if map_run_arn is not None:
+            given = _arns.parse(map_run_arn)
+            if given.kind != "mapRun" or given.machine_arn() != self.pipeline.arn:
+                raise InputError(f"{map_run_arn} is no Map Run of {self.pipeline.called!r}: see `distmap watch --json`")
         arns = [map_run_arn] if map_run_arn is not None else self._running_map_runs()
         for arn in arns:
             with errors(f"updating the Map Run {arn}"):
@@ -418,7 +442,8 @@ class Run:
         running = [each.arn for each in self.map_runs() if each.status == "RUNNING"]
         if not running:
             raise RunStateError(
-                f"no map of {self.name!r} is running, and the run is {described.status}: what runs can be changed alone"
+                f"no map of {self.name!r} is running, and the run is {described.status}: only a running map can "
+                "be changed"
             )
         return running
 

@@ -244,7 +244,7 @@ def exported(run: Run, described: RunDescription | None, *, wait_seconds: float,
             all_of_them = []
         if all_of_them or (found and not expected):
             return all_of_them
-        if described is None or not described.ended or (not found and not run.map_run_arns()):
+        if described is None or not described.ended or (not found and not run.own_map_run_arns()):
             return None
         if time.monotonic() >= deadline:
             if killed:

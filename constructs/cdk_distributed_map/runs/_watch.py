@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _pace
@@ -22,15 +22,26 @@ from cdk_distributed_map.runs._errors import (
     NotFoundError,
     ThrottledError,
 )
-from cdk_distributed_map.runs._run import ENDED, Counts, MapRun, Run, RunDescription, read_description
+from cdk_distributed_map.runs._run import (
+    ENDED,
+    Counts,
+    MapRun,
+    Run,
+    RunDescription,
+    read_description,
+    seconds_between,
+)
+from cdk_distributed_map.runs._watch_nested import Children
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
-    from mypy_boto3_stepfunctions.type_defs import ListExecutionsInputTypeDef
+    from mypy_boto3_stepfunctions.type_defs import ListExecutionsInputTypeDef, ListMapRunsOutputTypeDef
 
 _RATE_SECONDS: Final = 60.0
 _LONGEST_WAIT: Final = 60.0
 _LOOK_AGAIN_SECONDS: Final = 60.0
+_LAST_LOOK_SECONDS: Final = 10.0
+"""How long a run that has ended is looked at for the sake of maps inside others."""
 _START_SECONDS: Final = 30.0
 """How long a run that was just started may be unknown: the API is eventually consistent."""
 
@@ -49,6 +60,8 @@ class Progress:
     """Item counts of the maps inside them, by label, as far as they were seen."""
     nested_runs: dict[str, int] = field(default_factory=dict)
     """Map Runs seen of each of these labels."""
+    nested_left_out: int = 0
+    """Children whose own maps aren't in these counts, or not as they are now: at most so many."""
     rate: float | None = None
     """Items that ended in a second, over the last minute."""
     error: str | None = None
@@ -71,14 +84,17 @@ class Progress:
         """Seconds to go at this rate; None where it can't be told."""
         items = self.items
         left = items.pending + items.running
-        return None if self.final or not self.rate or items.total == 0 else left / self.rate
+        return None if self.ended or not self.rate or items.total == 0 else left / self.rate
 
     @property
     def seconds(self) -> float:
         """How long the run has taken."""
-        if self.started is None:
-            return 0.0
-        return ((datetime.now(UTC) if self.stopped is None else self.stopped) - self.started).total_seconds()
+        return 0.0 if self.started is None else seconds_between(self.started, self.stopped)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run has ended; the last counts may still be asked for."""
+        return self.status in ENDED
 
     @property
     def succeeded(self) -> bool:
@@ -103,6 +119,13 @@ def watch(run: Run, *, notice: Callable[[str], None] | None = None) -> Iterator[
         time.sleep(max(0.05, watcher.due(time.monotonic()) - time.monotonic()))
 
 
+def list_map_runs(sfn: SFNClient, arn: str, token: str | None) -> ListMapRunsOutputTypeDef:
+    """Return a page of the Map Runs of an execution."""
+    return (
+        sfn.list_map_runs(executionArn=arn) if token is None else sfn.list_map_runs(executionArn=arn, nextToken=token)
+    )
+
+
 class Watcher:
     """Watches one run, one step at a time.
 
@@ -118,9 +141,9 @@ class Watcher:
         self._maps: dict[str, MapRun] = {}
         self._nested: dict[str, MapRun] = {}
         self._turns: deque[str] = deque()
-        self._children: deque[str] = deque()
-        self._asked: set[str] = set()
-        self._child_pages: dict[str, str] = {}
+        self._outermost: set[str] = set()
+        self._list_token: str | None = None
+        self._children = Children()
         self._execution_pace = _pace.execution_pace()
         self._list_pace = _pace.list_map_runs_pace()
         self._children_pace = _pace.list_executions_pace()
@@ -129,6 +152,7 @@ class Watcher:
         self._failures = 0
         self._listed_at: float | None = None
         self._first_at: float | None = None
+        self._ended_at: float | None = None
         self._last_round: set[str] | None = None
         self._samples: deque[tuple[float, int]] = deque()
         self._said: str | None = None
@@ -160,21 +184,35 @@ class Watcher:
     def _calls(self, now: float) -> list[tuple[float, Callable[[float], bool]]]:
         """Return the calls that can be made, each with when."""
         calls: list[tuple[float, Callable[[float], bool]]] = []
-        if self._description is None or not self._description.ended:
+        if not self._is_over():
             calls.append((self._execution_pace.due(now), self._describe))
         if self._wants_list(now):
             calls.append((self._list_pace.due(now), self._list))
-        if self._turns:
+        if self._next_map(now) is not None:
             calls.append((self._map_pace.due(now), self._describe_map))
-        if self._children:
-            calls.append((self._list_pace.due(now), self._list_of_child))
-        if not calls or self._wants_children():
-            calls.append((self._children_pace.due(now), self._list_children if self._wants_children() else self._idle))
-        return calls
+        if self._looks_inside(now):
+            if self._children.next_child() is not None:
+                calls.append((self._list_pace.due(now), self._list_of_child))
+            if self._children.next_page() is not None:
+                calls.append((self._children_pace.due(now), self._list_children))
+        return calls or [(now, self._idle)]
 
     def _idle(self, _: float) -> bool:
         """Do nothing; the last state is known."""
         return True
+
+    def _is_over(self) -> bool:
+        return self._description is not None and self._description.ended
+
+    def _looks_inside(self, now: float) -> bool:
+        """Tell whether there is time for the maps inside others: they don't keep a run that has ended for long."""
+        return self._ended_at is None or now - self._ended_at < _LAST_LOOK_SECONDS
+
+    def _next_map(self, now: float) -> str | None:
+        """Return the Map Run to describe next."""
+        if not self._turns or (self._turns[0] not in self._outermost and not self._looks_inside(now)):
+            return None
+        return self._turns[0]
 
     # -- what
 
@@ -188,28 +226,31 @@ class Watcher:
             assert self._first_at is not None  # noqa: S101 - narrows the type
             if self._description is None and now - self._first_at > _START_SECONDS:
                 raise
+            self._say(f"AWS doesn't know the run {self._run.name!r} yet: waiting for {_START_SECONDS:.0f} s at most")
             return False
         before = self._description
         self._description = read_description(answer)
         if self._description.ended and (before is None or not before.ended):
-            # One more look at everything: the last counts are what people come for.
+            # One more look at everything, the outermost maps first: the last counts are what people come for.
             self._listed_at = None
             self._last_round = set()
+            self._ended_at = now
             self._turns = deque(dict.fromkeys((*self._maps, *self._turns)))
         return True
 
     def _wants_list(self, now: float) -> bool:
         if self._description is None:
             return False
-        if self._listed_at is None:
+        if self._listed_at is None or self._list_token is not None:
             return True
         return not self._description.ended and (not self._maps or now - self._listed_at >= _LOOK_AGAIN_SECONDS)
 
     def _list(self, now: float) -> bool:
         self._list_pace.take(now)
-        answer = self._call(lambda sfn: sfn.list_map_runs(executionArn=self._run.arn), self._list_pace, now)
-        self._listed_at = now
+        answer = self._call(lambda sfn: list_map_runs(sfn, self._run.arn, self._list_token), self._list_pace, now)
+        self._listed_at, self._list_token = now, answer.get("nextToken")
         for each in answer["mapRuns"]:
+            self._outermost.add(each["mapRunArn"])
             if each["mapRunArn"] not in self._maps and each["mapRunArn"] not in self._turns:
                 self._turns.appendleft(each["mapRunArn"])
         return False
@@ -223,8 +264,10 @@ class Watcher:
             self._turns.appendleft(arn)
             raise
         described = MapRun.read(answer)
-        known = self._nested if self._is_nested(described) else self._maps
+        known = self._maps if arn in self._outermost else self._nested
         known[arn] = described
+        if self._run.pipeline.nesting.may_nest(described.label):
+            self._children.saw_map(described)
         if self._last_round is not None:
             self._last_round.add(arn)
         # A nested map that has ended has told all it will; the outermost can be redriven.
@@ -233,41 +276,26 @@ class Watcher:
         self._sample(now)
         return True
 
-    def _is_nested(self, described: MapRun) -> bool:
-        return self._run.pipeline.definition.by_label(described.label) is None
-
-    def _wants_children(self) -> bool:
-        maps = [self._run.pipeline.definition.by_label(each.label) for each in self._maps.values()]
-        return not self._is_over() and any(each is not None and each.nested for each in maps)
-
     def _list_children(self, now: float) -> bool:
         """Look at one more page of the children that may have Map Runs of their own."""
         self._children_pace.take(now)
-        arn = next(iter(self._maps))
-        asked: ListExecutionsInputTypeDef = {"mapRunArn": arn, "maxResults": 100}
-        if arn in self._child_pages:
-            asked["nextToken"] = self._child_pages[arn]
-        page = self._call(lambda sfn: sfn.list_executions(**asked), self._children_pace, now)
-        self._child_pages.pop(arn, None)
-        if "nextToken" in page:
-            self._child_pages[arn] = page["nextToken"]
-        # The maps take turns.
-        self._maps[arn] = self._maps.pop(arn)
-        for child in page["executions"]:
-            if child["executionArn"] not in self._asked:
-                self._asked.add(child["executionArn"])
-                self._children.append(child["executionArn"])
+        page = self._children.next_page()
+        assert page is not None  # noqa: S101 - narrows the type
+        asked: ListExecutionsInputTypeDef = {"mapRunArn": page.arn, "maxResults": 100}
+        if page.token is not None:
+            asked["nextToken"] = page.token
+        self._children.saw_page(self._call(lambda sfn: sfn.list_executions(**asked), self._children_pace, now))
         return False
 
     def _list_of_child(self, now: float) -> bool:
         self._list_pace.take(now)
-        child = self._children.popleft()
-        answer = self._call(lambda sfn: sfn.list_map_runs(executionArn=child), self._list_pace, now)
-        self._turns.extend(each["mapRunArn"] for each in answer["mapRuns"])
+        child = self._children.next_child()
+        assert child is not None  # noqa: S101 - narrows the type
+        answer = self._call(lambda sfn: list_map_runs(sfn, child.arn, child.token), self._list_pace, now)
+        for arn in self._children.saw_child(answer):
+            if arn not in self._nested and arn not in self._turns:
+                self._turns.append(arn)
         return False
-
-    def _is_over(self) -> bool:
-        return self._description is not None and self._description.ended
 
     # -- calls and what goes wrong with them
 
@@ -301,7 +329,8 @@ class Watcher:
         self._blocked_until = now + wait
         if isinstance(error, CredentialsError):
             self._run.aws.renew()
-        self._say(f"{error}; the run goes on, trying again every {_LONGEST_WAIT:.0f} s or sooner")
+        goes_on = "" if self._description is None else "the run goes on, "
+        self._say(f"{error}; {goes_on}trying again every {_LONGEST_WAIT:.0f} s or sooner")
 
     def _say(self, text: str) -> None:
         if self._notice is not None and text != self._said:
@@ -323,7 +352,6 @@ class Watcher:
         return (after - before) / (last - first) if last > first else None
 
     def _progress(self, now: float) -> Progress:
-        del now
         assert self._description is not None  # noqa: S101 - narrows the type
         described = self._description
         nested: dict[str, Counts] = {}
@@ -331,7 +359,10 @@ class Watcher:
         for each in self._nested.values():
             nested[each.label] = nested.get(each.label, Counts()) + each.items
             runs[each.label] = runs.get(each.label, 0) + 1
-        final = described.status in ENDED and not self._turns and self._listed_at is not None
+        final = (
+            described.ended and self._listed_at is not None and all(call == self._idle for _, call in self._calls(now))
+        )
+        stale = sum(arn not in self._outermost for arn in self._turns) if described.ended else 0
         return Progress(
             name=described.name,
             status=described.status,
@@ -340,6 +371,7 @@ class Watcher:
             maps=tuple(self._maps.values()),
             nested=nested,
             nested_runs=runs,
+            nested_left_out=self._children.left_out + stale,
             rate=self._rate(),
             error=described.error,
             cause=described.cause,
