@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
-from cdk_distributed_map.cli import _exit, _output
+from cdk_distributed_map.cli import _exit, _output, _progress
 from cdk_distributed_map.cli._main import _COMMANDS
 from cdk_distributed_map.runs import Counts, MapRun, Progress
 from cdk_distributed_map.runs._pipelines import logical_id
@@ -494,3 +495,64 @@ def test_terminal_gets_colours_unless_no_color(squares: Any, states: Any) -> Non
     assert "20 of 20" in texts[0]
     assert "\x1b[32m" in texts[0]
     assert "\x1b[32m" not in texts[1]
+
+
+def test_json_has_the_names_that_aws_has(distmap: Callable[..., Any], finished: Any) -> None:
+    told = json.loads(distmap("describe", "Squares", "--json").out)
+    assert (told["run"], told["redriveStatus"], told["maps"][0]["items"]["timedOut"]) == ("first", "NOT_REDRIVABLE", 0)
+    *_, last, ledger = map(json.loads, distmap("watch", "Squares", "--json").out.splitlines())
+    assert (last["maps"][0]["items"]["resultsWritten"], last["nestedLeftOut"]) == (20, 0)
+    assert ledger == {"run": "first", "ledger": {"captured": 20, "unsuccessful": 2, "complete": True}}
+
+
+def test_no_runs_are_said_to_be_none(distmap: Callable[..., Any], squares: Any) -> None:
+    told = distmap("list", "Squares", "--status", "failed")
+    assert (told.code, told.out) == (0, "")
+    assert told.err == "Squares has no runs that are FAILED; AWS keeps them for 90 days after their end\n"
+
+
+def test_link_to_a_run_elsewhere_is_said_not_to_work(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
+    states.add_run(squares.arn, "local")
+    told = distmap("open", "Squares", "--print")
+    assert (told.code, told.err) == (0, "the run is at an endpoint of your own, which the AWS console doesn't show\n")
+
+
+@pytest.mark.parametrize("url", ["foo", "http://", "http://[bad"], ids=["no URL", "no host", "half an address"])
+def test_fails_when_the_endpoint_is_no_url(url: str, distmap: Callable[..., Any], monkeypatch: Any) -> None:
+    told = distmap("list", "Squares", "--endpoint-url", url)
+    assert (told.code, "an endpoint is a URL such as" in told.err) == (_exit.ERROR, True)
+
+
+def test_fails_when_the_clock_is_off(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
+    signature = "Signature expired: 20261125T000000Z is now earlier than 20261125T010000Z"
+    states.faults.append(("ListStateMachines", 400, "InvalidSignatureException"))
+    states.fault_message = signature
+    told = distmap("list", "Squares")
+    assert told.code == _exit.ERROR
+    assert told.err.endswith("; this machine's clock is off: set it by the network's time\n")
+
+
+def test_terminal_that_can_not_go_back_gets_lines(
+    distmap: Callable[..., Any], finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # which makes rich take it for a terminal
+    assert "20 of 20" in distmap("watch", "Squares", "--no-ledger").out
+    monkeypatch.setenv("TERM", "dumb")
+    assert distmap("watch", "Squares", "--no-ledger").out.startswith("first SUCCEEDED | 20/20 (100%)")
+
+
+def test_display_keeps_within_a_narrow_terminal(finished: Any, squares: Any) -> None:
+    narrow = Console(width=40, file=io.StringIO(), force_terminal=True, color_system=None)
+    narrow.print(_progress.display(squares.run("first").wait()))
+    lines = narrow.file.getvalue().splitlines()  # type: ignore[attr-defined] # what was given above
+    assert max(map(len, lines)) <= 40
+    assert " ".join("".join(lines).split()).endswith("0 running, 0 pending")
+
+
+def test_one_map_run_can_be_changed_alone(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
+    run = states.add_run(squares.arn, "long", label="Squares", seconds=10_000)
+    arn = run.map.arn
+    told = distmap("update", "Squares", "--max-concurrency", "7", "--map-run", arn, "--json")
+    assert json.loads(told.out)["maxConcurrency"] == 7
+    foreign = distmap("update", "Squares", "--max-concurrency", "7", "--map-run", arn.replace("mapRun:Sq", "mapRun:X"))
+    assert (foreign.code, "is no Map Run of 'Squares'" in foreign.err) == (_exit.ERROR, True)

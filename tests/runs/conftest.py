@@ -164,6 +164,7 @@ class FakeStates:
         self.throttled: Counter[str] = Counter()
         self.faults: deque[tuple[str, int, str]] = deque()
         """Action (or ``*``), HTTP status, error code: what the next calls meet. Status 0 drops the connection."""
+        self.fault_message = "planted"
         self.page_size = 2
         self.delay = 0.0
         self.on_start: Callable[[FakeExecution], None] | None = None
@@ -267,7 +268,7 @@ class FakeStates:
         for fault in list(self.faults):
             if fault[0] in {action, "*"}:
                 self.faults.remove(fault)
-                return fault[1], json.dumps({"__type": fault[2], "message": "planted"}).encode(), _JSON
+                return fault[1], json.dumps({"__type": fault[2], "message": self.fault_message}).encode(), _JSON
         bucket = self.buckets.get(action)
         if bucket is not None and not bucket.take(self.clock()):
             self.throttled[action] += 1
@@ -319,7 +320,7 @@ class FakeStates:
             "name": machine["name"],
             "definition": machine["definition"],
             "roleArn": "arn:aws:iam::123456789012:role/machine",
-            "type": "STANDARD",
+            "type": machine.get("type", "STANDARD"),
             "creationDate": EPOCH,
             "loggingConfiguration": {"destinations": [logs]},
         }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.runs import AmbiguousNameError, Client, NotFoundError
+from cdk_distributed_map.runs import AmbiguousNameError, Client, InputError, NotFoundError
 from cdk_distributed_map.runs._definition import read_definition
 from cdk_distributed_map.runs._pipelines import logical_id
 
@@ -66,6 +66,51 @@ def test_fails_when_two_pipelines_have_the_name(client: Client, states: Any) -> 
     states.add_machine(f"{logical}-bbb", "{}")
     with pytest.raises(AmbiguousNameError, match=rf"2 pipelines are called 'Squares': {logical}-aaa, {logical}-bbb"):
         client.pipeline("Squares")
+
+
+def test_stack_with_other_machines_beside_its_pipeline_names_that(client: Client, states: Any) -> None:
+    arn = states.add_machine("abc", "{}", stack="Nightly", logical="AnythingStateMachine12345678")
+    states.add_machine("def", "{}", stack="Nightly", logical="Billing12345678")
+    assert client.pipeline("Nightly").arn == arn
+
+
+def test_fails_when_a_stack_has_several_pipelines(client: Client, states: Any) -> None:
+    for name in ("Cubes", "Squares"):
+        states.add_machine(name.lower(), "{}", stack="Stack", logical=f"{name}StateMachine12345678")
+    with pytest.raises(AmbiguousNameError, match=r"the stack 'Stack' has 2 .*: say which, as in 'Stack/Construct'"):
+        client.pipeline("Stack")
+    with pytest.raises(AmbiguousNameError):  # and no run is looked for
+        client.run("Stack")
+    assert states.calls["DescribeExecution"] == 0
+
+
+@pytest.mark.parametrize("kind", ["stateMachine:Squares", "execution:Squares:first"], ids=["pipeline", "run"])
+def test_fails_when_an_arn_is_of_another_region(kind: str, client: Client) -> None:
+    with pytest.raises(InputError, match=r"is of eu-west-1, and not of us-east-1: give --region eu-west-1"):
+        client.run(f"arn:aws:states:eu-west-1:123456789012:{kind}")
+
+
+def test_fails_when_a_name_is_empty(client: Client, states: Any, definitions: dict[str, str]) -> None:
+    arn = states.add_machine("Squares", definitions["Squares"])
+    states.add_run(arn, "first")
+    with pytest.raises(InputError, match="the run's name is empty"):
+        client.run("Squares", "")
+    with pytest.raises(InputError, match="the pipeline's name is empty"):
+        client.run("")
+
+
+def test_fails_when_the_name_of_a_construct_is_wrong_without_looking_for_a_run(client: Client, states: Any) -> None:
+    states.add_machine("one", "{}", stack="Stack", logical="CubesStateMachine12345678")
+    with pytest.raises(NotFoundError, match=r"no pipeline 'Squares'.*give the path of the construct below the stack$"):
+        client.run("Stack/Squares")
+    assert states.calls["DescribeExecution"] == 0
+
+
+def test_fails_when_the_state_machine_is_an_express_one(client: Client, states: Any) -> None:
+    arn = states.add_machine("Quick", "{}")
+    states.machines[arn]["type"] = "EXPRESS"
+    with pytest.raises(NotFoundError, match="'Quick' is an Express one, which can hold no pipeline"):
+        _ = client.pipeline(arn).definition
 
 
 def test_fails_when_the_stack_has_no_such_construct(client: Client, states: Any) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from cdk_distributed_map.runs import InputError, NotFoundError, Pipeline, RunStateError
 from cdk_distributed_map.runs._files import SpooledItems, format_of, read_items
 from cdk_distributed_map.runs._names import check_name, new_name, retry_name, retry_number
+from cdk_distributed_map.runs._slow import Slow
 from distmap.limits import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
@@ -156,7 +157,9 @@ def test_items_from_elsewhere_are_copied(squares: Pipeline, states: Any, s3: S3C
         (b"", "json", "items is empty"),
         (b"", "csv", "items is empty: CSV begins with a row of column names"),
         (b"a,b\n\xff,1\n", "csv", "line 2 of items is not UTF-8: it has the byte 0xff at 1"),
-        (b'a,b\n1,"2\n', "csv", "items is not CSV after line 1: unexpected end of data"),
+        (b"a;b\n1;2\n", "csv", "items has one column, called 'a;b': columns are separated by commas here, not by ';'"),
+        (b"[" * 100_000, "jsonl", "line 1 of items is nested too deeply"),
+        (b'a,b\n1,"2\n', "csv", "items is not CSV at line 2 or after: unexpected end of data"),
         (b"a,b,a\n1,2,3\n", "csv", "items has several columns called 'a', and an item has one value"),
     ],
     ids=[
@@ -170,6 +173,8 @@ def test_items_from_elsewhere_are_copied(squares: Pipeline, states: Any, s3: S3C
         "empty",
         "no header",
         "not UTF-8",
+        "semicolons",
+        "nested too deeply",
         "open quote",
         "column twice",
     ],
@@ -256,3 +261,23 @@ def test_stop_ends_the_run(squares: Pipeline, states: Any) -> None:
         squares.run("run").stop()
     with pytest.raises(NotFoundError, match="has no run 'none'"):
         squares.run("none").stop()
+
+
+def test_items_that_take_long_to_read_are_told_of() -> None:
+    said: list[str] = []
+    times = iter([0.0, 1.0, 2.5, 3.0, 8.0])
+    slow = Slow(said.append, lambda done: f"{done} read", clock=lambda: next(times))
+    for _ in range(4):
+        slow(10)
+    assert said == ["20 read", "40 read"]
+
+
+def test_what_keeps_people_waiting_is_said(squares: Pipeline, states: Any) -> None:
+    said: list[str] = []
+    squares.aws.notice = said.append
+    states.faults.extend([("DescribeExecution", 0, "")] * 3)
+    with pytest.raises(NotFoundError):
+        squares.run("none").describe()
+    assert len(said) == 1
+    assert said[0].startswith("DescribeExecution: connection was closed before we received a valid response")
+    assert said[0].endswith("; trying again")

@@ -21,10 +21,14 @@ def _parse_input(text: str | None) -> Any:
     if text is None:
         return None
     if text == "-":
+        if sys.stdin.isatty():
+            click.echo("reading the input from the terminal, to its end (Ctrl-D)", err=True)
         return parse_json(sys.stdin.buffer.read(), what="stdin")
     if not text.startswith("@"):
         return parse_json(text.encode("utf-8", "surrogateescape"), what="the input")
     source = text[1:]
+    if not source:
+        raise InputError("the input's file has no name: give it after the @, as in @input.json")
     try:
         data = Path(source).read_bytes()
     except OSError as error:
@@ -46,6 +50,8 @@ def _start_run(pipeline: Pipeline, *, given: Any, items: str | None, items_forma
         chosen = None if items_format is None else format_of(key, items_format)
         return pipeline.start(given, items_from=(bucket, key), items_format=chosen, name=name)
     file_format = format_of("items.jsonl" if items == "-" else items, items_format)
+    if items == "-" and sys.stdin.isatty():
+        click.echo("reading items from the terminal, to the end of the input (Ctrl-D)", err=True)
     with ExitStack() as stack:
         try:
             file: BinaryIO = sys.stdin.buffer if items == "-" else stack.enter_context(Path(items).open("rb"))

@@ -262,7 +262,7 @@ class Pipeline:
         chosen = new_name(self.definition.item_file.label) if name is None else check_name(name)
         if items is not None:
             told = getattr(items, "name", "the items")
-            spooled = _files.spool(items, items_format or "jsonl", self.definition, name=told)
+            spooled = _files.spool(items, items_format or "jsonl", self.definition, name=told, notice=self.aws.notice)
             return self.start_spooled(chosen, given, spooled)
         assert items_from is not None  # noqa: S101 - narrows the type
         return self._start_from(chosen, given, *items_from, items_format)
@@ -281,7 +281,13 @@ class Pipeline:
         file_format = _files.format_of(key, items_format)  # before a download of gigabytes
         source = _files.download(self.aws, bucket=bucket, key=key)
         with source:
-            spooled = _files.spool(source, file_format, self.definition, name=f"s3://{bucket}/{key}")  # type: ignore[arg-type] # a temporary file is a binary file
+            spooled = _files.spool(
+                source,  # type: ignore[arg-type] # a temporary file is a binary file
+                file_format,
+                self.definition,
+                name=f"s3://{bucket}/{key}",
+                notice=self.aws.notice,
+            )
         return self.start_spooled(name, given, spooled)
 
     def start_spooled(

@@ -7,13 +7,14 @@ import csv
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Literal, get_args
 
 from cdk_distributed_map.runs._aws import Aws, error_code, errors
 from cdk_distributed_map.runs._definition import PipelineDefinition
 from cdk_distributed_map.runs._errors import InputError, MissingPackageError
+from cdk_distributed_map.runs._slow import Slow, megabytes
 from distmap.limits import MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
 from distmap.wire import ITEM_FILES_FOLDER, ITEMS_FILE, ItemFile
 
@@ -21,6 +22,7 @@ FileFormat = Literal["jsonl", "json", "csv"]
 """JSON Lines, a JSON array, or CSV whose first row is the header: its values are texts, as on AWS."""
 
 _SUFFIXES: Final[dict[str, FileFormat]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
+_OTHER_DELIMITERS: Final = (";", "\t", "|")
 _LARGEST_SELECTED_BYTES: Final = 8 * 1024**2
 _CHUNK_BYTES: Final = 1 << 20
 
@@ -91,7 +93,15 @@ class SpooledItems:
         sha256: Checksum of the file, in hexadecimal.
     """
 
-    def __init__(self, items: Iterable[bytes], *, array: bool = False, largest: int = SPILL_BYTES) -> None:
+    def __init__(
+        self,
+        items: Iterable[bytes],
+        *,
+        array: bool = False,
+        largest: int = SPILL_BYTES,
+        notice: Callable[[str], None] | None = None,
+    ) -> None:
+        slow = Slow(notice, lambda done: f"{self.count:,} items read, {megabytes(done)}")
         self.count = 0
         self.bytes = 0
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
@@ -101,6 +111,7 @@ class SpooledItems:
                 self._file.write(block)
                 digest.update(block)
                 self.bytes += len(block)
+                slow(len(block))
                 if self.bytes > MAX_ITEM_FILE_BYTES:
                     raise InputError(
                         f"the item file has more than the {MAX_ITEM_FILE_BYTES:,} bytes that a map reads, at item "
@@ -128,8 +139,10 @@ class SpooledItems:
     def upload(self, aws: Aws, *, bucket: str, key: str) -> None:
         """Put the file into S3, in parts where it is large."""
         self._file.seek(0)
+        slow = Slow(aws.notice, lambda done: f"uploading items: {megabytes(done)} of {megabytes(self.bytes)}")
+        options: dict[str, Any] = {"ExtraArgs": {"ContentType": "application/x-ndjson"}, "Callback": slow}
         with errors(f"uploading s3://{bucket}/{key}"):
-            aws.s3().upload_fileobj(self._file, bucket, key, ExtraArgs={"ContentType": "application/x-ndjson"})
+            aws.s3().upload_fileobj(self._file, bucket, key, **options)
 
     def item_file(self, *, bucket: str, key: str, enveloped: bool = False) -> ItemFile:
         """Return what the execution's input says of the file."""
@@ -149,7 +162,14 @@ class SpooledItems:
         self._file.close()
 
 
-def spool(source: BinaryIO, file_format: FileFormat, definition: PipelineDefinition, *, name: str) -> SpooledItems:
+def spool(
+    source: BinaryIO,
+    file_format: FileFormat,
+    definition: PipelineDefinition,
+    *,
+    name: str,
+    notice: Callable[[str], None] | None = None,
+) -> SpooledItems:
     """Return the items of an open file in the form that the pipeline's map reads.
 
     Args:
@@ -157,6 +177,7 @@ def spool(source: BinaryIO, file_format: FileFormat, definition: PipelineDefinit
         file_format: Its format.
         definition: The pipeline.
         name: Name of the file, for messages.
+        notice: Called now and then with how far it is, where that takes long.
 
     Raises:
         InputError: The items can't be read, or AWS would refuse them.
@@ -168,7 +189,8 @@ def spool(source: BinaryIO, file_format: FileFormat, definition: PipelineDefinit
             f"{target.payload_prefix}{ITEM_FILES_FOLDER}/ of the bucket {target.bucket} and start with its key"
         )
     largest = _LARGEST_SELECTED_BYTES if target.selects else SPILL_BYTES
-    return SpooledItems(read_items(source, file_format, name=name), array=target.input_type == "JSON", largest=largest)
+    items = read_items(source, file_format, name=name)
+    return SpooledItems(items, array=target.input_type == "JSON", largest=largest, notice=notice)
 
 
 def read_items(source: BinaryIO, file_format: FileFormat, *, name: str) -> Iterator[bytes]:
@@ -222,6 +244,11 @@ def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
         if columns is None:
             raise InputError(f"{name} is empty: CSV begins with a row of column names")
         twice = sorted({column for column in columns if columns.count(column) > 1})
+        if len(columns) == 1 and (other := next((each for each in _OTHER_DELIMITERS if each in columns[0]), None)):
+            raise InputError(
+                f"{name} has one column, called {columns[0]!r}: columns are separated by commas here, not by "
+                f"{other!r}. Save it with commas, or as JSON Lines where the column is really called that"
+            )
         if twice:
             raise InputError(
                 f"{name} has several columns called {', '.join(map(repr, twice))}, and an item has one value for each "
@@ -231,7 +258,8 @@ def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
             # As AWS does: short rows are filled with empty texts, fields without a header are dropped.
             yield _encode({key: value for key, value in row.items() if key is not None})
     except csv.Error as error:
-        raise InputError(f"{name} is not CSV after line {reader.line_num:,}: {_lowered(error)}") from error
+        what = _lowered(error).partition(" - ")[0]  # the rest is about Python
+        raise InputError(f"{name} is not CSV at line {reader.line_num + 1:,} or after: {what}") from error
 
 
 def _json_array(source: BinaryIO, name: str) -> Iterator[bytes]:
@@ -292,10 +320,11 @@ def items_key(definition: PipelineDefinition, run: str) -> str:
 def download(aws: Aws, *, bucket: str, key: str) -> IO[bytes]:
     """Return an object of S3 in a temporary file, which the caller closes."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's
+    slow = Slow(aws.notice, lambda done: f"downloading s3://{bucket}/{key}: {megabytes(done)}")
     try:
         with errors(f"reading s3://{bucket}/{key}"):
             try:
-                aws.s3().download_fileobj(bucket, key, file)
+                aws.s3().download_fileobj(bucket, key, file, Callback=slow)
             except Exception as error:
                 if error_code(error) not in {"404", "NoSuchKey", "NoSuchBucket"}:
                     raise
