@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 from cdk_distributed_map.cli import _exit
 
 
-@click.command()
+@click.command(short_help="Write the script that completes words in a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> int:
     """Write the script that completes commands and options in a shell.

@@ -70,7 +70,7 @@ class _Local(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_Local)
+@click.group(cls=_Local, short_help="AWS on this machine: up, deploy, env, status, down.")
 def local() -> None:
     """AWS on this machine: S3 and the rest embedded, state machines by our own engine.
 

@@ -147,7 +147,7 @@ def _show_description(described: RunDescription, maps: list[MapRun]) -> None:
         _show.table(columns, text, numbers=range(2, 10))
 
 
-@click.command()
+@click.command(short_help="Show the log lines of a run, or of a child.")
 @_options.run_arguments
 @click.option("--child", metavar="ARN", help="Only this child of a map (see distmap failures).")
 @click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="How many lines at most.")

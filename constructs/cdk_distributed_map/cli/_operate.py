@@ -11,7 +11,7 @@ from cdk_distributed_map.runs import Client, RunStateError
 _yes = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 
 
-@click.command()
+@click.command(short_help="Run again exactly the items that did not succeed.")
 @_options.run_arguments
 @click.option("--name", "new_name", metavar="NAME", help="Name of the new run. Default: <first run>-retry-<number>.")
 @click.option("--watch", "watching", is_flag=True, help="Follow the new run to its end.")
