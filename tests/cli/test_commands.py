@@ -556,3 +556,38 @@ def test_one_map_run_can_be_changed_alone(distmap: Callable[..., Any], squares: 
     assert json.loads(told.out)["maxConcurrency"] == 7
     foreign = distmap("update", "Squares", "--max-concurrency", "7", "--map-run", arn.replace("mapRun:Sq", "mapRun:X"))
     assert (foreign.code, "is no Map Run of 'Squares'" in foreign.err) == (_exit.ERROR, True)
+
+
+def test_list_counts_the_items_of_many_runs_slowly(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
+    for number in range(41):
+        states.add_run(squares.arn, f"run-{number}", label="Squares", seconds=0)
+    told = distmap("list", "Squares", "--limit", "41", "--json")
+    assert len(json.loads(told.out)) == 41
+    assert "one in 2 s, as the account's watchers share what AWS allows: --no-counts lists at once" in told.err
+    assert not states.throttled
+    assert distmap("list", "Squares", "--limit", "41", "--no-counts").err == ""
+
+
+def test_narrow_terminal_gets_no_broken_columns(
+    distmap: Callable[..., Any], finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    first, second = distmap("list", "Squares").out.splitlines()
+    assert (first, "20 items: 18 succeeded, 2 failed" in second) == ("first  SUCCEEDED", True)
+    told = distmap("describe", "Squares").out
+    assert re.search(r"^ map +Squares", told, re.MULTILINE)
+    assert re.search(r"^ timed out +0", told, re.MULTILINE)
+    monkeypatch.setenv("COLUMNS", "120")
+    assert re.search(r"^ run +status +started", distmap("list", "Squares").out, re.MULTILINE)
+
+
+def test_fails_when_a_watched_run_may_not_be_looked_at_and_says_how_to_come_back(
+    distmap: Callable[..., Any], squares: Any, states: Any
+) -> None:
+    states.add_run(squares.arn, "long", label="Squares", seconds=10_000)
+    states.faults.append(("DescribeMapRun", 400, "AccessDeniedException"))
+    told = distmap("watch", "Squares", "long", "--region", "us-east-1")
+    assert (told.code, "long RUNNING" in told.out) == (_exit.ERROR, True)
+    assert "long may go on; come back:  distmap watch Squares long --region us-east-1" in told.err
+    assert "AccessDeniedException: planted; grant_operate" in told.err

@@ -66,9 +66,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory, lucky: Path) -> Iterator[Lo
     DistributedMapPipeline(stack, "Bare", worker=bare, **common)
     DistributedMapPipeline(stack, "Batches", worker=bare, batching=Batching(max_items=5), **common)
 
-    def own_pass(scope: Any) -> sfn.Pass:
-        return sfn.Pass(scope, "Pass")
-
     def own_map(scope: Any) -> sfn.DistributedMap:
         jsonata = sfn.QueryLanguage.JSONATA
         made = sfn.DistributedMap(scope, "Own", items=sfn.ProvideItems.json_array([1, 2, 3]), query_language=jsonata)

@@ -4,14 +4,37 @@
 from __future__ import annotations
 
 import json
+import time
 import webbrowser
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cdk_distributed_map.cli import _exit, _options, _show
 from cdk_distributed_map.runs import Client, MapRun, Pipeline, RunDescription
+from cdk_distributed_map.runs._words import counted
 
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs import RunSummary
+
+_MAP_COLUMNS: Final = (
+    "status",
+    "total",
+    "succeeded",
+    "failed",
+    "timed out",
+    "aborted",
+    "running",
+    "pending",
+    "children",
+)
+_MAPS_SIDE_BY_SIDE: Final = 3
+_TABLE_COLUMNS: Final = 110
+"""Width of a terminal that has room for the table of runs."""
+_COUNTED_AT_ONCE: Final = 40
+"""Runs whose counts are asked for without a pause: under half of what ListMapRuns allows at once."""
+_COUNT_SECONDS: Final = 2.0
 _STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"]
 
 
@@ -25,14 +48,14 @@ def list_(client: Client, pipeline: str, *, status: str | None, limit: int, coun
     """List the runs of a pipeline, latest first.
 
     The counts are AWS's, to which a batch succeeds or fails as a whole, whatever is in it: `distmap ledger` counts
-    every item by itself.
+    every item by itself. What timed out or was aborted counts as failed.
 
     \b
     distmap list Squares
     distmap list Squares --status FAILED --limit 50
     """
     made = client.pipeline(pipeline)
-    rows = [_row(made, summary, counts=counts) for summary in made.runs(status=status, limit=limit)]
+    rows = [_row(made, each, counts=counts) for each in _paced(made.runs(status=status, limit=limit), counts=counts)]
     if as_json:
         _show.as_json(rows)
         return _exit.SUCCESS
@@ -40,6 +63,16 @@ def list_(client: Client, pipeline: str, *, status: str | None, limit: int, coun
         which = "" if status is None else f" that are {status}"
         click.echo(f"{made.called} has no runs{which}; AWS keeps them for 90 days after their end", err=True)
         return _exit.SUCCESS
+    console = _show.console()
+    if console.is_terminal and console.width < _TABLE_COLUMNS:
+        for row in rows:
+            _show.styled(_in_two_lines(row))
+    else:
+        _show_runs(rows)
+    return _exit.SUCCESS
+
+
+def _show_runs(rows: list[dict[str, Any]]) -> None:
     columns = ["run", "status", "started", "duration", "items", "succeeded", "failed"]
     text = [
         [
@@ -52,7 +85,32 @@ def list_(client: Client, pipeline: str, *, status: str | None, limit: int, coun
         for row in rows
     ]
     _show.table(columns, text, numbers=[3, 4, 5, 6])
-    return _exit.SUCCESS
+
+
+def _in_two_lines(row: dict[str, Any]) -> str:
+    """Return a run as a terminal without room for the table shows it."""
+    head = f"{row['run']}  {_show.status(row['status'])}"
+    times = f"{_show.when(row['started'])}  {_show.duration(row['seconds'])}"
+    items = row["items"]
+    if items is None:
+        return f"{head}\n  {times}"
+    failed = f"{items['failed']:,} failed"
+    told = f"{counted(items['total'], 'item')}: {items['succeeded']:,} succeeded, {failed}"
+    return f"{head}\n  {times}  {told}"
+
+
+def _paced(summaries: Iterator[RunSummary], *, counts: bool) -> Iterator[RunSummary]:
+    """Yield runs no faster than their counts can be asked for without throttling everybody who watches one."""
+    for number, summary in enumerate(summaries):
+        if counts and number >= _COUNTED_AT_ONCE:
+            if number == _COUNTED_AT_ONCE:
+                click.echo(
+                    f"counting the items of more than {_COUNTED_AT_ONCE} runs, one in {_COUNT_SECONDS:.0f} s, as the "
+                    "account's watchers share what AWS allows: --no-counts lists at once",
+                    err=True,
+                )
+            time.sleep(_COUNT_SECONDS)
+        yield summary
 
 
 def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
@@ -124,18 +182,12 @@ def _show_description(described: RunDescription, maps: list[MapRun]) -> None:
     if described.redrive_status is not None:
         rows.append(("redrive", f"{described.redrive_status} {described.redrive_status_reason or ''}".strip()))
     _show.table(["", ""], rows)
-    columns = [
-        "map",
-        "status",
-        "total",
-        "succeeded",
-        "failed",
-        "timed out",
-        "aborted",
-        "running",
-        "pending",
-        "children",
-    ]
+    if maps:
+        _show_maps(maps)
+
+
+def _show_maps(maps: list[MapRun]) -> None:
+    columns = ["map", *_MAP_COLUMNS]
     text = []
     for each in maps:
         items = each.items
@@ -143,7 +195,11 @@ def _show_description(described: RunDescription, maps: list[MapRun]) -> None:
         text.append(
             [each.label, each.status, *(f"{number:,}" for number in (*numbers, items.pending, each.children.total))]
         )
-    if maps:
+    if _show.console().is_terminal and len(maps) <= _MAPS_SIDE_BY_SIDE:
+        # Ten columns don't fit into a line of 80: a row for each number, and a column for each map.
+        columns, *text = (list(row) for row in zip(columns, *text, strict=True))
+        _show.table(columns, text, numbers=range(1, len(columns)))
+    else:
         _show.table(columns, text, numbers=range(2, 10))
 
 

@@ -18,7 +18,7 @@ from cdk_distributed_map.runs._words import counted, one_line
 _KINDS: Final = {"": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
 
-@click.command()
+@click.command(short_help="Write the result of every item, once.")
 @_options.run_arguments
 @click.option("-o", "--output", metavar="FILE", help="File to write, - for standard output. Default: standard output.")
 @click.option(
@@ -99,7 +99,7 @@ def ledger(client: Client, target: str, name: str | None, *, seconds: float, as_
     return _exit.SUCCESS if made.is_complete else _exit.UNACCOUNTED
 
 
-@click.command()
+@click.command(short_help="Show the items that did not succeed.")
 @_options.run_arguments
 @click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="How many of each error.")
 @_options.aws_options
@@ -161,7 +161,7 @@ def _show_failures(run: Run, found: Iterable[Any], limit: int) -> None:
             click.echo(f"  and {count - len(examples[error]):,} more (--limit, or --json for all)")
 
 
-@click.command()
+@click.command(short_help="Write one HTML page about a run.")
 @_options.run_arguments
 @click.option("-o", "--output", metavar="FILE", help="HTML file to write. Default: <run>.html.")
 @_options.aws_options

@@ -62,8 +62,19 @@ def _jsonable(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
+def styled(text: str) -> None:
+    """Write text with the marks of ``rich`` in it."""
+    console().print(text)
+
+
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> None:
-    """Write a table: drawn on a terminal, with tabs between the columns elsewhere."""
+    """Write a table: drawn on a terminal, with tabs between the columns elsewhere.
+
+    Args:
+        headers: Names of the columns; all empty for none.
+        rows: The cells.
+        numbers: Columns that are aligned to the right.
+    """
     from rich.markup import escape  # noqa: PLC0415 - see console
 
     if not console().is_terminal:
@@ -158,4 +169,4 @@ def verdict(made: Ledger) -> None:
             click.echo(f"  {each.label}: {problem}")
     if made.missing:
         examples = ", ".join(f"{index:,}" for index in made.missing_examples)
-        click.echo(f"  {made.missing:,} items are in no result file, first of them: {examples}")
+        click.echo(f"  {counted(made.missing, 'item')} in no result file, the first: {examples}")
