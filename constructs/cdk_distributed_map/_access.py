@@ -116,7 +116,11 @@ def grant_operate(
         iam.PolicyStatement(
             actions=["states:DescribeMapRun", "states:UpdateMapRun", "states:ListExecutions"], resources=map_runs
         ),
-        iam.PolicyStatement(actions=["states:DescribeExecution", "states:GetExecutionHistory"], resources=children),
+        iam.PolicyStatement(
+            # ListMapRuns of a child tells the maps inside it.
+            actions=["states:DescribeExecution", "states:GetExecutionHistory", "states:ListMapRuns"],
+            resources=children,
+        ),
         iam.PolicyStatement(actions=["states:DescribeExecution"], resources=express),
     ]
     if encryption_key is not None:

@@ -165,6 +165,8 @@ class FakeStates:
         self.faults: deque[tuple[str, int, str]] = deque()
         """Action (or ``*``), HTTP status, error code: what the next calls meet. Status 0 drops the connection."""
         self.fault_message = "planted"
+        self.denied: set[tuple[str, str]] = set()
+        """Actions that are not allowed, each with a part of the ARN they are not allowed on."""
         self.page_size = 2
         self.delay = 0.0
         self.on_start: Callable[[FakeExecution], None] | None = None
@@ -269,6 +271,8 @@ class FakeStates:
             if fault[0] in {action, "*"}:
                 self.faults.remove(fault)
                 return fault[1], json.dumps({"__type": fault[2], "message": self.fault_message}).encode(), _JSON
+        if any(each == action and of in body.decode() for each, of in self.denied):
+            return 400, b'{"__type":"AccessDeniedException","message":"not authorized"}', _JSON
         bucket = self.buckets.get(action)
         if bucket is not None and not bucket.take(self.clock()):
             self.throttled[action] += 1

@@ -284,3 +284,28 @@ def test_run_that_ends_before_its_map_was_looked_at_is_told_whole(
     watcher.step(clock.now)
     *_, last = simulate([watcher], seconds=60)
     assert (last.final, last.items.succeeded) == (True, 100)
+
+
+@pytest.mark.parametrize(
+    "denied",
+    [
+        ("ListExecutions", ":mapRun:Outer/Outer:"),
+        ("ListMapRuns", ":execution:Outer/Outer:"),
+        ("DescribeMapRun", ":mapRun:Outer/Outer-Nested:"),
+    ],
+    ids=["children", "maps of a child", "nested map"],
+)
+def test_nested_maps_that_may_not_be_asked_for_are_left_out_and_said_to_be(
+    denied: tuple[str, str],
+    nested: Pipeline,
+    states: Any,
+    simulate: Callable[..., list[Progress]],
+    add_inner: Callable[..., None],
+) -> None:
+    run = states.add_run(nested.arn, "run", label="Outer", items=1, seconds=60)
+    add_inner(run, 1)
+    states.denied.add(denied)
+    said: list[str] = []
+    last = simulate([Watcher(nested.run("run"), notice=said.append)], seconds=300)[-1]
+    assert (last.final, last.items.succeeded, last.nested, last.nested_left_out) == (True, 1, {}, 1)
+    assert any("not counted: watching 'run': AccessDeniedException" in text for text in said)

@@ -197,6 +197,11 @@ def is_gone(error: Exception) -> bool:
     return error_code(error) in {"ExecutionDoesNotExist", "ResourceNotFound"}
 
 
+def is_denied(error: AwsError) -> bool:
+    """Tell whether AWS refused a call for want of permission."""
+    return error.code in _DENIED
+
+
 def translate(error: Exception, doing: str) -> AwsError | None:
     """Return an error of boto3 in our words, None where it is not one of boto3."""
     return _of_answer(error, doing) if error_code(error) else _without_answer(error, doing)

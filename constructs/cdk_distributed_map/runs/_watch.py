@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _pace
-from cdk_distributed_map.runs._aws import is_gone, translate
+from cdk_distributed_map.runs._aws import is_denied, is_gone, translate
 from cdk_distributed_map.runs._errors import (
     AwsError,
     ConnectionLostError,
@@ -144,6 +145,7 @@ class Watcher:
         self._outermost: set[str] = set()
         self._list_token: str | None = None
         self._children = Children()
+        self._denied: set[str] = set()
         self._execution_pace = _pace.execution_pace()
         self._list_pace = _pace.list_map_runs_pace()
         self._children_pace = _pace.list_executions_pace()
@@ -260,9 +262,13 @@ class Watcher:
         arn = self._turns.popleft()
         try:
             answer = self._call(lambda sfn: sfn.describe_map_run(mapRunArn=arn), self._map_pace, now)
-        except AwsError:
-            self._turns.appendleft(arn)
-            raise
+        except AwsError as error:
+            if arn in self._outermost or not is_denied(error):
+                self._turns.appendleft(arn)
+                raise
+            self._denied.add(arn)
+            self._say(f"a nested map is not counted: {error}")
+            return False
         described = MapRun.read(answer)
         known = self._maps if arn in self._outermost else self._nested
         known[arn] = described
@@ -284,18 +290,31 @@ class Watcher:
         asked: ListExecutionsInputTypeDef = {"mapRunArn": page.arn, "maxResults": 100}
         if page.token is not None:
             asked["nextToken"] = page.token
-        self._children.saw_page(self._call(lambda sfn: sfn.list_executions(**asked), self._children_pace, now))
+        with self._if_allowed():
+            self._children.saw_page(self._call(lambda sfn: sfn.list_executions(**asked), self._children_pace, now))
         return False
 
     def _list_of_child(self, now: float) -> bool:
         self._list_pace.take(now)
         child = self._children.next_child()
         assert child is not None  # noqa: S101 - narrows the type
-        answer = self._call(lambda sfn: list_map_runs(sfn, child.arn, child.token), self._list_pace, now)
-        for arn in self._children.saw_child(answer):
-            if arn not in self._nested and arn not in self._turns:
-                self._turns.append(arn)
+        with self._if_allowed():
+            answer = self._call(lambda sfn: list_map_runs(sfn, child.arn, child.token), self._list_pace, now)
+            for arn in self._children.saw_child(answer):
+                if arn not in self._nested and arn not in self._turns and arn not in self._denied:
+                    self._turns.append(arn)
         return False
+
+    @contextmanager
+    def _if_allowed(self) -> Iterator[None]:
+        """Do without the maps inside others where they may not be asked for: the outermost tell how far the run is."""
+        try:
+            yield
+        except AwsError as error:
+            if not is_denied(error):
+                raise
+            self._children.give_up()
+            self._say(f"nested maps are not counted: {error}")
 
     # -- calls and what goes wrong with them
 
@@ -371,7 +390,7 @@ class Watcher:
             maps=tuple(self._maps.values()),
             nested=nested,
             nested_runs=runs,
-            nested_left_out=self._children.left_out + stale,
+            nested_left_out=self._children.left_out + stale + len(self._denied),
             rate=self._rate(),
             error=described.error,
             cause=described.cause,

@@ -33,6 +33,11 @@ class Children:
         self._to_ask: deque[Page] = deque()
         self._ended: dict[str, bool] = {}
         self._counted: set[str] = set()
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """Ask for nothing more: it isn't allowed."""
+        self._given_up = True
 
     def saw_map(self, described: MapRun) -> None:
         """Note the state of a map that may have others inside."""
@@ -44,7 +49,7 @@ class Children:
 
     def next_page(self) -> Page | None:
         """Return the page of children to ask for, None where there is none."""
-        return self._to_list[0] if self._to_list else None
+        return self._to_list[0] if self._to_list and not self._given_up else None
 
     def saw_page(self, answer: Any) -> None:
         """Note the answer of ListExecutions for that page."""
@@ -61,7 +66,7 @@ class Children:
 
     def next_child(self) -> Page | None:
         """Return the child whose Map Runs are to be asked for, None where there is none."""
-        return self._to_ask[0] if self._to_ask else None
+        return self._to_ask[0] if self._to_ask and not self._given_up else None
 
     def saw_child(self, answer: Any) -> list[str]:
         """Note the answer of ListMapRuns for that child, and return the ARNs of its Map Runs."""

@@ -255,7 +255,12 @@ def test_grant_operate_names_the_right_kind_of_resource_for_each_action(
                     "states:UpdateMapRun",
                     "states:ListExecutions",
                 ),
-                *on(states(f"execution:{NAME}/{label}:*"), "states:DescribeExecution", "states:GetExecutionHistory"),
+                *on(
+                    states(f"execution:{NAME}/{label}:*"),
+                    "states:DescribeExecution",
+                    "states:GetExecutionHistory",
+                    "states:ListMapRuns",
+                ),
                 *on(states(f"express:{NAME}/{label}:*"), "states:DescribeExecution"),
             )
         ),
