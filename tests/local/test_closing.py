@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cdk_distributed_map.local import Engine
+from cdk_distributed_map.local.distributed._records import Spool
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
@@ -36,3 +39,31 @@ def test_an_engine_ends_at_any_point_of_its_maps(bench: Bench, aws_url: str, *, 
         closing.start()
         closing.join(GIVE_UP_SECONDS)
         assert not closing.is_alive()
+
+
+class FullDisk(Spool):
+    """A spool that takes in the inputs of the children and one result."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = 2
+
+    def append(self, data: bytes) -> int:
+        """Append while there is space."""
+        self._left -= 1
+        if self._left < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().append(data)
+
+
+def test_a_map_ends_when_the_disk_is_full(bench: Bench, aws_url: str) -> None:
+    arn = bench.machine(bench.mapped(MaxConcurrency=2, Items="{% [1..20] %}"))
+    with closing(FullDisk()) as disk, Engine(endpoint_url=aws_url) as engine:
+        engine.services.map_runs.spool = disk
+        execution = engine.call("StartExecution", {"stateMachineArn": arn, "input": "{}"})["executionArn"]
+        give_up = time.monotonic() + GIVE_UP_SECONDS
+        while (found := engine.call("DescribeExecution", {"executionArn": execution}))["status"] == "RUNNING":
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+    assert (found["status"], found["error"]) == ("FAILED", "States.Runtime")
+    assert "No space left on device" in found["cause"]

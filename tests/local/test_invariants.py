@@ -6,15 +6,34 @@ import json
 import threading
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdk_distributed_map.local._errors import StateError
-from cdk_distributed_map.local._json import dumps, size
+from cdk_distributed_map.local._json import dumps, loads, size
 from cdk_distributed_map.local.distributed._batcher import Batcher
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+)
+
+
+@given(value=JSON, space=st.sampled_from(["", " ", "\n\t"]))
+def test_json_is_written_and_read_as_the_standard_library_does(value: Any, space: str) -> None:
+    text = dumps(value)
+    assert text == json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    assert loads(space + text + space) == value
+
+
+@pytest.mark.parametrize("text", ["", " ", "{", "1 2", "{}x", "\ufeff1"])
+def test_fails_when_text_is_not_json(text: str) -> None:
+    with pytest.raises(ValueError, match=r"Expecting|Extra data|BOM"):
+        loads(text)
 
 
 @given(

@@ -233,6 +233,17 @@ def test_hanging_on_request_lasts_until_the_timeout(lab: Any) -> None:
     assert answer(lab.call("echo"))["errorType"] == "Sandbox.Timedout"
 
 
+def test_every_invocation_of_a_process_has_the_whole_time(lab: Any) -> None:
+    lab.configure(timeout=2)
+    lab.settings = {"processes": 1, "max_processes": 1}
+
+    async def work(functions: Functions) -> list[str]:
+        # Together the first two take longer than one of them may.
+        return [(await functions.run("sleep", payload)).status for payload in (b"1.2", b"1.2", b"600")]
+
+    assert lab.run(work) == ["success", "success", "timeout"]
+
+
 def test_a_lost_answer_means_the_work_was_done(lab: Any, tmp_path: Path) -> None:
     lab.faults = Faults(lost_answer=1.0)
     result = lab.call("mark", json.dumps(str(tmp_path / "mark")).encode())

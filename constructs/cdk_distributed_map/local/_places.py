@@ -31,6 +31,8 @@ def elsewhere(arn: str, place: Place, *, accounts: bool = True) -> str | None:
     if parts[0] != "arn" or len(parts) < 6:
         return None
     _, partition, _, region, account, _ = parts
+    if (partition, region, account) == (place.partition, place.region, place.account):
+        return None
     for what, given, own in (
         ("partition", partition, place.partition),
         ("region", region, place.region),

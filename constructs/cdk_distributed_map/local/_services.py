@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from cdk_distributed_map.local._clock import Clock
 from cdk_distributed_map.local._errors import UnsupportedError, runtime
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Invocation:
+class Invocation(NamedTuple):
     """A call of a Lambda function.
 
     Args:
@@ -41,8 +40,7 @@ class Invocation:
     wait: bool = True
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """What a function answered.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from typing import Final, Protocol
 
@@ -11,7 +10,7 @@ from cdk_distributed_map.local import _errors
 from cdk_distributed_map.local._clock import Timer
 from cdk_distributed_map.local._errors import ExecutionStoppedError, StateError
 from cdk_distributed_map.local._frame import Execution, Machine
-from cdk_distributed_map.local._json import Json
+from cdk_distributed_map.local._json import Json, loads
 from cdk_distributed_map.local._progress import Progress
 from cdk_distributed_map.local._runner import Program, run_execution, stop_execution, time_limit
 from cdk_distributed_map.local.distributed import _records
@@ -98,6 +97,9 @@ class MapRun:
         self._program = program
         self._services = services
         self._children: dict[int, tuple[Execution, asyncio.Task[None]]] = {}
+        self._waiting: Queue | None = None
+        """The children that wait, None once none is to begin any more."""
+        self._failure: Exception | None = None
         self._wake = asyncio.Event()
         self._timer: Timer | None = None
         self._rate_due = 0.0
@@ -109,7 +111,9 @@ class MapRun:
 
     def child_arn(self, at: int) -> str:
         """Return the ARN of a child."""
-        name = self.records.name(at)
+        return self._arn(self.records.name(at))
+
+    def _arn(self, name: str) -> str:
         if self.machine.express:
             tail = uuid.uuid5(uuid.UUID(self.id), name)
             return self._services.arn("states", f"express:{self.root_name}/{self.label}:{name}:{tail}")
@@ -162,12 +166,13 @@ class MapRun:
             StateError: The tolerance was breached, or the items couldn't be read.
         """
         reading = None if feed is None else asyncio.ensure_future(self._read(feed))
-        waiting = Queue(self.records)
+        self._waiting = Queue(self.records)
         try:
-            await self._dispatch(waiting, reading)
+            await self._dispatch(self._waiting, reading)
             if reading is not None:
                 await reading
         except BaseException:
+            self._waiting = None
             await self._abort(all_of_them=True)
             raise
         finally:
@@ -196,9 +201,12 @@ class MapRun:
         begun = 0
         while True:
             self._wake.clear()
+            if self._failure is not None:
+                raise self._failure
             if reading is not None and reading.done() and reading.exception() is not None:
                 raise reading.exception() or AssertionError
             if self.breached:
+                self._waiting = None
                 # Standard children are ended, Express ones can't be; what hasn't begun stays pending.
                 await self._abort(all_of_them=False)
                 if reading is not None:
@@ -232,11 +240,12 @@ class MapRun:
         self._rate_due = max(now, self._rate_due) + 1 / rate
 
     def _made(self, at: int) -> Execution:
+        name = self.records.name(at)
         execution = Execution(
-            arn=self.child_arn(at),
-            name=self.records.name(at),
+            arn=self._arn(name),
+            name=name,
             machine=self.machine,
-            input=json.loads(self.records.input(at)),
+            input=loads(self.records.input(at).decode()),
             services=self._services,
             map_run=self.arn,
         )
@@ -295,14 +304,31 @@ class MapRun:
             None if execution.status == "SUCCEEDED" else execution.progress.packed(),
         )
         stopped = self._services.clock.now() if execution.stopped is None else execution.stopped
+        self._children.pop(at, None)
         try:
-            self.records.finish(at, _ENDED.get(execution.status, _records.ABORTED), stopped, result)
+            self._keep(at, _ENDED.get(execution.status, _records.ABORTED), stopped, result)
+            followed = self._followed()
+        except Exception as error:  # noqa: BLE001 - nobody waits for a callback: what it fails with ends the run
+            self._failure, followed = error, False
+        if not followed:
+            self._wake.set()
+
+    def _keep(self, at: int, status: int, stopped: float, result: Result) -> None:
+        try:
+            self.records.finish(at, status, stopped, result)
         except ValueError as error:
             # A result that can't be kept must not keep the map from ending.
             cause = f"The output can't be kept, which is nested too deeply: {error}"
             self.records.finish(at, _records.FAILED, stopped, Result(None, _errors.RUNTIME, cause, [], None))
-        self._children.pop(at, None)
-        self._wake.set()
+
+    def _followed(self) -> bool:
+        """Begin the next child in the place of one that ended, where that needs no dispatcher; tell whether it did."""
+        if self._waiting is None or self.breached or self._services.dispatch_rates:
+            return False
+        at = self._waiting.take() if len(self._children) < self._limit() else None
+        if at is not None:
+            self._begin(at)
+        return at is not None
 
     @property
     def breached(self) -> bool:

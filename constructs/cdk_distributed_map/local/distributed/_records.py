@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from cdk_distributed_map.local._history import Event
+from cdk_distributed_map.local._ids import uuid_text
 from cdk_distributed_map.local._json import Json
 
 _BUFFER: Final = 64 * 1024
@@ -141,9 +142,11 @@ class Records:
         """Change a child's status."""
         before, items = self.status[at], self.items[at]
         self.status[at] = status
-        for counts, number in zip(self.counts, (1, items), strict=True):
-            counts[before] -= number
-            counts[status] += number
+        children, of_items = self.counts
+        children[before] -= 1
+        children[status] += 1
+        of_items[before] -= items
+        of_items[status] += items
 
     def finish(self, at: int, status: int, stopped: float, result: Result) -> None:
         """Keep a child's result."""
@@ -186,9 +189,8 @@ class Records:
 
     def name(self, at: int) -> str:
         """Return a child's name: a UUID from which its number can be told."""
-        digest = hashlib.sha256(f"{self._run_id}/{at}".encode()).hexdigest()
-        tail = f"{at ^ self._mask:012x}"
-        return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-{'89ab'[int(digest[16], 16) % 4]}{digest[17:20]}-{tail}"
+        digest = hashlib.blake2b(f"{self._run_id}/{at}".encode(), digest_size=10).hexdigest()
+        return uuid_text(f"{digest}{at ^ self._mask:012x}")
 
     def number(self, name: str) -> int | None:
         """Return the number of the child of a name, None where it is not of this map run."""

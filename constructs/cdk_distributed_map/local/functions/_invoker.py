@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from cdk_distributed_map.local._guardian import Guardian
+from cdk_distributed_map.local._ids import new_uuid
 from cdk_distributed_map.local._services import Answer, Invocation
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.functions import _launch, _report, _results
@@ -143,7 +144,7 @@ class Functions:
             raise _results.too_many_requests("CallerRateLimitExceeded")
         self._concurrency.enter(config.arn, config.reserved_concurrency, self._catalog.reservations())
         try:
-            result = await self._run(config, payload or b"{}", str(uuid.uuid4()))
+            result = await self._run(config, payload or b"{}", new_uuid())
         finally:
             self._concurrency.leave(config.arn, config.reserved_concurrency)
         if self._finished is not None:
@@ -161,7 +162,7 @@ class Functions:
         task = asyncio.get_running_loop().create_task(self._deliver(function, payload, qualifier))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-        return str(uuid.uuid4())
+        return new_uuid()
 
     async def close(self) -> None:
         """End all processes."""
@@ -224,14 +225,13 @@ class Functions:
         first = worker.fresh
         worker.fresh = False
         started = time.perf_counter()
-        timer = asyncio.get_running_loop().call_later(config.timeout, worker.expire)
+        worker.allow(config.timeout)
         try:
             outcome = await self._give(worker, config, payload, request_id)
         except asyncio.CancelledError:
             worker.kill()
             raise
         finally:
-            timer.cancel()
             duration = (time.perf_counter() - started) * 1000
             peak = worker.peak_mb()
             output = worker.output()

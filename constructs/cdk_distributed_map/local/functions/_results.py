@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from cdk_distributed_map.local._services import InvokeError
 
@@ -17,8 +16,7 @@ OUT_OF_MEMORY: Final = "Runtime.OutOfMemory"
 TOO_LARGE: Final = "Function.ResponseSizeTooLarge"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InvokeResult:
+class InvokeResult(NamedTuple):
     """One invocation that ran, well or not.
 
     Args:

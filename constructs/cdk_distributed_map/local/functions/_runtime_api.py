@@ -100,15 +100,18 @@ class RuntimeConnection(asyncio.Protocol):
             return False
         head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
         method, path, _ = head.partition(b"\r\n")[0].decode("latin-1").split(" ", 2)
+        request = self._request = Request(self, method, path)
+        if method == "GET":
+            # It has no body.
+            return True
         # Of the headers only these three say anything about what follows.
         head = head.lower()
-        request = Request(self, method, path)
         if b"chunked" in _header(head, b"transfer-encoding"):
             self.answer(411, {"errorMessage": "a body needs its Content-Length", "errorType": "InvalidRequest"})
             self.close()
+            self._request = None
             return False
         request.size = self._missing = int(_header(head, b"content-length") or 0)
-        self._request = request
         if _header(head, b"expect") == b"100-continue":
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         return True

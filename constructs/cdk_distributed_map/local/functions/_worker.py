@@ -13,9 +13,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local.functions._memory import MemoryMeter
@@ -36,8 +35,7 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an event, or a start, ended: with an answer, with an error the runtime reported, or with the process."""
 
     kind: str
@@ -96,6 +94,8 @@ class Worker:
         self._next: RuntimeConnection | None = None
         self._connections: set[RuntimeConnection] = set()
         self._request_id = ""
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._meter: MemoryMeter | None = None
         self._folder = Path(tempfile.mkdtemp(dir=scratch))
         # A file rather than a pipe: what the handler wrote is there once it has answered, and nobody has to read along.
@@ -183,9 +183,20 @@ class Worker:
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGSTOP)
 
-    def expire(self) -> None:
-        """End the process because its invocation has taken too long."""
-        if self.outcome is not None and not self.outcome.done():
+    def allow(self, seconds: float) -> None:
+        """End the process if the invocation that begins now takes longer; all of a process have the same time."""
+        self._due = self._loop.time() + seconds
+        # One timer for many invocations: it is set anew where it finds a later one than it was set for.
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._due, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self.outcome is None or self.outcome.done():
+            return
+        if self._due > self._loop.time():
+            self._timer = self._loop.call_at(self._due, self._expire)
+        else:
             self.timed_out = self.dropped = True
             self.kill()
 
@@ -286,6 +297,8 @@ class Worker:
         self._clear()
 
     def _clear(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._server is not None:
             self._server.close()
         for connection in self._connections:

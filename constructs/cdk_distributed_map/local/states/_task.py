@@ -64,7 +64,7 @@ class TaskState(AttemptingState):
         heartbeat = self._heartbeat.get(scene)
         context = scene.context
         call = Call(frame=frame, integration=self._integration, timeout=timeout, heartbeat=heartbeat)
-        if self._integration.token is not None:
+        if self._integration.token:
             token = call.new_token()
             scene = scene.in_context({**context, "Task": {"Token": token}})
         arguments = self.flow.arguments(scene, self._integration.default(scene.root))

@@ -61,7 +61,7 @@ class StartExecution(Integration):
         if self.resource == "startExecution":
             return answer
         call.submitted(answer)
-        if self.token is not None:
+        if self.token:
             return await call.answered()
         await _ended(started)
         described = self._described(started)

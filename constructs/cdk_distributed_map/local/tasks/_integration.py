@@ -31,11 +31,8 @@ class Integration(abc.ABC):
     def __init__(self, resource: str, resource_type: str) -> None:
         self.resource = resource
         self.resource_type = resource_type
-
-    @property
-    def token(self) -> str | None:
-        """``.waitForTaskToken`` where the call ends by its token."""
-        return ".waitForTaskToken" if self.resource.endswith(".waitForTaskToken") else None
+        self.token = resource.endswith(".waitForTaskToken")
+        """Whether the call ends by its token."""
 
     @property
     def size_name(self) -> str:

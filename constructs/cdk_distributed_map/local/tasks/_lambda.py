@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from cdk_distributed_map.local._errors import StateError, runtime
 from cdk_distributed_map.local._json import Json, dumps, loads, size
@@ -19,16 +18,16 @@ from distmap import limits
 _INVOCATION_TYPES = ("RequestResponse", "Event")
 _DENIED = "Lambda.AWSLambdaException"
 _SHOWN_CHARACTERS = 200
+_FIELDS: Final = frozenset({"FunctionName", "Payload", "Qualifier", "InvocationType", "ClientContext", "LogType"})
 # In characters, each of which takes at most four bytes.
 _SURELY_FITS = (limits.MAX_PAYLOAD_BYTES - 8 * 1024) // 4
 
 
 def function_arn(services: Services, name: str, qualifier: str | None = None) -> str:
     """Return the ARN of a function named in any of Lambda's ways, with its qualifier if it has one."""
-    parts = name.split(":")
     if name.startswith("arn:"):
         arn = name
-    elif len(parts) >= 3 and parts[1] == "function":
+    elif name.count(":") >= 2 and name.split(":")[1] == "function":
         arn = f"arn:{services.partition}:lambda:{services.region}:{name}"
     else:
         arn = services.arn("lambda", f"function:{name}")
@@ -41,7 +40,7 @@ def payload_text(payload: Json) -> str:
         return "{}"
     if isinstance(payload, str):
         try:
-            json.loads(payload)
+            loads(payload)
         except ValueError:
             return dumps(payload)
         return payload
@@ -103,7 +102,7 @@ def _refusal(error: InvokeError, arn: str) -> str:
 
 def _failure(payload: str) -> StateError:
     try:
-        parsed = json.loads(payload)
+        parsed = loads(payload)
     except ValueError:
         parsed = None
     error = parsed.get("errorType") if isinstance(parsed, dict) else None
@@ -137,7 +136,7 @@ class LambdaInvoke(Integration):
         invocation = _invocation(arguments, call)
         answer = await invoked(call, invocation)
         result = sdk_answer(answer, result_of(answer.payload, invocation.function))
-        if self.token is not None:
+        if self.token:
             call.submitted(result)
             return await call.answered()
         # Around the payload there are headers of some hundred bytes: only what comes near the limit is measured.
@@ -145,14 +144,12 @@ class LambdaInvoke(Integration):
 
 
 def _invocation(arguments: Json, call: Call) -> Invocation:
-    known = {"FunctionName", "Payload", "Qualifier", "InvocationType", "ClientContext", "LogType"}
-    if not isinstance(arguments, Mapping) or not isinstance(arguments.get("FunctionName"), str):
+    if not isinstance(arguments, dict) or not isinstance(arguments.get("FunctionName"), str):
         raise runtime(f"The Lambda task needs a FunctionName, got: {dumps(arguments)}")
-    unknown = sorted(set(arguments) - known)
-    if unknown:
-        raise runtime(f"The field '{unknown[0]}' is not supported by Step Functions")
+    if not arguments.keys() <= _FIELDS:
+        raise runtime(f"The field '{min(arguments.keys() - _FIELDS)}' is not supported by Step Functions")
     for field in ("ClientContext", "LogType"):
-        if arguments.get(field) not in {None, "None"}:
+        if arguments.get(field) not in (None, "None"):
             raise runtime(f"The local engine doesn't run {field}, got {dumps(arguments[field])}: leave it out")
     kind = arguments.get("InvocationType", "RequestResponse")
     if kind not in _INVOCATION_TYPES:
@@ -181,7 +178,7 @@ class SdkInvoke(Integration):
             "StatusCode": answer.status,
         }
         shown = {key: value for key, value in result.items() if value is not None}
-        if self.token is not None:
+        if self.token:
             call.submitted(shown)
             return await call.answered()
         return fitting(self, shown)
@@ -235,11 +232,8 @@ class LambdaFunction(Integration):
 
     def __init__(self, arn: str) -> None:
         super().__init__(arn, "lambda")
-
-    @property
-    def token(self) -> str | None:
-        """None: a function's ARN is called and answers."""
-        return None
+        # A function's ARN is called and answers, whatever its name ends with.
+        self.token = False
 
     @property
     def size_name(self) -> str:

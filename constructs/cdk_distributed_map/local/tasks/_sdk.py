@@ -74,7 +74,7 @@ class SdkCall(Integration):
     async def run(self, arguments: Json, call: Call) -> Json:
         """Make the call."""
         result, _ = await self.called(arguments, call)
-        if self.token is not None:
+        if self.token:
             call.submitted(result)
             return await call.answered()
         return fitting(self, result)
@@ -248,7 +248,7 @@ class OptimizedCall(SdkCall):
             },
             "SdkResponseMetadata": {"RequestId": meta.get("RequestId", "")},
         }
-        if self.token is not None:
+        if self.token:
             call.submitted(result)
             return await call.answered()
         return fitting(self, result)
