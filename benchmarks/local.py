@@ -233,25 +233,30 @@ def one(what: str, items: int, concurrency: int, batched: str) -> None:
     sys.stdout.write(json.dumps(answer) + "\n")
 
 
+def rates_of(items: int, concurrency: int, runs: int) -> list[str]:
+    """Return a row of the table: both take turns, so that what else the machine does is the same for both."""
+    found: dict[str, list[float]] = {"theirs": [], "ours": []}
+    for _ in range(runs):
+        for what, rates in found.items():
+            rates.append(items / apart(what, str(items), str(concurrency), "single").answer["seconds"])
+    ours, theirs = statistics.median(found["ours"]), statistics.median(found["theirs"])
+    spans = [f"{min(rates):,.0f} to {max(rates):,.0f}" for rates in (found["ours"], found["theirs"])]
+    return [str(concurrency), f"{ours:,.0f} ({spans[0]})", f"{theirs:,.0f} ({spans[1]})", f"{ours / theirs:.1f}"]
+
+
 def main() -> None:
     """Measure everything and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=2_000, help="items of the map without batches (%(default)s)")
     parser.add_argument("--many", type=int, default=1_000_000, help="items of the map with batches (%(default)s)")
+    parser.add_argument("--runs", type=int, default=3, help="runs of each map without batches (%(default)s)")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one is not None:
         what, items, concurrency, batched = given.one
         one(what, int(items), int(concurrency), batched)
         return
-    rates = []
-    for concurrency in CONCURRENCIES:
-        rate = {
-            what: given.items / apart(what, str(given.items), str(concurrency), "single").answer["seconds"]
-            for what in ("theirs", "ours")
-        }
-        cells = [f"{rate['ours']:,.0f}", f"{rate['theirs']:,.0f}", f"{rate['ours'] / rate['theirs']:.1f}"]
-        rates.append([str(concurrency), *cells])
+    rates = [rates_of(given.items, concurrency, given.runs) for concurrency in CONCURRENCIES]
     many = []
     for items in sorted({max(given.many // 10, 1), given.many}):
         found = apart("ours", str(items), str(CONCURRENCIES[-1]), "batched").answer
@@ -261,7 +266,8 @@ def main() -> None:
     header = ["concurrency", "this engine, items/s", "ministack's own, items/s", "times"]
     parts = [
         machine(),
-        f"{given.items:,} items of a JSON file, a function for each:\n\n{table(header, rates)}",
+        f"{given.items:,} items of a JSON file, a function for each, medians of {given.runs} runs and their range, "
+        "each in processes of its own after one invocation of the function:\n\n" + table(header, rates),
         f"Items in batches of {BATCH}, {CONCURRENCIES[-1]} at once, results exported:\n\n"
         + table(["items", "time", "items/s", "peak memory, engine", "peak memory, embedded AWS"], many),
         f"Start of the local AWS, median of 5: {start:.2f} s",

@@ -123,7 +123,7 @@ def finish(
 
 
 def _shown(output: str, config: FunctionConfig, places: Places) -> str:
-    for here, there in _all(config, places):
+    for here, there in _all(config, places) if output else ():
         output = output.replace(here, there)
     return output
 
