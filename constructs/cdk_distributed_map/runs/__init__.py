@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._client import Client, Pipeline
+    from cdk_distributed_map.runs._described import Counts, MapRun, RunDescription, RunSummary
     from cdk_distributed_map.runs._errors import (
         AmbiguousNameError,
         AwsError,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from cdk_distributed_map.runs._ledger import Ledger
     from cdk_distributed_map.runs._nested import NestedAccount
     from cdk_distributed_map.runs._results import Failure, ItemResult, to_pandas, to_polars
-    from cdk_distributed_map.runs._run import Counts, MapRun, Run, RunDescription, RunSummary
+    from cdk_distributed_map.runs._run import Run
     from cdk_distributed_map.runs._watch import Progress
 
 __all__ = [
@@ -62,17 +63,17 @@ __all__ = [
 
 _MODULES = {
     "Client": "_client",
-    "Counts": "_run",
+    "Counts": "_described",
     "Failure": "_results",
     "ItemResult": "_results",
     "Ledger": "_ledger",
-    "MapRun": "_run",
+    "MapRun": "_described",
     "NestedAccount": "_nested",
     "Pipeline": "_client",
     "Progress": "_watch",
     "Run": "_run",
-    "RunDescription": "_run",
-    "RunSummary": "_run",
+    "RunDescription": "_described",
+    "RunSummary": "_described",
     "to_pandas": "_results",
     "to_polars": "_results",
 }

@@ -20,7 +20,8 @@ from distmap._stream import lines, object_chunks
 from distmap.wire import ITEMS_FILE
 
 if TYPE_CHECKING:
-    from cdk_distributed_map.runs._run import Run, RunDescription
+    from cdk_distributed_map.runs._described import RunDescription
+    from cdk_distributed_map.runs._run import Run
 
 RETRIES_FOLDER: Final = "retries"
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from cdk_distributed_map.runs import _arns, _files, _pipelines
 from cdk_distributed_map.runs._aws import Aws, error_code, errors
 from cdk_distributed_map.runs._definition import Nesting, PipelineDefinition, read_definition, read_nesting
+from cdk_distributed_map.runs._described import RunSummary
 from cdk_distributed_map.runs._errors import AmbiguousNameError, InputError, NotFoundError
 from cdk_distributed_map.runs._names import LATEST, check_name, is_name, new_name
-from cdk_distributed_map.runs._run import Run, RunSummary
+from cdk_distributed_map.runs._run import Run
 from distmap._errors import NotJsonError
 from distmap._json import encode
 from distmap.limits import MAX_PAYLOAD_BYTES

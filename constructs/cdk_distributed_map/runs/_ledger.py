@@ -14,7 +14,8 @@ from cdk_distributed_map.runs._reader import Reader
 from cdk_distributed_map.runs._words import Problems, counted
 
 if TYPE_CHECKING:
-    from cdk_distributed_map.runs._run import Run, RunDescription
+    from cdk_distributed_map.runs._described import RunDescription
+    from cdk_distributed_map.runs._run import Run
 
 _EXAMPLES: Final = 10
 

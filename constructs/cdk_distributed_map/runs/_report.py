@@ -21,8 +21,9 @@ from cdk_distributed_map.runs._aws import errors
 from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError, RunsError
 
 if TYPE_CHECKING:
+    from cdk_distributed_map.runs._described import MapRun, RunDescription
     from cdk_distributed_map.runs._ledger import Ledger
-    from cdk_distributed_map.runs._run import MapRun, Run, RunDescription
+    from cdk_distributed_map.runs._run import Run
 
 _BUCKETS: Final = 120
 _SLOWEST: Final = 10

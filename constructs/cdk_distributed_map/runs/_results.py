@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]  # its types are a package of their own
     import polars
 
+    from cdk_distributed_map.runs._described import RunDescription
     from cdk_distributed_map.runs._ledger import Ledger
-    from cdk_distributed_map.runs._run import Run, RunDescription
+    from cdk_distributed_map.runs._run import Run
 
 
 @dataclass(slots=True)

@@ -14,8 +14,9 @@ from cdk_distributed_map.runs._names import check_name, retry_name
 from distmap._stream import lines, object_chunks
 
 if TYPE_CHECKING:
+    from cdk_distributed_map.runs._described import RunDescription
     from cdk_distributed_map.runs._ledger import Ledger
-    from cdk_distributed_map.runs._run import Run, RunDescription
+    from cdk_distributed_map.runs._run import Run
 
 _LARGEST_BYTES: Final = 8 * 1024**2
 _EXAMPLES: Final = 5

@@ -26,7 +26,8 @@ from distmap.wire import BATCH_INPUT_KEY, MANIFEST_FILE, RESULTS_FOLDER, Results
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from cdk_distributed_map.runs._run import Run, RunDescription
+    from cdk_distributed_map.runs._described import RunDescription
+    from cdk_distributed_map.runs._run import Run
 
 Kind = Literal["SUCCEEDED", "FAILED", "PENDING"]
 KINDS: Final[tuple[Kind, ...]] = ("SUCCEEDED", "FAILED", "PENDING")

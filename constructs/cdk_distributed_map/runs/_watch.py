@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _pace
 from cdk_distributed_map.runs._aws import is_denied, is_gone, translate
+from cdk_distributed_map.runs._described import ENDED, Counts, MapRun, RunDescription, seconds_between
 from cdk_distributed_map.runs._errors import (
     AwsError,
     ConnectionLostError,
@@ -23,15 +24,7 @@ from cdk_distributed_map.runs._errors import (
     NotFoundError,
     ThrottledError,
 )
-from cdk_distributed_map.runs._run import (
-    ENDED,
-    Counts,
-    MapRun,
-    Run,
-    RunDescription,
-    read_description,
-    seconds_between,
-)
+from cdk_distributed_map.runs._run import Run
 from cdk_distributed_map.runs._watch_nested import Children
 
 if TYPE_CHECKING:
@@ -231,7 +224,7 @@ class Watcher:
             self._say(f"AWS doesn't know the run {self._run.name!r} yet: waiting for {_START_SECONDS:.0f} s at most")
             return False
         before = self._description
-        self._description = read_description(answer)
+        self._description = RunDescription.read(answer)
         if self._description.ended and (before is None or not before.ended):
             # One more look at everything, the outermost maps first: the last counts are what people come for.
             self._listed_at = None

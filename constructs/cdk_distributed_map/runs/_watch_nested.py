@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final, NamedTuple
 
-from cdk_distributed_map.runs._run import MapRun
+from cdk_distributed_map.runs._described import MapRun
 
 _RUNNING: Final = "RUNNING"
 
