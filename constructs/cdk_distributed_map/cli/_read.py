@@ -40,7 +40,7 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
     distmap results Squares --ordered > squares.jsonl
     distmap results Squares nightly-2026-11-21 -o squares.parquet
     """
-    from cdk_distributed_map.runs import _results  # noqa: PLC0415 - only this command needs it
+    from cdk_distributed_map.runs import _tables  # noqa: PLC0415 - only this command needs it
 
     kind = _kind(output, options["kind"])
     if kind == "parquet" and output is None and sys.stdout.isatty():
@@ -51,15 +51,13 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
     nested = options["nested"]
     chosen = run.nested_results if nested else run.results
     found = chosen(ordered=options["ordered"], unsuccessful=options["everything"])
-    columns = _results.NESTED_COLUMNS if nested else _results.COLUMNS
+    columns = _tables.NESTED_COLUMNS if nested else _tables.COLUMNS
     if kind == "parquet":
         with _output.binary(output) as binary:
-            count = _results.write_parquet(found, binary, columns)
+            count = _tables.write_parquet(found, binary, columns)
     else:
         with _output.text(output) as text:
-            count = (
-                _results.write_csv(found, text, columns) if kind == "csv" else _results.write_json_lines(found, text)
-            )
+            count = _tables.write_csv(found, text, columns) if kind == "csv" else _tables.write_json_lines(found, text)
     if output is not None and output != _output.STDOUT:
         click.echo(f"{counted(count, 'result')} of {run.name} in {output}", err=True)
     return _exit.SUCCESS

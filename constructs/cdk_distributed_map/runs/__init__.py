@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     )
     from cdk_distributed_map.runs._ledger import Ledger
     from cdk_distributed_map.runs._nested import NestedAccount
-    from cdk_distributed_map.runs._results import Failure, ItemResult, to_pandas, to_polars
+    from cdk_distributed_map.runs._results import Failure, ItemResult
     from cdk_distributed_map.runs._run import Run
+    from cdk_distributed_map.runs._tables import to_pandas, to_polars
     from cdk_distributed_map.runs._watch import Progress
 
 __all__ = [
@@ -74,8 +75,8 @@ _MODULES = {
     "Run": "_run",
     "RunDescription": "_described",
     "RunSummary": "_described",
-    "to_pandas": "_results",
-    "to_polars": "_results",
+    "to_pandas": "_tables",
+    "to_polars": "_tables",
 }
 
 # Hidden from type checkers, which see the imports above and still report a misspelt name.
