@@ -54,6 +54,22 @@ def test_up_deploy_status_and_down(tmp_path: Path) -> None:
     assert distmap("local", "status", cwd=tmp_path).returncode == 1
 
 
+def test_all_of_it_as_json(tmp_path: Path) -> None:
+    assembly(tmp_path / "cdk.out")
+    told = json.loads(distmap("local", "up", "--json", cwd=tmp_path).stdout)
+    try:
+        environment = json.loads(distmap("local", "env", "--json", cwd=tmp_path).stdout)
+        assert told.pop("environment") == environment
+        assert environment["AWS_ENDPOINT_URL"] == told["endpoint"]
+        assert json.loads(distmap("local", "status", "--json", cwd=tmp_path).stdout) == told
+        deployed = distmap("local", "deploy", "--json", cwd=tmp_path, **environment)
+        assert list(json.loads(deployed.stdout)) == ["Small"]
+        assert "Small" in deployed.stderr
+    finally:
+        ended = [json.loads(distmap("local", "down", "--json", cwd=tmp_path).stdout) for _ in range(2)]
+    assert ended == [{"ended": True}, {"ended": False}]
+
+
 def test_up_takes_faults_and_clock(tmp_path: Path) -> None:
     faults = ("--fault", "throttle=0.25", "--fault", "express_duplicate=1")
     up = distmap("local", "up", "--iam", "off", "--clock", "real", "--dispatch-rates", *faults, cwd=tmp_path)
@@ -63,7 +79,7 @@ def test_up_takes_faults_and_clock(tmp_path: Path) -> None:
     finally:
         distmap("local", "down", cwd=tmp_path)
     assert told["faults"] == {"throttle": 0.25, "express_duplicate": 1.0}
-    assert (told["iam"], told["virtual_clock"], told["dispatch_rates"]) == (False, False, True)
+    assert (told["iam"], told["virtualClock"], told["dispatchRates"]) == (False, False, True)
 
 
 @pytest.mark.parametrize(

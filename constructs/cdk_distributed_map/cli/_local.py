@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cdk_distributed_map.cli import _exit
+from cdk_distributed_map.cli._options import json_option
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -51,6 +52,10 @@ def _faults(context: click.Context, parameter: click.Parameter, values: tuple[st
             message = f"a fault is given as NAME=SHARE, as in throttle=0.1, got {value!r}"
             raise click.BadParameter(message) from None
     return shares
+
+
+def _tell(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
 
 
 class _Local(click.Group):
@@ -108,7 +113,10 @@ def local() -> None:
     help="What is to go wrong, as a share of its occasions between 0 and 1: throttle=0.1. Again for each: "
     "throttle, crash, hang, lost_answer, express_duplicate, s3_error.",
 )  # fmt: skip
-def up(folder: Path, *, port: int, region: str, iam: str, state: Path | None, clock: str, **given: Any) -> None:
+@json_option
+def up(
+    folder: Path, *, port: int, region: str, iam: str, state: Path | None, clock: str, as_json: bool, **given: Any
+) -> None:
     """Start it in the background, and print the environment to set."""
     control, began = _control(), time.monotonic()
     running = control.up(
@@ -121,35 +129,49 @@ def up(folder: Path, *, port: int, region: str, iam: str, state: Path | None, cl
         **given,
     )
     click.echo(f"{running} ({time.monotonic() - began:.1f} s)", err=True)
-    click.echo(control.env_script(folder=folder), nl=False)
+    if as_json:
+        _tell({**running.as_json(), "environment": control.env(folder=folder)})
+    else:
+        click.echo(control.env_script(folder=folder), nl=False)
 
 
 @local.command()
 @_folder
-def down(folder: Path) -> None:
+@json_option
+def down(folder: Path, *, as_json: bool) -> None:
     """End it, and everything it started."""
-    click.echo("ended" if _control().down(folder=folder) else "nothing was running", err=True)
+    ended = _control().down(folder=folder)
+    if as_json:
+        _tell({"ended": ended})
+    else:
+        click.echo("ended" if ended else "nothing was running", err=True)
 
 
 @local.command()
 @_folder
-def status(folder: Path) -> int:
-    """Say what runs, as JSON."""
+@json_option
+def status(folder: Path, *, as_json: bool) -> int:
+    """Say what runs, as JSON in any case."""
+    del as_json
     running = _control().status(folder=folder)
     if running is None:
         click.echo("nothing runs", err=True)
         return _exit.ERROR
-    # The token lets whoever has it end the processes.
-    click.echo(json.dumps({name: value for name, value in asdict(running).items() if name != "token"}, indent=2))
+    _tell(running.as_json())
     return _exit.SUCCESS
 
 
 @local.command()
 @_folder
 @click.option("--shell", type=click.Choice(["sh", "fish", "powershell"]), default="sh", show_default=True)
-def env(folder: Path, shell: str) -> None:
+@json_option
+def env(folder: Path, shell: str, *, as_json: bool) -> None:
     """Print the environment that makes every AWS tool use it."""
-    click.echo(_control().env_script(folder=folder, shell=shell), nl=False)
+    control = _control()
+    if as_json:
+        _tell(control.env(folder=folder))
+    else:
+        click.echo(control.env_script(folder=folder, shell=shell), nl=False)
 
 
 @local.command()
@@ -159,9 +181,14 @@ def env(folder: Path, shell: str) -> None:
     help="Folder that cdk synth wrote.",
 )  # fmt: skip
 @click.argument("stacks", nargs=-1)
-def deploy(folder: Path, assembly: Path, stacks: tuple[str, ...]) -> None:
+@json_option
+def deploy(folder: Path, assembly: Path, stacks: tuple[str, ...], *, as_json: bool) -> None:
     """Deploy what cdk synth wrote, without npm; STACKS are names or patterns, all by default."""
-    outputs = _control().deploy(assembly, *stacks, folder=folder, progress=click.echo)
+    progress = functools.partial(click.echo, err=as_json)
+    outputs = _control().deploy(assembly, *stacks, folder=folder, progress=progress)
+    if as_json:
+        _tell(outputs)
+        return
     for stack, values in outputs.items():
         for name, value in values.items():
             click.echo(f"{stack}.{name} = {value}")

@@ -13,13 +13,18 @@ import click
 from cdk_distributed_map.runs import Client, Run
 
 
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--json``: ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Write JSON for machines.")(command)
+
+
 def aws_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--profile``, ``--region``, ``--endpoint-url`` and ``--json``: ``client`` and ``as_json``."""
 
     @click.option("--profile", metavar="NAME", help="Profile of the AWS configuration.")
     @click.option("--region", metavar="REGION", help="AWS Region.")
     @click.option("--endpoint-url", metavar="URL", help="One endpoint for all services, such as a local engine.")
-    @click.option("--json", "as_json", is_flag=True, help="Write JSON for machines.")
+    @json_option
     @functools.wraps(command)
     def with_client(*, profile: str | None, region: str | None, endpoint_url: str | None, **options: Any) -> Any:
         client = Client(profile=profile, region=region, endpoint_url=endpoint_url)

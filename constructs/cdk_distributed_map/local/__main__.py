@@ -8,7 +8,6 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from cdk_distributed_map.local import control
@@ -116,8 +115,7 @@ def _status(given: argparse.Namespace) -> int:
     if running is None:
         sys.stderr.write("nothing runs\n")
         return 1
-    told = {name: value for name, value in asdict(running).items() if name != "token"}
-    sys.stdout.write(json.dumps(told, indent=2) + "\n")
+    sys.stdout.write(json.dumps(running.as_json(), indent=2) + "\n")
     return 0
 
 

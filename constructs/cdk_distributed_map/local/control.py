@@ -72,6 +72,12 @@ class Running:
     faults: dict[str, float] = field(default_factory=dict)
     killed: bool = False
 
+    def as_json(self) -> dict[str, Any]:
+        """Return what to tell machines: all but the token, which lets whoever has it pass for it."""
+        told = asdict(self)
+        del told["token"], told["virtual_clock"], told["dispatch_rates"]
+        return {**told, "virtualClock": self.virtual_clock, "dispatchRates": self.dispatch_rates}
+
     def __str__(self) -> str:
         """Return what to tell whoever started it."""
         told = f"AWS runs at {self.endpoint}, process {self.pid}"
