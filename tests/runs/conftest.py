@@ -690,6 +690,7 @@ def environment(states: FakeStates, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     for name, value in {
         "AWS_ENDPOINT_URL_SFN": states.url,
         "AWS_ENDPOINT_URL_CLOUDFORMATION": states.url,
+        "AWS_ENDPOINT_URL_LAMBDA": states.url,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",

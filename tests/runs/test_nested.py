@@ -78,7 +78,7 @@ def ran(distmap: Callable[..., tuple[int, str]], tmp_path: Path, request: pytest
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))[:60].strip("-")
     code, out = distmap("run", "Lists", "--items", str(items), "--name", name, "--watch")
     assert code == _exit.ITEMS_FAILED, out
-    assert "0 of 3 items, and 1 of nested maps did not succeed" in out
+    assert "0 of 3 items, and 1 item of nested maps, did not succeed" in out
     return str(name)
 
 
