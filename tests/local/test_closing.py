@@ -65,5 +65,7 @@ def test_a_map_ends_when_the_disk_is_full(bench: Bench, aws_url: str) -> None:
         while (found := engine.call("DescribeExecution", {"executionArn": execution}))["status"] == "RUNNING":
             assert time.monotonic() < give_up
             time.sleep(0.01)
+        (run,) = engine.call("ListMapRuns", {"executionArn": execution})["mapRuns"]
+        assert engine.call("DescribeMapRun", {"mapRunArn": run["mapRunArn"]})["status"] == "FAILED"
     assert (found["status"], found["error"]) == ("FAILED", "States.Runtime")
     assert "No space left on device" in found["cause"]

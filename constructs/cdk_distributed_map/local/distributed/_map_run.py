@@ -166,7 +166,7 @@ class MapRun:
             StateError: The tolerance was breached, or the items couldn't be read.
         """
         reading = None if feed is None else asyncio.ensure_future(self._read(feed))
-        self._waiting = Queue(self.records)
+        self._waiting, self._failure = Queue(self.records), None
         try:
             await self._dispatch(self._waiting, reading)
             if reading is not None:
