@@ -161,15 +161,21 @@ def test_run_that_is_stopped_while_it_reads_goes_on_reading_after_a_redrive(benc
     reader = bench.reader(bucket, "file", InputType="JSONL")
     batcher = {"MaxItemsPerBatch": 7}
     config = {"Transformation": "FLATTEN", "OutputType": "JSONL"}
-    inner = {"Each": {"Type": "Pass", "Output": "{% $states.input.Items %}", "End": True}}
-    made = bench.mapped(inner, ItemReader=reader, ItemBatcher=batcher, ResultWriter=bench.writer(bucket, **config))
-    execution = bench.start(made)
+    # Nothing is done, and so nothing exported, before the run is stopped.
+    stopped = threading.Event()
+    bench.functions.handlers["once stopped"] = lambda event: (stopped.wait(20), event["Items"])[1]
+    writer = bench.writer(bucket, **config)
+    inner = bench.task("once stopped")
+    execution = bench.start(
+        bench.mapped(inner, ItemReader=reader, ItemBatcher=batcher, ResultWriter=writer, MaxConcurrency=5)
+    )
     while True:
         runs = bench.sfn.list_map_runs(executionArn=execution)["mapRuns"]
         if runs and bench.map_run(execution)["itemCounts"]["total"]:
             break
         time.sleep(0.002)
     bench.sfn.stop_execution(executionArn=execution)
+    stopped.set()
     before = bench.map_run(execution)["itemCounts"]
     again = redriven(bench, execution)
     place = json.loads(again["output"])["ResultWriterDetails"]
