@@ -28,6 +28,8 @@ from distmap.wire import Run as WireRun
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+    from cdk_distributed_map.local.server import LocalAws
+
 ACCOUNT = "arn:aws:states:us-east-1:123456789012"
 EPOCH = 1_795_000_000.0
 # Calls at once and refill a second, https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
@@ -758,3 +760,24 @@ def files(s3: S3Client) -> Callable[..., RunFiles]:
         return RunFiles(s3, wire_run(pipeline, name), machine=pipeline.name, label=label, **options)
 
     return make
+
+
+@pytest.fixture
+def distmap(
+    engine: LocalAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Runs the command on the local AWS of the module; returns exit code and output."""
+    for name, value in engine.environment().items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_SFN", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+
+    from cdk_distributed_map.cli import _show
+    from cdk_distributed_map.cli._main import _run
+
+    def run(*arguments: str) -> tuple[int, str]:
+        _show.console.cache_clear()
+        code = _run(list(arguments))
+        return code, capsys.readouterr().out
+
+    return run

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.cli import _exit, _show
-from cdk_distributed_map.cli._main import _run
+from cdk_distributed_map.cli import _exit
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, Ledger
 
@@ -53,21 +52,6 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     with LocalAws() as aws:
         aws.deploy(folder / "cdk.out", "Stack")
         yield aws
-
-
-@pytest.fixture
-def distmap(
-    engine: LocalAws, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str]]:
-    for name, value in engine.environment().items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str) -> tuple[int, str]:
-        _show.console.cache_clear()
-        code = _run(list(arguments))
-        return code, capsys.readouterr().out
-
-    return run
 
 
 @pytest.fixture
