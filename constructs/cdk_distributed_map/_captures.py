@@ -17,7 +17,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cdk_distributed_map import _checks, _expressions, _functions, _permissions
-from cdk_distributed_map._functions import FunctionSettings, PythonFunction
+from cdk_distributed_map._functions import DEFAULT_MEMORY_MB, FunctionSettings, PythonFunction
 from distmap import limits
 
 _BUILT_IN_TIMEOUT = Duration.minutes(15)
@@ -34,7 +34,9 @@ class Capture(abc.ABC):
     """Whether a long capture goes on in another invocation."""
 
     @staticmethod
-    def ranges(*, number: float | str = "$.number", chunk: float | str = "$.chunk", memory_size: int = 512) -> Capture:
+    def ranges(
+        *, number: float | str | None = None, chunk: float | str | None = None, memory_size: int | None = None
+    ) -> Capture:
         """Pages of ``chunk`` numbers from 1 to ``number``: ``{"from": 1, "to": 5}``, ``{"from": 6, "to": 10}`` ...
 
         Args:
@@ -46,6 +48,8 @@ class Capture(abc.ABC):
             ValueError: A literal is not a whole number of at least 0 (``number``) or 1 (``chunk``), or makes more
                 than 100 million items.
         """
+        number = "$.number" if number is None else number
+        chunk = "$.chunk" if chunk is None else chunk
         _checks.whole_number("number", number, least=0, most=2**53)
         _checks.whole_number("chunk", chunk, least=1, most=2**53)
         if _checks.is_known(number) and _checks.is_known(chunk) and -(-int(number) // int(chunk)) > limits.MAX_ITEMS:
@@ -59,15 +63,15 @@ class Capture(abc.ABC):
     def s3_listing(
         bucket: s3.IBucket,
         *,
-        prefixes: Sequence[str] = ("",),
+        prefixes: Sequence[str] | None = None,
         suffix: str | None = None,
-        min_bytes: float | str = 1,
+        min_bytes: float | str | None = None,
         max_bytes: float | str | None = None,
         modified_after: str | None = None,
         modified_before: str | None = None,
         min_age: Duration | None = None,
         max_age: Duration | None = None,
-        memory_size: int = 512,
+        memory_size: int | None = None,
     ) -> Capture:
         """The objects of a bucket, filtered.
 
@@ -87,6 +91,8 @@ class Capture(abc.ABC):
         Raises:
             ValueError: No prefix, a negative size, a date-time that isn't one, or bounds between which nothing is.
         """
+        prefixes = ("",) if prefixes is None else prefixes
+        min_bytes = 1 if min_bytes is None else min_bytes
         _checks.bucket("bucket", bucket)
         if isinstance(prefixes, str):
             raise TypeError(f"prefixes must be a list, got the string {prefixes!r}")
@@ -119,11 +125,11 @@ class Capture(abc.ABC):
         handler: str,
         runtime: lambda_.Runtime | None = None,
         architecture: lambda_.Architecture | None = None,
-        memory_size: int = 512,
+        memory_size: int | None = None,
         ephemeral_storage: Size | None = None,
         timeout: Duration | None = None,
         environment: Mapping[str, str] | None = None,
-        layers: Sequence[lambda_.ILayerVersion] = (),
+        layers: Sequence[lambda_.ILayerVersion] | None = None,
         vpc: ec2.IVpc | None = None,
         vpc_subnets: ec2.SubnetSelection | None = None,
         security_groups: Sequence[ec2.ISecurityGroup] | None = None,
@@ -138,11 +144,11 @@ class Capture(abc.ABC):
                 handler=handler,
                 runtime=runtime,
                 architecture=architecture,
-                memory_size=memory_size,
+                memory_size=DEFAULT_MEMORY_MB if memory_size is None else memory_size,
                 ephemeral_storage=ephemeral_storage,
                 timeout=_BUILT_IN_TIMEOUT if timeout is None else timeout,
                 environment=environment,
-                layers=layers,
+                layers=() if layers is None else layers,
                 vpc=vpc,
                 vpc_subnets=vpc_subnets,
                 security_groups=security_groups,
@@ -172,7 +178,7 @@ class Capture(abc.ABC):
 @dataclass(frozen=True, kw_only=True)
 class _BuiltIn(Capture):
     settings: dict[str, Any]
-    memory_size: int = 512
+    memory_size: int | None = None
     bucket: s3.IBucket | None = None
     resumable: bool = field(default=True, init=False)
 
@@ -180,7 +186,7 @@ class _BuiltIn(Capture):
         function = PythonFunction(
             folder=str(_built_in_folder()),
             handler="handler.handler",
-            memory_size=self.memory_size,
+            memory_size=DEFAULT_MEMORY_MB if self.memory_size is None else self.memory_size,
             timeout=_BUILT_IN_TIMEOUT,
         )
         return function.build(scope, id, settings=settings, description="distmap: captures the items of a run")

@@ -13,6 +13,8 @@ from constructs import Construct
 from cdk_distributed_map import _functions
 from cdk_distributed_map._functions import FunctionSettings, PythonFunction
 
+_DEFAULT_MEMORY_MB = 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class Combiner:
@@ -31,11 +33,11 @@ class Combiner:
         handler: str,
         runtime: lambda_.Runtime | None = None,
         architecture: lambda_.Architecture | None = None,
-        memory_size: int = 1024,
+        memory_size: int | None = None,
         ephemeral_storage: Size | None = None,
         timeout: Duration | None = None,
         environment: Mapping[str, str] | None = None,
-        layers: Sequence[lambda_.ILayerVersion] = (),
+        layers: Sequence[lambda_.ILayerVersion] | None = None,
         vpc: ec2.IVpc | None = None,
         vpc_subnets: ec2.SubnetSelection | None = None,
         security_groups: Sequence[ec2.ISecurityGroup] | None = None,
@@ -51,11 +53,11 @@ class Combiner:
                 handler=handler,
                 runtime=runtime,
                 architecture=architecture,
-                memory_size=memory_size,
+                memory_size=_DEFAULT_MEMORY_MB if memory_size is None else memory_size,
                 ephemeral_storage=ephemeral_storage,
                 timeout=Duration.minutes(15) if timeout is None else timeout,
                 environment=environment,
-                layers=layers,
+                layers=() if layers is None else layers,
                 vpc=vpc,
                 vpc_subnets=vpc_subnets,
                 security_groups=security_groups,

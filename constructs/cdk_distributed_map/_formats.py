@@ -67,7 +67,7 @@ class FileFormat:
         return FileFormat(input_type="JSONL")
 
     @staticmethod
-    def csv(*, headers: Sequence[str] | None = None, delimiter: CsvDelimiter = CsvDelimiter.COMMA) -> FileFormat:
+    def csv(*, headers: Sequence[str] | None = None, delimiter: CsvDelimiter | None = None) -> FileFormat:
         """Rows of a CSV file. Every item is an object from header to string.
 
         Args:
@@ -81,7 +81,7 @@ class FileFormat:
         if headers is not None:
             _check_headers(headers)
             config = {"CSVHeaderLocation": "GIVEN", "CSVHeaders": list(headers)}
-        if delimiter is not CsvDelimiter.COMMA:
+        if delimiter is not None and delimiter is not CsvDelimiter.COMMA:
             config["CSVDelimiter"] = CsvDelimiter(delimiter).value
         return FileFormat(input_type="CSV", config=config, headers_given=headers is not None)
 

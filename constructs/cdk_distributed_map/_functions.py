@@ -21,6 +21,7 @@ from cdk_distributed_map import _checks
 from distmap import limits
 
 DEFAULT_RUNTIME = lambda_.Runtime.PYTHON_3_13
+DEFAULT_MEMORY_MB = 512
 RUNTIME_LAYER_ID = "DistmapRuntime"
 _OLDEST_PYTHON = 11
 _RESERVED_VARIABLES = frozenset(
@@ -75,7 +76,7 @@ class PythonFunction:
     handler: str
     runtime: lambda_.Runtime | None = None
     architecture: lambda_.Architecture | None = None
-    memory_size: int = 512
+    memory_size: int = DEFAULT_MEMORY_MB
     ephemeral_storage: Size | None = None
     timeout: Duration | None = None
     environment: Mapping[str, str] | None = None

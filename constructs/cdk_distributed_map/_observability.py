@@ -14,6 +14,8 @@ from constructs import Construct
 
 from cdk_distributed_map import _checks
 
+_THROTTLES = 100
+
 
 @dataclass(frozen=True, kw_only=True)
 class Alarms:
@@ -27,8 +29,8 @@ class Alarms:
         ValueError: ``throttles`` isn't a whole number of at least 1.
     """
 
-    actions: Sequence[cloudwatch.IAlarmAction] = ()
-    throttles: int = 100
+    actions: Sequence[cloudwatch.IAlarmAction] | None = None
+    throttles: int | None = None
 
     def __post_init__(self) -> None:
         _checks.whole_number(
@@ -44,7 +46,8 @@ class Alarms:
         ]
         if worker is not None:
             throttles = worker.metric_throttles(period=period)
-            wanted.append(("WorkerThrottled", throttles, self.throttles, "the worker is being throttled"))
+            most = _THROTTLES if self.throttles is None else self.throttles
+            wanted.append(("WorkerThrottled", throttles, most, "the worker is being throttled"))
         for alarm_id, metric, threshold, text in wanted:
             alarm = cloudwatch.Alarm(
                 scope,
@@ -56,7 +59,7 @@ class Alarms:
                 treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
                 alarm_description=text,
             )
-            for action in self.actions:
+            for action in self.actions or ():
                 alarm.add_alarm_action(action)
 
 

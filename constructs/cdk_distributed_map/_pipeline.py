@@ -115,9 +115,9 @@ class DistributedMapPipeline(Construct):
         *,
         items: ItemSource,
         worker: Worker,
-        max_concurrency: float | str = DEFAULT_MAX_CONCURRENCY,
+        max_concurrency: float | str | None = None,
         batching: Batching | None = None,
-        child_type: sfn.StateMachineType = sfn.StateMachineType.STANDARD,
+        child_type: sfn.StateMachineType | None = None,
         tolerated_failure_count: float | str | None = None,
         tolerated_failure_percentage: float | str | None = None,
         item_selector: Mapping[str, Any] | None = None,
@@ -125,31 +125,38 @@ class DistributedMapPipeline(Construct):
         combine: Combiner | None = None,
         on_failure: sfn.IChainable | None = None,
         payload_bucket: s3.IBucket | None = None,
-        payload_prefix: str = "",
+        payload_prefix: str | None = None,
         expire_runs_after: Duration | None = None,
-        removal_policy: RemovalPolicy = RemovalPolicy.RETAIN,
+        removal_policy: RemovalPolicy | None = None,
         encryption_key: kms.IKey | None = None,
         role: iam.IRole | None = None,
         state_machine_name: str | None = None,
         label: str | None = None,
         timeout: Duration | None = None,
-        log_level: sfn.LogLevel = sfn.LogLevel.ERROR,
-        log_execution_data: bool = False,
-        log_retention: logs.RetentionDays = logs.RetentionDays.ONE_MONTH,
-        tracing: bool = False,
+        log_level: sfn.LogLevel | None = None,
+        log_execution_data: bool | None = None,
+        log_retention: logs.RetentionDays | None = None,
+        tracing: bool | None = None,
         alarms: Alarms | None = None,
-        dashboard: bool = False,
+        dashboard: bool | None = None,
         comment: str | None = None,
     ) -> None:
         super().__init__(scope, id)
+        # None means the default, here and in every other class: whoever passes arguments on needs no cases.
+        payload_prefix = "" if payload_prefix is None else payload_prefix
+        removal_policy = RemovalPolicy.RETAIN if removal_policy is None else removal_policy
+        log_level = sfn.LogLevel.ERROR if log_level is None else log_level
+        log_execution_data = False if log_execution_data is None else log_execution_data
+        log_retention = logs.RetentionDays.ONE_MONTH if log_retention is None else log_retention
+        tracing = False if tracing is None else tracing
         if payload_bucket is not None:
             _checks.bucket("payload_bucket", payload_bucket)
         settings = MapSettings(
             items=items,
             worker=worker,
-            max_concurrency=max_concurrency,
+            max_concurrency=DEFAULT_MAX_CONCURRENCY if max_concurrency is None else max_concurrency,
             batching=batching,
-            child_type=child_type,
+            child_type=sfn.StateMachineType.STANDARD if child_type is None else child_type,
             tolerated_failure_count=tolerated_failure_count,
             tolerated_failure_percentage=tolerated_failure_percentage,
             item_selector=item_selector,
@@ -224,7 +231,7 @@ class DistributedMapPipeline(Construct):
         if alarms is not None:
             alarms.create(Construct(self, "Alarms"), machine=self.state_machine, worker=self._parts.worker.function)
         self.dashboard = None
-        if dashboard:
+        if dashboard is True:
             children = [("failed", self.metric_items_failed()), ("succeeded", self.metric_items_succeeded())]
             self.dashboard = _observability.dashboard(
                 self, machine=self.state_machine, children=children, worker=self._parts.worker.function

@@ -42,17 +42,19 @@ class Results:
         bucket: Bucket of the results, in the Region and account of the state machine. Default: the payload bucket.
     """
 
-    transformation: Transformation = Transformation.NONE
-    output_type: OutputType = OutputType.JSONL
+    transformation: Transformation | None = None
+    output_type: OutputType | None = None
     bucket: s3.IBucket | None = None
 
     def render(self, *, bucket: s3.IBucket, prefix: str) -> dict[str, Any]:
         """Return ResultWriter."""
+        chosen = Transformation.NONE if self.transformation is None else self.transformation
+        form = OutputType.JSONL if self.output_type is None else self.output_type
         return {
             "Resource": f"arn:{Aws.PARTITION}:states:::s3:putObject",
             "Arguments": {"Bucket": bucket.bucket_name, "Prefix": prefix},
             "WriterConfig": {
-                "Transformation": Transformation(self.transformation).value,
-                "OutputType": OutputType(self.output_type).value,
+                "Transformation": Transformation(chosen).value,
+                "OutputType": OutputType(form).value,
             },
         }

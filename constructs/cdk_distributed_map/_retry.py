@@ -23,6 +23,7 @@ LAMBDA_ERRORS = (
 )
 """What every Lambda task retries. The L2 leaves out the last, which is what reserved concurrency answers with."""
 
+_ATTEMPTS = 3
 _INTERVAL_SECONDS = 1
 _BACKOFF_RATE = 2
 _MAX_DELAY_SECONDS = 60
@@ -47,9 +48,9 @@ class RetryPolicy:
     """
 
     errors: Sequence[str]
-    max_attempts: int = 3
+    max_attempts: int | None = None
     interval: Duration | None = None
-    backoff_rate: float = 2
+    backoff_rate: float | None = None
     max_delay: Duration | None = None
 
     def __post_init__(self) -> None:
@@ -70,8 +71,18 @@ class RetryPolicy:
                 f"max_delay must be longer than interval, got {self.max_delay_seconds:g} s after "
                 f"{self.interval_seconds:g} s"
             )
-        if not isinstance(self.backoff_rate, int | float) or not self.backoff_rate >= 1:
+        if not isinstance(self.factor, int | float) or not self.factor >= 1:
             raise ValueError(f"backoff_rate must be at least 1, got {self.backoff_rate!r}")
+
+    @property
+    def attempts(self) -> int:
+        """Attempts after the first."""
+        return _ATTEMPTS if self.max_attempts is None else self.max_attempts
+
+    @property
+    def factor(self) -> float:
+        """Factor from one delay to the next."""
+        return _BACKOFF_RATE if self.backoff_rate is None else self.backoff_rate
 
     @property
     def interval_seconds(self) -> float:
@@ -91,20 +102,20 @@ class RetryPolicy:
         attempts, interval, most = (
             value if _checks.is_known(value) else default
             for value, default in (
-                (self.max_attempts, 3),
+                (self.attempts, _ATTEMPTS),
                 (self.interval_seconds, _INTERVAL_SECONDS),
                 (self.max_delay_seconds, _MAX_DELAY_SECONDS),
             )
         )
-        return sum(_delays(int(attempts), interval, self.backoff_rate, most)) + attempts * timeout
+        return sum(_delays(int(attempts), interval, self.factor, most)) + attempts * timeout
 
     def add_to(self, task: sfn.TaskStateBase) -> None:
         """Add this policy to a task."""
         task.add_retry(
             errors=list(self.errors),
-            max_attempts=self.max_attempts,
+            max_attempts=self.attempts,
             interval=Duration.seconds(self.interval_seconds),
-            backoff_rate=self.backoff_rate,
+            backoff_rate=self.factor,
             max_delay=Duration.seconds(self.max_delay_seconds),
             jitter_strategy=sfn.JitterType.FULL,
         )

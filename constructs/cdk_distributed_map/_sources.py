@@ -116,7 +116,7 @@ class ItemSource(abc.ABC):
         key: str,
         *,
         headers: Sequence[str] | None = None,
-        delimiter: CsvDelimiter = CsvDelimiter.COMMA,
+        delimiter: CsvDelimiter | None = None,
         version_id: str | None = None,
         expected_bucket_owner: str | None = None,
         max_items: float | str | None = None,
@@ -241,9 +241,9 @@ class ItemSource(abc.ABC):
         *,
         buckets: Sequence[s3.IBucket],
         format: FileFormat,
-        bucket_path: str = "$.bucket",
-        key_path: str = "$.key",
-        key_prefix: str = "",
+        bucket_path: str | None = None,
+        key_path: str | None = None,
+        key_prefix: str | None = None,
         max_items: float | str | None = None,
     ) -> ItemSource:
         """One S3 file that the execution's own input names.
@@ -259,6 +259,8 @@ class ItemSource(abc.ABC):
         Raises:
             ValueError: No bucket, or a path that isn't one.
         """
+        bucket_path = "$.bucket" if bucket_path is None else bucket_path
+        key_path = "$.key" if key_path is None else key_path
         if len(buckets) == 0:
             raise ValueError(
                 "buckets must name at least one bucket that the input may name: the role is scoped to them"
@@ -274,12 +276,12 @@ class ItemSource(abc.ABC):
             config=format.render(),
             bucket_path=bucket_path,
             key_path=key_path,
-            key_prefix=key_prefix,
+            key_prefix="" if key_prefix is None else key_prefix,
             max_items=max_items,
         )
 
     @staticmethod
-    def state_array(path: str = "$.items", *, max_items: float | str | None = None) -> ItemSource:
+    def state_array(path: str | None = None, *, max_items: float | str | None = None) -> ItemSource:
         """An array in the state's input (one item per element), or an object (one per key and value).
 
         The whole input has at most 256 KiB; beyond that put the items into a file. An object under ``$.items`` that
@@ -296,7 +298,7 @@ class ItemSource(abc.ABC):
             raise ValueError(
                 "max_items needs an item reader; slice the array instead, as in '{% $states.input.items[[0..9]] %}'"
             )
-        return StateItems(path=path)
+        return StateItems(path="$.items" if path is None else path)
 
     @abc.abstractmethod
     def render(self, scope: Construct) -> dict[str, Any]:

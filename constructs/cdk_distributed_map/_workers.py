@@ -24,7 +24,13 @@ from cdk_distributed_map._concurrency import (
     check_max_concurrency,
     check_reservation,
 )
-from cdk_distributed_map._functions import FunctionSettings, PythonFunction, known_reservation, known_timeout
+from cdk_distributed_map._functions import (
+    DEFAULT_MEMORY_MB,
+    FunctionSettings,
+    PythonFunction,
+    known_reservation,
+    known_timeout,
+)
 from cdk_distributed_map._results import Results
 from cdk_distributed_map._retry import RetryPolicy
 from cdk_distributed_map._sources import ItemSource
@@ -86,11 +92,11 @@ class Worker(abc.ABC):
         handler: str,
         runtime: lambda_.Runtime | None = None,
         architecture: lambda_.Architecture | None = None,
-        memory_size: int = 512,
+        memory_size: int | None = None,
         ephemeral_storage: Size | None = None,
         timeout: Duration | None = None,
         environment: Mapping[str, str] | None = None,
-        layers: Sequence[lambda_.ILayerVersion] = (),
+        layers: Sequence[lambda_.ILayerVersion] | None = None,
         vpc: ec2.IVpc | None = None,
         vpc_subnets: ec2.SubnetSelection | None = None,
         security_groups: Sequence[ec2.ISecurityGroup] | None = None,
@@ -123,11 +129,11 @@ class Worker(abc.ABC):
             handler=handler,
             runtime=runtime,
             architecture=architecture,
-            memory_size=memory_size,
+            memory_size=DEFAULT_MEMORY_MB if memory_size is None else memory_size,
             ephemeral_storage=ephemeral_storage,
             timeout=timeout,
             environment=environment,
-            layers=layers,
+            layers=() if layers is None else layers,
             vpc=vpc,
             vpc_subnets=vpc_subnets,
             security_groups=security_groups,
@@ -140,7 +146,7 @@ class Worker(abc.ABC):
     def function(
         function: lambda_.IFunction,
         *,
-        item_shape: ItemShape = ItemShape.ENVELOPE,
+        item_shape: ItemShape | None = None,
         retry: RetryPolicy | None = None,
         timeout: Duration | None = None,
     ) -> Worker:
@@ -153,13 +159,13 @@ class Worker(abc.ABC):
             timeout: Timeout of the task. Default: the function's own and a minute.
         """
         _functions.check("worker", function)
-        return FunctionWorker(given=function, item_shape=ItemShape(item_shape), retry=retry, timeout=timeout)
+        return FunctionWorker(given=function, item_shape=_shape(item_shape), retry=retry, timeout=timeout)
 
     @staticmethod
     def states(
         chain: sfn.IChainable | Callable[[Construct], sfn.IChainable],
         *,
-        item_shape: ItemShape = ItemShape.ENVELOPE,
+        item_shape: ItemShape | None = None,
     ) -> Worker:
         """Any chain of states, such as SDK integrations or several steps.
 
@@ -170,16 +176,16 @@ class Worker(abc.ABC):
         """
         if not callable(chain) and not hasattr(chain, "start_state"):
             raise TypeError(f"worker needs a chain of states or a function that makes one, got {chain!r}")
-        return StatesWorker(given=chain, item_shape=ItemShape(item_shape))
+        return StatesWorker(given=chain, item_shape=_shape(item_shape))
 
     @staticmethod
     def nested(
         *,
         items: ItemSource,
         worker: Worker,
-        max_concurrency: float | str = DEFAULT_NESTED_CONCURRENCY,
+        max_concurrency: float | str | None = None,
         batching: Batching | None = None,
-        child_type: sfn.StateMachineType = sfn.StateMachineType.STANDARD,
+        child_type: sfn.StateMachineType | None = None,
         tolerated_failure_count: float | str | None = None,
         tolerated_failure_percentage: float | str | None = None,
         item_selector: Mapping[str, Any] | None = None,
@@ -198,9 +204,9 @@ class Worker(abc.ABC):
             map=MapSettings(
                 items=items,
                 worker=worker,
-                max_concurrency=max_concurrency,
+                max_concurrency=DEFAULT_NESTED_CONCURRENCY if max_concurrency is None else max_concurrency,
                 batching=batching,
-                child_type=child_type,
+                child_type=sfn.StateMachineType.STANDARD if child_type is None else child_type,
                 tolerated_failure_count=tolerated_failure_count,
                 tolerated_failure_percentage=tolerated_failure_percentage,
                 item_selector=item_selector,
@@ -217,6 +223,10 @@ class Worker(abc.ABC):
         Raises:
             ValueError: The map would run more of it than it may.
         """
+
+
+def _shape(given: ItemShape | None) -> ItemShape:
+    return ItemShape.ENVELOPE if given is None else ItemShape(given)
 
 
 @dataclass(frozen=True, kw_only=True)

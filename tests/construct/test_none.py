@@ -1,0 +1,188 @@
+"""None means the default, for every optional argument of everything public: shown over the signatures themselves."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aws_cdk import aws_stepfunctions as sfn
+
+import cdk_distributed_map as distmap_package
+from cdk_distributed_map import (
+    Alarms,
+    Batching,
+    Capture,
+    Combiner,
+    DistributedMapPipeline,
+    FileFormat,
+    ItemSource,
+    ReservedConcurrency,
+    Results,
+    RetryPolicy,
+    Worker,
+)
+
+if TYPE_CHECKING:
+    from tests.construct.conftest import Lab
+
+Options = dict[str, Any]
+
+
+def worker(lab: Lab) -> Worker:
+    return Worker.function(lab.function())
+
+
+def inventory(lab: Lab, **options: Any) -> ItemSource:
+    return ItemSource.inventory(lab.bucket(), "a/b/manifest.json", **options)
+
+
+def athena(lab: Lab, **options: Any) -> ItemSource:
+    return ItemSource.athena_manifest(lab.bucket(), "m.csv", format=FileFormat.parquet(), data_prefix="d/", **options)
+
+
+def nested(lab: Lab, **options: Any) -> Worker:
+    return Worker.nested(items=ItemSource.state_array("$.value"), worker=worker(lab), **options)
+
+
+def csv_with_format(lab: Lab, **options: Any) -> ItemSource:
+    return ItemSource.from_execution_input(buckets=[lab.bucket()], format=FileFormat.csv(**options))
+
+
+def json_with_format(lab: Lab, **options: Any) -> ItemSource:
+    return ItemSource.from_execution_input(buckets=[lab.bucket()], format=FileFormat.json(**options))
+
+
+PUBLIC: dict[str, tuple[Callable[..., Any], Callable[[Lab, Options], Options]]] = {
+    "DistributedMapPipeline": (DistributedMapPipeline.__init__, lambda _, given: given),
+    "Worker.python": (Worker.python, lambda lab, given: {"worker": lab.python_worker(**given)}),
+    "Worker.function": (Worker.function, lambda lab, given: {"worker": Worker.function(lab.function(), **given)}),
+    "Worker.states": (
+        Worker.states,
+        lambda _, given: {"worker": Worker.states(lambda scope: sfn.Pass(scope, "Work"), **given)},
+    ),
+    "Worker.nested": (Worker.nested, lambda lab, given: {"worker": nested(lab, **given)}),
+    "Capture.ranges": (Capture.ranges, lambda _, given: {"items": ItemSource.captured(Capture.ranges(**given))}),
+    "Capture.s3_listing": (
+        Capture.s3_listing,
+        lambda lab, given: {"items": ItemSource.captured(Capture.s3_listing(lab.bucket(), **given))},
+    ),
+    "Capture.python": (
+        Capture.python,
+        lambda lab, given: {
+            "items": ItemSource.captured(Capture.python(str(lab.code), handler="handler.handler", **given))
+        },
+    ),
+    "Combiner.python": (
+        Combiner.python,
+        lambda lab, given: {"combine": Combiner.python(str(lab.code), handler="handler.handler", **given)},
+    ),
+    "ItemSource.captured": (
+        ItemSource.captured,
+        lambda _, given: {"items": ItemSource.captured(Capture.ranges(), **given)},
+    ),
+    "ItemSource.s3_objects": (
+        ItemSource.s3_objects,
+        lambda lab, given: {"items": ItemSource.s3_objects(lab.bucket(), **given)},
+    ),
+    "ItemSource.json": (ItemSource.json, lambda lab, given: {"items": ItemSource.json(lab.bucket(), "k", **given)}),
+    "ItemSource.json_lines": (
+        ItemSource.json_lines,
+        lambda lab, given: {"items": ItemSource.json_lines(lab.bucket(), "k", **given)},
+    ),
+    "ItemSource.csv": (ItemSource.csv, lambda lab, given: {"items": ItemSource.csv(lab.bucket(), "k", **given)}),
+    "ItemSource.parquet": (
+        ItemSource.parquet,
+        lambda lab, given: {"items": ItemSource.parquet(lab.bucket(), "k", **given)},
+    ),
+    "ItemSource.inventory": (ItemSource.inventory, lambda lab, given: {"items": inventory(lab, **given)}),
+    "ItemSource.athena_manifest": (ItemSource.athena_manifest, lambda lab, given: {"items": athena(lab, **given)}),
+    "ItemSource.from_execution_input": (
+        ItemSource.from_execution_input,
+        lambda lab, given: {
+            "items": ItemSource.from_execution_input(buckets=[lab.bucket()], format=FileFormat.json(), **given)
+        },
+    ),
+    "ItemSource.state_array": (ItemSource.state_array, lambda _, given: {"items": ItemSource.state_array(**given)}),
+    "FileFormat.csv": (FileFormat.csv, lambda lab, given: {"items": csv_with_format(lab, **given)}),
+    "FileFormat.json": (FileFormat.json, lambda lab, given: {"items": json_with_format(lab, **given)}),
+    "Batching": (Batching, lambda _, given: {"batching": Batching(**{"max_items": 5, "max_bytes": 9, **given})}),
+    "Results": (Results, lambda _, given: {"results": Results(**given)}),
+    "RetryPolicy": (
+        RetryPolicy,
+        lambda lab, given: {"worker": Worker.function(lab.function(), retry=RetryPolicy(errors=["A"], **given))},
+    ),
+    "Alarms": (Alarms, lambda _, given: {"alarms": Alarms(**given)}),
+}
+"""Everything public that takes optional arguments, and the pipeline that is made with some of them."""
+
+NO_OPTIONS = {
+    "Capture.function",
+    "Combiner.function",
+    "FileFormat.json_lines",
+    "FileFormat.parquet",
+    "ReservedConcurrency.matching",
+    "ReservedConcurrency.none",
+    "ReservedConcurrency.of",
+}
+CHOICES = {"CsvDelimiter", "ItemShape", "OutputType", "Transformation"}
+
+
+def optional(makes: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(makes).parameters.values()
+    return [each.name for each in parameters if each.default is not inspect.Parameter.empty]
+
+
+def factories(kind: type) -> list[str]:
+    return [name for name, made in vars(kind).items() if isinstance(made, staticmethod)]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_none_is_the_default(new_lab: Callable[..., Lab], name: str) -> None:
+    makes, pipeline = PUBLIC[name]
+    names = optional(makes)
+    assert names
+    untouched, with_none = new_lab(), new_lab()
+    untouched.pipeline(**pipeline(untouched, {}))
+    # One of Batching's limits must be given: each takes its turn below.
+    all_none = {} if name == "Batching" else dict.fromkeys(names)
+    with_none.pipeline(**pipeline(with_none, all_none))
+
+    assert with_none.masked_template() == untouched.masked_template()
+
+
+@pytest.mark.parametrize(("argument", "field"), [("max_items", "MaxItems"), ("max_bytes", "MaxInputBytes")])
+def test_none_is_no_limit_of_a_batch(lab: Lab, argument: str, field: str) -> None:
+    given: Options = {"max_items": 5, "max_bytes": 9, "batch_input": None, argument: None}
+    pipeline = lab.pipeline(batching=Batching(**given))
+
+    assert f"{field}PerBatch" not in lab.state(pipeline, "map")["ItemBatcher"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_none_is_what_the_signature_has(name: str) -> None:
+    parameters = inspect.signature(PUBLIC[name][0]).parameters
+
+    assert {parameters[each].default for each in optional(PUBLIC[name][0])} == {None}
+
+
+def test_everything_public_is_tried() -> None:
+    found = set()
+    for name in distmap_package.__all__:
+        kind = getattr(distmap_package, name)
+        made = factories(kind)
+        found |= {f"{name}.{each}" for each in made} if made else {name}
+
+    assert found == set(PUBLIC) | NO_OPTIONS | CHOICES
+    for kind, _, factory in (name.partition(".") for name in NO_OPTIONS):
+        assert optional(getattr(getattr(distmap_package, kind), factory)) == []
+
+
+def test_a_reservation_is_none_only_where_it_is_said(lab: Lab) -> None:
+    lab.pipeline("Default", worker=lab.python_worker(reserved_concurrency=None), max_concurrency=None)
+    lab.pipeline("Nothing", worker=lab.python_worker(reserved_concurrency=ReservedConcurrency.none()))
+    functions = lab.resources("AWS::Lambda::Function")
+    reserved = [each["Properties"].get("ReservedConcurrentExecutions") for each in functions.values()]
+
+    assert reserved == [100, None]
