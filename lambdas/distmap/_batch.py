@@ -10,12 +10,12 @@ from time import monotonic
 from typing import Any
 
 from distmap._deadline import Deadline
-from distmap._errors import NotJsonError
+from distmap._errors import NotJsonError, type_name, words_of
 from distmap._events import Work
 from distmap._item import ItemSlot, slot_of_thread
-from distmap._json import measure
+from distmap._json import as_sent, parse_sent
 from distmap._retry import ItemRetry
-from distmap.wire import ItemFailure, ItemResult, WorkerAnswer
+from distmap.wire import ItemFailure, WorkerAnswer
 
 
 class BatchRun:
@@ -23,6 +23,9 @@ class BatchRun:
 
     Threads share nothing but a deque of positions, whose ``popleft`` is atomic, and each writes only the outcomes
     of the positions it took.
+
+    A result is kept as the text that it is when the function returns it. What the function does to the object
+    afterwards (it may return the same one for each item) changes nothing, and what isn't JSON is known at once.
     """
 
     def __init__(self, work: Work, call: Callable[[Any], Any], *, retry: ItemRetry, deadline: Deadline) -> None:
@@ -35,12 +38,12 @@ class BatchRun:
             deadline: When to stop taking items.
         """
         self._work = work
-        self._call = call
+        self._call = retry.bind(call)
         self._retry = retry
         self._deadline = deadline
         self._identifiers = list(map(str, range(len(work.values)) if work.indexes is None else work.indexes))
         self._waiting = deque(range(len(work.values)))
-        self._results: list[ItemResult | None] = [None] * len(work.values)
+        self._texts: list[str | None] = [None] * len(work.values)
         self._failures: dict[int, ItemFailure] = {}
 
     def run(self, threads: int) -> tuple[WorkerAnswer, int]:
@@ -56,7 +59,7 @@ class BatchRun:
         Raises:
             BaseException: What must not be swallowed: memory, interpreter exit, interruption.
         """
-        threads = min(threads, len(self._results))
+        threads = min(threads, len(self._texts))
         if threads == 1:
             self._take_items()
         else:
@@ -65,8 +68,8 @@ class BatchRun:
 
     def _take_items(self) -> None:
         """Take items until there is none left or the deadline comes near."""
-        work, call, deadline, results = self._work, self._call, self._deadline, self._results
-        indexes, identifiers, values, take = work.indexes, self._identifiers, work.values, self._waiting.popleft
+        work, call, deadline, texts = self._work, self._call, self._deadline, self._texts
+        indexes, values, take = work.indexes, work.values, self._waiting.popleft
         slot = ItemSlot(work.run, work.batch_input)
         token = slot_of_thread.set(slot)
         now = monotonic()
@@ -79,7 +82,7 @@ class BatchRun:
                 if indexes is not None:
                     slot.index = indexes[position]
                 try:
-                    results[position] = {"itemIdentifier": identifiers[position], "result": call(values[position])}
+                    texts[position] = as_sent(call(values[position]), what="the result")
                 except MemoryError:
                     raise
                 except Exception as error:  # noqa: BLE001 - any error of an item is the item's
@@ -92,15 +95,15 @@ class BatchRun:
 
     def _after(self, error: Exception, position: int) -> None:
         """Try an item again that failed, where that is due, or note its failure."""
-        identifier = self._identifiers[position]
         try:
-            value = self._retry.run(self._call, self._work.values[position], error, self._deadline)
+            self._texts[position] = self._retry.run(self._try_again, self._work.values[position], error, self._deadline)
         except MemoryError:
             raise
         except Exception as last:  # noqa: BLE001 - any error of an item is the item's
-            self._failures[position] = item_failure(identifier, last)
-        else:
-            self._results[position] = {"itemIdentifier": identifier, "result": value}
+            self._failures[position] = item_failure(self._identifiers[position], last)
+
+    def _try_again(self, value: Any) -> str:
+        return as_sent(self._call(value), what="the result")
 
     def _run_threads(self, threads: int) -> None:
         fatal: list[BaseException] = []
@@ -126,46 +129,44 @@ class BatchRun:
             raise fatal[0]
 
     def _answer(self) -> tuple[WorkerAnswer, int]:
-        answer = self._sorted_out()
         try:
-            return answer, measure(answer, what="the answer")
+            return parse_sent(self._answer_text(), what="the answer")
         except NotJsonError:
             # Rare, hence found only now: one look at the whole answer is far cheaper than one at every item.
-            self._fail_what_is_not_json()
-            answer = self._sorted_out()
-            return answer, measure(answer, what="the answer")
+            self._fail_what_is_nested_too_deep()
+            return parse_sent(self._answer_text(), what="the answer")
 
-    def _sorted_out(self) -> WorkerAnswer:
-        tried = self._failures
-        answer: WorkerAnswer = {
-            "batchItemResults": [result for result in self._results if result is not None],
-            "batchItemFailures": [tried[position] for position in sorted(tried)],
-            "batchItemsUnprocessed": [
-                self._identifiers[position]
-                for position, result in enumerate(self._results)
-                if result is None and position not in tried
-            ],
+    def _answer_text(self) -> str:
+        """Return the text of the :class:`distmap.wire.WorkerAnswer`, whose results are text already."""
+        tried, identifiers = self._failures, self._identifiers
+        results = [
+            f'{{"itemIdentifier": "{identifier}", "result": {text}}}'
+            for identifier, text in zip(identifiers, self._texts, strict=True)
+            if text is not None
+        ]
+        failures = [tried[position] for position in sorted(tried)]
+        unprocessed = [
+            identifiers[position] for position, text in enumerate(self._texts) if text is None and position not in tried
+        ]
+        members = {
+            "batchItemResults": f"[{', '.join(results)}]",
+            "batchItemFailures": as_sent(failures, what="the failures"),
+            "batchItemsUnprocessed": as_sent(unprocessed, what="the items left"),
         }
         if self._work.indexes is None:
-            answer["positional"] = True
-        return answer
+            members["positional"] = "true"
+        return "{" + ", ".join([f'"{name}": {text}' for name, text in members.items()]) + "}"
 
-    def _fail_what_is_not_json(self) -> None:
-        for position, result in enumerate(self._results):
-            if result is not None:
+    def _fail_what_is_nested_too_deep(self) -> None:
+        for position, text in enumerate(self._texts):
+            if text is not None:
                 try:
-                    measure([[result["result"]]], what="the result")  # as deep as it is in the answer
+                    parse_sent(f"[[[{text}]]]", what="the result")  # as deep as it is in the answer
                 except NotJsonError as error:
-                    self._results[position] = None
-                    self._failures[position] = item_failure(result["itemIdentifier"], error)
+                    self._texts[position] = None
+                    self._failures[position] = item_failure(self._identifiers[position], error)
 
 
 def item_failure(identifier: str, error: Exception) -> ItemFailure:
     """Return what is answered for an item that failed."""
-    try:
-        cause = str(error)
-    except Exception as unprintable:  # noqa: BLE001 - the message of a user's exception is a user's code
-        cause = f"its message cannot be read: {type(unprintable).__name__}"
-    # A lone surrogate has no UTF-8 form, and a failure must never fail for its own message.
-    cause = cause.encode("utf-8", "backslashreplace").decode()
-    return {"itemIdentifier": identifier, "error": type(error).__name__, "cause": cause}
+    return {"itemIdentifier": identifier, "error": type_name(error), "cause": words_of(error)}

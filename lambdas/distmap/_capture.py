@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, Final, Literal, overload
 
 from distmap._deadline import Deadline, check_reserve
-from distmap._errors import CaptureDeadlineError, CaptureError, CaptureLimitError, EventError, NotJsonError
+from distmap._errors import CaptureDeadlineError, CaptureError, CaptureLimitError, EventError, NotJsonError, type_name
 from distmap._events import check_run
 from distmap._json import encode
 from distmap._log import log_line
@@ -151,7 +151,7 @@ def aborted_on_failure(upload: ItemUpload, event: CaptureEvent, context: Any) ->
             key=upload.key,
             items=upload.count,
             bytes=upload.bytes,
-            error=None if failed is None else type(failed).__name__,
+            error=None if failed is None else type_name(failed),
             durationMs=round((monotonic() - started) * 1000, 3),
         )
 

@@ -12,7 +12,7 @@ from distmap._deadline import Deadline, check_reserve
 from distmap._errors import EventError
 from distmap._events import check_run
 from distmap._garbage import long_lived_objects_left_alone
-from distmap._json import measure
+from distmap._json import plain
 from distmap._log import log_line
 from distmap._process import Handler
 from distmap._results import Results
@@ -73,8 +73,7 @@ def combine_results(
             deadline = Deadline(context, reserve=reserve_seconds, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
             results = Results(s3_client(), place, deadline=deadline)
             with long_lived_objects_left_alone():
-                answer = combine.bind(context)(results)
-            size = measure(answer, what="the combined answer")
+                answer, size = plain(combine.bind(context)(results), what="the combined answer")
             log_line(
                 "results combined",
                 context=context,

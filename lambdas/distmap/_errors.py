@@ -20,6 +20,11 @@ A wrong setting of a decorator is a ``ValueError`` or ``TypeError`` when the mod
 
 from __future__ import annotations
 
+from typing import Final
+
+name_of: Final = type.__dict__["__name__"].__get__
+"""Return a type's name. A metaclass of the user's may have a ``__name__`` of its own, which may raise."""
+
 
 class DistmapError(Exception):
     """Base of everything the runtime raises."""
@@ -71,3 +76,17 @@ class CaptureDeadlineError(CaptureError):
 
 class ResultsError(DistmapError):
     """The exported results of a map run cannot be read."""
+
+
+def type_name(value: object) -> str:
+    """Return the name of a value's type, whatever code of the user's is behind it."""
+    name: str = name_of(type(value))
+    return name
+
+
+def words_of(error: BaseException) -> str:
+    """Return an error's message as text that has a UTF-8 form: an error must never fail for its own message."""
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception as unprintable:  # noqa: BLE001 - the message of a user's exception is a user's code
+        return f"its message cannot be read: {type_name(unprintable)}"

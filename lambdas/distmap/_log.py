@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from json import JSONEncoder
 from typing import Any, Final
+
+from distmap._errors import words_of
 
 _encode: Final = JSONEncoder(ensure_ascii=False, default=repr).encode
 
@@ -24,6 +27,11 @@ def log_line(message: str, *, context: Any, **fields: object) -> None:
     if request is not None:
         entry["requestId"] = request
     entry.update((key, value) for key, value in fields.items() if value is not None)
-    line = _encode(entry).encode("utf-8", "backslashreplace").decode()
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    try:
+        line = _encode(entry)
+    except Exception as error:  # noqa: BLE001 - a line of a log never fails what it tells of: items may be anything
+        kept = {key: value for key, value in entry.items() if type(value) in (str, int, float, bool)}
+        line = _encode({**kept, "leftOut": f"{', '.join(entry.keys() - kept.keys())}: {words_of(error)}"})
+    with suppress(Exception):  # the function may have closed standard output
+        sys.stdout.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
+        sys.stdout.flush()

@@ -14,7 +14,7 @@ from distmap._deadline import Deadline, check_reserve
 from distmap._errors import BatchFailedError, DeadlineError
 from distmap._events import Work, read_work
 from distmap._item import ItemSlot, slot_of_thread
-from distmap._json import encode, measure
+from distmap._json import encode, plain
 from distmap._log import log_line
 from distmap._retry import ItemRetry
 from distmap._signature import UserFunction
@@ -173,8 +173,7 @@ class _Worker:
             raise _no_time(deadline)
         token = slot_of_thread.set(ItemSlot(work.run, work.batch_input, index))
         try:
-            result = self._try_single(call, work.values[0], deadline)
-            size = measure(result, what="the result")
+            result, size = self._try_single(call, work.values[0], deadline)
         except MemoryError:
             raise
         except Exception as error:
@@ -187,16 +186,22 @@ class _Worker:
         self._log(work, answer, context, started)
         if work.kind == "item":
             return guard(result, size, run=None, name="", what="the result")
-        size = measure(answer, what="the answer")
+        answer, size = plain(answer, what="the answer")
         return guard(answer, size, run=work.run, name=_spill_name(work), what="the answer")
 
-    def _try_single(self, call: Callable[[Any], Any], value: Any, deadline: Deadline) -> Any:
+    def _try_single(self, call: Callable[[Any], Any], value: Any, deadline: Deadline) -> tuple[Any, int]:
+        call = self._retry.bind(call)
+
+        def run(value: Any) -> tuple[Any, int]:
+            return plain(call(value), what="the result")
+
         try:
-            return call(value)
+            return run(value)
         except MemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - raised again unless an attempt succeeds
-            return self._retry.run(call, value, error, deadline)
+            answered: tuple[Any, int] = self._retry.run(run, value, error, deadline)
+            return answered
 
     def _log(self, work: Work, answer: WorkerAnswer, context: Any, started: float) -> None:
         failures = answer["batchItemFailures"]

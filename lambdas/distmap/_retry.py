@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from time import monotonic, sleep
 from typing import Any, Final
 
 from distmap._deadline import Deadline
+from distmap._errors import NotJsonError, name_of
 
 _FIRST_DELAY_SECONDS: Final = 0.2
 _MAX_DELAY_SECONDS: Final = 5.0
@@ -39,7 +41,11 @@ class ItemRetry:
             raise ValueError(message)
         self._types = tuple(error for error in errors if not isinstance(error, str))
         self._names = frozenset(error for error in errors if isinstance(error, str))
-        self._attempts = attempts
+        self._attempts = attempts if errors else 0
+
+    def bind(self, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return ``call`` on a copy of its value where another attempt may follow: a function may alter its item."""
+        return (lambda value: call(deepcopy(value))) if self._attempts else call
 
     def run(self, call: Callable[[Any], Any], value: Any, error: Exception, deadline: Deadline) -> Any:
         """Try an item again after ``error``, with growing random delays, while its time lasts.
@@ -69,12 +75,17 @@ class ItemRetry:
         raise error
 
     def _names_it(self, error: Exception) -> bool:
+        if isinstance(error, NotJsonError):  # the item did its work, and its next result would be no better
+            return False
         if isinstance(error, self._types):
             return True
         if not self._names:
             return False
-        if any(base.__name__ in self._names for base in type(error).__mro__):
+        if any(name_of(base) in self._names for base in type.mro(type(error))):
             return True
-        response = getattr(error, "response", None)
-        details = response.get("Error") if isinstance(response, dict) else None
-        return isinstance(details, dict) and details.get("Code") in self._names
+        try:
+            response = getattr(error, "response", None)
+            details = response.get("Error") if isinstance(response, dict) else None
+            return isinstance(details, dict) and details.get("Code") in self._names
+        except Exception:  # noqa: BLE001 - an error of the user's may compute its attributes, and fail
+            return False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from distmap import AnswerTooLargeError, BatchFailedError, SpillError, process_items
-from distmap._json import ESCAPES_NON_ASCII, measure
+from distmap._json import ESCAPES_NON_ASCII, plain
 from distmap._spill import resolve
 from distmap.limits import FAILURE_MESSAGE_CHARACTERS, MAX_CAUSE_CHARACTERS, SPILL_BYTES
 from distmap.wire import Run
@@ -64,7 +64,7 @@ def test_the_limit_is_exact_to_the_byte(character: str, run: Run) -> None:
 
 @pytest.mark.parametrize("value", [{"a": [1, 2.5, None, True]}, 'ü\n"\\', "🎉", [], {"k": {"ü": "語"}}], ids=repr)
 def test_an_answer_is_measured_as_lambda_sends_it(value: object) -> None:
-    assert measure(value, what="it") == len(as_lambda_sends(value))
+    assert plain(value, what="it") == (value, len(as_lambda_sends(value)))
 
 
 def test_a_large_answer_of_a_single_envelope_is_spilled_under_its_path(run: Run) -> None:

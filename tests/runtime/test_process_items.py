@@ -254,7 +254,7 @@ def test_threads_work_at_the_same_time_and_answer_in_order() -> None:
         return item, item_key()
 
     answer = handler(batch_of(list(range(8))))
-    assert [entry["result"] for entry in answer["batchItemResults"]] == [(n, f"{RUN['id']}/{n}") for n in range(8)]
+    assert [entry["result"] for entry in answer["batchItemResults"]] == [[n, f"{RUN['id']}/{n}"] for n in range(8)]
 
 
 class ThrottlingError(Exception):
