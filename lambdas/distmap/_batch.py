@@ -88,7 +88,7 @@ class BatchRun:
                 except Exception as error:  # noqa: BLE001 - any error of an item is the item's
                     self._after(error, position)
                 then = monotonic()
-                deadline.learn(then - now)
+                deadline.learn(now, then)
                 now = then
         finally:
             slot_of_thread.reset(token)

@@ -49,7 +49,7 @@ def capture_input(event: Any, context: Any = None) -> ItemFile:
         begun = monotonic()
         for block, items, position in source.blocks(None if continuation is None else continuation["position"]):
             upload.add(block, items)
-            deadline.learn(monotonic() - begun)
+            deadline.learn(begun, monotonic())
             if deadline.is_near():
                 goes_on = {"position": position, "source": source.state(), "upload": upload.suspend()}
                 file: ItemFile = {

@@ -6,15 +6,17 @@ from math import inf
 from time import monotonic
 from typing import Any, Final
 
-# RFC 6298, section 2: smoothed mean and deviation of what was measured, and four deviations for safety. It is how
-# TCP learns how long to wait for an answer: it adapts in a few samples, and forgets an outlier as quickly.
-_MEAN_GAIN: Final = 1 / 8
-_DEVIATION_GAIN: Final = 1 / 4
-_DEVIATIONS: Final = 4
+# What was slow once may be slow again, and a function that is ended at its deadline loses its whole batch. After 45
+# pieces half of it is forgotten, or one outlier would keep the end of a long batch from being done.
+_FORGETTING: Final = 63 / 64
 
 
 class Deadline:
     """The moment when an invocation must stop taking work, and the time one more piece of work is expected to take.
+
+    That is the time of the slowest piece lately. What was begun before any piece had ended (the first one, or the first
+    one of each thread) often loads what all others use, a model or a client: it counts only until one that was begun
+    later has ended.
 
     Attributes:
         ends: That moment, on the clock of ``time.monotonic``; infinite where the context has no deadline.
@@ -23,7 +25,7 @@ class Deadline:
         expected: Seconds that the next piece of work is expected to take; 0 until one was measured.
     """
 
-    __slots__ = ("_deviation", "_mean", "at_start", "ends", "expected", "reserve")
+    __slots__ = ("_first_ended", "_knows_usual", "at_start", "ends", "expected", "reserve")
 
     def __init__(
         self,
@@ -46,20 +48,27 @@ class Deadline:
         self.reserve: float = min(self.at_start * share, most) if reserve is None else reserve
         self.ends: float = monotonic() + self.at_start - self.reserve
         self.expected: float = 0.0
-        self._mean: float | None = None
-        self._deviation = 0.0
+        self._first_ended = inf
+        self._knows_usual = False
 
-    def learn(self, seconds: float) -> None:
-        """Take the time of a finished piece of work into account."""
-        mean = self._mean
-        if mean is None:
-            mean = seconds
-            self._deviation = seconds / 2
+    def learn(self, started: float, ended: float) -> None:
+        """Take a finished piece of work into account.
+
+        Args:
+            started: When it began, on the clock of ``time.monotonic``.
+            ended: When it ended.
+        """
+        seconds = ended - started
+        if self._knows_usual:
+            if started >= self._first_ended:
+                remembered = self.expected * _FORGETTING
+                self.expected = seconds if seconds > remembered else remembered  # max() takes three times as long
+        elif self._first_ended == inf:
+            self._first_ended, self.expected = ended, seconds
+        elif started >= self._first_ended:
+            self._knows_usual, self.expected = True, seconds
         else:
-            self._deviation += (abs(seconds - mean) - self._deviation) * _DEVIATION_GAIN
-            mean += (seconds - mean) * _MEAN_GAIN
-        self._mean = mean
-        self.expected = mean + _DEVIATIONS * self._deviation
+            self.expected = max(seconds, self.expected)
 
     def is_near(self) -> bool:
         """Whether another piece of work would not end in time."""

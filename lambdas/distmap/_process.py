@@ -74,9 +74,10 @@ def process_items(
     Args:
         function: The user's function.
         threads: Items in work at a time inside one invocation: for items that wait for the network. 1 by default.
-        reserve_seconds: Time to keep before the function's deadline for the answer. No item is taken that would not
-            end before it, going by the time that items took so far. By default a tenth of the time left at the
-            start, at most 5 seconds.
+        reserve_seconds: Time to keep before the function's deadline for the answer. An item is taken only where it
+            would end before it even if it took as long as the slowest lately. The first one, which often loads what
+            the others use, counts only until another has ended. By default a tenth of the time left at the start, at
+            most 5 seconds.
         retry_errors: Errors for which an item is tried again at once, in place: exception types, their names, or
             error codes of AWS services. None by default.
         retry_attempts: How many times an item is tried again for these errors, after a short random delay.

@@ -66,7 +66,6 @@ def test_an_outlier_is_forgotten(monkeypatch: pytest.MonkeyPatch, run_nowhere: R
 )
 def test_the_reserve_is_settable(reserve: float, items: int, monkeypatch: pytest.MonkeyPatch, run_nowhere: Run) -> None:
     clock = Clock(monkeypatch, seconds=100)
-    monkeypatch.setattr(Deadline, "learn", lambda self, seconds: setattr(self, "expected", seconds))
 
     def work(seconds: float) -> None:
         clock.now += seconds
@@ -172,12 +171,81 @@ def test_a_worker_killed_by_its_deadline_answers_nothing_at_all(run_nowhere: Run
     assert (code, answer) == (-signal.SIGKILL, None)
 
 
-def test_the_expected_time_follows_what_was_measured(lambda_context: Callable[[float], Any]) -> None:
-    deadline = Deadline(lambda_context(100), reserve=None, share=0.1, most=5)
-    assert deadline.reserve == 5
-    deadline.learn(2)
-    first = deadline.expected
-    for _ in range(50):
-        deadline.learn(2)
-    assert first > 2
-    assert deadline.expected == pytest.approx(2, abs=0.01)
+def learned(*seconds: float) -> float:
+    """What is expected after pieces of work one after the other."""
+    deadline, now = Deadline(None, reserve=None, share=0.1, most=5), 0.0
+    for each in seconds:
+        deadline.learn(now, now + each)
+        now += each
+    return deadline.expected
+
+
+def test_the_reserve_is_a_share_of_the_time_that_is_left(lambda_context: Callable[[float], Any]) -> None:
+    assert Deadline(lambda_context(100), reserve=None, share=0.1, most=5).reserve == 5
+    assert Deadline(lambda_context(10), reserve=None, share=0.1, most=5).reserve == pytest.approx(1, abs=0.1)
+
+
+def test_the_next_piece_is_expected_to_take_as_long_as_the_slowest_lately() -> None:
+    assert learned() == 0
+    assert learned(2) == 2
+    assert learned(9, 2) == learned(0, 2) == 2
+    assert learned(9, 2, 3, 2.99) == pytest.approx(3, rel=0.02)
+    assert learned(0, 8, *[1] * 45) == pytest.approx(4, rel=0.05)
+
+
+def test_what_several_threads_began_with_counts_only_until_what_they_began_later_has_ended() -> None:
+    deadline = Deadline(None, reserve=None, share=0.1, most=5)
+    deadline.learn(0, 2)
+    deadline.learn(0.1, 3)
+    assert deadline.expected == pytest.approx(2.9)
+    deadline.learn(2, 3.5)
+    assert deadline.expected == 1.5
+    deadline.learn(0.2, 9)  # begun with the first ones, and the last of them to end
+    assert deadline.expected == 1.5
+
+
+PATTERNS = {
+    "slow-first": [2.0, *[0.001] * 99],
+    "slower-first": [4.4, *[0.001] * 99],
+    "slow-second": [0.001, 2.0, *[0.001] * 98],
+    "slow-in-the-middle": [*[0.001] * 50, 3.0, *[0.001] * 49],
+    "slow-last": [*[0.001] * 99, 5.0],
+    "two-modes": [0.3 if position % 5 == 0 else 0.001 for position in range(100)],
+    "slow-and-then-quick": [1.0, 1.0, 1.0, *[0.02] * 97],
+    "even": [0.08] * 100,
+    "two-items": [4.0, 4.0],
+    "one-item": [8.9],
+}
+
+
+@pytest.mark.parametrize("seconds", PATTERNS.values(), ids=PATTERNS)
+def test_a_batch_that_there_is_time_for_is_done(
+    seconds: list[float], monkeypatch: pytest.MonkeyPatch, run_nowhere: Run
+) -> None:
+    clock = Clock(monkeypatch, seconds=10)
+
+    @process_items
+    def handler(item: float) -> None:
+        clock.now += item
+
+    assert handler(event_of(seconds, run_nowhere), clock)["batchItemsUnprocessed"] == []
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [[6.0] * 4, [3.0] * 10, [0.5] * 100, [2.0, *[0.7] * 30], [0.1, *[1.5, 0.1] * 30], [5.0, 0.1, *[1.2] * 9]],
+    ids=["over-half-of-the-time", "three-fit", "many", "slow-first", "two-modes", "growing"],
+)
+def test_a_batch_that_there_is_no_time_for_is_answered_before_the_deadline(
+    seconds: list[float], monkeypatch: pytest.MonkeyPatch, run_nowhere: Run
+) -> None:
+    clock = Clock(monkeypatch, seconds=10)
+
+    @process_items
+    def handler(item: float) -> None:
+        clock.now += item
+
+    answer = handler(event_of(seconds, run_nowhere), clock)
+    assert answer["batchItemResults"]
+    assert answer["batchItemsUnprocessed"]
+    assert clock.get_remaining_time_in_millis() >= 1000  # the reserve
