@@ -12,19 +12,23 @@ from distmap._errors import EventError
 from distmap._garbage import long_lived_objects_left_alone
 from distmap._listing import ListingSource
 from distmap._ranges import RangesSource
-from distmap._upload import ItemUpload
+from distmap._upload import ItemUpload, UploadLostError
 from distmap.wire import CaptureEvent, ItemFile
 
 # The end of an invocation waits for three parts of 8 MiB to reach S3.
 _RESERVE_SHARE: Final = 0.2
 _RESERVE_MOST_SECONDS: Final = 30.0
+_CONTINUATION_KEYS: Final = {"position", "source", "upload", "begunAgain"}
+_BEGIN_AGAIN_AT_MOST: Final = 3
+"""An upload is lost to an invocation that is tried again, which is rare; more often it is a fault that won't end."""
 
 
 def capture_input(event: Any, context: Any = None) -> ItemFile:
     """Capture ranges or an S3 listing: the handler of the built-in capture function.
 
     When the function's deadline comes near it answers a ``continuation``, with which the state machine invokes it
-    again: it goes on where it stopped, in the same upload. Every invocation gets at least one block further.
+    again: it goes on where it stopped, in the same upload. Every invocation gets at least one block further. One that
+    finds its upload completed, aborted or changed by another attempt of itself begins the file again, from its start.
 
     Args:
         event: Of the shape :class:`distmap.wire.CaptureEvent`.
@@ -38,34 +42,54 @@ def capture_input(event: Any, context: Any = None) -> ItemFile:
     continuation = captured["continuation"]
     source = _source(captured)
     deadline = Deadline(context, reserve=None, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
-    upload = ItemUpload(
-        bucket=captured["run"]["bucket"],
-        key=captured["key"],
-        content_type=CONTENT_TYPES["JSONL"],
-        resume=None if continuation is None else continuation["upload"],
-    )
     s3_client()  # boto3 belongs to what is left alone, so it must be there before
-    with aborted_on_failure(upload, captured, context), long_lived_objects_left_alone():
+    with long_lived_objects_left_alone():
+        while True:
+            upload = ItemUpload(
+                bucket=captured["run"]["bucket"],
+                key=captured["key"],
+                content_type=CONTENT_TYPES["JSONL"],
+                resume=None if continuation is None else continuation["upload"],
+            )
+            begun_again = 0 if continuation is None else continuation["begunAgain"]
+            try:
+                with aborted_on_failure(upload, captured, context):
+                    return _go_on(source, upload, deadline, continuation)
+            except UploadLostError:
+                if begun_again == _BEGIN_AGAIN_AT_MOST:
+                    raise
+                continuation = {"position": None, "upload": None, "begunAgain": begun_again + 1}
+
+
+def _go_on(
+    source: RangesSource | ListingSource, upload: ItemUpload, deadline: Deadline, continuation: dict[str, Any] | None
+) -> ItemFile:
+    """Capture from where a continuation says, until the end or until the deadline comes near."""
+    begun = monotonic()
+    for block, items, position in source.blocks(None if continuation is None else continuation["position"]):
+        upload.add(block, items)
+        deadline.learn(begun, monotonic())
+        if deadline.is_near():
+            goes_on = {
+                "position": position,
+                "source": source.state(),
+                "upload": upload.suspend(),
+                "begunAgain": 0 if continuation is None else continuation["begunAgain"],
+            }
+            file: ItemFile = {
+                "bucket": upload.bucket,
+                "key": upload.key,
+                "count": upload.count,
+                "bytes": upload.bytes,
+            }
+            return {**file, "continuation": goes_on}
         begun = monotonic()
-        for block, items, position in source.blocks(None if continuation is None else continuation["position"]):
-            upload.add(block, items)
-            deadline.learn(begun, monotonic())
-            if deadline.is_near():
-                goes_on = {"position": position, "source": source.state(), "upload": upload.suspend()}
-                file: ItemFile = {
-                    "bucket": upload.bucket,
-                    "key": upload.key,
-                    "count": upload.count,
-                    "bytes": upload.bytes,
-                }
-                return {**file, "continuation": goes_on}
-            begun = monotonic()
-        return upload.complete()
+    return upload.complete()
 
 
 def _source(event: CaptureEvent) -> RangesSource | ListingSource:
     settings, continuation = event["capture"], event["continuation"]
-    if continuation is not None and continuation.keys() != {"position", "source", "upload"}:
+    if continuation is not None and continuation.keys() != _CONTINUATION_KEYS:
         message = f"the continuation is none of this capture's: {continuation!r:.200}"
         raise EventError(message)
     kind = settings.get("kind")

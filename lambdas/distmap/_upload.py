@@ -3,12 +3,18 @@
 A file under one part is one PutObject; a larger one is a multipart upload, which nobody can read before it is
 completed. Two parts are on their way while the next one is filled, so a capture needs three parts of memory
 whatever it writes. An upload can be left and taken up by another invocation: S3 keeps its parts.
+
+Whoever takes an upload up may not be alone: an invocation that is tried again has the continuation of its first
+attempt, which may have completed the upload, aborted it, or be writing parts of the same numbers still. S3 says so
+(there is no such upload, or a part is another one), and then the file must be begun again, in an upload of its own.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -28,8 +34,14 @@ PART_BYTES: Final = 8 * 1024**2
 
 _PARTS_IN_FLIGHT: Final = 2
 
+_LOST: Final = ("NoSuchUpload", "InvalidPart")
+
 MAX_TAIL_BYTES: Final = 24 * 1024
 """What is left over from the last part and small enough to travel to the next invocation in the state's output."""
+
+
+class UploadLostError(CaptureError):
+    """Another invocation with the same continuation completed, aborted or changed the upload."""
 
 
 class UploadState(TypedDict):
@@ -75,6 +87,7 @@ class ItemUpload:
         # The checksum of a whole file cannot travel: hashlib's state stays in its process.
         self._digest = None if resume is not None else sha256()
         self._in_flight: deque[Future[CompletedPartTypeDef]] = deque()
+        self._earlier: list[CompletedPartTypeDef] | None = None if resume is not None and resume["parts"] else []
         self._completed: list[CompletedPartTypeDef] = []
         self._pool: Any = None
 
@@ -107,7 +120,11 @@ class ItemUpload:
             self._send_part()
 
     def complete(self) -> ItemFile:
-        """Make the file readable, in one step, and return where and what it is."""
+        """Make the file readable, in one step, and return where and what it is.
+
+        Raises:
+            UploadLostError: Somebody else completed, aborted or changed the upload that this one goes on with.
+        """
         s3 = s3_client()
         if self._upload_id is None:
             digest = sha256(self._pending)
@@ -121,10 +138,17 @@ class ItemUpload:
             return self._item_file(digest.hexdigest())
         if self._pending:
             self._send_part()
-        parts = self._all_parts(s3)
-        s3.complete_multipart_upload(
-            Bucket=self.bucket, Key=self.key, UploadId=self._upload_id, MultipartUpload={"Parts": parts}
-        )
+        parts = self._all_parts()
+        try:
+            with self._losable():
+                s3.complete_multipart_upload(
+                    Bucket=self.bucket, Key=self.key, UploadId=self._upload_id, MultipartUpload={"Parts": parts}
+                )
+        except UploadLostError as lost:
+            # Nobody else knows an upload that was begun here. Where boto3 had to ask again, the answer of S3 was lost
+            # that said that it is complete.
+            if self._resumed is not None or not _was_asked_again(lost.__cause__):
+                raise
         self._close_pool()
         return self._item_file(None if self._digest is None else self._digest.hexdigest())
 
@@ -134,6 +158,9 @@ class ItemUpload:
         Every part but the last has at least 5 MiB (EntityTooSmall otherwise), and the role may read nothing back.
         What makes no part travels in the state where it is small, and else is stretched to a part by blanks at the
         ends of its lines, which JSON ignores.
+
+        Raises:
+            UploadLostError: As :meth:`complete`.
         """
         if len(self._pending) > MAX_TAIL_BYTES:
             if len(self._pending) < MIN_PART_BYTES:
@@ -141,7 +168,7 @@ class ItemUpload:
                 self.bytes += len(stretched) - len(self._pending)
                 self._pending = stretched
             self._send_part()
-        etags = "" if self._upload_id is None else _etags_digest(self._all_parts(s3_client()))
+        etags = "" if self._upload_id is None else _etags_digest(self._all_parts())
         self._close_pool()
         return {
             "uploadId": self._upload_id,
@@ -171,6 +198,7 @@ class ItemUpload:
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - small captures do without
 
         s3 = s3_client()
+        self._check_earlier()
         if self._upload_id is None:
             # CRC32 of every part is checked by S3; it is what boto3 does by itself in its newer versions.
             made = s3.create_multipart_upload(
@@ -189,44 +217,71 @@ class ItemUpload:
 
     def _upload_part(self, s3: S3Client, number: int, body: bytearray) -> CompletedPartTypeDef:
         assert self._upload_id is not None  # noqa: S101 - narrows the type
-        sent = s3.upload_part(
-            Bucket=self.bucket,
-            Key=self.key,
-            UploadId=self._upload_id,
-            PartNumber=number,
-            Body=body,  # type: ignore[arg-type] # boto3 takes a bytearray too, its stubs don't know
-            ChecksumAlgorithm="CRC32",
-        )
+        with self._losable():
+            sent = s3.upload_part(
+                Bucket=self.bucket,
+                Key=self.key,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                Body=body,  # type: ignore[arg-type] # boto3 takes a bytearray too, its stubs don't know
+                ChecksumAlgorithm="CRC32",
+            )
         return _completed_part(number, sent)
 
-    def _all_parts(self, s3: S3Client) -> list[CompletedPartTypeDef]:
+    def _all_parts(self) -> list[CompletedPartTypeDef]:
         """Return every part in order: those of earlier invocations from S3, the others as S3 answered them."""
         while self._in_flight:
             self._completed.append(self._in_flight.popleft().result())
-        if self._resumed is None or self._resumed["parts"] == 0:
-            return list(self._completed)
+        return [*self._check_earlier(), *self._completed]
+
+    def _check_earlier(self) -> list[CompletedPartTypeDef]:
+        """Return the parts of earlier invocations, which must be what the last of them left."""
+        if self._earlier is not None:
+            return self._earlier
+        assert self._resumed is not None  # noqa: S101 - narrows the type
         assert self._upload_id is not None  # noqa: S101 - narrows the type
         earlier: list[CompletedPartTypeDef] = []
-        pages = s3.get_paginator("list_parts").paginate(Bucket=self.bucket, Key=self.key, UploadId=self._upload_id)
-        for page in pages:
-            # A twin of this invocation (Lambda may be called twice) may have written later ones.
-            earlier += [
-                _completed_part(part["PartNumber"], part)
-                for part in page.get("Parts", [])
-                if part["PartNumber"] <= self._resumed["parts"]
-            ]
+        pages = s3_client().get_paginator("list_parts")
+        with self._losable():
+            for page in pages.paginate(Bucket=self.bucket, Key=self.key, UploadId=self._upload_id):
+                # A twin of this invocation may have written later ones.
+                earlier += [
+                    _completed_part(part["PartNumber"], part)
+                    for part in page.get("Parts", [])
+                    if part["PartNumber"] <= self._resumed["parts"]
+                ]
         if _etags_digest(earlier) != self._resumed["etags"]:
-            message = (
-                f"the upload to s3://{self.bucket}/{self.key} was changed by another invocation since this one's "
-                "predecessor left it; start the run again"
-            )
-            raise CaptureError(message)
-        return [*earlier, *self._completed]
+            raise self._lost("changed")
+        self._earlier = earlier
+        return earlier
+
+    @contextmanager
+    def _losable(self) -> Iterator[None]:
+        from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is imported on first use
+
+        try:
+            yield
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") in _LOST:
+                raise self._lost("completed, aborted or changed") from error
+            raise
+
+    def _lost(self, how: str) -> UploadLostError:
+        message = (
+            f"the upload to s3://{self.bucket}/{self.key} was {how} by another invocation of this capture since this "
+            "one's predecessor left it; start the run again"
+        )
+        return UploadLostError(message)
 
     def _close_pool(self) -> None:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+
+def _was_asked_again(error: BaseException | None) -> bool:
+    response: dict[str, Any] = getattr(error, "response", {})
+    return bool(response.get("ResponseMetadata", {}).get("RetryAttempts"))
 
 
 def _completed_part(number: int, sent: UploadPartOutputTypeDef | Any) -> CompletedPartTypeDef:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,15 +166,111 @@ def test_an_invocation_tried_again_with_the_same_continuation_changes_nothing(ru
     assert items_in(s3, run) == ranges_of(30_000, 1)
 
 
-def test_fails_when_somebody_else_wrote_a_part(run: Run, s3: S3Client) -> None:
+Interference = Callable[["S3Client", str, Any], None]
+
+
+def wrote_a_part(s3: S3Client, bucket: str, answer: Any) -> None:
+    upload_id = answer["continuation"]["upload"]["uploadId"]
+    s3.upload_part(Bucket=bucket, Key=KEY, UploadId=upload_id, PartNumber=1, Body=b"x" * MIN_PART_BYTES)
+
+
+def aborted(s3: S3Client, bucket: str, answer: Any) -> None:
+    s3.abort_multipart_upload(Bucket=bucket, Key=KEY, UploadId=answer["continuation"]["upload"]["uploadId"])
+
+
+@pytest.fixture
+def interrupted(run: Run) -> tuple[dict[str, Any], Any]:
+    """The event of a second invocation, and the answer of the first."""
     event = event_of(run, kind="ranges", number=30_000, chunk=1)
     first: Any = capture_input(event, Context(0))
-    upload_id = first["continuation"]["upload"]["uploadId"]
-    s3.upload_part(Bucket=run["bucket"], Key=KEY, UploadId=upload_id, PartNumber=1, Body=b"x" * MIN_PART_BYTES)
-    with pytest.raises(CaptureError, match=r"was changed by another invocation .* start the run again"):
-        capture_input({**event, "continuation": first["continuation"]}, Context(900))
+    return json.loads(json.dumps({**event, "continuation": first["continuation"]})), first
+
+
+def no_upload_is_left(s3: S3Client, run: Run) -> bool:
+    return s3.list_multipart_uploads(Bucket=run["bucket"]).get("Uploads", []) == []
+
+
+def test_an_invocation_tried_again_after_it_had_completed_answers_the_same(
+    interrupted: tuple[dict[str, Any], Any], run: Run, s3: S3Client
+) -> None:
+    again, _ = interrupted
+    completed: Any = capture_input(again, Context(900))
+    answer, _ = capture_all(again, always(900))
+    assert (answer["count"], answer["key"]) == (completed["count"], completed["key"]) == (30_000, KEY)
+    assert items_in(s3, run) == ranges_of(30_000, 1)
+    assert answer["bytes"] == s3.head_object(Bucket=run["bucket"], Key=KEY)["ContentLength"]
+    assert no_upload_is_left(s3, run)
+
+
+@pytest.mark.parametrize("interfere", [wrote_a_part, aborted])
+@pytest.mark.parametrize("seconds", [0, 900], ids=["in-many-invocations", "in-one"])
+def test_a_capture_begins_again_where_another_attempt_spoilt_its_upload(
+    interfere: Interference, seconds: float, interrupted: tuple[dict[str, Any], Any], run: Run, s3: S3Client
+) -> None:
+    again, first = interrupted
+    interfere(s3, run["bucket"], first)
+    answer, _ = capture_all(again, always(seconds))
+    assert answer["count"] == 30_000
+    assert items_in(s3, run) == ranges_of(30_000, 1)
+    assert no_upload_is_left(s3, run)
+
+
+def test_a_listing_that_begins_again_keeps_its_start(listed: str, run: Run, s3: S3Client) -> None:
+    first: Any = capture_input(event_of(run, **listing(listed, maxAgeSeconds=60)), Context(0))
+    first["continuation"]["upload"] |= {"uploadId": "gone", "parts": 1, "etags": ""}
+    event = event_of(run, **listing(listed, maxAgeSeconds=60))
+    second: Any = capture_input({**event, "continuation": first["continuation"]}, Context(0))
+    assert second["continuation"]["source"] == first["continuation"]["source"]
+    answer, _ = capture_all({**event, "continuation": second["continuation"]}, always(900))
+    assert answer["count"] == len({item["key"] for item in items_in(s3, run)})
+
+
+@pytest.mark.parametrize("seconds", [0, 900], ids=["going-on", "ending"])
+def test_two_invocations_at_once_both_give_the_whole_file(
+    seconds: float, interrupted: tuple[dict[str, Any], Any], run: Run, s3: S3Client
+) -> None:
+    again, _ = interrupted
+    with ThreadPoolExecutor(2) as twins:
+        answers = [each.result() for each in [twins.submit(capture_input, again, Context(seconds)) for _ in range(2)]]
+    for answer in answers:
+        whole: Any = answer
+        if "continuation" in answer:
+            whole, _ = capture_all({**again, "continuation": answer["continuation"]}, always(900))
+        assert whole["count"] == 30_000
+        assert items_in(s3, run) == ranges_of(30_000, 1)
+    assert no_upload_is_left(s3, run)
+
+
+@pytest.mark.parametrize("operation", ["ListParts", "UploadPart", "CompleteMultipartUpload"])
+def test_a_capture_begins_again_wherever_its_upload_is_found_to_be_gone(operation: str, run: Run, s3: S3Client) -> None:
+    event = event_of(run, kind="ranges", number=400_000, chunk=1)
+    first: Any = capture_input(event, Context(0))
+    stolen: list[str] = []
+
+    def steal(**_: Any) -> None:
+        if not stolen:
+            stolen.append(operation)
+            aborted(s3, run["bucket"], first)
+
+    s3.meta.events.register(f"before-call.s3.{operation}", steal)
+    answer, _ = capture_all({**event, "continuation": first["continuation"]}, always(900))
+    assert stolen == [operation]
+    assert answer["count"] == len(items_in(s3, run)) == 400_000
+    assert no_upload_is_left(s3, run)
+
+
+def test_fails_when_the_upload_is_lost_again_and_again(run: Run, s3: S3Client) -> None:
+    def spoiled() -> Iterator[Context]:
+        # Whatever a continuation says its upload is, it is gone when it is gone on with.
+        for upload in iter(lambda: s3.list_multipart_uploads(Bucket=run["bucket"]).get("Uploads", []), None):
+            for each in upload:
+                s3.abort_multipart_upload(Bucket=run["bucket"], Key=KEY, UploadId=each["UploadId"])
+            yield Context(0)
+
+    with pytest.raises(CaptureError, match=r"by another invocation of this capture .* start the run again"):
+        capture_all(event_of(run, kind="ranges", number=30_000, chunk=1), spoiled())
     assert s3.list_objects_v2(Bucket=run["bucket"])["KeyCount"] == 0
-    assert s3.list_multipart_uploads(Bucket=run["bucket"]).get("Uploads", []) == []
+    assert no_upload_is_left(s3, run)
 
 
 def test_fails_when_the_continuation_is_a_strangers(run_nowhere: Run) -> None:

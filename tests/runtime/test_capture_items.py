@@ -154,6 +154,25 @@ def test_fails_when_a_step_of_the_upload_fails_and_leaves_nothing(
     assert nothing_is_there(s3, run)
 
 
+def test_a_completion_whose_answer_was_lost_is_taken_for_done(run: Run, s3: S3Client) -> None:
+    def lose(attempts: int, **_: Any) -> float | None:
+        return 0 if attempts == 1 else None  # boto3 asks again, and S3 knows no such upload any more
+
+    s3.meta.events.register("needs-retry.s3.CompleteMultipartUpload", lose)  # type: ignore[arg-type] # may answer
+    assert rows(event_of(run, 20_000))["count"] == 20_000
+    assert s3.head_object(Bucket=run["bucket"], Key=KEY)["ContentLength"] > 0
+
+
+def test_fails_when_the_upload_was_aborted_before_its_completion(run: Run, s3: S3Client) -> None:
+    def abort(params: dict[str, Any], **_: Any) -> None:
+        s3.abort_multipart_upload(**{name: params[name] for name in ("Bucket", "Key", "UploadId")})
+
+    s3.meta.events.register("provide-client-params.s3.CompleteMultipartUpload", abort)
+    with pytest.raises(CaptureError, match="was completed, aborted or changed"):
+        rows(event_of(run, 20_000))
+    assert nothing_is_there(s3, run)
+
+
 def test_fails_when_the_abort_fails_too_and_shows_the_first_error(run: Run, s3: S3Client) -> None:
     def refuse(model: Any, **_: Any) -> None:
         raise BrokenSourceError(model.name)
