@@ -22,7 +22,6 @@ from typing import Any
 
 from _measure import Measured, machine, progress, run, table
 
-from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._embedded import EmbeddedAws
 from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local.server import LocalAws
@@ -81,7 +80,7 @@ def theirs() -> Iterator[Endpoint]:
         aws = EmbeddedAws(guardian=guardian, scratch=Path(folder), iam=False)
         try:
             aws.start()
-            yield Endpoint(client=_sdk.clients(aws.url, region="us-east-1"), pid=aws.pid)
+            yield Endpoint(client=aws.clients(), pid=aws.pid)
         finally:
             aws.stop()
             guardian.close()

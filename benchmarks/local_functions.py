@@ -20,7 +20,6 @@ from typing import Any
 
 from _measure import machine, progress, table
 
-from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._embedded import EmbeddedAws
 from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local.functions import DeployedFunctions, Functions, FunctionSettings
@@ -56,15 +55,13 @@ def create(client: Callable[[str], Any]) -> None:
         time.sleep(0.05)
 
 
-def of_pool(
-    client: Callable[[str], Any], guardian: Guardian, scratch: Path, *, native: bool, calls: int
-) -> list[float]:
+def of_pool(aws: EmbeddedAws, guardian: Guardian, scratch: Path, *, native: bool, calls: int) -> list[float]:
     """Measure the processes by themselves, as a map of the engine uses them."""
 
     async def main() -> list[float]:
         settings = FunctionSettings(native_client=native)
         functions = Functions(
-            DeployedFunctions(client, cache=settings.cache),
+            DeployedFunctions(aws.clients(), cache=settings.cache, keys=aws.keys, secret=aws.secret),
             endpoint="http://127.0.0.1:9",
             guardian=guardian,
             scratch=scratch,
@@ -124,11 +121,11 @@ def main() -> None:
         aws = EmbeddedAws(guardian=guardian, scratch=scratch)
         aws.start()
         try:
-            client = _sdk.clients(aws.url, region="us-east-1", pool=max(AT_ONCE))
+            client = aws.clients(pool=max(AT_ONCE))
             create(client)
             for native, what in ((True, "our processes, AWS's native client"), (False, "our processes, the stand-in")):
                 progress(what)
-                rows.append((what, of_pool(client, guardian, scratch, native=native, calls=calls)))
+                rows.append((what, of_pool(aws, guardian, scratch, native=native, calls=calls)))
             progress("ministack by boto3")
             theirs = by_boto3(client("lambda"), max(calls // 10, 1))
         finally:

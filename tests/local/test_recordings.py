@@ -69,7 +69,9 @@ def endpoint(request: pytest.FixtureRequest, bench: Bench) -> Iterator[str]:
     if request.param == "threads":
         yield bench.url
         return
-    with LocalAws(iam=False) as aws:
+    with LocalAws(iam=False) as aws, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", aws.keys.access_key)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", aws.keys.secret_key)
         yield aws.endpoint_url
 
 

@@ -20,7 +20,7 @@ import pytest
 from cdk_distributed_map.local import control
 from cdk_distributed_map.local.__main__ import main
 from cdk_distributed_map.local._environment import environment_of, local_environment
-from cdk_distributed_map.local._sdk import clients
+from cdk_distributed_map.local._sdk import Keys, clients
 from cdk_distributed_map.local.control import LocalError
 from cdk_distributed_map.local.server import LocalAws
 
@@ -110,7 +110,7 @@ def test_up_find_deploy_and_down(folder: Path, assembly: Any, capsys: pytest.Cap
     assert main(["status", "--folder", str(folder)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["pid"] == running.pid
-    assert "token" not in told
+    assert not {"token", "access_key", "secret_key"} & set(told)
     assert control.down(folder=folder)
     until(lambda: not any(alive(pid) for pid in [running.pid, *below]))
     assert control.status(folder=folder) is None
@@ -137,7 +137,7 @@ def test_it_starts_and_is_used_in_a_shell_that_is_set_up_for_something_else(
     ids=["none", "others", "all"],
 )
 def test_other_exceptions_to_the_proxy_stay(before: dict[str, str], after: str) -> None:
-    variables = local_environment("http://127.0.0.1:1", "us-east-1", before)
+    variables = local_environment("http://127.0.0.1:1", "us-east-1", Keys("a", "s"), before)
     assert [variables["NO_PROXY"], variables["no_proxy"]] == [after, after]
 
 
@@ -179,7 +179,7 @@ def test_nothing_is_left_when_it_is_killed(folder: Path, assembly: Any, tmp_path
     }
     assembly.stack("Busy", resources, Outputs={"Name": {"Value": {"Ref": "Sleeper"}}})
     name = control.deploy(assembly.write(), folder=folder)["Busy"]["Name"]
-    client = clients(running.endpoint, region=running.region)("lambda")
+    client = clients(running.endpoint, region=running.region, keys=running.keys)("lambda")
     for _ in range(3):
         client.invoke(FunctionName=name, Payload=b"600", InvocationType="Event")
     until(lambda: len(children(running.pid)) > 2)
@@ -268,6 +268,7 @@ def test_fails_when_the_state_cannot_be_kept(folder: Path, tmp_path: Path) -> No
 def test_a_file_of_something_else_is_not_believed(folder: Path) -> None:
     folder.mkdir()
     noted = {"pid": os.getpid(), "token": "x", "endpoint": "http://127.0.0.1:9", "region": "r", "account": "a"}
+    noted |= {"access_key": "a", "secret_key": "s"}
     (folder / "local.json").write_text(json.dumps({**noted, "iam": True, "state": None, "started": 0}))
     assert control.status(folder=folder) is None
     assert not control.down(folder=folder)

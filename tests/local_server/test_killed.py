@@ -143,7 +143,7 @@ def definition(functions: dict[str, str]) -> dict[str, Any]:
 def begin(folder: Path) -> tuple[control.Running, Any]:
     """Start, or start again on what is kept, with functions and state machine; return what runs and its clients."""
     running = control.up(folder=folder, iam=False, state=folder / "state")
-    client = clients(running.endpoint, region=running.region)
+    client = clients(running.endpoint, region=running.region, keys=running.keys)
     functions = {}
     for name in ("capture", "work"):
         functions[name] = client("lambda").create_function(
@@ -238,15 +238,15 @@ def test_killed_at_any_point_it_leaves_whole_objects_and_no_process(folder: Path
 def test_what_a_killed_one_has_lost_is_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = folder / "state"
     first = control.up(folder=folder, state=state)
-    clients(first.endpoint, region=first.region)("sqs").create_queue(QueueName="before")
+    clients(first.endpoint, region=first.region, keys=first.keys)("sqs").create_queue(QueueName="before")
     assert control.down(folder=folder)
     second = control.up(folder=folder, state=state)
-    clients(second.endpoint, region=second.region)("sqs").create_queue(QueueName="after")
+    clients(second.endpoint, region=second.region, keys=second.keys)("sqs").create_queue(QueueName="after")
     below = tree(second.pid)
     os.kill(second.pid, signal.SIGKILL)
     until(lambda: not any(alive(pid) for pid in below))
     third = control.up(folder=folder, state=state)
-    urls = clients(third.endpoint, region=third.region)("sqs").list_queues()["QueueUrls"]
+    urls = clients(third.endpoint, region=third.region, keys=third.keys)("sqs").list_queues()["QueueUrls"]
     assert [url.rsplit("/", 1)[1] for url in urls] == ["before"]
     assert [first.killed, second.killed, third.killed] == [False, False, True]
     assert "was killed" in str(third)
@@ -306,7 +306,7 @@ def test_an_object_is_the_old_or_the_new_whenever_writing_it_is_cut_off(guardian
         aws = kept(guardian, state, tmp_path / "scratch")
         try:
             aws.start()
-            s3 = clients(aws.url, region="us-east-1")("s3")
+            s3 = aws.clients()("s3")
             keys = [entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
             body = b""
             if keys:

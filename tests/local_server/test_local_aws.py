@@ -172,8 +172,8 @@ def test_reserved_concurrency_is_that_of_the_template(
         "lambda",
         endpoint_url=local.endpoint_url,
         region_name=local.region,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=local.keys.access_key,
+        aws_secret_access_key=local.keys.secret_key,
         config=Config(retries={"total_max_attempts": 1}),
     )
     name = physical(deployed, "Single")

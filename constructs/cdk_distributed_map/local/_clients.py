@@ -23,8 +23,8 @@ class EndpointClients(Clients):
     Args:
         endpoint_url: Its address; nothing is sent anywhere else.
         region: Region.
-        access_key: Access key id. Default: a dummy.
-        secret_key: Secret key. Default: a dummy.
+        keys: Credentials. Default: dummies.
+        secret: What lets them in at the port of the embedded AWS. Default: nothing.
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class EndpointClients(Clients):
         endpoint_url: str,
         *,
         region: str,
-        access_key: str = "test",
-        secret_key: str = "test",  # noqa: S107 - a dummy for an endpoint on this machine
+        keys: _sdk.Keys = _sdk.DUMMIES,
+        secret: str | None = None,
     ) -> None:
         self._endpoint_url = endpoint_url
         self._region = region
-        self._session = _sdk.session(region=region, access_key=access_key, secret_key=secret_key)
+        self._session = _sdk.session(region=region, keys=keys, secret=secret)
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 

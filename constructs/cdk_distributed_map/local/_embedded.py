@@ -6,24 +6,26 @@ import contextlib
 import importlib.util
 import os
 import random
+import secrets
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._guardian import Guardian
+from cdk_distributed_map.local.embedded.headers import SECRET, SECRET_VARIABLE
 
 START_SECONDS: Final = 30.0
 # Below what Linux, macOS and Windows take for outgoing connections.
 _PORTS: Final = range(20_000, 32_000)
 _STOP_SECONDS: Final = 20.0
 _TAIL_CHARACTERS: Final = 2_000
-ACCESS_KEY: Final = "test"
-"""What the embedded AWS takes for the account's root."""
 _KEPT: Final = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
 
 
@@ -66,6 +68,10 @@ class EmbeddedAws:
             raise EmbeddedAwsError(message)
         self.port = port if port is not None else free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.keys = _sdk.Keys.new()
+        """Credentials of the account's root, as long as it runs."""
+        self.secret = secrets.token_urlsafe(32)
+        """What lets the engine in, and whom it passes on."""
         self._guardian = guardian
         self._scratch = scratch
         self._region = region
@@ -146,11 +152,20 @@ class EmbeddedAws:
         self._guardian.forget(process.pid)
         self._process = None
 
+    def clients(self, *, pool: int = 50) -> Callable[[str], Any]:
+        """Return what gives clients of its own port, by the name of the service: for the engine alone.
+
+        Args:
+            pool: Connections each of them keeps.
+        """
+        return _sdk.clients(self.url, region=self._region, keys=self.keys, secret=self.secret, pool=pool)
+
     def _answers(self) -> bool:
         # No proxy: a proxy of this machine would be asked for loopback too.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(f"{self.url}/_ministack/health", headers={SECRET: self.secret})  # noqa: S310 - our own address
         try:
-            with opener.open(f"{self.url}/_ministack/health", timeout=5):
+            with opener.open(request, timeout=5):
                 return True
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
@@ -171,8 +186,9 @@ class EmbeddedAws:
             "LOG_LEVEL": "WARNING",
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+            "AWS_ACCESS_KEY_ID": self.keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.keys.secret_key,
+            SECRET_VARIABLE: self.secret,
             "AWS_DEFAULT_REGION": self._region,
             "AWS_ENDPOINT_URL": self._endpoint,
             "AWS_CONFIG_FILE": os.devnull,

@@ -11,6 +11,8 @@ Where state is kept on disk, an object's content and the file with its size and 
 writes one after the other: killed in between, it would give new content the size and ETag of what it replaced. And only
 one process at a time has a folder of state.
 
+Nobody is let in but the engine, and those whose request it passes on and who signed it (:mod:`.embedded.gate`).
+
 It also says who may make the calls that the engine answers. The engine hands it such a call as it came, so that
 signature and session are looked at as those of any other, with a header that asks for no more than that: where the
 caller may, the answer is 204, else it is the refusal.
@@ -32,12 +34,22 @@ from types import ModuleType
 from typing import Any
 from xml.etree import ElementTree
 
+if __name__ == "__main__":
+    # Siblings, without what the packages above them import.
+    for _name, _folder in (
+        ("cdk_distributed_map", Path(__file__).parents[1]),
+        ("cdk_distributed_map.local", Path(__file__).parent),
+    ):
+        _package = ModuleType(_name)
+        _package.__path__ = [str(_folder)]
+        sys.modules[_name] = _package
+
+from cdk_distributed_map.local.embedded.gate import Gate
+from cdk_distributed_map.local.embedded.headers import ONLY_ASKED, RESOURCE, SECRET_VARIABLE
+
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 Handler = Callable[..., Awaitable[tuple[int, dict[str, str], bytes]]]
-ONLY_ASKED = "x-distmap-only-asked"
-RESOURCE = "x-distmap-resource"
-"""Header with the ARN of what the call is about: ministack doesn't find it in all of them."""
 _ANSWERED_ELSEWHERE = ("states", "lambda")
 _SIDECAR = ".meta.json"
 # ministack passes over files whose name ends so.
@@ -232,10 +244,11 @@ def _locked(file: int) -> bool:
 
 def serve() -> None:
     """Run until told to end."""
+    secret = os.environ.pop(SECRET_VARIABLE)
     ministack = importlib.import_module("ministack.app")
     encrypt_buckets()
     answer_who_may()
-    vars(ministack)["app"] = as_if_secure(ministack.app)
+    vars(ministack)["app"] = Gate(as_if_secure(ministack.app), secret=secret)
     ministack.main()
 
 

@@ -1,4 +1,11 @@
-"""One AWS endpoint on loopback: the engine answers for executions, the embedded AWS for everything else."""
+"""One AWS endpoint on loopback: the engine answers for executions, the embedded AWS for everything else.
+
+Whatever runs on this machine can reach it, the pages that its user has open too. So it answers no browser: nothing that
+comes from a page, no question whether a page may ask, and nobody who calls it by another name, as a page does whose
+name has been made to lead here. What the embedded AWS has for its own administration isn't reached through it.
+
+https://developer.mozilla.org/en-US/docs/Web/HTTP/Headers/Sec-Fetch-Site
+"""
 
 from __future__ import annotations
 
@@ -8,12 +15,14 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from cdk_distributed_map.local._engine import Engine
 from cdk_distributed_map.local._errors import ApiError
+from cdk_distributed_map.local.embedded.headers import FORWARDED, PREFIX, SECRET
 
 _LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
 _TARGET: Final = "AWSStepFunctions."
@@ -25,7 +34,9 @@ _LINE: Final = 65_536
 _IDLE: Final = 2.0
 _S3_SCOPE: Final = "/s3/aws4_request"
 _TIMEOUT: Final = 1_000
-_TOKENS: Final = frozenset({"SendTaskSuccess", "SendTaskFailure", "SendTaskHeartbeat"})
+_NAMES: Final = ("127.0.0.1", "localhost")
+_ADMINISTRATIVE: Final = "/_"
+"""No bucket and no path of AWS begins so."""
 
 
 class Endpoint:
@@ -35,9 +46,10 @@ class Endpoint:
         engine: Answers for executions.
         upstream_url: Address of the embedded AWS.
         port: Port on loopback, 0 for any that is free.
+        secret: What lets those in at the embedded AWS who are passed on. Default: nothing.
     """
 
-    def __init__(self, engine: Engine, *, upstream_url: str, port: int = 0) -> None:
+    def __init__(self, engine: Engine, *, upstream_url: str, port: int = 0, secret: str | None = None) -> None:
         upstream = urlsplit(upstream_url)
         if upstream.scheme != "http" or upstream.hostname is None:
             raise ValueError(f"the embedded AWS is reached by plain HTTP on loopback, got {upstream_url!r}")
@@ -48,11 +60,13 @@ class Endpoint:
 
         Handler.engine = engine
         Handler.upstream = address
+        Handler.marks = {} if secret is None else {SECRET: secret, FORWARDED: "true"}
         try:
             self._server = _Server(("127.0.0.1", port), Handler)
         except OSError as error:
             message = f"port {port} of 127.0.0.1 can't be had ({error.strerror}): take another one"
             raise OSError(message) from error
+        Handler.hosts = frozenset(f"{name}:{self._server.server_address[1]}" for name in _NAMES)
         self._thread = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
 
     @property
@@ -94,6 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     engine: Engine
     upstream: tuple[str, int]
+    hosts: frozenset[str]
+    marks: Mapping[str, str]
+    open_paths: frozenset[str] = frozenset()
 
     def setup(self) -> None:
         super().setup()
@@ -111,6 +128,46 @@ class _Handler(BaseHTTPRequestHandler):
         except (ConnectionError, TimeoutError):
             self.close_connection = True
 
+    def parse_request(self) -> bool:
+        """Read the head of a request; one that isn't answered has been refused."""
+        if not super().parse_request():
+            return False
+        reason = self._foreign()
+        broken = None if reason else self._broken()
+        if reason is None and broken is None:
+            return True
+        # Its body isn't read.
+        self.close_connection = True
+        code = "AccessDenied" if reason else "MalformedRequest"
+        self._send(403 if reason else 400, {"__type": code, "message": reason or broken or ""}, error=code)
+        return False
+
+    def _foreign(self) -> str | None:
+        """Return why a request is no AWS tool's on this machine, None where it may be one."""
+        if self.headers.get_all("Host", []) not in [[host] for host in self.hosts]:
+            return f"the local AWS is called {' or '.join(sorted(self.hosts))} here, got {self.headers.get('Host')}"
+        if (
+            "Origin" in self.headers
+            or self.headers.get("Sec-Fetch-Site", "none") != "none"
+            or self.command == "OPTIONS"
+        ):
+            return "the local AWS answers no pages in browsers"
+        if not self.path.startswith("/"):
+            return f"the local AWS is no proxy, got {self.path}"
+        path = unquote(urlsplit(self.path).path)
+        if path.startswith(_ADMINISTRATIVE) and path not in self.open_paths:
+            return f"{path} is not for clients: end the local AWS and start it again to have an empty one"
+        return None
+
+    def _broken(self) -> str | None:
+        """Return why nobody can tell where a request ends, None where they can."""
+        lengths, coding = self.headers.get_all("Content-Length", []), self.headers.get_all("Transfer-Encoding", [])
+        if coding and (lengths or [each.lower() for each in coding] != ["chunked"]):
+            return f"a body comes either with its length or in chunks, got {lengths} and {coding}"
+        if len(lengths) > 1 or not all(each.isascii() and each.isdigit() for each in lengths):
+            return f"Content-Length must be a number, got {lengths}"
+        return None
+
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing."""
 
@@ -122,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._pass_on(self._length())
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _any
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = _any
 
     def _length(self) -> int:
         return int(self.headers.get("Content-Length") or 0)
@@ -175,8 +232,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in HOP_BY_HOP:
+                if name.lower() not in HOP_BY_HOP and not name.lower().startswith(PREFIX):
                     upstream.putheader(name, value)
+            for name, value in self.marks.items():
+                upstream.putheader(name, value)
             if self._chunked():
                 upstream.putheader("Transfer-Encoding", "chunked")
             if self.command == "PUT" and "Content-Type" not in self.headers and self._for_s3():

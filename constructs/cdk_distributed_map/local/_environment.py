@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from cdk_distributed_map.local._sdk import ACCESS_KEY
+from cdk_distributed_map.local._sdk import Keys
 
 UNSET: Final = (
     "AWS_PROFILE",
@@ -24,12 +24,13 @@ _OF_ONE_SERVICE: Final = "AWS_ENDPOINT_URL_"
 _LOOPBACK: Final = "127.0.0.1"
 
 
-def local_environment(endpoint: str, region: str, base: Mapping[str, str] | None = None) -> dict[str, str]:
+def local_environment(endpoint: str, region: str, keys: Keys, base: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables that make AWS tools work on a local endpoint, and on nothing else.
 
     Args:
         endpoint: URL of the endpoint.
         region: Region it is in.
+        keys: Credentials of its account's root.
         base: The environment that they are set in; only its proxies are looked at. Default: that of this process.
     """
     given = os.environ if base is None else base
@@ -37,11 +38,13 @@ def local_environment(endpoint: str, region: str, base: Mapping[str, str] | None
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+        "AWS_ACCESS_KEY_ID": keys.access_key,
+        "AWS_SECRET_ACCESS_KEY": keys.secret_key,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
+        # What SDKs would find out by asking the metadata address, which is of no machine but AWS's.
+        "AWS_DEFAULTS_MODE": "legacy",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         **_unproxied(given),
     }

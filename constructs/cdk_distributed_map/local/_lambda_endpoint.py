@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import hmac
 import http.client
 import json
 import logging
@@ -15,10 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from cdk_distributed_map.local import _endpoint
-from cdk_distributed_map.local._embedded_main import ONLY_ASKED, RESOURCE
 from cdk_distributed_map.local._engine import Engine
-from cdk_distributed_map.local._sdk import ACCESS_KEY
-from cdk_distributed_map.local.functions import DeployedFunctions, Functions, InvokeResult, ServiceError
+from cdk_distributed_map.local.embedded.headers import ONLY_ASKED, PREFIX, RESOURCE
+from cdk_distributed_map.local.functions import (
+    DeployedFunctions,
+    FunctionConfig,
+    Functions,
+    InvokeResult,
+    ServiceError,
+)
 
 if TYPE_CHECKING:
     from cdk_distributed_map.local._roles import RolePolicies
@@ -36,11 +43,11 @@ class LocalEndpoint(_endpoint.Endpoint):
         engine: Answers for executions.
         functions: Runs functions, on the engine's loop.
         catalog: Knows the functions.
-        iam: Whether IAM is enforced.
         roles: Policies of state machines, None where IAM isn't enforced.
         upstream_url: Address of the embedded AWS.
         port: Port on loopback, 0 for any that is free.
-        token: What tells this endpoint from another one on the same port.
+        secret: What lets those in at the embedded AWS who are passed on.
+        token: What tells this endpoint from another one on the same port, to whoever knows it too.
     """
 
     def __init__(
@@ -49,15 +56,15 @@ class LocalEndpoint(_endpoint.Endpoint):
         *,
         functions: Functions,
         catalog: DeployedFunctions,
-        iam: bool,
         roles: RolePolicies | None,
         upstream_url: str,
         port: int = 0,
+        secret: str,
         token: str = "",
     ) -> None:
-        super().__init__(engine, upstream_url=upstream_url, port=port)
+        super().__init__(engine, upstream_url=upstream_url, port=port, secret=secret)
         # The server takes the handler's class, whose attributes are what a handler knows.
-        knows = {"functions": functions, "catalog": catalog, "iam": iam, "roles": roles, "token": token}
+        knows = {"functions": functions, "catalog": catalog, "roles": roles, "token": token}
         bases: Any = (_LambdaHandler, self._server.RequestHandlerClass)
         self._server.RequestHandlerClass = type("Handler", bases, knows)
 
@@ -65,14 +72,16 @@ class LocalEndpoint(_endpoint.Endpoint):
 class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own class, in the same package
     functions: Functions
     catalog: DeployedFunctions
-    iam: bool
     roles: RolePolicies | None
     token: str
+    open_paths = frozenset({HEALTH_PATH})
 
     def _either(self) -> None:
         parts = urlsplit(self.path)
-        if parts.path == HEALTH_PATH:
-            self._reply(200, json.dumps({"token": self.token, "pid": os.getpid()}).encode(), {})
+        if unquote(parts.path) == HEALTH_PATH:
+            challenge = parse_qs(parts.query).get("challenge", [""])[0]
+            told = {"pid": os.getpid(), "answer": health_answer(self.token, challenge, os.getpid())}
+            self._reply(200, json.dumps(told).encode(), {})
             return
         match = _INVOKE.fullmatch(parts.path) if self.command == "POST" else None
         if match is not None:
@@ -83,7 +92,7 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             if self.command != "GET":
                 self._forget(self._service())
 
-    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_OPTIONS = do_PATCH = _either
+    do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = _either
 
     def _forget(self, service: str) -> None:
         # What is deployed may have changed, or it was asked whether it has by now.
@@ -93,13 +102,12 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             self.roles.forget()
 
     def _allowed(self, body: bytes, resource: str) -> bool:
-        _, _, rest = self.headers.get("Authorization", "").partition("Credential=")
-        if not self.iam or rest.split("/", 1)[0] == ACCESS_KEY:
-            return True
         upstream = self._connected()
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _endpoint.HOP_BY_HOP}
+        own = {name.lower() for name in self.headers if name.lower().startswith(PREFIX)} | _endpoint.HOP_BY_HOP
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in own}
+        headers |= {**self.marks, ONLY_ASKED: "true", RESOURCE: resource}
         try:
-            upstream.request(self.command, self.path, body, {**headers, ONLY_ASKED: "true", RESOURCE: resource})
+            upstream.request(self.command, self.path, body, headers)
             response = upstream.getresponse()
         except (OSError, http.client.HTTPException) as error:
             self._unavailable(error)
@@ -120,8 +128,10 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
         payload = self.rfile.read(self._length())
         kind = self.headers.get("X-Amz-Invocation-Type", "RequestResponse")
         try:
+            config = self._looked_up(function, qualifier, payload)
+            if config is None:
+                return
             _refuse_ignored(kind, self.headers.get("X-Amz-Client-Context"))
-            config = self._on_loop(self.catalog.function(function, qualifier))
             if not self._allowed(payload, config.arn if qualifier is None else f"{config.arn}:{qualifier}"):
                 return
             if kind == "DryRun":
@@ -142,6 +152,17 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             _LOGGER.exception("the invocation of %s failed", function)
             failed = ServiceError("ServiceException", f"the local engine failed: {error!r}", status=500)
             self._reply(failed.status, failed.body(), {"x-amzn-ErrorType": failed.code})
+
+    def _looked_up(self, function: str, qualifier: str | None, payload: bytes) -> FunctionConfig | None:
+        """Return a function, None where the caller has been told that even whether it exists isn't for them to know."""
+        try:
+            found: FunctionConfig = self._on_loop(self.catalog.function(function, qualifier))
+        except ServiceError:
+            arn = function if ":" in function else self.engine.services.arn("lambda", f"function:{function}")
+            if not self._allowed(payload, arn):
+                return None
+            raise
+        return found
 
     def _on_loop(self, coroutine: Any) -> Any:
         clock = self.engine.services.clock
@@ -169,6 +190,11 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+def health_answer(token: str, challenge: str, pid: int) -> str:
+    """Return what an endpoint answers to prove that it knows a token, which it tells nobody."""
+    return hmac.new(token.encode(), f"{challenge} {pid}".encode(), hashlib.sha256).hexdigest()
 
 
 def _refuse_ignored(kind: str, client_context: str | None) -> None:

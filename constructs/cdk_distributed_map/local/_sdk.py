@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-import os
+import base64
+import secrets
 import threading
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import boto3
-import botocore.session
 from botocore.config import Config
 
-ACCESS_KEY: Final = "test"
+from cdk_distributed_map.endpoints import bare_session
+from cdk_distributed_map.local.embedded.headers import SECRET
 
-# Where botocore looks for settings: nowhere.
-_VARIABLES: Final = {
-    "profile": (None, None, None, None),
-    "config_file": (None, None, os.devnull, None),
-    "credentials_file": (None, None, os.devnull, None),
-    "use_fips_endpoint": (None, None, False, None),
-    "use_dualstack_endpoint": (None, None, False, None),
-}
+
+class Keys(NamedTuple):
+    """Credentials of an account's root.
+
+    Args:
+        access_key: Access key id.
+        secret_key: Secret key.
+    """
+
+    access_key: str
+    secret_key: str
+
+    @classmethod
+    def new(cls) -> Keys:
+        """Return some that nobody has."""
+        return cls(f"AKIA{base64.b32encode(secrets.token_bytes(10)).decode()}", secrets.token_urlsafe(30))
+
+
+DUMMIES: Final = Keys("test", "test")
+"""What an emulator takes that checks nothing."""
+
 PINNED: Final[dict[str, Any]] = {
     "proxies": {},
     "s3": {"addressing_style": "path"},
@@ -31,32 +45,44 @@ PINNED: Final[dict[str, Any]] = {
 """What the configuration of every client needs."""
 
 
-def bare_session() -> botocore.session.Session:
-    """Return a session of botocore that knows nothing of how this machine is configured."""
-    return botocore.session.Session(session_vars=_VARIABLES)
+def session(*, region: str, keys: Keys = DUMMIES, secret: str | None = None) -> Any:
+    """Return a session of boto3 that knows nothing of how this machine is configured.
 
+    Args:
+        region: Region its clients are for.
+        keys: Their credentials. Default: dummies.
+        secret: What lets them in at the port of the embedded AWS, which is told to nobody else. Default: nothing.
+    """
+    bare = bare_session()
+    if secret is not None:
 
-def session(*, region: str, access_key: str = ACCESS_KEY, secret_key: str = ACCESS_KEY) -> Any:
-    """Return a session of boto3 that knows nothing of how this machine is configured."""
+        def tell(**sent: Any) -> None:
+            sent["request"].headers[SECRET] = secret
+
+        bare.register("before-send", tell)
     return boto3.Session(
-        botocore_session=bare_session(),
-        aws_access_key_id=access_key,
-        aws_secret_access_key=secret_key,
+        botocore_session=bare,
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
         region_name=region,
     )
 
 
-def clients(endpoint: str, *, region: str, pool: int = 50) -> Callable[[str], Any]:
-    """Return what gives clients, by the name of the service, with the credentials of the local account's root.
+def clients(
+    endpoint: str, *, region: str, keys: Keys = DUMMIES, secret: str | None = None, pool: int = 50
+) -> Callable[[str], Any]:
+    """Return what gives clients, by the name of the service.
 
     It may be called from any thread, and gives the same client each time.
 
     Args:
         endpoint: URL of the local endpoint.
         region: Region they are for.
+        keys: Their credentials. Default: dummies.
+        secret: What lets them in at the port of the embedded AWS. Default: nothing.
         pool: Connections each of them keeps.
     """
-    made_by = session(region=region)
+    made_by = session(region=region, keys=keys, secret=secret)
     config = Config(max_pool_connections=pool, retries={"mode": "standard", "max_attempts": 3}, **PINNED)
 
     made: dict[str, Any] = {}

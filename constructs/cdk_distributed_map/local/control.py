@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._address import check_address
 from cdk_distributed_map.local._deploy import Deployer, Progress
 from cdk_distributed_map.local._environment import astray, local_environment
-from cdk_distributed_map.local._lambda_endpoint import HEALTH_PATH
+from cdk_distributed_map.local._lambda_endpoint import HEALTH_PATH, health_answer
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.server import ACCOUNT, KILLED, REGION, LocalAws
 
@@ -46,7 +47,9 @@ class Running:
 
     Args:
         pid: Its process.
-        token: What its endpoint answers to whoever asks who it is.
+        token: What its endpoint knows too, and no other on its port.
+        access_key: Access key id of its account's root.
+        secret_key: Secret key of its account's root.
         endpoint: URL of its endpoint.
         region: Region it is in.
         account: Account it is.
@@ -61,6 +64,8 @@ class Running:
 
     pid: int
     token: str
+    access_key: str
+    secret_key: str
     endpoint: str
     region: str
     account: str
@@ -72,10 +77,15 @@ class Running:
     faults: dict[str, float] = field(default_factory=dict)
     killed: bool = False
 
+    @property
+    def keys(self) -> _sdk.Keys:
+        """Credentials of its account's root."""
+        return _sdk.Keys(self.access_key, self.secret_key)
+
     def as_json(self) -> dict[str, Any]:
-        """Return what to tell machines: all but the token, which lets whoever has it pass for it."""
+        """Return what to tell machines: all but what lets whoever has it in, or pass for it."""
         told = asdict(self)
-        del told["token"], told["virtual_clock"], told["dispatch_rates"]
+        del told["token"], told["access_key"], told["secret_key"], told["virtual_clock"], told["dispatch_rates"]
         return {**told, "virtualClock": self.virtual_clock, "dispatchRates": self.dispatch_rates}
 
     def __str__(self) -> str:
@@ -256,11 +266,13 @@ def status(*, folder: Path = FOLDER) -> Running | None:
     # No proxy: one of this machine would be asked for loopback too.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(running.endpoint + HEALTH_PATH, timeout=10) as answer:
+        challenge = secrets.token_hex(16)
+        with opener.open(f"{running.endpoint}{HEALTH_PATH}?challenge={challenge}", timeout=10) as answer:
             told = json.loads(answer.read())
     except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
         return None
-    return running if told == {"token": running.token, "pid": running.pid} else None
+    wanted = {"pid": running.pid, "answer": health_answer(running.token, challenge, running.pid)}
+    return running if told == wanted else None
 
 
 def env(*, folder: Path = FOLDER) -> dict[str, str]:
@@ -270,7 +282,7 @@ def env(*, folder: Path = FOLDER) -> dict[str, str]:
         LocalError: Nothing runs.
     """
     running = _need(folder)
-    return local_environment(running.endpoint, running.region)
+    return local_environment(running.endpoint, running.region, running.keys)
 
 
 def env_script(*, folder: Path = FOLDER, shell: str = "sh") -> str:
@@ -317,7 +329,7 @@ def deploy(
         DeployError: A stack was refused.
     """
     running = _need(folder)
-    client = _sdk.clients(running.endpoint, region=running.region)
+    client = _sdk.clients(running.endpoint, region=running.region, keys=running.keys)
     deployer = Deployer(client, account=running.account, region=running.region, progress=progress)
     return deployer.deploy(Path(assembly), stacks)
 
@@ -342,6 +354,8 @@ def serve(*, folder: Path, **settings: Any) -> None:
         running = Running(
             pid=os.getpid(),
             token=aws.token,
+            access_key=aws.keys.access_key,
+            secret_key=aws.keys.secret_key,
             endpoint=aws.endpoint_url,
             region=aws.region,
             account=aws.account,
@@ -355,15 +369,20 @@ def serve(*, folder: Path, **settings: Any) -> None:
         )
         folder.mkdir(parents=True, exist_ok=True)
         written = _file(folder).with_suffix(".new")
-        written.write_text(json.dumps(asdict(running), indent=2) + "\n", encoding="utf-8")
-        # The token lets nobody in, but nobody else needs it either.
-        written.chmod(0o600)
+        written.unlink(missing_ok=True)
+        # Whoever reads it can do everything here: it is there for nobody else from the start.
+        with open(written, "x", encoding="utf-8", opener=_for_owner) as file:
+            file.write(json.dumps(asdict(running), indent=2) + "\n")
         written.replace(_file(folder))
         try:
             aws.watch()
         finally:
             aws.close()
             _file(folder).unlink(missing_ok=True)
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _need(folder: Path) -> Running:

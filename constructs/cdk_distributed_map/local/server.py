@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from cdk_distributed_map import endpoints
 from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._address import check_address
 from cdk_distributed_map.local._deploy import Deployer, Progress
@@ -141,6 +142,15 @@ class LocalAws:
         return self._started(self._endpoint).url
 
     @property
+    def keys(self) -> _sdk.Keys:
+        """Credentials of the account's root: ``access_key`` and ``secret_key``, new ones at each start.
+
+        Raises:
+            RuntimeError: It isn't started.
+        """
+        return self._started(self._aws).keys
+
+    @property
     def pids(self) -> dict[str, int]:
         """Processes that were started, but for those of functions."""
         return {"aws": self._started(self._aws).pid, "guardian": self._started(self._guardian).pid}
@@ -177,13 +187,13 @@ class LocalAws:
             time.sleep(_WATCH_SECONDS)
 
     def environment(self, base: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return the environment variables that make AWS tools work on it.
+        """Return the environment variables that make AWS tools work on it, its keys among them.
 
         Args:
             base: The environment to set them in, such as ``os.environ``: it is returned whole with them, without the
                 variables that would lead an AWS tool elsewhere. Default: they are returned alone.
         """
-        variables = local_environment(self.endpoint_url, self.region, base)
+        variables = local_environment(self.endpoint_url, self.region, self.keys, base)
         return variables if base is None else environment_of(variables, base)
 
     def client(self, service: str) -> Any:
@@ -315,10 +325,12 @@ class LocalAws:
             self.killed = True
             self._warn(KILLED)
         # What the engine itself asks for needs no way through its own endpoint.
-        direct = _sdk.clients(aws.url, region=self.region)
+        direct = aws.clients()
         roles = self._roles(direct) if self._iam else None
         trusted = None if roles is None else functools.partial(_trusts_lambda, roles)
-        catalog = DeployedFunctions(direct, cache=self._settings.cache, trusted=trusted)
+        catalog = DeployedFunctions(
+            direct, cache=self._settings.cache, keys=aws.keys, secret=aws.secret, trusted=trusted
+        )
         functions = Functions(
             catalog,
             endpoint=f"http://127.0.0.1:{port}",
@@ -332,6 +344,8 @@ class LocalAws:
         engine = Engine(
             endpoint_url=aws.url,
             region=self.region,
+            keys=aws.keys,
+            secret=aws.secret,
             account=self.account,
             invoker=functions,
             authorizer=roles if self._authorizer is None else self._authorizer,
@@ -348,16 +362,18 @@ class LocalAws:
             engine,
             functions=functions,
             catalog=catalog,
-            iam=self._iam,
             roles=roles,
             upstream_url=aws.url,
             port=port,
+            secret=aws.secret,
             token=self.token,
         )
         endpoint.start()
         self._stack.callback(endpoint.close)
         self._endpoint = endpoint
-        self._clients = _sdk.clients(endpoint.url, region=self.region)
+        self._clients = _sdk.clients(endpoint.url, region=self.region, keys=aws.keys)
+        endpoints.opened(endpoint.url, endpoints.LocalEndpoint(self.region, *aws.keys))
+        self._stack.callback(endpoints.closed, endpoint.url)
 
     def _roles(self, direct: Callable[[str], Any]) -> RolePolicies:
         # Not before the embedded AWS has been found: without it, that says what to install.

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from cdk_distributed_map import endpoints
 from cdk_distributed_map.runs._errors import (
     AwsError,
     ConnectionLostError,
@@ -58,7 +59,8 @@ class Aws:
         profile: Profile of the AWS configuration. Default: that of the environment, or the default one.
         region: Region. Default: that of the environment or the profile.
         endpoint_url: One endpoint for all services, such as a local engine. Default: that of the environment or the
-            profile (``AWS_ENDPOINT_URL``), or AWS's own.
+            profile (``AWS_ENDPOINT_URL``), or AWS's own. That of a ``LocalAws`` of this process brings its Region and
+            its keys with it.
 
     Attributes:
         notice: Called with what keeps people waiting, in words: calls that are repeated, files that are long. Default:
@@ -142,8 +144,19 @@ class Aws:
             if self.endpoint_url is not None or os.environ.get("AWS_ENDPOINT_URL"):
                 # A local endpoint has no name for every bucket.
                 options["s3"] = {"addressing_style": "path"}
+        settings: dict[str, Any] = {"profile_name": self.profile, "region_name": self.region}
+        local = endpoints.known(self.endpoint_url)
+        if local is not None:
+            # Neither a profile nor a key of another account nor a proxy has to do with it.
+            settings = {
+                "botocore_session": endpoints.bare_session(),
+                "region_name": self.region or local.region,
+                "aws_access_key_id": local.access_key,
+                "aws_secret_access_key": local.secret_key,
+            }
+            options |= {"proxies": {}, "ignore_configured_endpoint_urls": True}
         with errors(f"making a client of {service}"):
-            session = boto3.Session(profile_name=self.profile, region_name=self.region)
+            session = boto3.Session(**settings)
             try:
                 client = session.client(service, endpoint_url=self.endpoint_url, config=Config(**options))
             except ValueError as error:  # botocore's for an endpoint that is no URL, given here or in the environment

@@ -30,7 +30,8 @@ class Client:
         profile: Profile of the AWS configuration. Default: that of the environment, or the default one.
         region: Region. Default: that of the environment or the profile.
         endpoint_url: One endpoint for all services, such as a local engine. Default: that of the environment or the
-            profile (``AWS_ENDPOINT_URL``), or AWS's own.
+            profile (``AWS_ENDPOINT_URL``), or AWS's own. That of a ``LocalAws`` of this process brings its Region and
+            its keys with it.
 
     Example::
 

@@ -16,6 +16,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from cdk_distributed_map.local._errors import UnsupportedError
+from cdk_distributed_map.local._sdk import DUMMIES, Keys
+from cdk_distributed_map.local.embedded.headers import SECRET
 from cdk_distributed_map.local.functions._code import CodeError, unpack
 from cdk_distributed_map.local.functions._config import FunctionConfig
 from cdk_distributed_map.local.functions._launch import Credentials
@@ -41,13 +43,23 @@ class DeployedFunctions:
     Args:
         clients: Gives boto3 clients of the embedded AWS, by the name of the service, to any thread.
         cache: Folder of unpacked code.
+        keys: Credentials of the account's root, for functions without a role. Default: dummies.
+        secret: What lets the engine in at the port of the embedded AWS. Default: nothing.
         trusted: Says of the ARNs of a role and a function whether Lambda may assume the role for it. Default: it may.
     """
 
     def __init__(
-        self, clients: Callable[[str], Any], *, cache: Path, trusted: Callable[[str, str], bool] | None = None
+        self,
+        clients: Callable[[str], Any],
+        *,
+        cache: Path,
+        keys: Keys = DUMMIES,
+        secret: str | None = None,
+        trusted: Callable[[str, str], bool] | None = None,
     ) -> None:
         self._client = clients
+        self._keys = keys
+        self._headers = {} if secret is None else {SECRET: secret}
         self._trusted = trusted
         self._cache = cache
         self._lock = threading.Lock()
@@ -172,12 +184,13 @@ class DeployedFunctions:
         here, there = urlsplit(self._client("lambda").meta.endpoint_url), urlsplit(location)
         url = there._replace(scheme=here.scheme, netloc=here.netloc).geturl()
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=_DOWNLOAD_SECONDS) as answer:
+        request = urllib.request.Request(url, headers=self._headers)  # noqa: S310 - the address of the embedded AWS
+        with opener.open(request, timeout=_DOWNLOAD_SECONDS) as answer:
             return bytes(answer.read())
 
     def _assume(self, config: FunctionConfig) -> Credentials:
         if config.role is None:
-            return Credentials(access_key="test", secret_key="test", token="", expires=float("inf"))  # noqa: S106 - dummies
+            return Credentials(**self._keys._asdict(), token="", expires=float("inf"))
         with self._lock:
             session = self._sessions.get(f"{config.role} {config.name}")
             if session is not None and session.expires - time.time() > 2 * _EARLY_SECONDS:

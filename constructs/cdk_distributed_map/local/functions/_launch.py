@@ -43,6 +43,8 @@ def pinned(endpoint: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": NOWHERE,
         "AWS_SHARED_CREDENTIALS_FILE": NOWHERE,
         "AWS_EC2_METADATA_DISABLED": "true",
+        # What the SDK would find out by asking the metadata address.
+        "AWS_DEFAULTS_MODE": "legacy",
         "NO_PROXY": "*",
     }
 

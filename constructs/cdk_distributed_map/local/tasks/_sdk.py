@@ -14,9 +14,9 @@ from botocore.model import OperationNotFoundError
 from botocore.response import StreamingBody
 from botocore.session import Session
 
+from cdk_distributed_map.endpoints import bare_session
 from cdk_distributed_map.local._errors import ApiError, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._json import Json, dumps
-from cdk_distributed_map.local._sdk import bare_session
 from cdk_distributed_map.local._services import Starter
 from cdk_distributed_map.local.tasks._gaps import completed
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
