@@ -169,6 +169,8 @@ class FakeStates:
         self.fault_message = "planted"
         self.denied: set[tuple[str, str]] = set()
         """Actions that are not allowed, each with a part of the ARN they are not allowed on."""
+        self.log_lines: list[str] = []
+        """What the log group of every state machine holds."""
         self.page_size = 2
         self.delay = 0.0
         self.on_start: Callable[[FakeExecution], None] | None = None
@@ -471,6 +473,12 @@ class FakeStates:
         events = run.history[::-1] if asked.get("reverseOrder") else run.history
         return self._page(events, asked, "events")
 
+    def _filter_log_events(self, asked: dict[str, Any]) -> dict[str, Any]:
+        events = [
+            {"timestamp": int(EPOCH * 1000), "message": line, "logStreamName": "stream"} for line in self.log_lines
+        ]
+        return {"events": events if asked["logGroupName"] == "machine" else []}
+
     def _known(self, where: dict[str, Any], arn: str, error: str) -> Any:
         if arn not in where:
             raise _RefusedError(error, f"{arn} does not exist")
@@ -693,6 +701,7 @@ def environment(states: FakeStates, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         "AWS_ENDPOINT_URL_SFN": states.url,
         "AWS_ENDPOINT_URL_CLOUDFORMATION": states.url,
         "AWS_ENDPOINT_URL_LAMBDA": states.url,
+        "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": states.url,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",

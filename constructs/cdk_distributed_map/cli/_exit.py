@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs import Ledger
 
 SUCCESS: Final = 0
 ERROR: Final = 1
@@ -17,3 +20,10 @@ UNACCOUNTED: Final = 5
 """The ledger has missing items, doesn't add up, or can't be had when a watched run has succeeded."""
 INTERRUPTED: Final = 130
 """Ctrl-C; a run that was being watched goes on."""
+
+
+def of_ledger(made: Ledger) -> int:
+    """Return the exit code of an account: whether it is whole, whatever became of each item."""
+    if made.run_error is not None:
+        return RUN_FAILED
+    return SUCCESS if made.is_complete else UNACCOUNTED

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cdk_distributed_map.cli import _exit
+from cdk_distributed_map.cli import _exit, _show
 from cdk_distributed_map.cli._options import json_option
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def up(
         virtual_clock=clock == "virtual",
         **given,
     )
-    click.echo(f"{running} ({time.monotonic() - began:.1f} s)", err=True)
+    _show.say(f"{running} ({time.monotonic() - began:.1f} s)", err=True)
     if as_json:
         _tell({**running.as_json(), "environment": control.env(folder=folder)})
     else:
@@ -144,7 +144,7 @@ def down(folder: Path, *, as_json: bool) -> None:
     if as_json:
         _tell({"ended": ended})
     else:
-        click.echo("ended" if ended else "nothing was running", err=True)
+        _show.say("ended" if ended else "nothing was running", err=True)
 
 
 @local.command()
@@ -155,7 +155,7 @@ def status(folder: Path, *, as_json: bool) -> int:
     del as_json
     running = _control().status(folder=folder)
     if running is None:
-        click.echo("nothing runs", err=True)
+        _show.say("nothing runs", err=True)
         return _exit.ERROR
     _tell(running.as_json())
     return _exit.SUCCESS
@@ -184,11 +184,11 @@ def env(folder: Path, shell: str, *, as_json: bool) -> None:
 @json_option
 def deploy(folder: Path, assembly: Path, stacks: tuple[str, ...], *, as_json: bool) -> None:
     """Deploy what cdk synth wrote, without npm; STACKS are names or patterns, all by default."""
-    progress = functools.partial(click.echo, err=as_json)
+    progress = functools.partial(_show.say, err=as_json)
     outputs = _control().deploy(assembly, *stacks, folder=folder, progress=progress)
     if as_json:
         _tell(outputs)
         return
     for stack, values in outputs.items():
         for name, value in values.items():
-            click.echo(f"{stack}.{name} = {value}")
+            _show.say(f"{stack}.{name} = {value}")

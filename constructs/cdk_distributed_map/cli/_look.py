@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import webbrowser
 from collections.abc import Iterator
@@ -61,7 +60,7 @@ def list_(client: Client, pipeline: str, *, status: str | None, limit: int, coun
         return _exit.SUCCESS
     if not rows:
         which = "" if status is None else f" that are {status}"
-        click.echo(f"{made.called} has no runs{which}; AWS keeps them for 90 days after their end", err=True)
+        _show.say(f"{made.called} has no runs{which}; AWS keeps them for 90 days after their end", err=True)
         return _exit.SUCCESS
     console = _show.console()
     if console.is_terminal and console.width < _TABLE_COLUMNS:
@@ -89,7 +88,9 @@ def _show_runs(rows: list[dict[str, Any]]) -> None:
 
 def _in_two_lines(row: dict[str, Any]) -> str:
     """Return a run as a terminal without room for the table shows it."""
-    head = f"{row['run']}  {_show.status(row['status'])}"
+    from rich.markup import escape  # noqa: PLC0415 - only a terminal needs it
+
+    head = f"{escape(row['run'])}  {_show.status(row['status'])}"
     times = f"{_show.when(row['started'])}  {_show.duration(row['seconds'])}"
     items = row["items"]
     if items is None:
@@ -104,7 +105,7 @@ def _paced(summaries: Iterator[RunSummary], *, counts: bool) -> Iterator[RunSumm
     for number, summary in enumerate(summaries):
         if counts and number >= _COUNTED_AT_ONCE:
             if number == _COUNTED_AT_ONCE:
-                click.echo(
+                _show.say(
                     f"counting the items of more than {_COUNTED_AT_ONCE} runs, one in {_COUNT_SECONDS:.0f} s, as the "
                     "account's watchers share what AWS allows: --no-counts lists at once",
                     err=True,
@@ -117,11 +118,14 @@ def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
     items = None
     if counts:
         maps = pipeline.run(summary.name).map_runs()
-        items = {
-            "total": sum(each.items.total for each in maps),
-            "succeeded": sum(each.items.succeeded for each in maps),
-            "failed": sum(each.items.unsuccessful for each in maps),
-        }
+        total = sum(each.items.total for each in maps)
+        # Of a run that ended before it read an item nobody knows how many there were: 0 would be a claim.
+        if total or summary.status in {"RUNNING", "SUCCEEDED"}:
+            items = {
+                "total": total,
+                "succeeded": sum(each.items.succeeded for each in maps),
+                "failed": sum(each.items.unsuccessful for each in maps),
+            }
     return {
         "run": summary.name,
         "arn": summary.arn,
@@ -173,10 +177,10 @@ def _show_description(described: RunDescription, maps: list[MapRun]) -> None:
         ("ended", _show.when(described.stopped)),
         ("duration", _show.duration(described.seconds)),
         ("arn", described.arn),
-        ("input", json.dumps(described.input, ensure_ascii=False)[:500]),
+        ("input", _show.json_text(described.input)[:500]),
     ]
     if described.output is not None:
-        rows.append(("output", json.dumps(described.output, ensure_ascii=False)[:500]))
+        rows.append(("output", _show.json_text(described.output)[:500]))
     if described.error is not None:
         rows.append(("error", f"{described.error}: {described.cause or ''}"[:500]))
     if described.redrive_status is not None:
@@ -219,12 +223,12 @@ def logs(client: Client, target: str, name: str | None, *, child: str | None, li
 
     run = _options.find_run(client, target, name)
     if child is not None and ":express:" in child:
-        click.echo("Express children have no history: these are all lines of the run while the child ran", err=True)
+        _show.say("Express children have no history: these are all lines of the run while the child ran", err=True)
     for entry in _logs.lines(run, child=child, limit=limit):
         if as_json:
             _show.json_line({"time": entry.time, "group": entry.group, "text": entry.text})
         else:
-            click.echo(f"{_show.when(entry.time)} {entry.group.rpartition('/')[2]}: {entry.text}")
+            _show.say(f"{_show.when(entry.time)} {entry.group.rpartition('/')[2]}: {entry.text}")
     return _exit.SUCCESS
 
 
@@ -244,9 +248,9 @@ def open_(client: Client, target: str, name: str | None, *, printing: bool, as_j
     run = _options.find_run(client, target, name)
     url = console_url(run.arn)
     if not run.aws.is_amazon:
-        click.echo("the run is at an endpoint of your own, which the AWS console doesn't show", err=True)
+        _show.say("the run is at an endpoint of your own, which the AWS console doesn't show", err=True)
     if as_json:
         _show.json_line({"url": url})
     elif printing or not webbrowser.open(url):
-        click.echo(url)
+        _show.say(url)
     return _exit.SUCCESS

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from cdk_distributed_map.cli import _exit
+from cdk_distributed_map.cli import _exit, _show
 
 _EPILOG: Final = """\b
 Exit codes: 0 success · 1 error · 2 wrong usage · 3 the run failed
@@ -96,24 +96,26 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: list[str] | None) -> int:
-    from cdk_distributed_map.runs._errors import RunsError  # noqa: PLC0415 - not needed to complete a word
+    from cdk_distributed_map.runs._errors import RunFailedError, RunsError  # noqa: PLC0415 - not needed to complete a word
 
     try:
         returned: Any = cli.main(arguments, prog_name="distmap", standalone_mode=False)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(file=told)
+        _show.say(told.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+        _show.say("interrupted", err=True)
         return _exit.INTERRUPTED
     except RunsError as error:
-        click.echo(f"distmap: {error}", err=True)
-        return _exit.ERROR
+        _show.say(f"distmap: {error}", err=True)
+        return _exit.RUN_FAILED if isinstance(error, RunFailedError) else _exit.ERROR
     except OSError as error:
         # A disk that is full, a folder that is write-protected: what went wrong is told, and where.
         where = "" if error.filename is None else f"{error.filename}: "
-        click.echo(f"distmap: {where}{error.strerror or error}", err=True)
+        _show.say(f"distmap: {where}{error.strerror or error}", err=True)
         return _exit.ERROR
     return returned if isinstance(returned, int) else _exit.SUCCESS

@@ -42,12 +42,12 @@ def retry(client: Client, target: str, name: str | None, *, new_name: str | None
             of_nested = f"; `distmap failures {run.pipeline.name} {run.name}` tells of nested maps, and --nested runs "
             of_nested += "the items around what failed there again"
             also = of_nested if nests and not given["nested"] else ""
-            click.echo(f"{which} of {run.name} succeeded: nothing to run again{also}")
+            _show.say(f"{which} of {run.name} succeeded: nothing to run again{also}")
         return _exit.SUCCESS
     if as_json:
         _show.json_line({"run": again.name, "arn": again.arn, "pipeline": again.pipeline.name})
     else:
-        click.echo(f"{again.name}\n{again.arn}")
+        _show.say(f"{again.name}\n{again.arn}")
     return _progress.follow(again, as_json=as_json) if watching else _exit.SUCCESS
 
 
@@ -69,13 +69,13 @@ def redrive(client: Client, target: str, name: str | None, *, yes: bool, watchin
     run = _options.find_run(client, target, name)
     warning = run.redrive_warning()
     if warning is not None:
-        click.echo(f"warning: {warning}", err=True)
+        _show.say(f"warning: {warning}", err=True)
         _options.confirmed("Redrive it all the same?", yes=yes)
     run.redrive()
     if as_json:
         _show.json_line({"run": run.name, "arn": run.arn})
     else:
-        click.echo(f"{run.name} goes on")
+        _show.say(f"{run.name} goes on")
     return _progress.follow(run, as_json=as_json) if watching else _exit.SUCCESS
 
 
@@ -101,7 +101,7 @@ def stop(client: Client, target: str, name: str | None, *, yes: bool, as_json: b
     if as_json:
         _show.json_line({"run": run.name, "status": run.describe().status})
     else:
-        click.echo(f"{run.name} is stopped")
+        _show.say(f"{run.name} is stopped")
     return _exit.SUCCESS
 
 
@@ -145,5 +145,5 @@ def update(
         if as_json:
             _show.json_line(settings)
         else:
-            click.echo(", ".join(f"{key} {value}" for key, value in settings.items()))
+            _show.say(", ".join(f"{key} {value}" for key, value in settings.items()))
     return _exit.SUCCESS

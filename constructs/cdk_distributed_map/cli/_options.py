@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
+from cdk_distributed_map.cli import _show
 from cdk_distributed_map.runs import Client, Run
+from cdk_distributed_map.runs._words import visible
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -38,7 +40,7 @@ def aws_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _say(text: str) -> None:
-    click.echo(text, err=True)
+    _show.say(text, err=True)
 
 
 def run_arguments(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -80,5 +82,5 @@ def confirmed(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask at: give --yes")
-    if not click.confirm(question, err=True):
+    if not click.confirm(visible(question), err=True):
         raise click.ClickException("nothing was done")

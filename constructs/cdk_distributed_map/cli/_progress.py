@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-import click
-
 from cdk_distributed_map.cli import _exit, _options, _show
 from cdk_distributed_map.runs import AwsError, RunsError
-from cdk_distributed_map.runs._words import counted
+from cdk_distributed_map.runs._words import NO_ITEMS, counted, one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,10 +30,10 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
     try:
         last = _follow(run, as_json=as_json)
     except AwsError:
-        click.echo(f"{run.name} may go on; come back:  {_options.command('watch', run)}", err=True)
+        _show.say(f"{run.name} may go on; come back:  {_options.command('watch', run)}", err=True)
         raise
     except KeyboardInterrupt:
-        click.echo(
+        _show.say(
             f"\n{run.name} goes on.\ncome back:  {_options.command('watch', run)}\nor stop it: "
             f"{_options.command('stop', run)}",
             err=True,
@@ -44,6 +42,8 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
     if last is None or not last.final:
         return _exit.ERROR
     code = outcome(last)
+    if code == _exit.SUCCESS and not last.items.total and not as_json:
+        _show.say(NO_ITEMS)
     return code if code == _exit.RUN_FAILED or not check else _by_ledger(run, last, as_json=as_json)
 
 
@@ -52,20 +52,23 @@ def _by_ledger(run: Run, progress: Progress, *, as_json: bool) -> int:
     try:
         made = run.ledger()
     except RunsError as error:
-        click.echo(f"the run succeeded; whether every item did can't be told: {error}", err=True)
-        click.echo(f"later: {_options.command('ledger', run)}", err=True)
+        _show.say(f"the run succeeded; whether every item did can't be told: {error}", err=True)
+        _show.say(f"later: {_options.command('ledger', run)}", err=True)
         return _exit.UNACCOUNTED
     if as_json:
         verdict = {"captured": made.captured, "unsuccessful": made.unsuccessful}
         nested = {"nestedUnsuccessful": made.nested_unsuccessful} if made.nested else {}
         _show.json_line({"run": run.name, "ledger": {**verdict, **nested, "complete": made.is_complete}})
+    if made.run_error is not None:
+        _show.say(made.run_error, err=True)
+        return _exit.RUN_FAILED
     if made.unsuccessful == 0 and made.nested_unsuccessful == 0 and made.is_complete:
         return _exit.SUCCESS
     if not as_json:
         to_aws_well = made.is_complete and not made.nested and not progress.items_failed
         inside = ", inside batches that did" if to_aws_well else ""
         inner = f", and {counted(made.nested_unsuccessful, 'item')} of nested maps," if made.nested_unsuccessful else ""
-        click.echo(
+        _show.say(
             f"{made.unsuccessful:,} of {counted(made.captured, 'item')}{inner} did not succeed{inside}: "
             f"{_options.command('ledger', run)}"
         )
@@ -86,11 +89,11 @@ def _follow(run: Run, *, as_json: bool) -> Progress | None:
     # A terminal that can't go back over what it wrote (TERM=dumb) gets lines.
     if console.is_terminal and not console.is_dumb_terminal:
         return _live(run)
-    return _lines(run, lambda progress: click.echo(line(progress)), every=_LINE_SECONDS)
+    return _lines(run, lambda progress: _show.say(line(progress)), every=_LINE_SECONDS)
 
 
 def _notice(text: str) -> None:
-    click.echo(text, err=True)
+    _show.say(text, err=True)
 
 
 def _lines(run: Run, write: Any, *, every: float) -> Progress | None:
@@ -111,7 +114,7 @@ def _live(run: Run) -> Progress | None:
     last = None
     # Not the shared console, which leaves lines as long as they are: a display wraps them to be redrawn.
     with Live(console=Console(highlight=False), auto_refresh=False, transient=False) as live:
-        for last in run.watch(notice=lambda text: live.console.print(text, markup=False)):
+        for last in run.watch(notice=lambda text: live.console.print(visible(text), markup=False)):
             live.update(display(last), refresh=True)
     return last
 
@@ -147,7 +150,7 @@ def line(progress: Progress) -> str:
         parts.append(f"{progress.rate:,.1f}/s, {_show.duration(progress.eta_seconds)} to go")
     parts.append(_show.duration(progress.seconds))
     if progress.final and progress.error:
-        parts.append(f"{progress.error}: {progress.cause or ''}"[:300])
+        parts.append(one_line(f"{progress.error}: {progress.cause or ''}", 300))
     return " | ".join(parts)
 
 
@@ -183,7 +186,7 @@ def display(progress: Progress) -> RenderableType:
     if progress.nested_left_out:
         parts.append(Text(left_out(progress)))
     if progress.final and progress.error:
-        parts.append(Text(f"{progress.error}: {progress.cause or ''}", style="red"))
+        parts.append(Text(visible(f"{progress.error}: {progress.cause or ''}"), style="red"))
     return Group(*parts)
 
 

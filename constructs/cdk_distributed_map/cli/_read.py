@@ -59,7 +59,7 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
         with _output.text(output) as text:
             count = _tables.write_csv(found, text, columns) if kind == "csv" else _tables.write_json_lines(found, text)
     if output is not None and output != _output.STDOUT:
-        click.echo(f"{counted(count, 'result')} of {run.name} in {output}", err=True)
+        _show.say(f"{counted(count, 'result')} of {run.name} in {output}", err=True)
     return _exit.SUCCESS
 
 
@@ -94,7 +94,7 @@ def ledger(client: Client, target: str, name: str | None, *, seconds: float, as_
         _show.as_json(made.to_json())
     else:
         _show.ledger(made)
-    return _exit.SUCCESS if made.is_complete else _exit.UNACCOUNTED
+    return _exit.of_ledger(made)
 
 
 @click.command(short_help="Show the items that did not succeed.")
@@ -127,13 +127,16 @@ def failures(client: Client, target: str, name: str | None, *, limit: int, as_js
     if others:
         # These are no failures, but nobody should think that there is nothing else.
         told = f"distmap ledger {run.pipeline.called} {run.name}"
-        click.echo(f"besides, there are {' and '.join(others)}: {told}", err=True)
+        _show.say(f"besides, there are {' and '.join(others)}: {told}", err=True)
+    if made.run_error is not None:
+        _show.say(made.run_error, err=True)
+        return _exit.RUN_FAILED
+    if not made.captured:
+        _show.say(_show.nothing_captured(made), err=True)
     return _exit.SUCCESS
 
 
 def _show_failures(run: Run, found: Iterable[Any], limit: int) -> None:
-    import json  # noqa: PLC0415 - only this command needs it
-
     counts: dict[str, int] = {}
     examples: dict[str, list[Any]] = {}
     for failure in found:
@@ -141,22 +144,22 @@ def _show_failures(run: Run, found: Iterable[Any], limit: int) -> None:
         if counts[failure.error] <= limit:
             examples.setdefault(failure.error, []).append(failure)
     if not counts:
-        click.echo("nothing failed")
+        _show.say("nothing failed")
     for error, count in sorted(counts.items(), key=lambda entry: -entry[1]):
-        click.echo(f"{count:,}  {error}")
+        _show.say(f"{count:,}  {one_line(error, 300)}")
         for each in examples[error]:
             which = "an item" if each.index is None else f"item {each.index:,}"
             if each.map is not None:
                 which += f" of {each.map} in {each.path}"
-            click.echo(f"  {which}: {one_line(each.cause, 300)}" if each.cause else f"  {which}")
+            _show.say(f"  {which}: {one_line(each.cause, 300)}" if each.cause else f"  {which}")
             if each.has_item:
-                click.echo(f"    input  {one_line(json.dumps(each.item, ensure_ascii=False), 300)}")
+                _show.say(f"    input  {one_line(_show.json_text(each.item), 300)}")
             if each.link:
-                click.echo(f"    child  {each.link}")
+                _show.say(f"    child  {each.link}")
                 told = shlex.join(["distmap", "logs", run.pipeline.called, each.run, "--child", each.child])
-                click.echo(f"    logs   {told}")
+                _show.say(f"    logs   {told}")
         if count > len(examples[error]):
-            click.echo(f"  and {count - len(examples[error]):,} more (--limit, or --json for all)")
+            _show.say(f"  and {count - len(examples[error]):,} more (--limit, or --json for all)")
 
 
 @click.command(short_help="Write one HTML page about a run.")
@@ -180,5 +183,5 @@ def report(client: Client, target: str, name: str | None, *, output: str | None,
     with _output.text(path) as file:
         file.write(_report.render(told))
     if path != _output.STDOUT:
-        click.echo(path)
+        _show.say(path)
     return _exit.SUCCESS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cdk_distributed_map.runs._words import counted, one_line
+from cdk_distributed_map.runs._words import NO_ITEMS, counted, one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,14 +46,29 @@ def camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Write lines, in which no data can be taken for a command of the terminal.
+
+    Args:
+        text: The lines.
+        err: Whether they go to standard error.
+    """
+    click.echo(visible(text), err=err)
+
+
 def as_json(value: Any) -> None:
     """Write a value as one JSON text."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))
+    say(json.dumps(value, indent=2, ensure_ascii=False, default=_jsonable))
+
+
+def json_text(value: Any) -> str:
+    """Return a value as JSON on one line."""
+    return json.dumps(value, ensure_ascii=False, default=_jsonable)
 
 
 def json_line(value: Any) -> None:
     """Write a value as one line of JSON."""
-    click.echo(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_jsonable))
+    say(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_jsonable))
 
 
 def _jsonable(value: Any) -> Any:
@@ -64,7 +79,7 @@ def _jsonable(value: Any) -> Any:
 
 def styled(text: str) -> None:
     """Write text with the marks of ``rich`` in it."""
-    console().print(text)
+    console().print(visible(text))
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> None:
@@ -79,7 +94,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
 
     if not console().is_terminal:
         for row in [*([headers] if any(headers) else []), *rows]:
-            click.echo("\t".join(row))
+            say("\t".join(one_line(cell) for cell in row))
         return
     from rich import box  # noqa: PLC0415 - see console
     from rich.table import Table  # noqa: PLC0415 - likewise
@@ -88,7 +103,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
     for column, header in enumerate(headers):
         made.add_column(header, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(status(cell) if cell in STYLES else escape(cell) for cell in row))
+        made.add_row(*(status(cell) if cell in STYLES else escape(one_line(cell)) for cell in row))
     console().print(made)
 
 
@@ -120,21 +135,21 @@ def ledger(made: Ledger) -> None:
     rows += [("  of them timed out", made.timed_out)] if made.timed_out else []
     rows += [("unprocessed", made.unprocessed), ("pending", made.pending), ("missing", made.missing)]
     rows += [("duplicates dropped", made.duplicates)] if made.duplicates else []
-    click.echo(f"{made.run}: {made.status}")
+    say(f"{made.run}: {made.status}")
     if len(made.chain) > 1:
         for link in made.chain:
             items = "" if link.items is None else f", {counted(link.items, 'item')}"
-            click.echo(f"  {link.name}: {link.status}{items}")
+            say(f"  {link.name}: {link.status}{items}")
     table(["items", "number"], [(name, f"{number:,}") for name, number in rows], numbers=[1])
     for error in made.errors:
         late = " (timed out)" if error.timed_out else ""
-        click.echo(f"{error.count:,}  {error.error}{late}")
+        say(f"{error.count:,}  {one_line(error.error, 300)}{late}")
         for example in error.examples:
             which = "an item" if example.index is None else f"item {example.index:,}"
-            click.echo(f"    {which}: {one_line(example.cause, 200)}" if example.cause else f"    {which}")
+            say(f"    {which}: {one_line(example.cause, 200)}" if example.cause else f"    {which}")
     nested(made)
     for note in made.notes:
-        click.echo(note)
+        say(note)
     verdict(made)
 
 
@@ -148,8 +163,17 @@ def nested(made: Ledger) -> None:
     table(headers, rows, numbers=range(1, len(headers)))
 
 
+def nothing_captured(made: Ledger) -> str:
+    """Say of a ledger without items whether there were none, or nobody knows."""
+    if made.captured_from != "unknown":
+        return NO_ITEMS
+    return "how many items there are isn't known yet" if made.run_error is None else "how many items it had isn't known"
+
+
 def verdict(made: Ledger) -> None:
     """Say whether a ledger adds up."""
+    from rich.markup import escape  # noqa: PLC0415 - see console
+
     parts = [
         f"{made.succeeded:,}",
         f"{made.failed:,}",
@@ -158,15 +182,23 @@ def verdict(made: Ledger) -> None:
         f"{made.missing:,}",
     ]
     text = f"{' + '.join(parts)} = {made.accounted:,}"
+    if made.run_error is not None:
+        console().print(f"[red]the run's own error:[/] {escape(visible(made.run_error))}")
+    if made.captured_from == "unknown":
+        say(nothing_captured(made))
+        return
+    if made.run_error is not None:
+        say(f"{text} of {made.captured:,} captured")
+        return
     if made.is_complete:
         console().print(f"[green]it adds up:[/] {text} of {made.captured:,} captured")
         return
     console().print(f"[red]not everything is accounted for:[/] {text} of {made.captured:,} captured")
     for problem in made.problems:
-        click.echo(f"  {problem}")
+        say(f"  {problem}")
     for each in made.nested:
         for problem in each.problems:
-            click.echo(f"  {each.label}: {problem}")
+            say(f"  {each.label}: {problem}")
     if made.missing:
         examples = ", ".join(f"{index:,}" for index in made.missing_examples)
-        click.echo(f"  {counted(made.missing, 'item')} in no result file, the first: {examples}")
+        say(f"  {counted(made.missing, 'item')} in no result file, the first: {examples}")

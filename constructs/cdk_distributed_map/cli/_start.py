@@ -22,7 +22,7 @@ def _parse_input(text: str | None) -> Any:
         return None
     if text == "-":
         if sys.stdin.isatty():
-            click.echo("reading the input from the terminal, to its end (Ctrl-D)", err=True)
+            _show.say("reading the input from the terminal, to its end (Ctrl-D)", err=True)
         return parse_json(sys.stdin.buffer.read(), what="stdin")
     if not text.startswith("@"):
         return parse_json(text.encode("utf-8", "surrogateescape"), what="the input")
@@ -51,7 +51,7 @@ def _start_run(pipeline: Pipeline, *, given: Any, items: str | None, items_forma
         return pipeline.start(given, items_from=(bucket, key), items_format=chosen, name=name)
     file_format = format_of("items.jsonl" if items == "-" else items, items_format)
     if items == "-" and sys.stdin.isatty():
-        click.echo("reading items from the terminal, to the end of the input (Ctrl-D)", err=True)
+        _show.say("reading items from the terminal, to the end of the input (Ctrl-D)", err=True)
     with ExitStack() as stack:
         try:
             file: BinaryIO = sys.stdin.buffer if items == "-" else stack.enter_context(Path(items).open("rb"))
@@ -92,7 +92,7 @@ def _start(client: Client, **options: Any) -> int:
     if options["as_json"]:
         _show.json_line({"run": run.name, "arn": run.arn, "pipeline": made.name})
     else:
-        click.echo(f"{run.name}\n{run.arn}")
+        _show.say(f"{run.name}\n{run.arn}")
     return _progress.follow(run, as_json=options["as_json"]) if options["watching"] else _exit.SUCCESS
 
 

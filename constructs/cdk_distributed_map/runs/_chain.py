@@ -121,7 +121,7 @@ def item_file_of(run: Run, described: RunDescription | None) -> ItemsPlace | Non
         try:
             run.aws.s3().head_object(Bucket=bucket, Key=key)
         except Exception as error:
-            if error_code(error) in {"404", "NoSuchKey"}:
+            if error_code(error) in _files.GONE:
                 return None
             raise
     return ItemsPlace(bucket=bucket, key=key)
@@ -135,3 +135,16 @@ def count_items(run: Run, described: RunDescription | None) -> int | None:
     if run.pipeline.definition.item_file.input_type != "JSONL":
         return None
     return _files.count_lines(run.aws, bucket=found.bucket, key=found.key)
+
+
+def has_items(run: Run, described: RunDescription | None) -> bool:
+    """Tell whether a run was given any item, from as little as tells it: no file is read beyond its first item."""
+    found = item_file_of(run, described)
+    if found is not None and found.count is not None:
+        return found.count > 0
+    if found is not None and run.pipeline.definition.item_file.input_type == "JSONL":
+        return _files.has_lines(run.aws, bucket=found.bucket, key=found.key)
+    if described is None or not described.ended:
+        return True
+    maps = run.own_map_runs()
+    return not maps or any(each.items.total for each in maps)

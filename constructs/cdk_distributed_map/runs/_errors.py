@@ -7,6 +7,7 @@ RunsError
 ├── InputError (ValueError)          an input, an item file or a name that AWS or the pipeline would refuse
 ├── NotReadyError                    the files or counts asked for are not there yet
 ├── RunStateError                    what is asked for doesn't go with the state the run is in
+│   └── RunFailedError               the run ended before it had read its items
 ├── ResultFilesError                 result files that are missing, cut off or not what they should be
 ├── UnavailableItemsError            items to run again whose values are nowhere to be read
 ├── MissingPackageError              an optional package isn't installed
@@ -46,6 +47,10 @@ class NotReadyError(RunsError):
 
 class RunStateError(RunsError):
     """What is asked for doesn't go with the state the run is in."""
+
+
+class RunFailedError(RunStateError):
+    """The run ended before it had read its items, so there is nothing of the kind asked for."""
 
 
 class ResultFilesError(RunsError):

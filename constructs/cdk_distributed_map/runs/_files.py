@@ -15,6 +15,7 @@ from cdk_distributed_map.runs._aws import Aws, error_code, errors
 from cdk_distributed_map.runs._definition import PipelineDefinition
 from cdk_distributed_map.runs._errors import InputError, MissingPackageError
 from cdk_distributed_map.runs._slow import Slow, megabytes
+from distmap._stream import lines, object_chunks
 from distmap.limits import MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
 from distmap.wire import ITEM_FILES_FOLDER, ITEMS_FILE, ItemFile
 
@@ -24,7 +25,8 @@ FileFormat = Literal["jsonl", "json", "csv"]
 _SUFFIXES: Final[dict[str, FileFormat]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
 _OTHER_DELIMITERS: Final = (";", "\t", "|")
 _LARGEST_SELECTED_BYTES: Final = 8 * 1024**2
-_CHUNK_BYTES: Final = 1 << 20
+GONE: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket"})
+"""What S3 says of an object that isn't there, or whose bucket isn't."""
 
 
 def _refuse(constant: str) -> None:
@@ -326,7 +328,7 @@ def download(aws: Aws, *, bucket: str, key: str) -> IO[bytes]:
             try:
                 aws.s3().download_fileobj(bucket, key, file, Callback=slow)
             except Exception as error:
-                if error_code(error) not in {"404", "NoSuchKey", "NoSuchBucket"}:
+                if error_code(error) not in GONE:
                     raise
                 raise InputError(f"there is no s3://{bucket}/{key}: look at the name, and at --profile") from error
     except BaseException:
@@ -337,19 +339,28 @@ def download(aws: Aws, *, bucket: str, key: str) -> IO[bytes]:
 
 
 def count_lines(aws: Aws, *, bucket: str, key: str) -> int | None:
-    """Return how many lines an object of S3 has, in constant memory; None where there is no such object."""
+    """Return how many items an object of S3 has a line for, in constant memory; None where there is no such object.
+
+    Blank lines are none, here as for the map.
+    """
     with errors(f"counting the items of s3://{bucket}/{key}"):
         try:
-            body = aws.s3().get_object(Bucket=bucket, Key=key)["Body"]
+            return sum(1 for _ in lines(object_chunks(aws.s3(), bucket, key)))
         except Exception as error:
-            if error_code(error) in {"404", "NoSuchKey"}:
+            if error_code(error) in GONE:
                 return None
             raise
-        count, last = 0, b"\n"
-        for chunk in body.iter_chunks(_CHUNK_BYTES):
-            count += chunk.count(b"\n")
-            last = chunk[-1:] or last
-    return count + (last != b"\n")
+
+
+def has_lines(aws: Aws, *, bucket: str, key: str) -> bool:
+    """Tell whether an object of S3 has a line that isn't blank: what is behind the first one isn't read."""
+    with errors(f"looking into s3://{bucket}/{key}"):
+        try:
+            return any(not chunk.isspace() for chunk in object_chunks(aws.s3(), bucket, key))
+        except Exception as error:
+            if error_code(error) in GONE:
+                return False
+            raise
 
 
 def _encode(item: Any) -> bytes:

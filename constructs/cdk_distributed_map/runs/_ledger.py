@@ -11,12 +11,15 @@ from cdk_distributed_map.runs._account import ErrorCount, ItemStates
 from cdk_distributed_map.runs._errors import AwsError, NotFoundError
 from cdk_distributed_map.runs._nested import NestedAccount, accounts
 from cdk_distributed_map.runs._reader import Reader
-from cdk_distributed_map.runs._words import Problems, counted
+from cdk_distributed_map.runs._unread import unread
+from cdk_distributed_map.runs._words import NO_ITEMS, Problems, counted
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._described import RunDescription
     from cdk_distributed_map.runs._run import Run
 
+UNKNOWN: Final = "unknown"
+"""Where the number of items is from that nothing tells."""
 _EXAMPLES: Final = 10
 
 
@@ -42,7 +45,8 @@ class Ledger:
     """Status of the last run of the chain; ``UNKNOWN`` where AWS has forgotten it."""
     captured: int
     captured_from: str
-    """Where that number is from: ``item file``, ``map run`` or ``results`` (the highest index seen)."""
+    """Where that number is from: ``item file``, ``map run`` or ``results`` (the highest index seen). ``unknown`` where
+    nothing tells it: the run ended before it had read its items, or hasn't read one yet."""
     succeeded: int
     failed: int
     """Those that timed out included."""
@@ -61,6 +65,8 @@ class Ledger:
     """What doesn't add up, in words."""
     notes: tuple[str, ...] = ()
     """What else is worth knowing, in words."""
+    run_error: str | None = None
+    """Why the run, or its last retry, ended before it had read its items, in words; None where it didn't."""
     chain: tuple[ChainLink, ...] = ()
     unidentified: int = 0
     """Items among these that came without an index, so that duplicates can't be told."""
@@ -80,8 +86,9 @@ class Ledger:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it adds up and nothing is missing, in nested maps too."""
-        return self.adds_up and self.missing == 0 and all(each.is_complete for each in self.nested)
+        """Whether it adds up and nothing is missing, in nested maps too, of items whose number is known."""
+        known = self.run_error is None and self.captured_from != UNKNOWN
+        return known and self.adds_up and self.missing == 0 and all(each.is_complete for each in self.nested)
 
     @property
     def unsuccessful(self) -> int:
@@ -111,6 +118,7 @@ class Ledger:
             "unidentified": self.unidentified,
             "addsUp": self.adds_up,
             "complete": self.is_complete,
+            "runError": self.run_error,
             "problems": list(self.problems),
             "notes": list(self.notes),
             "nested": [each.to_json() for each in self.nested],
@@ -170,7 +178,7 @@ class _Maker:
         self._states = ItemStates(captured)
         batched = self._root.pipeline.definition.item_file.batched
         self._reader = Reader(self._s3, self._states, batched=batched, report=self._problems.add)
-        self._apply(self._root, first)
+        run_error = self._apply(self._root, first, known=source == "item file")
         status = "UNKNOWN" if first is None else first.status
         chain = [ChainLink(name=self._root.name, status=status, items=captured)]
         for link in links:
@@ -179,13 +187,13 @@ class _Maker:
                 chain.append(ChainLink(name=link.run.name, status="NOT_STARTED", items=None))
                 continue
             items = self._begin_again(link)
-            self._apply(link.run, described)
+            run_error = self._apply(link.run, described, known=True)
             status = "UNKNOWN" if described is None else described.status
             chain.append(ChainLink(name=link.run.name, status=status, items=items))
         # A retry that was never started has no files either.
         nested = accounts([self._root, *(link.run for link in links)], self._states, ended=self._ended)
         self._note_nested(nested)
-        return self._sum_up(captured, source, status, chain, nested)
+        return self._sum_up(captured, source, status, chain, nested, run_error=run_error)
 
     def _note_nested(self, nested: tuple[NestedAccount, ...]) -> None:
         """Say what the account of nested maps can't tell, and what a retry doesn't do for them."""
@@ -220,11 +228,17 @@ class _Maker:
         status: str,
         chain: list[ChainLink],
         nested: tuple[NestedAccount, ...],
+        *,
+        run_error: str | None,
     ) -> Ledger:
         states = self._states
         bare = sum(states.bare.values())
         if captured is None:
             captured = len(states.bytes) + bare
+        if captured == 0 and source != "item file" and (run_error is not None or status != "SUCCEEDED"):
+            source = UNKNOWN
+        elif captured == 0 and status == "SUCCEEDED":
+            self._notes.append(NO_ITEMS)
         if states.surplus:
             examples = ", ".join(map(str, states.surplus_examples))
             self._problems.add(
@@ -254,6 +268,7 @@ class _Maker:
             missing_examples=() if bare else tuple(states.indexes(_account.MISSING, most=_EXAMPLES)),
             problems=self._problems.told(),
             notes=tuple(self._notes),
+            run_error=run_error,
             chain=tuple(chain),
             unidentified=bare,
             nested=nested,
@@ -315,14 +330,17 @@ class _Maker:
         self._states.forget(counting())
         return count
 
-    def _apply(self, run: Run, described: RunDescription | None) -> None:
-        """Note what the results of one run say."""
+    def _apply(self, run: Run, described: RunDescription | None, *, known: bool) -> str | None:
+        """Note what the results of one run say, and return why it ended before it had read its items."""
         self._ended[run.name] = described is None or described.ended
-        found = self._files(run, described)
+        found_unread = unread(run, described, known=known)
+        # Without an item there are no results to wait for.
+        found = None if found_unread is not None and not found_unread.read else self._files(run, described)
         self._reader.read(found or (), prefix=run.prefix)
         if found is None or (described is not None and not described.ended):
             # Not exported yet, or never begun: what isn't known is still to come.
             self._states.fill_pending()
+        return None if found_unread is None else found_unread.why
 
     def _files(self, run: Run, described: RunDescription | None) -> list[_scan.File] | None:
         """Return the result files, waiting for them where they are still being exported; None where none will come."""

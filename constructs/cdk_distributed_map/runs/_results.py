@@ -17,8 +17,10 @@ from cdk_distributed_map.runs._errors import (
     NotFoundError,
     NotReadyError,
     ResultFilesError,
+    RunFailedError,
 )
 from cdk_distributed_map.runs._tables import COLUMNS
+from cdk_distributed_map.runs._unread import unread
 from distmap import DistmapError
 from distmap._results import Results
 from distmap.wire import ResultsPlace
@@ -99,11 +101,16 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
     runs = [root, *(link.run for link in _chain.links_of(root))]
     seen = IndexesSeen()
     some = False
+    why = ""
     with errors(f"reading the results of {root.name!r}"):
         for each in runs:
             described = _describe(each)
+            failed_early = unread(each, described, known=False)
+            if failed_early is not None and not failed_early.read:
+                why = why or failed_early.why
+                continue
             # A run that was given no items has no results to wait for.
-            expected = described is not None and _chain.count_items(each, described) != 0
+            expected = described is not None and _chain.has_items(each, described)
             if not _scan.exported(each, described, wait_seconds=wait_seconds, expected=expected):
                 some = some or (described is not None and not expected)
                 continue
@@ -113,6 +120,8 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
                     if result.succeeded and (result.index is None or seen.add(result.index)):
                         yield result
         if not some:
+            if why:
+                raise RunFailedError(f"there are no results: {why}")
             raise NotReadyError(
                 f"the results of {run.name!r} are not there: Step Functions writes them when a map ends, and a "
                 "lifecycle rule may have deleted old ones; `distmap describe` tells how far the run is"
@@ -205,6 +214,8 @@ def _key(index: int | None) -> float:
 
 def failures(run: Run, ledger: Ledger) -> Iterator[Failure]:
     """Yield the items that failed or were left unprocessed and did not succeed in a retry: see :meth:`Run.failures`."""
+    if ledger.run_error is not None and not ledger.captured:
+        raise RunFailedError(f"no item failed, because none was read: {ledger.run_error}")
     root = _chain.root_of(run)
     seen = IndexesSeen()
     chain = [root, *(link.run for link in _chain.links_of(root))]

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _account, _answers, _chain, _files, _scan
 from cdk_distributed_map.runs._aws import error_code, errors
-from cdk_distributed_map.runs._errors import InputError, NotFoundError, RunStateError, UnavailableItemsError
+from cdk_distributed_map.runs._errors import (
+    InputError,
+    NotFoundError,
+    RunFailedError,
+    RunStateError,
+    UnavailableItemsError,
+)
 from cdk_distributed_map.runs._names import check_name, retry_name
 from distmap._stream import lines, object_chunks
 
@@ -37,6 +43,11 @@ def retry(
     root = _chain.root_of(run)
     links = _chain.links_of(root)
     _refuse_running(root, [root, *(link.run for link in links)])
+    if ledger.run_error is not None and ledger.captured_from != "item file" and (not anyway or not ledger.captured):
+        raise RunFailedError(
+            f"there is nothing to retry, because nobody knows which items there were: {ledger.run_error}. Mend that, "
+            "and start a new run (`distmap run`)"
+        )
     if ledger.problems and not ledger.unidentified and not anyway:
         raise UnavailableItemsError(
             f"the account of {root.name!r} doesn't add up, so what to run again isn't certain: {ledger.problems[0]}; "

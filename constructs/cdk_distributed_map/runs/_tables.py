@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from cdk_distributed_map.runs._errors import InputError, MissingPackageError
-from cdk_distributed_map.runs._words import one_line
+from cdk_distributed_map.runs._words import one_line, visible
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped]  # its types are a package of their own
@@ -20,6 +20,7 @@ COLUMNS: Final = ("index", "status", "value", "error", "cause")
 NESTED_COLUMNS: Final = ("map", "path", *COLUMNS)
 """Columns of results of nested maps."""
 _ROW_GROUP: Final = 20_000
+_BEGINS_FORMULA: Final = frozenset("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones for the same
 
 
 def as_row(result: ItemResult) -> dict[str, Any]:
@@ -38,17 +39,22 @@ def write_json_lines(found: Iterable[ItemResult], file: TextIO) -> int:
     """Write results as JSON Lines, and return how many."""
     count = 0
     for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
-        file.write(json.dumps(as_row(result), ensure_ascii=False, separators=(",", ":")) + "\n")
+        file.write(visible(json.dumps(as_row(result), ensure_ascii=False, separators=(",", ":"))) + "\n")
     return count
 
 
 def write_csv(found: Iterable[ItemResult], file: TextIO, columns: tuple[str, ...] = COLUMNS) -> int:
-    """Write results as CSV, and return how many. A value that is no text is written as JSON."""
+    """Write results as CSV, and return how many.
+
+    A value is JSON text, a text too: as in Parquet, so that the text ``"1"`` differs from the number ``1``. The other
+    columns are bare texts; one that a spreadsheet would take for a formula gets an apostrophe before it
+    (https://owasp.org/www-community/attacks/CSV_Injection), and characters that steer a terminal are escaped.
+    """
     writer = csv.writer(file)
     writer.writerow(columns)
     count = 0
     for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
-        writer.writerow([_text(result) if name == "value" else getattr(result, name) for name in columns])
+        writer.writerow([_json_of(result) if name == "value" else _cell(getattr(result, name)) for name in columns])
     return count
 
 
@@ -123,7 +129,12 @@ def _missing(package: str, what: str) -> MissingPackageError:
     return MissingPackageError(f"{what} needs {package}: pip install 'cdk-distributed-map[frames]'")
 
 
-def _text(result: ItemResult) -> str | None:
-    if not result.succeeded:
-        return None
-    return result.value if isinstance(result.value, str) else json.dumps(result.value, ensure_ascii=False)
+def _json_of(result: ItemResult) -> str | None:
+    return visible(json.dumps(result.value, ensure_ascii=False)) if result.succeeded else None
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as no spreadsheet takes it for a formula and no terminal for a command."""
+    if not isinstance(value, str):
+        return value
+    return visible(f"'{value}" if value.lstrip()[:1] in _BEGINS_FORMULA or value[:1] in "\t\r" else value)
