@@ -23,6 +23,26 @@ LAMBDA_ERRORS = (
 )
 """What every Lambda task retries. The L2 leaves out the last, which is what reserved concurrency answers with."""
 
+INACTIVE_ERRORS = (
+    "Lambda.CodeArtifactUserPendingException",
+    "Lambda.ResourceNotReadyException",
+    "Lambda.ENINotReadyException",
+    "Lambda.EC2ThrottledException",
+    "Lambda.EC2UnexpectedException",
+    "Lambda.SnapStartNotReadyException",
+    "Lambda.ResourceConflictException",
+)
+"""What Lambda answers while it makes a function ready that nobody has called for weeks: its code, its network
+interfaces or its snapshot are prepared anew, which took between 40 and 106 seconds where it was seen. What doesn't pass
+by itself isn't among them, such as ``CodeArtifactUserFailedException`` and ``EC2AccessDeniedException``.
+https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
+https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
+
+_INACTIVE_INTERVAL_SECONDS = 5
+_INACTIVE_ATTEMPTS = 5
+_LEAST_THROTTLING_ATTEMPTS = 5
+"""What throttling keeps in an Express child before inactive functions get any attempts."""
+
 _ATTEMPTS = 3
 _INTERVAL_SECONDS = 1
 _BACKOFF_RATE = 2
@@ -149,9 +169,27 @@ def throttling_attempts(budget: float | None) -> int:
         delay = min(delay * _BACKOFF_RATE, _MAX_DELAY_SECONDS)
 
 
+def inactive_attempts(budget: float | None) -> int:
+    """Number of retries of a function that isn't ready yet.
+
+    Args:
+        budget: Seconds that all delays of a task together may take, or ``None`` for any number.
+    """
+    if budget is None:
+        return _INACTIVE_ATTEMPTS
+    kept = sum(_delays(_LEAST_THROTTLING_ATTEMPTS, _INTERVAL_SECONDS, _BACKOFF_RATE, _MAX_DELAY_SECONDS))
+    fitting = [attempts for attempts in range(_INACTIVE_ATTEMPTS + 1) if _inactive_seconds(attempts) + kept <= budget]
+    return max(fitting, default=0)
+
+
+def _inactive_seconds(attempts: int) -> float:
+    return sum(_delays(attempts, _INACTIVE_INTERVAL_SECONDS, _BACKOFF_RATE, limits.MAX_EXECUTION_SECONDS))
+
+
 def add_lambda_retry(task: sfn.TaskStateBase, *, budget: float | None) -> None:
-    """Retry Lambda's own errors and throttling on a task: full jitter, capped delay."""
-    attempts = throttling_attempts(budget)
+    """Retry Lambda's own errors, throttling and functions that aren't ready yet on a task, all with full jitter."""
+    waking = inactive_attempts(budget)
+    attempts = throttling_attempts(None if budget is None else budget - _inactive_seconds(waking))
     if attempts == 0:
         return
     task.add_retry(
@@ -162,3 +200,11 @@ def add_lambda_retry(task: sfn.TaskStateBase, *, budget: float | None) -> None:
         max_delay=Duration.seconds(_MAX_DELAY_SECONDS),
         jitter_strategy=sfn.JitterType.FULL,
     )
+    if waking > 0:
+        task.add_retry(
+            errors=list(INACTIVE_ERRORS),
+            interval=Duration.seconds(_INACTIVE_INTERVAL_SECONDS),
+            max_attempts=waking,
+            backoff_rate=_BACKOFF_RATE,
+            jitter_strategy=sfn.JitterType.FULL,
+        )

@@ -222,6 +222,13 @@ def test_throttling_on_request(lab: Any) -> None:
     assert got.count("CallerRateLimitExceeded") + got.count("success") == 40
 
 
+def test_a_function_is_inactive_on_request(lab: Any) -> None:
+    lab.faults = Faults(inactive=1.0)
+    with pytest.raises(ServiceError, match="CodeArtifactUserPendingException: Lambda is initializing") as caught:
+        lab.call("echo")
+    assert caught.value.status == 409
+
+
 def test_a_crash_on_request(lab: Any) -> None:
     lab.faults = Faults(crash=1.0)
     assert "signal: killed" in answer(lab.call("echo"))["errorMessage"]

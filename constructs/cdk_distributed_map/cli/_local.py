@@ -111,7 +111,7 @@ def local() -> None:
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME=SHARE", callback=_faults,
     help="What is to go wrong, as a share of its occasions between 0 and 1: throttle=0.1. Again for each: "
-    "throttle, crash, hang, lost_answer, express_duplicate, s3_error.",
+    "throttle, inactive, crash, hang, lost_answer, express_duplicate, s3_error.",
 )  # fmt: skip
 @json_option
 def up(

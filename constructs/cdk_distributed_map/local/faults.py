@@ -16,6 +16,8 @@ class Faults:
 
     Args:
         throttle: Invocations refused with ``TooManyRequestsException`` before the function sees them.
+        inactive: Invocations refused with ``CodeArtifactUserPendingException``, as those of a function are that nobody
+            has called for weeks.
         crash: Invocations whose process is killed as soon as it has its event.
         hang: Invocations whose process stops for good when it has its event, until the function's timeout ends it.
         lost_answer: Invocations that do all their work and are killed before the answer is taken: what makes
@@ -30,6 +32,7 @@ class Faults:
     """
 
     throttle: float = 0.0
+    inactive: float = 0.0
     crash: float = 0.0
     hang: float = 0.0
     lost_answer: float = 0.0

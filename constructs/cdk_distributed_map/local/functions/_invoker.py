@@ -142,6 +142,8 @@ class Functions:
         config = await self._catalog.function(function, qualifier)
         if self.faults.strikes("throttle"):
             raise _results.too_many_requests("CallerRateLimitExceeded")
+        if self.faults.strikes("inactive"):
+            raise _results.inactive()
         self._concurrency.enter(config.arn, config.reserved_concurrency, self._catalog.reservations())
         try:
             result = await self._run(config, payload or b"{}", new_uuid())

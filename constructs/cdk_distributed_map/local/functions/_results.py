@@ -78,6 +78,12 @@ def too_many_requests(reason: str) -> ServiceError:
     return ServiceError("TooManyRequestsException", "Rate Exceeded.", status=429, reason=reason)
 
 
+def inactive() -> ServiceError:
+    """Return the error of a function that has been idle for weeks, until Lambda has made it ready again."""
+    message = "Lambda is initializing your function. It will be ready to invoke shortly."
+    return ServiceError("CodeArtifactUserPendingException", message, status=409)
+
+
 def not_found(arn: str) -> ServiceError:
     """Return the error of a function that doesn't exist."""
     return ServiceError("ResourceNotFoundException", f"Function not found: {arn}", status=404)
