@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct, IConstruct
@@ -44,7 +45,8 @@ def allow_logs(scope: Construct, key: kms.IKey) -> None:
     )
     statement = iam.PolicyStatement(
         sid="DistmapLogs",
-        principals=[iam.ServicePrincipal(f"logs.{Aws.REGION}.amazonaws.com")],
+        # Unlike other services, Logs has the suffix of the partition in its name.
+        principals=[iam.ServicePrincipal(f"logs.{Aws.REGION}.{Aws.URL_SUFFIX}")],
         actions=["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
         resources=["*"],
         conditions={"ArnLike": {"kms:EncryptionContext:aws:logs:arn": groups}},
@@ -72,13 +74,50 @@ def grant_put_items(bucket: s3.IBucket, payload_prefix: str, grantee: iam.IGrant
     return _permissions.add(grantee, _permissions.write_objects(bucket, *patterns))
 
 
-def grant_read_results(buckets: Sequence[s3.IBucket], payload_prefix: str, grantee: iam.IGrantable) -> iam.Grant:
-    """Let a principal read and list the files of runs."""
-    statements: list[iam.PolicyStatement] = []
-    for bucket in buckets:
-        statements += _permissions.read_objects(bucket, _permissions.runs(payload_prefix))
-        statements += _permissions.list_objects(bucket, [f"{payload_prefix}{wire.RUNS_FOLDER}/"])
+def grant_read_results(
+    payload: s3.IBucket, results: s3.IBucket | None, payload_prefix: str, grantee: iam.IGrantable
+) -> iam.Grant:
+    """Let a principal read and list the files of runs and the item files that runs were started on."""
+    kept = f"{payload_prefix}{wire.ITEM_FILES_FOLDER}/"
+    runs = f"{payload_prefix}{wire.RUNS_FOLDER}/"
+    statements = [
+        *_permissions.read_objects(payload, _permissions.runs(payload_prefix), f"{kept}*"),
+        *_permissions.list_objects(payload, [runs, kept]),
+    ]
+    if results is not None:
+        statements += _permissions.read_objects(results, _permissions.runs(payload_prefix))
+        statements += _permissions.list_objects(results, [runs])
     return _permissions.add(grantee, statements)
+
+
+def taker(
+    scope: IConstruct,
+    grantee: iam.IGrantable,
+    *,
+    functions: Sequence[tuple[Construct, str, lambda_.IFunction]],
+    flow: Flow,
+) -> iam.IGrantable:
+    """Return what takes a grant to a principal: a policy of the pipeline's own, for the functions that it calls.
+
+    See :func:`_permissions.policy_for`; functions that the states of a worker call are in the same position.
+    """
+    place = _place(grantee)
+    for own_scope, name, function in functions:
+        if place is not None and place == _place(function):
+            return _permissions.policy_for(own_scope, name, function)
+    arn = getattr(grantee, "function_arn", None)
+    if arn is None:
+        return grantee
+    stack = Stack.of(scope)
+    calls = [each for each in flow.statements() if "lambda:InvokeFunction" in each.actions]
+    if stack.resolve(arn) not in stack.resolve([resource for each in calls for resource in each.resources]):
+        return grantee
+    return _permissions.policy_for(flow, f"Calls{grantee.node.addr}", grantee)  # type: ignore[attr-defined, arg-type]  # it has a function's ARN
+
+
+def _place(grantee: iam.IGrantable) -> str | None:
+    node = getattr(grantee.grant_principal, "node", None)
+    return None if node is None else str(node.path)
 
 
 def grant_operate(
@@ -137,21 +176,21 @@ def grant_operate(
 
 def check_role(
     scope: Construct,
-    role: iam.IRole,
     *,
     flow: Flow,
-    copied_labels: Sequence[str],
+    labels: Sequence[str],
     machine: sfn.StateMachine,
     encryption: Sequence[iam.PolicyStatement] = (),
+    logging: bool = True,
     tracing: bool = False,
 ) -> None:
-    """Give the role what the L2 doesn't, and say what a given role that can't be changed from here lacks."""
-    redrive = _redrive(scope, machine, copied_labels) if copied_labels else None
+    """Say what a given role that can't be changed from here lacks."""
     if _takes_policies(machine):
-        if redrive is not None:
-            iam.Policy(scope, "CopiedMapsPolicy", statements=[redrive]).attach_to_role(role)
         return
-    needed = [*_required(scope, flow, machine), *([] if redrive is None else [redrive]), *encryption]
+    needed = [*_required(scope, flow, machine, labels), *encryption]
+    if logging:
+        # CloudWatch Logs has no resource-level permissions for the delivery of logs.
+        needed.append(iam.PolicyStatement(actions=LOG_DELIVERY_ACTIONS, resources=["*"]))
     if tracing:
         needed.append(iam.PolicyStatement(actions=TRACING_ACTIONS, resources=["*"]))
     _warnings.warn(
@@ -162,25 +201,26 @@ def check_role(
     )
 
 
-def encryption_statements(scope: Construct, key: kms.IKey, *, machine_name: str) -> list[iam.PolicyStatement]:
+def encryption_statements(
+    scope: Construct, key: kms.IKey, *, machine_name: str, logging: bool
+) -> list[iam.PolicyStatement]:
     """What a role needs of the key of its own state machine and log group.
 
     https://docs.aws.amazon.com/step-functions/latest/dg/encryption-at-rest.html
     """
     machine = states_arn(scope, "stateMachine", machine_name)
     logs = Stack.of(scope).format_arn(service="logs", resource="*", arn_format=ArnFormat.NO_RESOURCE_NAME)
-    return [
-        iam.PolicyStatement(
-            actions=["kms:Decrypt", "kms:GenerateDataKey"],
-            resources=[key.key_arn],
-            conditions={"StringEquals": {"kms:EncryptionContext:aws:states:stateMachineArn": machine}},
-        ),
-        iam.PolicyStatement(
-            actions=["kms:GenerateDataKey"],
-            resources=[key.key_arn],
-            conditions={"StringEquals": {"kms:EncryptionContext:SourceArn": logs}},
-        ),
-    ]
+    own = iam.PolicyStatement(
+        actions=["kms:Decrypt", "kms:GenerateDataKey"],
+        resources=[key.key_arn],
+        conditions={"StringEquals": {"kms:EncryptionContext:aws:states:stateMachineArn": machine}},
+    )
+    delivery = iam.PolicyStatement(
+        actions=["kms:GenerateDataKey"],
+        resources=[key.key_arn],
+        conditions={"StringEquals": {"kms:EncryptionContext:SourceArn": logs}},
+    )
+    return [own, delivery] if logging else [own]
 
 
 def _rendered(scope: Construct, statements: Sequence[iam.PolicyStatement]) -> str:
@@ -201,7 +241,9 @@ def _redrive(scope: Construct, machine: sfn.StateMachine, labels: Sequence[str])
     return iam.PolicyStatement(actions=["states:RedriveExecution"], resources=arns)
 
 
-def _required(scope: Construct, flow: Flow, machine: sfn.StateMachine) -> list[iam.PolicyStatement]:
+def _required(
+    scope: Construct, flow: Flow, machine: sfn.StateMachine, labels: Sequence[str]
+) -> list[iam.PolicyStatement]:
     """Return everything the state machine's role needs."""
     statements = flow.statements()
     name = machine.state_machine_name
@@ -211,9 +253,7 @@ def _required(scope: Construct, flow: Flow, machine: sfn.StateMachine) -> list[i
             actions=["states:DescribeExecution", "states:StopExecution"],
             resources=[states_arn(scope, "execution", f"{name}:*")],
         ),
-        _redrive(scope, machine, flow.labels),
-        # CloudWatch Logs has no resource-level permissions for the delivery of logs.
-        iam.PolicyStatement(actions=LOG_DELIVERY_ACTIONS, resources=["*"]),
+        _redrive(scope, machine, labels),
     ]
     return statements
 

@@ -60,6 +60,21 @@ def percentage(name: str, value: float | str | None) -> None:
         raise ValueError(f"{name} must be between 0 and 100 percent, got {value!r}")
 
 
+def tolerances(count: float | str | None, percentage: float | str | None) -> None:
+    """Check that neither tolerance is 0 beside one that isn't: AWS takes such a 0 for not set.
+
+    Raises:
+        ValueError: One is.
+    """
+    if not (is_known(count) and is_known(percentage)) or (count == 0) == (percentage == 0):
+        return
+    zero, other = ("count", "percentage") if count == 0 else ("percentage", "count")
+    raise ValueError(
+        f"tolerated_failure_{zero} is 0 beside a tolerated_failure_{other} of {percentage if count == 0 else count!r}, "
+        "and AWS takes such a 0 for not set: take it out, or the other one to tolerate nothing"
+    )
+
+
 def _is_number(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(

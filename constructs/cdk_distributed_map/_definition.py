@@ -11,6 +11,7 @@ from aws_cdk import Stack, Stage
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct, IValidation
 
+from cdk_distributed_map import _warnings
 from cdk_distributed_map._map import walk
 from distmap import limits
 
@@ -161,10 +162,16 @@ class DefinitionCheck:
             if not is_own and labels.isdisjoint(self._pipeline.labels):
                 continue
             found += [*problems(definition, self._pipeline.labels), *_parent_problems(machine)]
+            self._look_at_trust(machine)
             size = len(json.dumps(text).encode())
             if size > limits.MAX_DEFINITION_BYTES:
                 found.append(f"the definition has {size:,} bytes, the limit is {limits.MAX_DEFINITION_BYTES:,}")
         return found
+
+    def _look_at_trust(self, machine: sfn.CfnStateMachine) -> None:
+        role = getattr(machine.node.scope, "role", None)
+        if self._pipeline.has_express_children and role is not None:
+            _warnings.express_role_trust(self._pipeline, role, machine=machine.node.path)
 
     def _machines(self) -> Iterable[sfn.CfnStateMachine]:
         places: list[Construct] = [self._pipeline.state_machine]

@@ -111,17 +111,40 @@ def expression(scope: IConstruct, value: str, *, name: str) -> str:
     return wrap(to_jsonata(scope, value, name=name))
 
 
-def number(scope: IConstruct, value: float | str, *, name: str) -> float | str:
-    """Return a number as it is, a token as it is, and a path or JSONata as an expression."""
+def number(scope: IConstruct, value: float | str, *, name: str, bounds: tuple[int, int] | None = None) -> float | str:
+    """Return a number as it is, a token as it is, and a path or JSONata as an expression.
+
+    Args:
+        scope: Where tokens are resolved.
+        value: The number.
+        name: What it is, named in errors.
+        bounds: Least and most that an expression may yield, for numbers of which AWS takes some for something else:
+            with 0 as MaxItems it reads everything, with 0 as MaxConcurrency it runs 10,000 children. Default: any.
+    """
+    text: str | None = None
     if isinstance(value, str):
         if Token.is_unresolved(value) and not sfn.JsonPath.is_encoded_json_path(value):
             return value
-        return expression(scope, value, name=name)
-    if Token.is_unresolved(value):
+        text = value
+    elif Token.is_unresolved(value):
         resolved = Stack.of(scope).resolve(value)
         if isinstance(resolved, str) and resolved.startswith("$"):
-            return expression(scope, resolved, name=name)
-    return value
+            text = resolved
+    if text is None:
+        return value
+    found = to_jsonata(scope, text, name=name)
+    return wrap(found if bounds is None else _bounded(found, bounds, name=name))
+
+
+def _bounded(jsonata: str, bounds: tuple[int, int], *, name: str) -> str:
+    """Return JSONata that fails where what it yields is not a whole number within bounds."""
+    least, most = bounds
+    wrong = f"$n < {least} or $n > {most} or $floor($n) != $n"
+    message = quote(f"{name} must be a whole number between {least:,} and {most:,}, got ")
+    return (
+        f'($n := {jsonata}; $bad := $type($n) = "number" ? ({wrong}) : true; '
+        f"$bad ? $error({message} & $string($n)) : $n)"
+    )
 
 
 def template(scope: IConstruct, value: Any, *, name: str) -> Any:

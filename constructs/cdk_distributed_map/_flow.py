@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from aws_cdk import Token
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
@@ -122,13 +123,16 @@ class Flow(sfn.StateMachineFragment):
     def _capture(self, function: lambda_.IFunction, then: ItemMap) -> sfn.State:
         assert isinstance(self._parts.map.items, CapturedItems)  # noqa: S101 - narrows the type
         capture = self._parts.map.items.capture
-        again = "$exists($states.input.items.continuation) ? $states.input.items.continuation : null"
+        going_on = "$exists($states.input.items.continuation)"
+        again = f"{going_on} ? $states.input.items.continuation : null"
+        # Going on, the input has what capture answered last. It is handed over on its own, and would be in it twice.
+        own_input = f'{going_on} ? $sift($states.input, function($value, $key) {{$key != "items"}}) : $states.input'
         task = self._task(
             "Capture",
             "capture",
             function,
             payload={
-                "input": wrap("$states.input"),
+                "input": wrap(own_input if capture.resumable else "$states.input"),
                 "run": self._place.run,
                 "key": wrap(f"{self._place.folder} & {quote('/' + wire.ITEMS_FILE)}"),
                 "capture": capture.event_settings(self),
@@ -197,6 +201,7 @@ class Flow(sfn.StateMachineFragment):
             self,
             "ItemFileMap",
             twin=twin,
+            inner_labels=parts.copied_labels(),
             state_name=self._name("map item file"),
             label=item_file_label(parts.label),
             child_type=parts.map.child_type,
@@ -248,16 +253,10 @@ class Flow(sfn.StateMachineFragment):
 
     def _common(self) -> dict[str, Any]:
         settings = self._parts.map
-        number = _expressions.number
-        fields: dict[str, Any] = {
-            "MaxConcurrency": number(self, settings.max_concurrency, name="max_concurrency"),
-        }
-        for name, value in (
-            ("ToleratedFailureCount", settings.tolerated_failure_count),
-            ("ToleratedFailurePercentage", settings.tolerated_failure_percentage),
-        ):
-            if value is not None:
-                fields[name] = number(self, value, name=name)
+        concurrency = _expressions.number(
+            self, settings.max_concurrency, name="max_concurrency", bounds=(1, limits.MAX_CONCURRENT_CHILDREN)
+        )
+        fields: dict[str, Any] = {"MaxConcurrency": concurrency, **self._tolerance()}
         if settings.batching is not None:
             run = self._place.run if settings.enveloped else None
             fields["ItemBatcher"] = settings.batching.render(self, run=run)
@@ -276,6 +275,20 @@ class Flow(sfn.StateMachineFragment):
         }
         return fields
 
+    def _tolerance(self) -> dict[str, Any]:
+        """Return the tolerances; where both are given and one turns out to be 0, both are: AWS takes 0 for not set."""
+        settings = self._parts.map
+        values = {"count": settings.tolerated_failure_count, "percentage": settings.tolerated_failure_percentage}
+        rendered = {
+            kind: _expressions.number(self, value, name=f"tolerated_failure_{kind}")
+            for kind, value in values.items()
+            if value is not None
+        }
+        if len(rendered) == len(values):
+            count, percentage = rendered["count"], rendered["percentage"]
+            rendered = {"count": _zero_with(count, percentage), "percentage": _zero_with(percentage, count)}
+        return {f"ToleratedFailure{kind.title()}": value for kind, value in rendered.items()}
+
     # -- after the map
 
     def _combine(self, function: lambda_.IFunction) -> LambdaTask:
@@ -286,6 +299,15 @@ class Flow(sfn.StateMachineFragment):
             payload={key: wrap(f"$states.input.{key}") for key in ("run", "items", "results", "mapRunArn")},
             output=wrap('$merge([$states.input, {"combined": $states.result.Payload}])'),
         )
+
+
+def _zero_with(value: float | str, other: float | str) -> float | str:
+    """Return a tolerance, or what makes it 0 where the other one is."""
+    if 0 in (value, other):
+        return 0
+    if not _expressions.is_jsonata(other) or Token.is_unresolved(value):
+        return value
+    return wrap(f"{_expressions.source_text(other)} = 0 ? 0 : {_expressions.source_text(value)}")
 
 
 def _statements_of(state: sfn.State) -> Sequence[iam.PolicyStatement]:

@@ -17,7 +17,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 import distmap
-from cdk_distributed_map import _checks
+from cdk_distributed_map import _checks, _permissions
 from distmap import limits
 
 DEFAULT_RUNTIME = lambda_.Runtime.PYTHON_3_13
@@ -138,7 +138,7 @@ class PythonFunction:
             removal_policy=settings.removal_policy,
             encryption_key=settings.encryption_key,
         )
-        return lambda_.Function(
+        function = lambda_.Function(
             scope,
             id,
             runtime=DEFAULT_RUNTIME if self.runtime is None else self.runtime,
@@ -160,6 +160,12 @@ class PythonFunction:
             tracing=lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
             description=description,
         )
+        if self.environment and settings.encryption_key is not None:
+            # Sources differ on whether Lambda's own grant on the key is enough, so the role may do it as well.
+            context = {"kms:EncryptionContext:aws:lambda:FunctionArn": function.function_arn}
+            decrypting = _permissions.decrypt(settings.encryption_key, conditions={"StringEquals": context})
+            _permissions.add(_permissions.policy_for(scope, id, function), [decrypting])
+        return function
 
 
 def _check_handler(folder: str, handler: str) -> None:

@@ -115,20 +115,33 @@ class ItemFileMap(ItemMap):
         child_type: Standard or Express children.
         fields: Rendered fields of the state.
         statements: What the state machine's role needs for them.
+        inner_labels: Labels of the maps inside its children.
     """
 
-    def __init__(self, scope: Construct, id: str, *, twin: ItemMap, **options: Any) -> None:
+    def __init__(
+        self, scope: Construct, id: str, *, twin: ItemMap, inner_labels: Sequence[str] = (), **options: Any
+    ) -> None:
         super().__init__(scope, id, **options)
         self._twin = twin
-        # The L2 wants states of its own; those of the twin are put in their place when it is rendered.
-        self.item_processor(
-            sfn.Pass(
-                self,
-                "Copied",
-                state_name=f"{options['state_name']} children",
-                query_language=sfn.QueryLanguage.JSONATA,
+        self.item_processor(self._placeholder(f"{options['state_name']} children", inner_labels))
+
+    def _placeholder(self, name: str, inner_labels: Sequence[str]) -> sfn.IChainable:
+        """Return states for the L2 to see; the copies of the twin's are put in their place when it is rendered.
+
+        They hold a map for each that is among the copies, since the L2 gives the role of a state machine, whosever it
+        is, the right to redrive the children of just the maps that it sees.
+        """
+        language = sfn.QueryLanguage.JSONATA
+        chain = sfn.Chain.start(sfn.Pass(self, "Copied", state_name=name, query_language=language))
+        for label in inner_labels:
+            inner = sfn.DistributedMap(
+                self, f"Copied{label}", state_name=f"{name} {label}", label=label, query_language=language
             )
-        )
+            inner.item_processor(
+                sfn.Pass(self, f"Copied{label}Child", state_name=f"{name} {label} child", query_language=language)
+            )
+            chain = chain.next(inner)
+        return chain
 
     def to_state_json(self, top_level_query_language: sfn.QueryLanguage | None = None) -> dict[str, Any]:
         """Return the state with the twin's children."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from constructs import Construct
 from cdk_distributed_map import _checks
 
 _THROTTLES = 100
+_OF_PARTS = frozenset({"account", "period", "region", "statistic", "unit"})
+_OF_SUMS = frozenset({"color", "label", "period"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,28 +66,38 @@ class Alarms:
 
 
 def children_metric(
-    machine: sfn.IStateMachine, labels: Sequence[str], names: Sequence[str], *, label: str, **options: Any
+    machine: sfn.IStateMachine, labels: Sequence[str], names: Sequence[str], *, label: str, options: Mapping[str, Any]
 ) -> cloudwatch.IMetric:
     """Return the sum of metrics of the labelled children.
 
     Map Runs have no metrics of their own: their children report as state machines named ``<state machine>/<label>``.
     https://docs.aws.amazon.com/step-functions/latest/dg/procedure-cw-metrics.html
+
+    Raises:
+        TypeError: An option isn't one of such a sum.
     """
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = sorted(given.keys() - _OF_PARTS - _OF_SUMS)
+    if unknown:
+        raise TypeError(
+            f"the sum over the children of a map takes {', '.join(sorted(_OF_PARTS | _OF_SUMS))}, got {unknown[0]!r}"
+        )
+    period = given.get("period", Duration.minutes(5))
+    of_parts = {"statistic": "Sum", **{name: given[name] for name in _OF_PARTS & given.keys()}, "period": period}
+    of_sum = {"label": label, **{name: given[name] for name in _OF_SUMS & given.keys()}, "period": period}
     # Ids must differ from those of every other metric that a graph or alarm of the user's shows beside these.
-    period = options.pop("period", Duration.minutes(5))
     parts = {
         f"{name[0].lower()}{name[1:]}{at}_{machine.node.addr[-8:]}": cloudwatch.Metric(
             namespace="AWS/States",
             metric_name=name,
             dimensions_map={"StateMachineArn": f"{machine.state_machine_arn}/{each}"},
-            statistic="Sum",
-            period=period,
+            **of_parts,
         )
         for at, each in enumerate(labels)
         for name in names
     }
     expression = " + ".join(f"FILL({part}, 0)" for part in parts)
-    return cloudwatch.MathExpression(expression=expression, using_metrics=parts, label=label, period=period, **options)
+    return cloudwatch.MathExpression(expression=expression, using_metrics=parts, **of_sum)
 
 
 def dashboard(

@@ -36,6 +36,8 @@ class Place:
 class Parts:
     """What a map needs, made once however many state machines it is used in."""
 
+    scope: Construct
+    """Where they were made."""
     map: MapSettings
     label: str
     worker: BoundWorker
@@ -50,6 +52,11 @@ class Parts:
         own_reader = not isinstance(self.map.items, CapturedItems)
         return own_reader or (self.map.item_selector is not None and not self.map.enveloped)
 
+    @property
+    def has_express_children(self) -> bool:
+        """Whether the children of any of its maps are Express executions."""
+        return self.map.express or (self.inner is not None and self.inner.has_express_children)
+
     def root_labels(self) -> list[str]:
         """Return the labels of the outermost maps."""
         return [self.label, item_file_label(self.label)] if self.has_item_file_map else [self.label]
@@ -61,6 +68,14 @@ class Parts:
     def copied_labels(self) -> list[str]:
         """Return the labels of nested maps that are copies of others, in the map over an item file."""
         return [item_file_label(label) for label in self.inner_labels()] if self.has_item_file_map else []
+
+    def functions(self) -> list[tuple[Construct, str, lambda_.IFunction]]:
+        """Return each function of all its maps, with the scope and the id that its rights are under."""
+        own = {"Capture": self.capture, "Combine": self.combine}
+        if self.inner is None:
+            own["Worker"] = self.worker.function
+        found = [(self.scope, name, function) for name, function in own.items() if function is not None]
+        return found if self.inner is None else [*found, *self.inner.functions()]
 
     def labels(self) -> list[str]:
         """Return the labels of all its maps."""
@@ -111,7 +126,8 @@ def bind_parts(
     )
     worker = settings.worker.bind(scope, place=place)
     if worker.function is not None and settings.enveloped and worker.inner is None:
-        _permissions.add(worker.function, _permissions.write_objects(bucket, _spill(payload_prefix)))
+        spilling = _permissions.write_objects(bucket, _spill(payload_prefix))
+        _permissions.add(_permissions.policy_for(scope, "Worker", worker.function), spilling)
     capture = None
     if isinstance(settings.items, CapturedItems):
         capture = settings.items.capture.bind(scope, "Capture", settings=functions)
@@ -121,12 +137,15 @@ def bind_parts(
             _permissions.runs(payload_prefix, *kind),
             also=["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
         )
-        _permissions.add(capture, [*writing, *settings.items.capture.statements()])
+        needed = [*writing, *settings.items.capture.statements()]
+        _permissions.add(_permissions.policy_for(scope, "Capture", capture), needed)
     combine = None
     if settings.combine is not None:
         combine = settings.combine.bind(scope, settings=functions)
-        _permissions.add(combine, _combine_statements(bucket, results_bucket, payload_prefix))
+        needed = _combine_statements(bucket, results_bucket, payload_prefix)
+        _permissions.add(_permissions.policy_for(scope, "Combine", combine), needed)
     return Parts(
+        scope=scope,
         map=settings,
         label=label,
         worker=worker,

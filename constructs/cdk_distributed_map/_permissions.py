@@ -7,12 +7,15 @@ https://docs.aws.amazon.com/step-functions/latest/dg/iam-policies-eg-dist-map.ht
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from aws_cdk import ArnFormat, Stack
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
-from constructs import IConstruct
+from constructs import Construct, IConstruct
 
 from distmap import wire
 
@@ -24,6 +27,11 @@ def read_objects(bucket: s3.IBucket, *patterns: str, version: bool = False) -> l
     if bucket.encryption_key is not None:
         statements.append(iam.PolicyStatement(actions=["kms:Decrypt"], resources=[bucket.encryption_key.key_arn]))
     return statements
+
+
+def decrypt(key: kms.IKey, *, conditions: Mapping[str, Any]) -> iam.PolicyStatement:
+    """Statement to decrypt with a key under conditions."""
+    return iam.PolicyStatement(actions=["kms:Decrypt"], resources=[key.key_arn], conditions=dict(conditions))
 
 
 def list_objects(bucket: s3.IBucket, prefixes: Sequence[str] | None) -> list[iam.PolicyStatement]:
@@ -81,6 +89,26 @@ def add(grantee: iam.IGrantable, statements: Sequence[iam.PolicyStatement]) -> i
     for grant in grants[1:]:
         merged = merged.combine(grant)
     return merged
+
+
+def policy_for(scope: Construct, id: str, function: lambda_.IFunction) -> iam.IGrantable:
+    """Return what takes the rights of a function that a pipeline calls: a policy in the pipeline's own scope.
+
+    The default policy of the function's role won't do. It belongs to the function's stack, which then depended on the
+    pipeline's, which depends on the function. And the function itself waits for it, so that a right to the state
+    machine, which waits for the right to call the function, would close a circle in one stack too.
+
+    Returns:
+        The function itself where its role isn't known; the CDK then says what can't be granted.
+    """
+    if function.role is None:
+        return function
+    policy = scope.node.try_find_child(f"{id}Policy")
+    if isinstance(policy, iam.Policy):
+        return policy
+    policy = iam.Policy(scope, f"{id}Policy")
+    policy.attach_to_role(function.role)
+    return policy
 
 
 def states_arn(scope: IConstruct, resource: str, name: str) -> str:

@@ -16,7 +16,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from cdk_distributed_map import _access, _checks, _observability, _warnings
+from cdk_distributed_map import _access, _checks, _logging, _observability, _payload
 from cdk_distributed_map._batching import Batching
 from cdk_distributed_map._combine import Combiner
 from cdk_distributed_map._concurrency import DEFAULT_MAX_CONCURRENCY
@@ -28,7 +28,7 @@ from cdk_distributed_map._parts import bind_parts, root_place
 from cdk_distributed_map._results import Results
 from cdk_distributed_map._sources import ItemSource
 from cdk_distributed_map._workers import MapSettings, Worker
-from distmap import limits, wire
+from distmap import limits
 
 _CHILD_FAILURES = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
 
@@ -41,9 +41,9 @@ class DistributedMapPipeline(Construct):
     ``{"items": {"key": "runs/.../items.jsonl"}}`` to run on an item file (JSON Lines) that is in the payload bucket
     already, whatever the source: that is how failed items are run again.
 
-    The ids of what it makes are stable: ``PayloadBucket``, ``Worker``, ``Capture``, ``Combine`` (each with ``Role``
-    and ``Logs`` appended for its role and log group), ``Role``, ``LogGroup``, ``StateMachine``, ``Flow``,
-    ``Fragment``, ``Nested``, ``Alarms``, ``Dashboard``.
+    The ids of what it makes are stable: ``PayloadBucket``, ``Worker``, ``Capture``, ``Combine`` (each with ``Role``,
+    ``Logs`` and ``Policy`` appended for its role, its log group and its rights), ``Role``, ``LogGroup``,
+    ``StateMachine``, ``Flow``, ``Fragment``, ``Nested``, ``Alarms``, ``Dashboard``.
 
     Args:
         scope: Parent.
@@ -64,7 +64,8 @@ class DistributedMapPipeline(Construct):
             failed children can no longer be redriven. They can still be run again from an item file.
         payload_bucket: Bucket of the run's files. Default: a new one, encrypted, TLS only, without public access.
         payload_prefix: Where in the bucket, ending in a slash. Default: its top. Needed where pipelines share one.
-        expire_runs_after: When the files of a run expire in the new bucket, in days. Default: 30 days.
+        expire_runs_after: When the files of a run expire, in days, 14 at least for redrives to find them; not for an
+            imported bucket. Default: 30 days in a bucket that a pipeline made, else never.
         removal_policy: What happens to the new bucket (destroyed only if empty) and log groups with the stack.
             Default: they are kept.
         encryption_key: Customer-managed key for everything made here. Default: AWS's own keys.
@@ -73,9 +74,11 @@ class DistributedMapPipeline(Construct):
             ``encryption_key`` is given, since a key's conditions name the state machine.
         label: Label of the map, up to 40 characters. Default: made from the id.
         timeout: Longest time a run may take. Default: AWS's year.
-        log_level: What the state machine logs. Default: errors.
+        log_level: What the state machine logs; ``OFF`` makes no log group. Default: errors.
         log_execution_data: Whether logs hold inputs and outputs. Default: they don't.
-        log_retention: How long logs are kept. Default: one month.
+        log_group: Log group of the state machine, best with a name under ``/aws/vendedlogs/states/``. Default: a new
+            one, with such a name.
+        log_retention: How long logs are kept in the log groups made here. Default: one month.
         tracing: Whether X-Ray traces runs. Default: it doesn't.
         alarms: Alarms to make. Default: none.
         dashboard: Whether to make a dashboard. Default: none.
@@ -102,7 +105,7 @@ class DistributedMapPipeline(Construct):
     capture: lambda_.IFunction | None
     combine: lambda_.IFunction | None
     role: iam.IRole
-    log_group: logs.LogGroup
+    log_group: logs.ILogGroup | None
     state_machine: sfn.StateMachine
     dashboard: cloudwatch.Dashboard | None
     label: str
@@ -135,6 +138,7 @@ class DistributedMapPipeline(Construct):
         timeout: Duration | None = None,
         log_level: sfn.LogLevel | None = None,
         log_execution_data: bool | None = None,
+        log_group: logs.ILogGroup | None = None,
         log_retention: logs.RetentionDays | None = None,
         tracing: bool | None = None,
         alarms: Alarms | None = None,
@@ -164,17 +168,18 @@ class DistributedMapPipeline(Construct):
             combine=combine,
             label=label,
         )
-        _check(payload_prefix, timeout, given_bucket=payload_bucket is not None, expiry=expire_runs_after)
+        _check(payload_prefix, timeout, expiry=expire_runs_after)
         if encryption_key is not None:
             _access.allow_logs(self, encryption_key)
-        self.payload_bucket = (
-            _payload_bucket(self, encryption_key, expire_runs_after, payload_prefix, removal_policy)
-            if payload_bucket is None
-            else payload_bucket
+        self.payload_bucket = _payload.payload_bucket(
+            self,
+            given=payload_bucket,
+            prefix=payload_prefix,
+            expiry=expire_runs_after,
+            timeout=timeout,
+            removal_policy=removal_policy,
+            encryption_key=encryption_key,
         )
-        _warnings.shared_prefix(self, self.payload_bucket, payload_prefix)
-        _checks.same_region(self, self.payload_bucket, name="payload_bucket")
-        _checks.same_account(self, self.payload_bucket, name="payload_bucket")
         functions = FunctionSettings(
             log_retention=log_retention, removal_policy=removal_policy, encryption_key=encryption_key, tracing=tracing
         )
@@ -194,10 +199,16 @@ class DistributedMapPipeline(Construct):
         self._fragment: Flow | None = None
         self._place = root_place(self.payload_bucket, payload_prefix)
         self.role = _access.state_machine_role(self) if role is None else role
-        self.log_group = logs.LogGroup(
-            self, "LogGroup", retention=log_retention, removal_policy=removal_policy, encryption_key=encryption_key
+        self.log_group = _logging.destination(
+            self,
+            level=log_level,
+            execution_data=log_execution_data,
+            given=log_group,
+            retention=log_retention,
+            removal_policy=removal_policy,
+            encryption_key=encryption_key,
         )
-        flow = Flow(self, "Flow", parts=self._parts, place=self._place, on_failure=on_failure)
+        self._flow = flow = Flow(self, "Flow", parts=self._parts, place=self._place, on_failure=on_failure)
         if encryption_key is not None and state_machine_name is None:
             state_machine_name = Names.unique_resource_name(self, max_length=limits.MAX_NAME_LENGTH, separator="-")
         self.state_machine = sfn.StateMachine(
@@ -208,7 +219,13 @@ class DistributedMapPipeline(Construct):
             comment=comment,
             role=self.role,
             timeout=timeout,
-            logs=sfn.LogOptions(destination=self.log_group, level=log_level, include_execution_data=log_execution_data),
+            logs=(
+                None
+                if self.log_group is None
+                else sfn.LogOptions(
+                    destination=self.log_group, level=log_level, include_execution_data=log_execution_data
+                )
+            ),
             tracing_enabled=tracing,
             encryption_configuration=(
                 None if encryption_key is None else sfn.CustomerManagedEncryptionConfiguration(encryption_key)
@@ -216,15 +233,17 @@ class DistributedMapPipeline(Construct):
         )
         _access.check_role(
             self,
-            self.role,
             flow=flow,
-            copied_labels=self._parts.copied_labels(),
+            labels=self.labels,
             machine=self.state_machine,
             encryption=(
                 []
                 if encryption_key is None or state_machine_name is None
-                else _access.encryption_statements(self, encryption_key, machine_name=state_machine_name)
+                else _access.encryption_statements(
+                    self, encryption_key, machine_name=state_machine_name, logging=self.log_group is not None
+                )
             ),
+            logging=self.log_group is not None,
             tracing=tracing,
         )
         self.node.add_validation(DefinitionCheck(self))
@@ -232,7 +251,7 @@ class DistributedMapPipeline(Construct):
             alarms.create(Construct(self, "Alarms"), machine=self.state_machine, worker=self._parts.worker.function)
         self.dashboard = None
         if dashboard is True:
-            children = [("failed", self.metric_items_failed()), ("succeeded", self.metric_items_succeeded())]
+            children = [("failed", self.metric_children_failed()), ("succeeded", self.metric_children_succeeded())]
             self.dashboard = _observability.dashboard(
                 self, machine=self.state_machine, children=children, worker=self._parts.worker.function
             )
@@ -268,26 +287,34 @@ class DistributedMapPipeline(Construct):
         """Whether ``fragment`` was used."""
         return self._fragment is not None
 
+    @property
+    def has_express_children(self) -> bool:
+        """Whether the children of any of its maps are Express executions."""
+        return self._parts.has_express_children
+
     # -- grants
 
     def grant_start_execution(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal start runs."""
-        return self.state_machine.grant_start_execution(grantee)
+        return self.state_machine.grant_start_execution(self._taker(grantee))
 
     def grant_put_items(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal put item files into the payload bucket, which a run on an item file (a retry) needs."""
-        return _access.grant_put_items(self.payload_bucket, self._payload_prefix, grantee)
+        return _access.grant_put_items(self.payload_bucket, self._payload_prefix, self._taker(grantee))
 
     def grant_read_results(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a principal read the files of runs: items, results, manifests, spilled answers."""
-        buckets = [self.payload_bucket]
-        if self.results_bucket is not self.payload_bucket:
-            buckets.append(self.results_bucket)
-        return _access.grant_read_results(buckets, self._payload_prefix, grantee)
+        """Let a principal read the files of runs (items, results, manifests, spilled answers) and kept item files."""
+        results = None if self.results_bucket is self.payload_bucket else self.results_bucket
+        return _access.grant_read_results(self.payload_bucket, results, self._payload_prefix, self._taker(grantee))
 
     def grant_operate(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal watch, change, stop and redrive runs, their Map Runs and their children."""
-        return _access.grant_operate(self, self.state_machine, self.labels, grantee, encryption_key=self._key)
+        return _access.grant_operate(
+            self, self.state_machine, self.labels, self._taker(grantee), encryption_key=self._key
+        )
+
+    def _taker(self, grantee: iam.IGrantable) -> iam.IGrantable:
+        return _access.taker(self, grantee, functions=self._parts.functions(), flow=self._flow)
 
     # -- metrics
 
@@ -311,13 +338,25 @@ class DistributedMapPipeline(Construct):
         """Runs that were stopped."""
         return self.state_machine.metric_aborted(**options)
 
-    def metric_items_failed(self, **options: Any) -> cloudwatch.IMetric:
-        """Children that failed, timed out or were stopped: a batch counts once, whatever is in it."""
+    def metric_children_failed(self, **options: Any) -> cloudwatch.IMetric:
+        """Children that failed, timed out or were stopped: a batch counts once, whatever is in it.
+
+        Options are ``period``, ``statistic``, ``unit``, ``account`` and ``region``, and ``label`` and ``color`` of the
+        sum over the maps; default: sum over five minutes.
+        """
         return self._children(_CHILD_FAILURES, "children failed", options)
 
-    def metric_items_succeeded(self, **options: Any) -> cloudwatch.IMetric:
-        """Children that succeeded: a batch counts once, whatever is in it."""
+    def metric_children_succeeded(self, **options: Any) -> cloudwatch.IMetric:
+        """Children that succeeded: a batch counts once, whatever is in it. Options: as above."""
         return self._children(("ExecutionsSucceeded",), "children succeeded", options)
+
+    def metric_items_failed(self, **options: Any) -> cloudwatch.IMetric:
+        """Deprecated, since it counts children and not items: use :meth:`metric_children_failed`."""
+        return self.metric_children_failed(**options)
+
+    def metric_items_succeeded(self, **options: Any) -> cloudwatch.IMetric:
+        """Deprecated, since it counts children and not items: use :meth:`metric_children_succeeded`."""
+        return self.metric_children_succeeded(**options)
 
     def metric_worker_throttles(self, **options: Any) -> cloudwatch.Metric:
         """Throttled invocations of the worker.
@@ -337,7 +376,7 @@ class DistributedMapPipeline(Construct):
 
     def _children(self, names: tuple[str, ...], label: str, options: dict[str, Any]) -> cloudwatch.IMetric:
         return _observability.children_metric(
-            self.state_machine, self._parts.root_labels(), names, label=label, **options
+            self.state_machine, self._parts.root_labels(), names, label=label, options=options
         )
 
     # -- events
@@ -365,7 +404,7 @@ class DistributedMapPipeline(Construct):
         return rule
 
 
-def _check(payload_prefix: str, timeout: Duration | None, *, given_bucket: bool, expiry: Duration | None) -> None:
+def _check(payload_prefix: str, timeout: Duration | None, *, expiry: Duration | None) -> None:
     known = "" if Token.is_unresolved(payload_prefix) else payload_prefix
     if known and (not known.endswith("/") or known.startswith("/")):
         raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {payload_prefix!r}")
@@ -373,38 +412,5 @@ def _check(payload_prefix: str, timeout: Duration | None, *, given_bucket: bool,
         _checks.whole_number(
             "timeout", timeout.to_seconds(), least=1, most=limits.MAX_EXECUTION_SECONDS, unit="seconds"
         )
-    if expiry is not None and given_bucket:
-        raise ValueError(
-            "expire_runs_after is for the bucket made here: set a lifecycle rule on the given payload_bucket instead"
-        )
     if expiry is not None and not expiry.is_unresolved():
         _checks.whole_number("expire_runs_after", expiry.to_days(integral=False), least=1, most=36_500, unit="days")
-
-
-def _payload_bucket(
-    scope: Construct,
-    key: kms.IKey | None,
-    expiry: Duration | None,
-    payload_prefix: str,
-    removal_policy: RemovalPolicy,
-) -> s3.Bucket:
-    return s3.Bucket(
-        scope,
-        "PayloadBucket",
-        encryption=s3.BucketEncryption.S3_MANAGED if key is None else s3.BucketEncryption.KMS,
-        encryption_key=key,
-        bucket_key_enabled=None if key is None else True,
-        enforce_ssl=True,
-        block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
-        object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
-        versioned=False,
-        removal_policy=removal_policy,
-        lifecycle_rules=[
-            s3.LifecycleRule(
-                id="expire-runs",
-                prefix=f"{payload_prefix}{wire.RUNS_FOLDER}/",
-                expiration=Duration.days(30) if expiry is None else expiry,
-                abort_incomplete_multipart_upload_after=Duration.days(1),
-            )
-        ],
-    )

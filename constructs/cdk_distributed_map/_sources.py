@@ -328,7 +328,10 @@ class ItemSource(abc.ABC):
     def _config(self, scope: Construct, config: dict[str, Any]) -> dict[str, Any]:
         if self.max_items is None:
             return config
-        return {**config, "MaxItems": _expressions.number(scope, self.max_items, name="max_items")}
+        return {
+            **config,
+            "MaxItems": _expressions.number(scope, self.max_items, name="max_items", bounds=(1, limits.MAX_ITEMS)),
+        }
 
 
 def reader(action: str, arguments: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import math
 from typing import TYPE_CHECKING, Final
 
-from aws_cdk import Annotations, Token
+from aws_cdk import Annotations, Duration, Stack, Token
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -22,6 +25,10 @@ OPEN_MAP_RUNS: Final = "distmap:OpenMapRuns"
 ROLE_LACKS_PERMISSIONS: Final = "distmap:RoleLacksPermissions"
 KEY_LACKS_PERMISSIONS: Final = "distmap:KeyLacksPermissions"
 SHARED_PREFIX: Final = "distmap:SharedPrefix"
+LOG_GROUP_NAME: Final = "distmap:LogGroupName"
+EXPRESS_ROLE_TRUST: Final = "distmap:ExpressRoleTrust"
+TOLERANCE_OF_ZERO: Final = "distmap:ToleranceOfZero"
+RUNS_EXPIRE_EARLY: Final = "distmap:RunsExpireEarly"
 
 _LARGE_SOURCE = 10_000
 _PLACE = "distmap:place"
@@ -35,6 +42,7 @@ def warn(scope: Construct, id: str, message: str) -> None:
 def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None) -> None:
     """Add the warnings about one map."""
     _dispatch_rate(scope, settings, worker_seconds)
+    tolerance_of_zero(scope, settings.tolerated_failure_count, settings.tolerated_failure_percentage)
     count = settings.items.known_count()
     large = not settings.items.few and (count is None or count > _LARGE_SOURCE)
     # The items of a map that nests others can't be batched, and are few.
@@ -69,8 +77,12 @@ def open_map_runs(scope: Construct, concurrency: float | str) -> None:
         )
 
 
-def shared_prefix(scope: Construct, bucket: s3.IBucket, prefix: str) -> None:
-    """Warn of two pipelines that keep their runs in the same place: runs of one name would overwrite each other."""
+def shared_prefix(scope: Construct, bucket: s3.IBucket, prefix: str) -> bool:
+    """Warn of two pipelines that keep their runs in the same place: runs of one name would overwrite each other.
+
+    Returns:
+        Whether they do.
+    """
     # A bucket can be imported more than once; only its name tells that it is the same one.
     name = bucket.node.path if Token.is_unresolved(bucket.bucket_name) else bucket.bucket_name
     place = f"{name}/{prefix}"
@@ -82,8 +94,57 @@ def shared_prefix(scope: Construct, bucket: s3.IBucket, prefix: str) -> None:
             "another pipeline keeps its runs in the same place of payload_bucket, so two runs of the same name would "
             "overwrite each other's items: give each pipeline a payload_prefix of its own",
         )
-        return
+        return True
     root.add_metadata(_PLACE, place)
+    return False
+
+
+def express_role_trust(scope: Construct, role: iam.IRole, *, machine: str) -> None:
+    """Warn of a role under which tasks of Express children were seen to fail on AWS."""
+    made = role.node.default_child
+    if not isinstance(made, iam.CfnRole):
+        return
+    trust = json.dumps(Stack.of(role).resolve(made.assume_role_policy_document))
+    if "aws:sourcearn" not in trust.lower():
+        return
+    warn(
+        scope,
+        EXPRESS_ROLE_TRUST,
+        f"the role {role.node.path!r} of the state machine {machine!r} is trusted on a condition of aws:SourceArn, and "
+        "tasks of Express children were seen to fail under such roles with 'not authorized to assume the provided "
+        "role'; the CDK makes one where a state machine is given none: give it a role of your own whose trust has "
+        "aws:SourceAccount alone, or use Standard children",
+    )
+
+
+def tolerance_of_zero(scope: Construct, count: float | str | None, percentage: float | str | None) -> None:
+    """Warn of a tolerance of 0 beside one that comes from the input."""
+    both = {"tolerated_failure_count": count, "tolerated_failure_percentage": percentage}
+    for zero, other in (tuple(both), tuple(reversed(both))):
+        if _checks.is_known(both[zero]) and both[zero] == 0 and isinstance(both[other], str):
+            warn(
+                scope,
+                TOLERANCE_OF_ZERO,
+                f"{zero} is 0, so no failure is tolerated, whatever {other} ({both[other]!r}) says: take out one of "
+                "them",
+            )
+
+
+def early_expiry(scope: Construct, expiry: Duration, timeout: Duration | None) -> None:
+    """Warn of files that expire while their run can still be redriven."""
+    if expiry.is_unresolved():
+        return
+    running = 0.0 if timeout is None or timeout.is_unresolved() else timeout.to_days(integral=False)
+    needed = limits.REDRIVE_DAYS + math.ceil(running)
+    if expiry.to_days(integral=False) < needed:
+        longest = f", and a run may take {running:g} days" if running else ""
+        warn(
+            scope,
+            RUNS_EXPIRE_EARLY,
+            f"the files of a run expire after {expiry.to_days(integral=False):g} days, but it can be redriven until "
+            f"{limits.REDRIVE_DAYS} days after its end{longest}: what is redriven, read or retried later lacks its "
+            f"items and results; give expire_runs_after=Duration.days({needed}) or more",
+        )
 
 
 def _dispatch_rate(scope: Construct, settings: MapSettings, worker_seconds: float | None) -> None:

@@ -252,6 +252,7 @@ class MapSettings:
             "tolerated_failure_count", self.tolerated_failure_count, least=0, most=limits.MAX_ITEMS, unit="items"
         )
         _checks.percentage("tolerated_failure_percentage", self.tolerated_failure_percentage)
+        _checks.tolerances(self.tolerated_failure_count, self.tolerated_failure_percentage)
         if self.label is not None:
             _checks.label(self.label)
         if self.nests:

@@ -11,6 +11,7 @@ import pytest
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
+from aws_cdk import aws_stepfunctions_tasks as tasks
 from aws_cdk.assertions import Template
 
 from cdk_distributed_map import Capture, Combiner, DistributedMapPipeline, ItemSource, Worker
@@ -189,23 +190,137 @@ def test_pipelines_live_in_nested_stacks(lab: Lab) -> None:
     Template.from_stack(nested).resource_count_is("AWS::StepFunctions::StateMachine", 1)
 
 
-def test_buckets_and_functions_come_from_another_stack(lab: Lab) -> None:
-    other = lab.new_stack("Other")
-    data = s3.Bucket(other, "Data")
-    worker = lambda_.Function(
-        other,
-        "Worker",
+def function_of(stack: cdk.Stack, id: str) -> lambda_.Function:
+    return lambda_.Function(
+        stack,
+        id,
         runtime=lambda_.Runtime.PYTHON_3_13,
         handler="index.handler",
         code=lambda_.Code.from_inline("def handler(event, context): ..."),
     )
-    # The worker's role would need the pipeline's bucket and the pipeline the worker: one bucket above both.
-    payload = s3.Bucket(other, "Payload")
-    lab.pipeline(items=ItemSource.json(data, "k"), worker=Worker.function(worker), payload_bucket=payload)
 
-    template = json.dumps(lab.template())
-    assert "Other:ExportsOutput" in template
-    assert "s3:PutObject" in json.dumps(lab.template(other))
+
+def policies_of(template: dict[str, Any], action: str) -> list[str]:
+    """Return the policies of a template that allow an action."""
+    return [
+        name
+        for name, each in template["Resources"].items()
+        if each["Type"] == "AWS::IAM::Policy" and f'"{action}' in json.dumps(each["Properties"]["PolicyDocument"])
+    ]
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["outer", "nested"])
+def test_buckets_and_functions_come_from_another_stack(lab: Lab, *, nested: bool) -> None:
+    other = lab.new_stack("Other")
+    data = s3.Bucket(other, "Data")
+    capture, worker, combine = (function_of(other, name) for name in ("Capture", "Worker", "Combine"))
+    own: dict[str, Any] = {
+        "items": ItemSource.captured(Capture.function(capture)),
+        "worker": Worker.function(worker),
+        "combine": Combiner.function(combine),
+    }
+    if nested:
+        own = {"items": ItemSource.json(data, "k"), "worker": Worker.nested(**own)}
+    lab.pipeline(**own)
+
+    template = lab.template()
+    assert "Other:ExportsOutput" in json.dumps(template)
+    # What they need is given in this stack, to roles of the other: the other knows nothing of this one.
+    assert len(policies_of(template, "s3:PutObject")) == 4
+    assert policies_of(lab.template(other), "s3:") == []
+
+
+def test_fails_nowhere_when_a_function_of_another_stack_is_granted_something(lab: Lab) -> None:
+    other = lab.new_stack("Other")
+    worker = function_of(other, "Worker")
+    called = function_of(other, "Called")
+    pipeline = lab.pipeline(
+        worker=Worker.states(
+            lambda scope: sfn.Chain.start(
+                tasks.LambdaInvoke(scope, "Call", lambda_function=called, payload_response_only=True)
+            )
+        ),
+        combine=Combiner.function(worker),
+    )
+    for function in (worker, called):
+        pipeline.grant_operate(function)
+        pipeline.grant_read_results(function)
+
+    assert len(policies_of(lab.template(), "states:DescribeMapRun")) == 2
+    assert policies_of(lab.template(other), "states:") == []
+
+
+def circles(template: dict[str, Any]) -> list[str]:
+    """Return resources that wait for themselves, as CloudFormation sees it."""
+    names = set(template["Resources"])
+
+    def needs(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return {name for each in value for name in needs(each)}
+        if not isinstance(value, dict):
+            return set()
+        found = {value["Ref"]} if isinstance(value.get("Ref"), str) else set()
+        if "Fn::GetAtt" in value:
+            found.add(value["Fn::GetAtt"][0])
+        return found.union(*(needs(each) for each in value.values()))
+
+    waits = {
+        name: (needs(each) | set(each.get("DependsOn", []))) & names for name, each in template["Resources"].items()
+    }
+    while True:
+        free = [name for name, others in waits.items() if not others & waits.keys()]
+        if not free:
+            return sorted(waits)
+        for name in free:
+            del waits[name]
+
+
+GRANTS = ("grant_start_execution", "grant_put_items", "grant_read_results", "grant_operate")
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["made-here", "given"])
+def test_functions_of_a_pipeline_are_granted_what_it_offers(lab: Lab, *, given: bool) -> None:
+    made: dict[str, Any] = {
+        "items": ItemSource.captured(Capture.python(str(lab.code), handler="handler.handler")),
+        "worker": lab.python_worker(),
+        "combine": Combiner.python(str(lab.code), handler="handler.handler"),
+    }
+    taken: dict[str, Any] = {
+        "items": ItemSource.captured(Capture.function(lab.function("CaptureFunction"))),
+        "worker": Worker.function(lab.function("WorkerFunction").add_alias("live")),
+        "combine": Combiner.function(lab.function("CombineFunction")),
+    }
+    pipeline = lab.pipeline(**(taken if given else made))
+    assert pipeline.capture is not None
+    assert pipeline.combine is not None
+    for function in (pipeline.worker, pipeline.capture, pipeline.combine):
+        for grant in GRANTS:
+            assert getattr(pipeline, grant)(function).success
+    assert pipeline.worker.role is not None
+    pipeline.grant_start_execution(pipeline.worker.role)
+
+    assert circles(lab.template()) == []
+    policies = ["PCapturePolicy", "PCombinePolicy", "PWorkerPolicy"]
+    found = [name[:-8] for name in policies_of(lab.template(), "states:DescribeMapRun")]
+    assert sorted(found) == policies
+
+
+def test_functions_that_a_workers_states_call_are_granted_what_it_offers(lab: Lab) -> None:
+    called = lab.function("Called")
+    pipeline = lab.pipeline(
+        worker=Worker.states(lambda scope: tasks.LambdaInvoke(scope, "Call", lambda_function=called))
+    )
+    for grant in GRANTS:
+        assert getattr(pipeline, grant)(called).success
+
+    assert circles(lab.template()) == []
+
+
+def test_the_search_for_circles_finds_one() -> None:
+    first = {"Type": "A", "Properties": {"x": {"Fn::Join": ["", [{"Fn::GetAtt": ["Second", "Arn"]}]]}}}
+    template = {"Resources": {"First": first, "Second": {"Type": "B", "DependsOn": ["First"]}, "Third": {"Type": "C"}}}
+
+    assert circles(template) == ["First", "Second"]
 
 
 @pytest.mark.parametrize(
@@ -265,10 +380,13 @@ def test_ids_are_as_documented(lab: Lab) -> None:
     children = {child.node.id for child in pipeline.node.children}
 
     documented = {"PayloadBucket", "Role", "LogGroup", "StateMachine", "Flow", "Fragment", "Dashboard"}
-    functions = {f"{name}{end}" for name in ("Worker", "Capture", "Combine") for end in ("", "Role", "Logs")}
+    ends = ("", "Role", "Logs", "Policy")
+    functions = {f"{name}{end}" for name in ("Worker", "Capture", "Combine") for end in ends}
     assert children == documented | functions
     for name in documented | functions:
-        assert name.removesuffix("Role").removesuffix("Logs") in str(DistributedMapPipeline.__doc__)
+        assert name.removesuffix("Role").removesuffix("Logs").removesuffix("Policy") in str(
+            DistributedMapPipeline.__doc__
+        )
 
 
 def test_logical_ids_are_stable(lab: Lab) -> None:

@@ -11,6 +11,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from cdk_distributed_map import (
     Batching,
     Capture,
+    Combiner,
     ItemShape,
     ItemSource,
     OutputType,
@@ -47,6 +48,27 @@ THROTTLING = {
     "MaxDelaySeconds": 60,
     "JitterStrategy": "FULL",
 }
+WAKING = {
+    "ErrorEquals": [
+        "Lambda.CodeArtifactUserPendingException",
+        "Lambda.ResourceNotReadyException",
+        "Lambda.ENINotReadyException",
+        "Lambda.EC2ThrottledException",
+        "Lambda.EC2UnexpectedException",
+        "Lambda.SnapStartNotReadyException",
+        "Lambda.ResourceConflictException",
+    ],
+    "IntervalSeconds": 5,
+    "MaxAttempts": 5,
+    "BackoffRate": 2,
+    "JitterStrategy": "FULL",
+}
+
+
+def longest(retry: dict[str, Any]) -> Any:
+    """All delays of a retrier together, before jitter."""
+    most = retry.get("MaxDelaySeconds", 10**6)
+    return sum(min(most, retry["IntervalSeconds"] * 2**attempt) for attempt in range(retry["MaxAttempts"]))
 
 
 # -- ItemSelector
@@ -159,11 +181,37 @@ def test_tolerance_and_concurrency_from_the_input(lab: Lab) -> None:
     )
     rendered = lab.state(pipeline, "map")
 
-    assert rendered["MaxConcurrency"] == "{% $states.input.parallel %}"
-    assert rendered["ToleratedFailureCount"] == "{% $states.input.count %}"
-    assert rendered["ToleratedFailurePercentage"] == "{% $states.input.percent %}"
+    assert "$n := $states.input.parallel; " in rendered["MaxConcurrency"]
+    assert rendered["ToleratedFailureCount"] == "{% ($states.input.percent) = 0 ? 0 : ($states.input.count) %}"
+    assert rendered["ToleratedFailurePercentage"] == "{% ($states.input.count) = 0 ? 0 : ($states.input.percent) %}"
     # JSONata has expressions in the plain fields, and refuses these.
     assert not {key for key in rendered if key.endswith("Path")}
+
+
+def test_one_tolerance_from_the_input_stands_as_it_is(lab: Lab) -> None:
+    rendered = lab.state(lab.pipeline(tolerated_failure_percentage="$.percent"), "map")
+
+    assert rendered["ToleratedFailurePercentage"] == "{% $states.input.percent %}"
+
+
+@pytest.mark.parametrize(
+    ("count", "percentage", "rendered"),
+    [
+        (5, "$.p", ("{% ($states.input.p) = 0 ? 0 : 5 %}", "{% $states.input.p %}")),
+        ("$.c", 2.5, ("{% $states.input.c %}", "{% ($states.input.c) = 0 ? 0 : 2.5 %}")),
+        (0, "$.p", (0, 0)),
+        ("$.c", 0, (0, 0)),
+        (0, 0, (0, 0)),
+        (3, 2, (3, 2)),
+    ],
+    ids=["percentage", "count", "no-failures", "no-percent", "neither", "both"],
+)
+def test_a_tolerance_that_turns_out_to_be_0_takes_the_other_with_it(
+    lab: Lab, count: Any, percentage: Any, rendered: tuple[Any, Any]
+) -> None:
+    found = lab.state(lab.pipeline(tolerated_failure_count=count, tolerated_failure_percentage=percentage), "map")
+
+    assert (found["ToleratedFailureCount"], found["ToleratedFailurePercentage"]) == rendered
 
 
 def test_a_fractional_percentage_is_kept(lab: Lab) -> None:
@@ -219,26 +267,40 @@ def test_every_lambda_task_retries_throttling_and_no_map_retries(lab: Lab, worke
     assert len(tasks) == 4
     assert all(task["Retry"][0]["ErrorEquals"] == LAMBDA_ERRORS for task in tasks)
     assert all(task["Retry"][0]["JitterStrategy"] == "FULL" for task in tasks)
+    assert all(task["Retry"][1]["ErrorEquals"] == WAKING["ErrorEquals"] for task in tasks)
     assert len(maps) == 2
     assert not any("Retry" in each or "Catch" in each for each in maps)
 
 
 def test_throttling_is_outlasted_for_ten_minutes(lab: Lab) -> None:
-    (retry,) = lab.state(lab.pipeline(), "process")["Retry"]
-    delays = [min(60, 2**attempt) for attempt in range(retry["MaxAttempts"])]
+    throttling, _ = lab.state(lab.pipeline(), "process")["Retry"]
 
-    assert retry == THROTTLING
+    assert throttling == THROTTLING
     # Full jitter waits half of each delay on average.
-    assert sum(delays) / 2 >= 600
+    assert longest(throttling) / 2 >= 600
 
 
-def test_the_retry_of_an_express_child_fits_its_five_minutes(lab: Lab) -> None:
-    pipeline = lab.pipeline(child_type=sfn.StateMachineType.EXPRESS)
-    (retry,) = lab.state(pipeline, "process")["Retry"]
-    delays = [min(60, 2**attempt) for attempt in range(retry["MaxAttempts"])]
+def test_a_function_that_was_idle_for_weeks_is_waited_for(lab: Lab) -> None:
+    pipeline = lab.pipeline(
+        items=ItemSource.captured(Capture.ranges()), combine=Combiner.function(lab.function("CombineFunction"))
+    )
 
-    assert retry["MaxAttempts"] > 0
-    assert sum(delays) + 30 <= 300
+    assert {name: lab.state(pipeline, name)["Retry"][1] for name in ("capture", "process", "combine")} == dict.fromkeys(
+        ("capture", "process", "combine"), WAKING
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "waking"), [(30, 5), (114, 5), (115, 4), (230, 3), (264, 1), (265, 0), (299, 0)], ids=str
+)
+def test_the_retries_of_an_express_child_fit_its_five_minutes(lab: Lab, seconds: int, waking: int) -> None:
+    worker = Worker.function(lab.function(timeout=cdk.Duration.seconds(seconds)))
+    pipeline = lab.pipeline(worker=worker, child_type=sfn.StateMachineType.EXPRESS)
+    throttling, *others = lab.state(pipeline, "process")["Retry"]
+
+    assert [each["MaxAttempts"] for each in others] == ([waking] if waking else [])
+    assert throttling["MaxAttempts"] >= (5 if waking else 1)
+    assert seconds + sum(longest(each) for each in (throttling, *others)) <= 300
 
 
 def test_own_errors_are_retried_beside_those_of_lambda(lab: Lab) -> None:
@@ -250,6 +312,7 @@ def test_own_errors_are_retried_beside_those_of_lambda(lab: Lab) -> None:
 
     assert lab.state(pipeline, "process")["Retry"] == [
         THROTTLING,
+        WAKING,
         {
             "ErrorEquals": ["ConnectionError"],
             "IntervalSeconds": 7,
@@ -272,7 +335,7 @@ def test_the_task_of_the_worker(lab: Lab) -> None:
         "Arguments": {"FunctionName": "${Function76856677.Arn}", "Payload": "{% $states.input %}"},
         "Output": "{% $states.result.Payload %}",
         "TimeoutSeconds": 90,
-        "Retry": [THROTTLING],
+        "Retry": [THROTTLING, WAKING],
         "End": True,
     }
 

@@ -10,7 +10,10 @@ import pytest
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 
@@ -57,6 +60,65 @@ def test_logs_can_be_chosen(lab: Lab) -> None:
     assert {group["DeletionPolicy"] for group in groups} == {"Delete"}
 
 
+def test_the_log_group_keeps_out_of_the_accounts_resource_policy_and_out_of_another_stacks_way(lab: Lab) -> None:
+    lab.pipeline("P")
+    (group,) = lab.resources("AWS::Logs::LogGroup").values()
+
+    stack_id = {"Fn::Select": [2, {"Fn::Split": ["/", {"Ref": "AWS::StackId"}]}]}
+    assert group["Properties"]["LogGroupName"] == {
+        "Fn::Join": ["", ["/aws/vendedlogs/states/", {"Ref": "AWS::StackName"}, "-PLogGroupCABFEA96-", stack_id]]
+    }
+
+
+def test_log_groups_of_two_pipelines_have_names_of_their_own(lab: Lab) -> None:
+    lab.pipeline("First")
+    lab.pipeline("Second")
+    names = [group["Properties"]["LogGroupName"] for group in lab.resources("AWS::Logs::LogGroup").values()]
+
+    assert names[0] != names[1]
+
+
+def test_a_log_group_can_be_given(lab: Lab) -> None:
+    given = logs.LogGroup(lab.stack, "Group", log_group_name="/aws/vendedlogs/states/ours")
+    pipeline = lab.pipeline(log_group=given)
+
+    assert pipeline.log_group is given
+    assert list(lab.resources("AWS::Logs::LogGroup")) == ["GroupC77FDACD"]
+    (destination,) = machine_properties(lab)["LoggingConfiguration"]["Destinations"]
+    assert destination == {"CloudWatchLogsLogGroup": {"LogGroupArn": {"Fn::GetAtt": ["GroupC77FDACD", "Arn"]}}}
+
+
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "encrypted"])
+def test_a_machine_that_logs_nothing_has_no_logs_and_no_rights_to_them(lab: Lab, *, encrypted: bool) -> None:
+    key = kms.Key(lab.stack, "Key") if encrypted else None
+    pipeline = lab.pipeline(log_level=sfn.LogLevel.OFF, encryption_key=key)
+
+    assert pipeline.log_group is None
+    assert "LoggingConfiguration" not in machine_properties(lab)
+    assert lab.resources("AWS::Logs::LogGroup") == {}
+    assert "logs" not in json.dumps(lab.statements(lab.role_id(pipeline.role)))
+
+
+def test_a_role_that_cannot_be_changed_needs_no_right_to_logs_that_are_off(lab: Lab) -> None:
+    role = iam.Role.from_role_arn(lab.stack, "R", "arn:aws:iam::111122223333:role/r", mutable=False)
+    lab.pipeline(role=role, log_level=sfn.LogLevel.OFF, encryption_key=kms.Key(lab.stack, "Key"))
+
+    (text,) = lab.warnings("distmap:RoleLacksPermissions")
+    assert "logs" not in text
+
+
+def test_fails_when_logs_are_off_but_something_is_said_about_them(lab: Lab) -> None:
+    with pytest.raises(ValueError, match="log_group is given but log_level is OFF"):
+        lab.pipeline("A", log_level=sfn.LogLevel.OFF, log_group=logs.LogGroup(lab.stack, "Group"))
+    with pytest.raises(ValueError, match="log_execution_data is given but log_level is OFF"):
+        lab.pipeline("B", log_level=sfn.LogLevel.OFF, log_execution_data=True)
+
+
+def test_fails_when_the_log_group_is_a_name(lab: Lab) -> None:
+    with pytest.raises(TypeError, match=r"log_group must be a log group, got '/aws/x': .*from_log_group_name"):
+        lab.pipeline(log_group="/aws/x")
+
+
 @pytest.mark.parametrize("tracing", [False, True], ids=["off", "on"])
 def test_tracing(lab: Lab, *, tracing: bool) -> None:
     lab.pipeline(worker=lab.python_worker(), tracing=tracing)
@@ -84,7 +146,7 @@ def test_a_machine_is_standard_and_has_no_timeout_of_its_own(lab: Lab) -> None:
 
 
 def test_the_payload_bucket_is_private_encrypted_and_cleans_up(lab: Lab) -> None:
-    lab.pipeline(payload_prefix="team/", expire_runs_after=cdk.Duration.days(7))
+    lab.pipeline(payload_prefix="team/", expire_runs_after=cdk.Duration.days(20))
     (bucket,) = lab.resources("AWS::S3::Bucket").values()
     properties = bucket["Properties"]
 
@@ -97,8 +159,8 @@ def test_the_payload_bucket_is_private_encrypted_and_cleans_up(lab: Lab) -> None
         {
             "Id": "expire-runs",
             "Prefix": "team/runs/",
-            "ExpirationInDays": 7,
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+            "ExpirationInDays": 20,
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 20},
             "Status": "Enabled",
         }
     ]
@@ -106,6 +168,47 @@ def test_the_payload_bucket_is_private_encrypted_and_cleans_up(lab: Lab) -> None
     (statement,) = policy["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Deny"
     assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def rules(lab: Lab) -> list[tuple[str, str, int]]:
+    """Return id, prefix and days of each lifecycle rule of the only bucket."""
+    (bucket,) = lab.resources("AWS::S3::Bucket").values()
+    found = bucket["Properties"].get("LifecycleConfiguration", {"Rules": []})["Rules"]
+    for rule in found:
+        assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": rule["ExpirationInDays"]}
+    return [(rule["Id"], rule["Prefix"], rule["ExpirationInDays"]) for rule in found]
+
+
+def test_runs_of_every_pipeline_in_a_bucket_that_one_has_made_expire(lab: Lab) -> None:
+    first = lab.pipeline("First", payload_prefix="first/")
+    lab.pipeline("Second", payload_bucket=first.payload_bucket)
+    lab.pipeline(
+        "Third",
+        payload_bucket=first.payload_bucket,
+        payload_prefix="third/",
+        expire_runs_after=cdk.Duration.days(90),
+    )
+
+    assert rules(lab) == [
+        ("expire-runs", "first/runs/", 30),
+        ("expire-runs-of-/", "runs/", 30),
+        ("expire-runs-of-third/", "third/runs/", 90),
+    ]
+
+
+def test_a_bucket_of_ones_own_gets_a_rule_where_it_is_wanted(lab: Lab) -> None:
+    made = s3.Bucket(lab.stack, "Made")
+    lab.pipeline("Kept", payload_bucket=made, payload_prefix="kept/")
+    lab.pipeline("Expiring", payload_bucket=made, payload_prefix="expiring/", expire_runs_after=cdk.Duration.days(15))
+
+    assert rules(lab) == [("expire-runs-of-expiring/", "expiring/runs/", 15)]
+
+
+def test_two_pipelines_in_the_same_place_have_one_rule(lab: Lab) -> None:
+    first = lab.pipeline("First")
+    lab.pipeline("Second", payload_bucket=first.payload_bucket)
+
+    assert rules(lab) == [("expire-runs", "runs/", 30)]
 
 
 def test_item_files_that_users_keep_do_not_expire(lab: Lab) -> None:
@@ -160,7 +263,7 @@ def test_metrics_of_runs(lab: Lab, method: str, name: str) -> None:
 
 def test_metrics_of_children_are_those_of_the_labelled_machines(lab: Lab) -> None:
     pipeline = lab.pipeline()
-    cloudwatch.Alarm(lab.stack, "Failed", metric=pipeline.metric_items_failed(), threshold=1, evaluation_periods=1)
+    cloudwatch.Alarm(lab.stack, "Failed", metric=pipeline.metric_children_failed(), threshold=1, evaluation_periods=1)
     (alarm,) = lab.resources("AWS::CloudWatch::Alarm").values()
     entries = alarm["Properties"]["Metrics"]
     stats = [entry["MetricStat"] for entry in entries if "MetricStat" in entry]
@@ -179,14 +282,44 @@ def test_metrics_of_children_are_those_of_the_labelled_machines(lab: Lab) -> Non
 
 
 def test_metrics_of_children_of_a_captured_source_have_one_label(lab: Lab) -> None:
-    metric = lab.pipeline(items=ItemSource.captured(Capture.ranges())).metric_items_succeeded()
+    metric = lab.pipeline(items=ItemSource.captured(Capture.ranges())).metric_children_succeeded()
 
     assert isinstance(metric, cloudwatch.MathExpression)
     assert metric.expression.count("FILL(") == 1
 
 
+def test_metrics_of_children_take_options(lab: Lab) -> None:
+    metric = lab.pipeline().metric_children_failed(
+        label="lost",
+        statistic="Maximum",
+        period=cdk.Duration.minutes(1),
+        color="#ff0000",
+        unit=None,
+        region="eu-west-1",
+    )
+
+    assert isinstance(metric, cloudwatch.MathExpression)
+    assert (metric.label, metric.color, metric.period.to_minutes()) == ("lost", "#ff0000", 1)
+    parts: list[Any] = list(metric.using_metrics.values())
+    assert {(each.statistic, each.region, each.period.to_minutes()) for each in parts} == {("Maximum", "eu-west-1", 1)}
+
+
+def test_fails_when_an_option_of_a_metric_of_children_is_unknown(lab: Lab) -> None:
+    with pytest.raises(TypeError, match=r"takes account, color, label, period, region, statistic, unit, got 'stat'"):
+        lab.pipeline().metric_children_succeeded(stat="Sum")
+
+
+@pytest.mark.parametrize("what", ["failed", "succeeded"])
+def test_the_old_names_of_metrics_of_children_still_work(lab: Lab, what: str) -> None:
+    pipeline = lab.pipeline()
+    old, new = (getattr(pipeline, f"metric_{kind}_{what}")(label="x") for kind in ("items", "children"))
+
+    assert (old.expression, old.label) == (new.expression, "x")
+    assert f"metric_children_{what}" in getattr(type(pipeline), f"metric_items_{what}").__doc__
+
+
 def test_metrics_of_children_of_two_pipelines_fit_one_graph(lab: Lab) -> None:
-    metrics = [lab.pipeline(name).metric_items_failed() for name in ("First", "Second")]
+    metrics = [lab.pipeline(name).metric_children_failed() for name in ("First", "Second")]
     cloudwatch.Dashboard(lab.stack, "Both").add_widgets(cloudwatch.GraphWidget(left=metrics))
 
     assert lab.template()

@@ -23,7 +23,11 @@ ITEMS_JSON = {"Bucket": "data", "Key": "in/items.json"}
 VERSION = {"VersionId": "v1", "ExpectedBucketOwner": "111122223333"}
 INVENTORY = {"Bucket": "data", "Key": "inv/data/all/2026-09-01T01-00Z/manifest.json"}
 MANIFEST = {"Bucket": "data", "Key": "athena/q-manifest.csv"}
-LIMIT = "{% $states.input.limit %}"
+LIMIT = (
+    "{% ($n := $states.input.limit; "
+    '$bad := $type($n) = "number" ? ($n < 1 or $n > 100000000 or $floor($n) != $n) : true; '
+    '$bad ? $error("max_items must be a whole number between 1 and 100,000,000, got " & $string($n)) : $n) %}'
+)
 
 SMALLEST: dict[str, dict[str, Any]] = {
     "s3-objects": {"Resource": LIST, "Arguments": {"Bucket": "data"}},

@@ -10,12 +10,14 @@ import pytest
 from aws_cdk import Annotations
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 
 from cdk_distributed_map import (
     Batching,
     Capture,
+    DistributedMapPipeline,
     FileFormat,
     ItemSource,
     ReservedConcurrency,
@@ -147,6 +149,20 @@ def a_worker_of_one_second(lab: Lab) -> Worker:
     return Worker.function(lab.function(timeout=cdk.Duration.seconds(1)))
 
 
+SOURCE_ARN = {"ArnLike": {"AWS:SourceArn": "arn:aws:states:*:*:stateMachine:*"}}
+
+
+def trusting(lab: Lab, id: str, conditions: dict[str, Any]) -> iam.Role:
+    return iam.Role(lab.stack, id, assumed_by=iam.ServicePrincipal("states.amazonaws.com", conditions=conditions))
+
+
+def in_a_machine(lab: Lab, pipeline: DistributedMapPipeline, **options: Any) -> DistributedMapPipeline:
+    """Return a pipeline whose fragment is in a state machine of the user's, whose role the CDK makes."""
+    body = sfn.DefinitionBody.from_chainable(pipeline.fragment)
+    sfn.StateMachine(lab.stack, "Own", definition_body=body, **options)
+    return pipeline
+
+
 RISKY: dict[str, tuple[str, Callable[[Lab], Any], list[str]]] = {
     "one-item-per-child-of-many": (
         "distmap:OneItemPerChild",
@@ -194,6 +210,60 @@ RISKY: dict[str, tuple[str, Callable[[Lab], Any], list[str]]] = {
             role=iam.Role.from_role_arn(lab.stack, "R", "arn:aws:iam::111122223333:role/r", mutable=False)
         ),
         ["can't be changed from here", "states:StartExecution"],
+    ),
+    "zero-count": (
+        "distmap:ToleranceOfZero",
+        lambda lab: lab.pipeline(tolerated_failure_count=0, tolerated_failure_percentage="$.percent"),
+        ["tolerated_failure_count is 0", "no failure is tolerated", "tolerated_failure_percentage", "'$.percent'"],
+    ),
+    "zero-percentage": (
+        "distmap:ToleranceOfZero",
+        lambda lab: lab.pipeline(tolerated_failure_count="$.count", tolerated_failure_percentage=0),
+        ["tolerated_failure_percentage is 0", "'$.count'"],
+    ),
+    "early-expiry": (
+        "distmap:RunsExpireEarly",
+        lambda lab: lab.pipeline(expire_runs_after=cdk.Duration.days(13)),
+        ["after 13 days", "until 14 days after its end", "Duration.days(14)"],
+    ),
+    "expiry-of-long-runs": (
+        "distmap:RunsExpireEarly",
+        lambda lab: lab.pipeline(timeout=cdk.Duration.days(20)),
+        ["after 30 days", "a run may take 20 days", "Duration.days(34)"],
+    ),
+    "log-group-of-cloudformation": (
+        "distmap:LogGroupName",
+        lambda lab: lab.pipeline(log_group=logs.LogGroup(lab.stack, "Group")),
+        ["a name made by CloudFormation", "5,120 characters", "'/aws/vendedlogs/states/'"],
+    ),
+    "log-group-of-another-name": (
+        "distmap:LogGroupName",
+        lambda lab: lab.pipeline(log_group=logs.LogGroup.from_log_group_name(lab.stack, "Group", "/team/runs")),
+        ["the name '/team/runs'"],
+    ),
+    "express-trust": (
+        "distmap:ExpressRoleTrust",
+        lambda lab: lab.pipeline(role=trusting(lab, "Role", SOURCE_ARN), child_type=sfn.StateMachineType.EXPRESS),
+        ["the role 'Stack/Role'", "aws:SourceArn", "aws:SourceAccount alone"],
+    ),
+    "express-trust-of-the-users-machine": (
+        "distmap:ExpressRoleTrust",
+        lambda lab: in_a_machine(lab, lab.pipeline(child_type=sfn.StateMachineType.EXPRESS)),
+        ["'Stack/Own/Role'", "the state machine 'Stack/Own/Resource'"],
+    ),
+    "express-trust-of-nested-children": (
+        "distmap:ExpressRoleTrust",
+        lambda lab: in_a_machine(
+            lab,
+            lab.pipeline(
+                worker=Worker.nested(
+                    items=ItemSource.state_array("$.value"),
+                    worker=Worker.function(lab.function()),
+                    child_type=sfn.StateMachineType.EXPRESS,
+                )
+            ),
+        ),
+        ["'Stack/Own/Role'"],
     ),
 }  # fmt: skip
 
@@ -251,6 +321,41 @@ SAFE: dict[str, tuple[str, Callable[[Lab], Any]]] = {
             max_concurrency=999,
         ),
     ),
+    "no-tolerance": (
+        "distmap:ToleranceOfZero",
+        lambda lab: lab.pipeline(tolerated_failure_count=0, tolerated_failure_percentage=0),
+    ),
+    "late-expiry": ("distmap:RunsExpireEarly", lambda lab: lab.pipeline(expire_runs_after=cdk.Duration.days(14))),
+    "bucket-of-ones-own": (
+        "distmap:RunsExpireEarly",
+        lambda lab: lab.pipeline(payload_bucket=s3.Bucket(lab.stack, "Made"), timeout=cdk.Duration.days(90)),
+    ),
+    "log-group-made-here": ("distmap:LogGroupName", lambda lab: lab.pipeline()),
+    "log-group-of-the-right-name": (
+        "distmap:LogGroupName",
+        lambda lab: lab.pipeline(
+            log_group=logs.LogGroup(lab.stack, "Group", log_group_name=f"/aws/vendedlogs/{lab.stack.region}")
+        ),
+    ),
+    "log-group-of-a-name-known-at-deployment": (
+        "distmap:LogGroupName",
+        lambda lab: lab.pipeline(
+            log_group=logs.LogGroup.from_log_group_name(lab.stack, "Group", lab.text_parameter("Name").value_as_string)
+        ),
+    ),
+    "express-trust-of-ours": (
+        "distmap:ExpressRoleTrust",
+        lambda lab: lab.pipeline(child_type=sfn.StateMachineType.EXPRESS),
+    ),
+    "express-trust-by-account": (
+        "distmap:ExpressRoleTrust",
+        lambda lab: in_a_machine(
+            lab,
+            lab.pipeline(child_type=sfn.StateMachineType.EXPRESS),
+            role=trusting(lab, "Role", {"StringEquals": {"aws:SourceAccount": "111122223333"}}),
+        ),
+    ),
+    "standard-trust": ("distmap:ExpressRoleTrust", lambda lab: in_a_machine(lab, lab.pipeline())),
     "own-role": ("distmap:RoleLacksPermissions", lambda lab: lab.pipeline()),
 }
 

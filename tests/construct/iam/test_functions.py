@@ -215,12 +215,14 @@ def test_grant_read_results(lab: Lab, user: iam.User, singled: Any, *, own_bucke
     buckets = [PAYLOAD, "arn:${AWS::Partition}:s3:::results"] if own_bucket else [PAYLOAD]
 
     assert isinstance(grant, iam.Grant)
-    assert granted(lab, user, singled) == {
+    # A run can be started on an item file that is kept under items/, and is then read with it.
+    listed = {PAYLOAD: ["runs/*", "items/*"], "arn:${AWS::Partition}:s3:::results": ["runs/*"]}
+    assert granted(lab, user, singled) == on(f"{PAYLOAD}/items/*", "s3:GetObject") | {
         entry
         for bucket in buckets
         for entry in (
             *on(f"{bucket}/runs/*", "s3:GetObject"),
-            *on(bucket, "s3:ListBucket", condition={"StringLike": {"s3:prefix": ["runs/*"]}}),
+            *on(bucket, "s3:ListBucket", condition={"StringLike": {"s3:prefix": listed[bucket]}}),
         )
     }
 

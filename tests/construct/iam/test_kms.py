@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 
@@ -125,6 +126,27 @@ def test_a_key_for_everything_made_here(lab: Lab, allowed: Allowed) -> None:
     assert keys_of(lab, allowed, pipeline.role) == {arn(lab, own): WRITE}
 
 
+def test_a_function_may_decrypt_its_environment_and_nothing_else_with_the_key(lab: Lab, allowed: Allowed) -> None:
+    own, payload = key(lab, "Own"), encrypted(lab, "Payload")
+    pipeline = lab.pipeline(
+        items=ItemSource.captured(
+            Capture.python(str(lab.code), handler="handler.handler", environment={"TABLE": "orders"})
+        ),
+        worker=lab.python_worker(environment={"TABLE": "orders"}),
+        combine=Combiner.python(str(lab.code), handler="handler.handler"),
+        payload_bucket=payload,
+        encryption_key=own,
+    )
+    assert pipeline.capture is not None
+    assert pipeline.combine is not None
+    for function in (pipeline.worker, pipeline.capture):
+        name = lab.stack.get_logical_id(cast("lambda_.CfnFunction", function.node.default_child))
+        context = {"StringEquals": {"kms:EncryptionContext:aws:lambda:FunctionArn": f"${{{name}.Arn}}"}}
+        found = {each for each in allowed(lab, function.role) if each[1] == arn(lab, own)}
+        assert found == {("kms:Decrypt", arn(lab, own), json.dumps(context))}
+    assert arn(lab, own) not in {resource for _, resource, _ in allowed(lab, pipeline.combine.role)}
+
+
 def test_the_condition_of_the_key_names_the_state_machine(lab: Lab, allowed: Allowed) -> None:
     pipeline = lab.pipeline(encryption_key=key(lab, "Own"))
     (machine,) = lab.resources("AWS::StepFunctions::StateMachine").values()
@@ -160,7 +182,7 @@ def test_logs_may_use_the_key_for_log_groups_of_this_account_alone(lab: Lab) -> 
     # The ARN of a log group has a colon after log-group.
     assert pattern["Fn::Join"][1][-1] == ":log-group:*"
     assert statement["Principal"] == {
-        "Service": {"Fn::Join": ["", ["logs.", {"Ref": "AWS::Region"}, ".amazonaws.com"]]}
+        "Service": {"Fn::Join": ["", ["logs.", {"Ref": "AWS::Region"}, ".", {"Ref": "AWS::URLSuffix"}]]}
     }
 
 

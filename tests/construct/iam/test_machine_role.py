@@ -169,14 +169,24 @@ def test_role_of_nested_maps(lab: Lab, allowed: Allowed) -> None:
     }
     found = allowed(lab, pipeline.role)
     functions = {entry for entry in found if entry[0] == "lambda:InvokeFunction"}
-    copied = EXECUTION.replace("${Name}", "${PStateMachineD7DE3D71.Name}")
 
     assert len(functions) == 3
     assert found - functions == (
-        always("P", "P-ItemFile", "Inner")
+        always("P", "P-ItemFile", "Inner", "Inner-ItemFile")
         | {entry for entry in extra if entry[0] != "lambda:InvokeFunction"}
-        | on(f"{copied}/Inner-ItemFile:*", "states:RedriveExecution")
     )
+
+
+def test_role_of_the_users_machine_may_redrive_every_map_of_a_fragment(
+    lab: Lab, allowed: Allowed, workers: dict[str, Any]
+) -> None:
+    innermost = Worker.nested(items=ItemSource.state_array("$.value"), worker=Worker.function(lab.function()))
+    pipeline = lab.pipeline(worker=Worker.nested(items=ItemSource.state_array("$.value"), worker=innermost))
+    machine = sfn.StateMachine(lab.stack, "Own", definition_body=sfn.DefinitionBody.from_chainable(pipeline.fragment))
+    redriven = {resource for action, resource, _ in allowed(lab, machine.role) if action == "states:RedriveExecution"}
+
+    assert len(pipeline.labels) == 6
+    assert redriven == {f"{EXECUTION}/{label}:*" for label in pipeline.labels}
 
 
 def test_role_writes_results_to_their_own_bucket(lab: Lab, allowed: Allowed) -> None:
