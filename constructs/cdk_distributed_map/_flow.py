@@ -126,7 +126,9 @@ class Flow(sfn.StateMachineFragment):
         going_on = "$exists($states.input.items.continuation)"
         again = f"{going_on} ? $states.input.items.continuation : null"
         # Going on, the input has what capture answered last. It is handed over on its own, and would be in it twice.
-        own_input = f'{going_on} ? $sift($states.input, function($value, $key) {{$key != "items"}}) : $states.input'
+        # $sift has no result where nothing is left, hence the $merge.
+        others = '$merge([{}, $sift($states.input, function($value, $key) {$key != "items"})])'
+        own_input = f"{going_on} ? {others} : $states.input"
         task = self._task(
             "Capture",
             "capture",

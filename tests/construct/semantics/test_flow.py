@@ -258,10 +258,21 @@ def test_a_long_capture_goes_on_with_its_continuation(over_ranges: States, evalu
     assert next_state(captured, evaluate, first) == "P capture"
     again = evaluate(capture["Arguments"]["Payload"], {"input": first, "context": CONTEXT})
     assert again["continuation"] == {"position": [1]}
+    # It is there once: with the answer that the state before gave, the input would have it too.
+    assert again["input"] == {"number": 5, "chunk": 2}
     assert again["capture"] == {"kind": "ranges", "number": 5, "chunk": 2}
     second = evaluate(capture["Output"], {"input": first, "result": {"Payload": whole}})
     assert next_state(captured, evaluate, second) == "P map"
     assert second == {"number": 5, "chunk": 2, "items": whole}
+
+
+def test_a_long_capture_that_was_started_with_nothing_goes_on(over_ranges: States, evaluate: Evaluate) -> None:
+    given = over_ranges("capture")["Arguments"]["Payload"]["input"]
+
+    # JSONata's own $sift has no result where nothing is left, and Step Functions fails where there is none.
+    assert "$merge([{}, $sift(" in given
+    assert evaluate(given, {"input": {"items": {"continuation": {"position": [1]}}}}) == {}
+    assert evaluate(given, {"input": {}}) == {}
 
 
 @pytest.mark.parametrize("given", [[1, 2], "text", None, 5], ids=repr)
