@@ -18,6 +18,12 @@ from cdk_distributed_map._sources import CapturedItems
 from cdk_distributed_map._workers import BoundWorker, MapSettings, WorkerPlace
 from distmap import wire
 
+_OF_RETRY = (
+    '$type($states.input.items) = "object" and $states.input.items.enveloped = true '
+    'and $type($states.input.items.firstRun) = "string"'
+)
+"""JSONata: whether the input is a retry's, which says whose items it runs again."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -87,6 +93,7 @@ def root_place(bucket: s3.IBucket, payload_prefix: str) -> Place:
     folder = f"({quote(payload_prefix + wire.RUNS_FOLDER + '/')} & $states.context.Execution.Name)"
     run = {
         "id": wrap("$states.context.Execution.Id"),
+        "firstRun": wrap(f"{_OF_RETRY} ? $states.input.items.firstRun : $states.context.Execution.Id"),
         "name": wrap("$states.context.Execution.Name"),
         "bucket": bucket.bucket_name,
         "prefix": wrap(folder),

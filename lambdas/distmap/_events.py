@@ -65,6 +65,9 @@ def check_run(run: Any, expected: str) -> Run:
     if not isinstance(run, dict) or not all(isinstance(run.get(key), str) for key in _RUN_KEYS):
         message = f"{expected}; got a run that lacks one of the texts {', '.join(_RUN_KEYS)}: {run!r:.200}"
         raise EventError(message)
+    if not isinstance(run.get("firstRun", ""), str):
+        message = f"{expected}; got a run whose firstRun is no text: {run!r:.200}"
+        raise EventError(message)
     return run  # type: ignore[return-value] # just checked
 
 

@@ -23,9 +23,10 @@ class Item:
 
     @property
     def key(self) -> str:
-        """What identifies the item everywhere and forever: the ARN of the root execution, and its index.
+        """What identifies the item everywhere and forever: the ARN of the run that had it first, and its index.
 
-        Inside a nested map the indexes of the items around it are in it too.
+        In a retry that is the run at the beginning of the chain. Inside a nested map the indexes of the items around
+        it are in it too.
 
         Raises:
             ItemContextError: The item is bare: Step Functions told neither its index nor its run.
@@ -33,7 +34,7 @@ class Item:
         if self.index is None or self.run is None:
             message = "a bare item has no key: let the map send items in their envelope (index, value and run)"
             raise ItemContextError(message)
-        return f"{self.run['id']}{self.run['path']}/{self.index}"
+        return f"{self.run.get('firstRun', self.run['id'])}{self.run['path']}/{self.index}"
 
 
 class ItemSlot:
@@ -72,7 +73,8 @@ def item_key() -> str:
     """Return what identifies the current item everywhere and forever, as an idempotency key must.
 
     It is the ARN of the root execution, the indexes of the items around this one where maps are nested, and the
-    item's index: the same in every attempt, redrive and duplicate delivery of one run, different in another run.
+    item's index: the same in every attempt, redrive and duplicate delivery of one run, and in its retries and theirs
+    (``distmap retry``), different in another run.
 
     Raises:
         ItemContextError: No item is being processed, or it is a bare one.

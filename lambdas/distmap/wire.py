@@ -50,6 +50,9 @@ class Run(TypedDict):
     """Where the run's files begin, without a slash at the end: ``runs/<execution name>``."""
     path: str
     """Indexes of the items this map run is nested in: empty at the root, ``/3`` inside item 3, ``/3/17`` below."""
+    firstRun: NotRequired[str]
+    """ARN of the run that had these items first: this run's own, but in a retry, or a retry of one, that of the run at
+    the beginning. What identifies an item for ever begins with it."""
 
 
 class Envelope(TypedDict):
@@ -148,6 +151,8 @@ class ItemFile(TypedDict):
     """Checksum of the whole file, in hexadecimal, where one invocation wrote it."""
     enveloped: NotRequired[bool]
     """True where each line is an :class:`Envelope` (a retry): the items keep the index they carry."""
+    firstRun: NotRequired[str]
+    """Present in a retry: ARN of the run that had the items first, whose identity they keep."""
     continuation: NotRequired[dict[str, Any]]
     """Present only between two invocations of a capture that goes on: the next one gets it back as it is."""
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 RUN = {
     "id": "{% $states.context.Execution.Id %}",
+    "firstRun": '{% $type($states.input.items) = "object" and $states.input.items.enveloped = true and '
+    '$type($states.input.items.firstRun) = "string" ? $states.input.items.firstRun : $states.context.Execution.Id %}',
     "name": "{% $states.context.Execution.Name %}",
     "bucket": "${PPayloadBucket1048A6C5}",
     "prefix": '{% ("runs/" & $states.context.Execution.Name) %}',

@@ -107,6 +107,7 @@ def test_pipeline_runs_as_synthesized(bench: Bench, definitions: dict[str, str])
     output = json.loads(found["output"])
     run = {
         "id": found["executionArn"],
+        "firstRun": found["executionArn"],
         "name": found["name"],
         "bucket": payload,
         "prefix": f"runs/{found['name']}",

@@ -32,6 +32,24 @@ def handler(item):
     return {{"square": item["from"] ** 2}}
 """
 
+CHARGE = """
+import json
+import time
+from pathlib import Path
+
+from distmap import item_key, process_items
+
+CHARGED = Path({charged!r})
+
+
+@process_items
+def handler(item):
+    with CHARGED.open("a") as charged:
+        print(json.dumps([item, item_key()]), file=charged)
+    if item == 2 and not CHARGED.with_name("charging-healed").exists():
+        time.sleep(60)
+"""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -40,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def engine(folder: Path) -> Iterator[LocalAws]:
-    """A local AWS with one pipeline of ranges deployed: batches of 10, half of the items may fail."""
+    """A local AWS with a pipeline of ranges, in batches of 10 of which half may fail, and one whose worker hangs."""
     import aws_cdk as cdk
 
     from cdk_distributed_map import Batching, Capture, DistributedMapPipeline, ItemSource, Worker
@@ -58,6 +76,15 @@ def engine(folder: Path) -> Iterator[LocalAws]:
         batching=Batching(max_items=10),
         max_concurrency=4,
         tolerated_failure_percentage=50,
+    )
+    (folder / "charge").mkdir()
+    (folder / "charge" / "handler.py").write_text(CHARGE.format(charged=str(folder / "charged")))
+    DistributedMapPipeline(
+        stack,
+        "Charges",
+        items=ItemSource.state_array("$.numbers"),
+        worker=Worker.python(str(folder / "charge"), handler="handler.handler", timeout=cdk.Duration.seconds(2)),
+        batching=Batching(max_items=3),
     )
     app.synth()
     with LocalAws() as aws:
@@ -113,6 +140,24 @@ def test_stopped_run_is_accounted_for_and_finished_by_a_retry(
     assert ledger["succeeded"] < 400
     assert distmap("retry", "Squares", "killed", "--watch")[0] == 0
     assert told(distmap("ledger", "Squares", "killed", "--json")[1])["succeeded"] == 400
+
+
+def test_an_item_has_one_key_through_redrives_and_retries_of_retries(
+    engine: LocalAws, distmap: Callable[..., tuple[int, str]], folder: Path
+) -> None:
+    distmap("run", "Charges", "--input", '{"numbers": [1, 2, 3]}', "--name", "april", "--watch")
+    run = Client().run("Charges", "april")
+    run.redrive()
+    run.wait()
+    assert distmap("retry", "Charges", "april", "--watch")[0] != 0
+    (folder / "charging-healed").touch()
+    assert distmap("retry", "Charges", "april-retry-1", "--watch")[0] == 0
+    assert told(distmap("ledger", "Charges", "april", "--json")[1])["succeeded"] == 3
+    charged = [told(line) for line in (folder / "charged").read_text().splitlines()]
+    # The function timed out at item 2 three times, each time after item 1 had had its effect.
+    assert [item for item, _ in charged] == [1, 2, 1, 2, 1, 2, 1, 2, 3]
+    assert dict(charged) == {item: f"{run.arn}/{item - 1}" for item in (1, 2, 3)}
+    assert len({key for _, key in charged}) == len(dict(charged))
 
 
 def test_items_of_ones_own_are_run(distmap: Callable[..., tuple[int, str]], folder: Path) -> None:

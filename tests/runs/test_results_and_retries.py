@@ -152,6 +152,8 @@ def retried(retry: Run | None, states: Any, s3: S3Client) -> tuple[Any, list[tup
     items = json.loads(run.input)["items"]
     body = s3.get_object(Bucket=items["bucket"], Key=items["key"])["Body"].read()
     assert items["enveloped"] is True
+    # Whichever run of the chain was retried, items keep the identity that they had in the first.
+    assert items["firstRun"] == f"{retry.arn.rpartition(':')[0]}:{items['key'].split('/')[1]}"
     return run, [(each["index"], each["value"]) for each in map(json.loads, body.splitlines())]
 
 

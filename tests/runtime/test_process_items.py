@@ -98,6 +98,7 @@ SQS = {"Records": [{"eventSource": "aws:sqs", "body": "{}"}]}
         ({"BatchInput": {"distmap": {}}, "Items": [1]}, "a run that lacks"),
         ({"BatchInput": {"distmap": None}, "Items": [1]}, "a run that lacks"),
         ({"BatchInput": {"distmap": {"run": {**RUN, "path": 3}}}, "Items": [1]}, "a run that lacks"),
+        ({"BatchInput": {"distmap": {"run": {**RUN, "firstRun": 3}}}, "Items": [1]}, "a run whose firstRun is no text"),
         ({"BatchInput": ENVELOPED, "Items": [{"index": 0, "value": 1}, 5]}, "no envelope at position 1 of Items: 5"),
         ({"BatchInput": ENVELOPED, "Items": [{"index": "0", "value": 1}]}, "no integer from 0: '0'"),
         ({"BatchInput": ENVELOPED, "Items": [{"index": True, "value": 1}]}, "no integer from 0: True"),
@@ -340,6 +341,12 @@ def test_every_item_knows_its_key_its_run_and_the_batch_input() -> None:
 def test_a_single_envelope_knows_its_key() -> None:
     answer = process_items(lambda _: item_key())({"index": 2, "value": 0, "run": RUN})
     assert answer["batchItemResults"][0]["result"] == f"{RUN['id']}/2"
+
+
+def test_an_item_of_a_retry_has_the_key_of_the_first_run() -> None:
+    retry: Run = {**RUN, "id": f"{RUN['id']}-retry-2", "path": "/3", "firstRun": RUN["id"]}
+    answer = process_items(lambda _: item_key())(batch_of([0], first=17, run=retry))
+    assert answer["batchItemResults"][0]["result"] == f"{RUN['id']}/3/17"
 
 
 def test_fails_when_a_bare_item_is_asked_for_its_key() -> None:

@@ -299,7 +299,7 @@ class Pipeline:
         spooled: _files.SpooledItems,
         *,
         key: str | None = None,
-        enveloped: bool = False,
+        first_run: str | None = None,
     ) -> Run:
         """Upload items and start a run on them, unless the same run was started already.
 
@@ -308,12 +308,12 @@ class Pipeline:
             given: The rest of its input.
             spooled: The items; closed afterwards.
             key: Where they belong in the payload bucket. Default: the run's own folder.
-            enveloped: Whether they hold envelopes.
+            first_run: ARN of the run that had these items first, where they are envelopes (a retry).
         """
         try:
             bucket = self.definition.item_file.bucket
             place = _files.items_key(self.definition, name) if key is None else key
-            file: ItemFile = spooled.item_file(bucket=bucket, key=place, enveloped=enveloped)
+            file: ItemFile = spooled.item_file(bucket=bucket, key=place, first_run=first_run)
             whole = {**given, "items": file}
             run = Run(self, name)
             if self._is_same(run, whole):

@@ -146,8 +146,8 @@ class SpooledItems:
         with errors(f"uploading s3://{bucket}/{key}"):
             aws.s3().upload_fileobj(self._file, bucket, key, **options)
 
-    def item_file(self, *, bucket: str, key: str, enveloped: bool = False) -> ItemFile:
-        """Return what the execution's input says of the file."""
+    def item_file(self, *, bucket: str, key: str, first_run: str | None = None) -> ItemFile:
+        """Return what the execution's input says of it; its lines are envelopes where they were another run's first."""
         file: ItemFile = {
             "bucket": bucket,
             "key": key,
@@ -155,8 +155,9 @@ class SpooledItems:
             "bytes": self.bytes,
             "sha256": self.sha256,
         }
-        if enveloped:
+        if first_run is not None:
             file["enveloped"] = True
+            file["firstRun"] = first_run
         return file
 
     def close(self) -> None:

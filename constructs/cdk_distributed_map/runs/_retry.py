@@ -79,7 +79,16 @@ def retry(
     rest = given if given is not None else described.input if described is not None else {}
     rest = {key: value for key, value in rest.items() if key != "items"} if isinstance(rest, dict) else {}
     key = _chain.retry_key(root, chosen)
-    return root.pipeline.start_spooled(chosen, rest, spooled, key=key, enveloped=enveloped)
+    first_run = _first_run(root, described) if enveloped else None
+    return root.pipeline.start_spooled(chosen, rest, spooled, key=key, first_run=first_run)
+
+
+def _first_run(root: Run, described: RunDescription | None) -> str:
+    """Return the ARN of the run that had the items first: a run may have been started on a retry's file by hand."""
+    given = None if described is None else described.input
+    items = given.get("items") if isinstance(given, dict) else None
+    told = items.get("firstRun") if isinstance(items, dict) and items.get("enveloped") is True else None
+    return told if isinstance(told, str) else root.arn
 
 
 def _describe(run: Run) -> RunDescription | None:

@@ -17,7 +17,14 @@ States = Callable[[str], dict[str, Any]]
 
 BUCKET = "${PPayloadBucket1048A6C5}"
 CONTEXT = {"Execution": {"Id": "arn:aws:states:eu-west-1:1:execution:m:e1", "Name": "e1", "Input": {}}}
-RUN = {"id": CONTEXT["Execution"]["Id"], "name": "e1", "bucket": BUCKET, "prefix": "runs/e1", "path": ""}
+RUN = {
+    "id": CONTEXT["Execution"]["Id"],
+    "firstRun": CONTEXT["Execution"]["Id"],
+    "name": "e1",
+    "bucket": BUCKET,
+    "prefix": "runs/e1",
+    "path": "",
+}
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +218,25 @@ def test_a_batch_gets_the_run(lab: Lab, evaluate: Evaluate) -> None:
     batcher = lab.state(lab.pipeline(batching=Batching(max_items=2)), "map")["ItemBatcher"]
 
     assert evaluate(batcher["BatchInput"], {"input": [1], "context": CONTEXT}) == {"distmap": {"run": RUN}}
+
+
+@pytest.mark.parametrize(
+    ("items", "first"),
+    [
+        ({"enveloped": True, "firstRun": "arn:first"}, "arn:first"),
+        ({"enveloped": False, "firstRun": "arn:first"}, RUN["id"]),
+        ({"enveloped": True, "firstRun": None}, RUN["id"]),
+        ({"enveloped": True}, RUN["id"]),
+        ([{"enveloped": True, "firstRun": "arn:first"}], RUN["id"]),
+        ("text", RUN["id"]),
+    ],
+    ids=["retry", "not-enveloped", "null", "older-client", "array", "text"],
+)
+def test_a_retry_says_which_run_had_its_items_first(lab: Lab, evaluate: Evaluate, items: Any, first: str) -> None:
+    batcher = lab.state(lab.pipeline(batching=Batching(max_items=9)), "map")["ItemBatcher"]
+
+    told = evaluate(batcher["BatchInput"], {"input": {"items": items}, "context": CONTEXT})
+    assert told == {"distmap": {"run": {**RUN, "firstRun": first}}}
 
 
 # -- capture
