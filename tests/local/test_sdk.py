@@ -54,6 +54,17 @@ def test_metadata_of_an_object_stays_as_it_is(bench: Bench) -> None:
     assert (found["Metadata"], found["Body"], found["ETag"][:1]) == ({"owner": "me"}, "x", '"')
 
 
+@pytest.mark.parametrize(
+    ("body", "stored"),
+    [("text", b'"text"'), ("", b'""'), ({"a": [1, None]}, b'{"a":[1,null]}'), (7, b"7"), (False, b"false")],
+    ids=["text", "empty", "object", "number", "boolean"],
+)
+def test_the_body_of_an_object_is_stored_as_json(bench: Bench, body: Any, stored: bytes) -> None:
+    bucket = bench.bucket()
+    bench.output(call(f"{SDK}s3:putObject", {"Bucket": bucket, "Key": "k", "Body": body}))
+    assert bench.s3.get_object(Bucket=bucket, Key="k")["Body"].read() == stored
+
+
 def test_numbers_may_be_written_as_texts(bench: Bench) -> None:
     bucket = bench.bucket({"a": b"1", "b": b"2"})
     found = bench.output(call(f"{SDK}s3:listObjectsV2", {"Bucket": bucket, "MaxKeys": "1"}))
@@ -148,7 +159,7 @@ def test_fails_when_an_optimized_call_has_an_error_of_no_class_of_its_own(bench:
     [
         ({"InvocationType": "DryRun"}, "doesn't run the InvocationType"),
         ({"ClientContext": "e30="}, "doesn't run ClientContext"),
-        ({"LogType": "Tail"}, "doesn't run LogType"),
+        ({"LogType": "Head"}, "must be Tail or None"),
     ],
     ids=["dry-run", "context", "log"],
 )

@@ -380,7 +380,13 @@ def test_runtime_error_in_an_iteration_fails_the_map(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("call", "value"),
     [
-        ("States.Format('{} \\\\{\\\\} {}', $.text, $.list)", 'a b {} [1,1,"1"]'),
+        ("States.Format('{} \\\\{\\\\} {}', $.text, $.list)", "a b {} [1, 1, 1]"),
+        ("States.Format('{}', $.object)", "{Arg1=1, Arg2=[], Arg3={b=[null, true, x]}}"),
+        ("States.MathAdd(-1.5, 0)", -1),
+        ("States.MathAdd(-0.5, 0.5)", 1),
+        ("States.MathAdd(1.5, -2.5)", 0),
+        ("States.ArrayRange(-1.5, 0.5, 1)", [-1, 0, 1]),
+        ("States.ArrayGetItem($.list, 0.5)", 1),
         ("States.ArrayUnique($.list)", [1, "1"]),
         ("States.ArrayContains($.list, '1')", True),
         ("States.ArrayPartition($.list, 2)", [[1, 1], ["1"]]),
@@ -397,7 +403,8 @@ def test_runtime_error_in_an_iteration_fails_the_map(bench: Bench) -> None:
     ],
 )
 def test_intrinsics_and_paths(bench: Bench, call: str, value: Any) -> None:
-    given = {"text": "a b", "list": [1, 1, "1"]}
+    nested = {"Arg1": 1, "Arg2": [], "Arg3": {"b": [None, True, "x"]}}
+    given = {"text": "a b", "list": [1, 1, "1"], "object": nested}
     assert bench.output(json_path(step(Parameters={"got.$": call})), given) == {"got": value}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import sys
@@ -115,3 +116,13 @@ def test_the_memory_of_an_invocation_that_took_too_long_is_reported(aws: LocalAw
     assert (result.peak_memory_mb or 0) > 1
     assert "Max Memory Used: " in result.log
     aws.invocations = None
+
+
+@pytest.mark.parametrize("resource", ["lambda:invoke", "aws-sdk:lambda:invoke"])
+def test_a_task_gets_the_end_of_the_log(aws: LocalAws, resource: str) -> None:
+    parameters = {"FunctionName": "context_of", "Payload": {}, "LogType": "Tail"}
+    output = run(aws, resource, parameters).check().output
+    assert "REPORT RequestId: " in base64.b64decode(output["LogResult"]).decode()
+    headers = output.get("SdkHttpMetadata", {}).get("HttpHeaders", {"X-Amz-Log-Result": output["LogResult"]})
+    assert headers["X-Amz-Log-Result"] == output["LogResult"]
+    assert "LogResult" not in run(aws, resource, {**parameters, "LogType": "None"}).check().output

@@ -89,6 +89,7 @@ class EndpointInvoker:
             "FunctionName": invocation.function,
             "Payload": invocation.payload.encode(),
             "InvocationType": "RequestResponse" if invocation.wait else "Event",
+            "LogType": "Tail" if invocation.tail else "None",
         }
         if invocation.qualifier is not None:
             parameters["Qualifier"] = invocation.qualifier
@@ -111,6 +112,7 @@ class EndpointInvoker:
             version=answer.get("ExecutedVersion", "$LATEST"),
             request_id=answer["ResponseMetadata"].get("RequestId", ""),
             status=answer["StatusCode"],
+            log=answer.get("LogResult"),
         )
 
     def close(self) -> None:

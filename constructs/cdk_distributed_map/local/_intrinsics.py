@@ -8,10 +8,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import random
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -161,17 +162,26 @@ def _format(template: Json, *values: Json) -> str:
         if piece == "{}":
             _wants(left, f"there are fewer arguments than {{}} in {template!r}")
             value = left.pop(0)
-            out.append(value if isinstance(value, str) else dumps(value))
+            out.append(_shown(value))
         else:
             out.append(piece[1:] if re.fullmatch(r"\\[{}\\]", piece) else piece)
     _wants(not left, f"there are more arguments than {{}} in {template!r}")
     return "".join(out)
 
 
+def _shown(value: Json) -> str:
+    """Write a value as States.Format does: objects and arrays are no JSON, but the texts of Java's collections."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}={_shown(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_shown, value)) + "]"
+    return value if isinstance(value, str) else dumps(value)
+
+
 def _whole(value: Json) -> int:
-    """Numbers are rounded to integers, as AWS documents for its array and math functions."""
+    """Numbers are rounded to integers, as AWS documents for its array and math functions: halves always go up."""
     _wants(number(value), f"{value!r} is not a number")
-    return value if isinstance(value, int) else int(value + 0.5 if value >= 0 else value - 0.5)
+    return value if isinstance(value, int) else math.floor(value + 0.5)
 
 
 def _list(value: Json) -> list[Json]:

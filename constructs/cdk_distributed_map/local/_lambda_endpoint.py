@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import hmac
 import http.client
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 _LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
 HEALTH_PATH: Final = "/_distmap/health"
 _INVOKE: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
-_LOG_TAIL_BYTES: Final = 4096
 
 
 class LocalEndpoint(_endpoint.Endpoint):
@@ -178,7 +176,7 @@ class _LambdaHandler(_endpoint._Handler):  # noqa: SLF001 - the endpoint's own c
         if result.function_error is not None:
             headers["X-Amz-Function-Error"] = result.function_error
         if self.headers.get("X-Amz-Log-Type") == "Tail":
-            headers["X-Amz-Log-Result"] = base64.b64encode(result.log.encode()[-_LOG_TAIL_BYTES:]).decode()
+            headers["X-Amz-Log-Result"] = result.log_tail
         self._reply(200, result.payload, headers)
 
     def _reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:

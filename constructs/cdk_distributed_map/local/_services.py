@@ -31,6 +31,7 @@ class Invocation(NamedTuple):
         qualifier: Version or alias, where it isn't part of ``function``.
         role: ARN of the role that calls.
         wait: Whether the answer is waited for: ``RequestResponse`` rather than ``Event``.
+        tail: Whether the answer brings the end of the log: ``LogType`` is ``Tail``.
     """
 
     function: str
@@ -38,6 +39,7 @@ class Invocation(NamedTuple):
     qualifier: str | None = None
     role: str = ""
     wait: bool = True
+    tail: bool = False
 
 
 class Answer(NamedTuple):
@@ -49,6 +51,7 @@ class Answer(NamedTuple):
         version: Version that ran.
         request_id: Lambda's id of the request.
         status: HTTP status: 200, or 202 where the answer wasn't waited for.
+        log: The last 4 KB of the log in base64, where they were asked for.
     """
 
     payload: str
@@ -56,6 +59,7 @@ class Answer(NamedTuple):
     version: str = "$LATEST"
     request_id: str = ""
     status: int = 200
+    log: str | None = None
 
 
 class InvokeError(Exception):

@@ -121,6 +121,7 @@ class Functions:
             function_error=result.function_error,
             version=result.executed_version,
             request_id=result.request_id,
+            log=result.log_tail if invocation.tail else None,
         )
 
     async def run(self, function: str, payload: bytes, *, qualifier: str | None = None) -> InvokeResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import uuid
@@ -9,6 +10,7 @@ from typing import Final, NamedTuple
 
 from cdk_distributed_map.local._services import InvokeError
 
+_LOG_TAIL_BYTES: Final = 4096
 UNHANDLED: Final = "Unhandled"
 TIMED_OUT: Final = "Sandbox.Timedout"
 EXITED: Final = "Runtime.ExitError"
@@ -49,6 +51,11 @@ class InvokeResult(NamedTuple):
     def billed_ms(self) -> int:
         """What Lambda would bill: initialization and duration, each started millisecond counted."""
         return math.ceil(self.duration_ms + (self.init_ms or 0.0))
+
+    @property
+    def log_tail(self) -> str:
+        """The end of the log as ``LogType`` Tail brings it: in base64."""
+        return base64.b64encode(self.log.encode()[-_LOG_TAIL_BYTES:]).decode()
 
 
 class ServiceError(InvokeError):

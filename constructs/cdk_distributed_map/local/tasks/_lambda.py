@@ -16,6 +16,7 @@ from cdk_distributed_map.local.tasks._integration import Call, Integration, fitt
 from distmap import limits
 
 _INVOCATION_TYPES = ("RequestResponse", "Event")
+_LOG_TYPES = ("Tail", "None", None)
 _DENIED = "Lambda.AWSLambdaException"
 _SHOWN_CHARACTERS = 200
 _FIELDS: Final = frozenset({"FunctionName", "Payload", "Qualifier", "InvocationType", "ClientContext", "LogType"})
@@ -148,9 +149,11 @@ def _invocation(arguments: Json, call: Call) -> Invocation:
         raise runtime(f"The Lambda task needs a FunctionName, got: {dumps(arguments)}")
     if not arguments.keys() <= _FIELDS:
         raise runtime(f"The field '{min(arguments.keys() - _FIELDS)}' is not supported by Step Functions")
-    for field in ("ClientContext", "LogType"):
-        if arguments.get(field) not in (None, "None"):
-            raise runtime(f"The local engine doesn't run {field}, got {dumps(arguments[field])}: leave it out")
+    if arguments.get("ClientContext") is not None:
+        told = dumps(arguments["ClientContext"])
+        raise runtime(f"The local engine doesn't run ClientContext, got {told}: leave it out")
+    if arguments.get("LogType") not in _LOG_TYPES:
+        raise runtime(f"The LogType of a Lambda task must be Tail or None, got {dumps(arguments['LogType'])}")
     kind = arguments.get("InvocationType", "RequestResponse")
     if kind not in _INVOCATION_TYPES:
         raise runtime(
@@ -162,6 +165,7 @@ def _invocation(arguments: Json, call: Call) -> Invocation:
         qualifier=arguments.get("Qualifier"),
         role=call.role,
         wait=kind == "RequestResponse",
+        tail=arguments.get("LogType") == "Tail",
     )
 
 
@@ -174,6 +178,7 @@ class SdkInvoke(Integration):
         result = {
             "ExecutedVersion": answer.version,
             "FunctionError": answer.function_error,
+            "LogResult": answer.log,
             "Payload": answer.payload,
             "StatusCode": answer.status,
         }
@@ -193,18 +198,21 @@ def _sdk_refusal(error: InvokeError, arn: str) -> str:
 def sdk_answer(answer: Answer, payload: Json) -> dict[str, Any]:
     """Return what the optimized integration makes of Lambda's answer, HTTP headers included."""
     request_id = answer.request_id or str(uuid.uuid4())
+    log_header = {} if answer.log is None else {"X-Amz-Log-Result": answer.log}
     headers = {
         "Connection": "keep-alive",
         "Content-Length": str(size(answer.payload)),
         "Content-Type": "application/json",
         "Date": _http_date(int(time.time())),
         "X-Amz-Executed-Version": answer.version,
+        **log_header,
         "x-amzn-Remapped-Content-Length": "0",
         "x-amzn-RequestId": request_id,
         "X-Amzn-Trace-Id": f"root=1-{request_id[:8]}-{request_id.replace('-', '')[8:]};sampled=0",
     }
     return {
         "ExecutedVersion": answer.version,
+        **({} if answer.log is None else {"LogResult": answer.log}),
         "Payload": payload,
         "SdkHttpMetadata": {
             "AllHttpHeaders": {key: [value] for key, value in headers.items()},

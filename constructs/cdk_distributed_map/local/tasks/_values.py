@@ -42,7 +42,8 @@ def request(shape: Any, value: Json) -> Any:  # noqa: PLR0911 - one return for e
     if kind == "map" and isinstance(value, Mapping):
         return {key: request(shape.value, item) for key, item in value.items()}
     if kind == "blob":
-        return text_of(value).encode()
+        # The body of an S3 object is the JSON of its value, the quotes of a text included.
+        return (dumps(value) if shape.serialization.get("streaming") else text_of(value)).encode()
     if kind == "string" and not isinstance(value, str):
         return dumps(value)
     if kind in _FROM_TEXT and isinstance(value, str):
