@@ -408,6 +408,43 @@ def test_intrinsics_and_paths(bench: Bench, call: str, value: Any) -> None:
     assert bench.output(json_path(step(Parameters={"got.$": call})), given) == {"got": value}
 
 
+@pytest.mark.parametrize("catches", ["States.Timeout", "States.HeartbeatTimeout"])
+def test_a_missed_heartbeat_is_a_timeout(bench: Bench, catches: str) -> None:
+    bench.functions.handlers["silent"] = lambda event: event
+    task = {
+        "Type": "Task",
+        "Resource": f"{INVOKE}.waitForTaskToken",
+        "Arguments": {"FunctionName": "silent"},
+        "HeartbeatSeconds": 1,
+        "End": True,
+    }
+    found = bench.run(one(task))
+    assert (found["status"], found["error"]) == ("FAILED", "States.Timeout")
+    assert [each["type"] for each in bench.events(found["executionArn"])][-2:] == ["TaskTimedOut", "ExecutionFailed"]
+    catch = [{"ErrorEquals": [catches], "Next": "After", "Output": "{% $states.errorOutput.Error %}"}]
+    caught = one({**task, "Catch": catch}, After={"Type": "Pass", "End": True})
+    assert bench.output(caught) == "States.Timeout"
+
+
+def test_a_token_can_be_read_where_an_execution_is_waited_for(bench: Bench) -> None:
+    machine = bench.machine({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+    task = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Arguments": {"StateMachineArn": machine, "Input": {"token": "{% $states.context.Task.Token %}"}},
+        "End": True,
+    }
+    assert len(bench.output(one(task))["Output"]["token"]) == 64
+
+
+def test_an_execution_without_input_gets_an_empty_object(bench: Bench) -> None:
+    machine = bench.machine({"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}})
+    arguments = {"StateMachineArn": machine, "Input": None}
+    resource = "arn:aws:states:::states:startExecution.sync:2"
+    output = bench.output(one({"Type": "Task", "Resource": resource, "Arguments": arguments, "End": True}))
+    assert output["Output"] == {}
+
+
 def test_fails_when_variables_are_too_large(bench: Bench) -> None:
     found = bench.run(one(step(Assign={"half": "x" * 200_000, "other": "x" * 100_000})))
     assert found["error"] == "States.DataLimitExceeded"

@@ -58,6 +58,8 @@ class StateError(Exception):
         self.location = location
         self.inside = False
         """Whether it comes from a branch or an iteration, rather than from the state itself."""
+        self.missed_heartbeat = False
+        """Whether a ``States.Timeout`` is that of a heartbeat, which ``States.HeartbeatTimeout`` matches too."""
 
     def placed_in(self, state: str, entered: int) -> StateError:
         """Return the error with the state in its cause, where AWS puts it there."""

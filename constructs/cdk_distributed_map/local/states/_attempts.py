@@ -21,7 +21,6 @@ _RETRY_FIELDS = frozenset(
     {"ErrorEquals", "IntervalSeconds", "MaxAttempts", "BackoffRate", "MaxDelaySeconds", "JitterStrategy", "Comment"}
 )
 _CATCH_FIELDS = frozenset({"ErrorEquals", "Next", "ResultPath", "Output", "Assign", "Comment"})
-_NOT_TASK_FAILED = frozenset({_errors.TIMEOUT, _errors.HEARTBEAT})
 
 
 def matches(names: list[str], error: StateError, *, task: bool = True) -> bool:
@@ -33,9 +32,9 @@ def matches(names: list[str], error: StateError, *, task: bool = True) -> bool:
             return True
         if name == _errors.ALL and not error.hidden_from_all:
             return True
-        if name == _errors.TASK_FAILED and task and error.error not in _NOT_TASK_FAILED and not error.hidden_from_all:
+        if name == _errors.TASK_FAILED and task and error.error != _errors.TIMEOUT and not error.hidden_from_all:
             return True
-        if name == _errors.TIMEOUT and error.error == _errors.HEARTBEAT:
+        if name == _errors.HEARTBEAT and error.missed_heartbeat:
             return True
     return False
 

@@ -64,7 +64,7 @@ class TaskState(AttemptingState):
         heartbeat = self._heartbeat.get(scene)
         context = scene.context
         call = Call(frame=frame, integration=self._integration, timeout=timeout, heartbeat=heartbeat)
-        if self._integration.token:
+        if self._integration.has_token:
             token = call.new_token()
             scene = scene.in_context({**context, "Task": {"Token": token}})
         arguments = self.flow.arguments(scene, self._integration.default(scene.root))
@@ -72,7 +72,7 @@ class TaskState(AttemptingState):
         try:
             result = await _within(call, self._integration.run(arguments, call))
         except StateError as error:
-            if error.error in {_errors.TIMEOUT, _errors.HEARTBEAT} and error.cause is None:
+            if error.error == _errors.TIMEOUT and error.cause is None:
                 call.ended("TimedOut", error)
             elif not error.terminal:
                 call.ended("Failed", error)

@@ -44,12 +44,12 @@ class StartExecution(Integration):
         denied = call.denied("states:StartExecution", machine)
         if denied is not None:
             raise StateError("StepFunctions.AWSStepFunctionsException", _refusal(denied, "AccessDeniedException"))
+        given = arguments.get("Input")
+        given = {} if given is None else given
         starter = call.frame.services.starter
         assert starter is not None  # noqa: S101 - an engine sets it before it runs anything
         try:
-            started = await starter.start(
-                machine, arguments.get("Name"), text_of(arguments.get("Input", {})), role=call.role
-            )
+            started = await starter.start(machine, arguments.get("Name"), text_of(given), role=call.role)
         except ApiError as error:
             raise StateError(f"StepFunctions.{error.code}Exception", _refusal(error.message, error.code)) from error
         answer = {

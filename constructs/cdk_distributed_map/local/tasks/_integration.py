@@ -33,6 +33,8 @@ class Integration(abc.ABC):
         self.resource_type = resource_type
         self.token = resource.endswith(".waitForTaskToken")
         """Whether the call ends by its token."""
+        self.has_token = self.token or resource.endswith((".sync", ".sync:2"))
+        """Whether ``$$.Task.Token`` is there to be read."""
 
     @property
     def size_name(self) -> str:
@@ -130,8 +132,11 @@ class Call:
             raise runtime(f"The local engine can't call {field} '{arn}': {wrong}")
 
     def new_token(self) -> str:
-        """Return the token by which the call will be answered."""
-        self._token = uuid.uuid4().hex + uuid.uuid4().hex
+        """Return the token by which the call will be answered; nothing answers that of a ``.sync``."""
+        token = uuid.uuid4().hex + uuid.uuid4().hex
+        if not self._integration.token:
+            return token
+        self._token = token
         self.frame.services.token_owners[self._token] = self.frame.execution.machine.unlabelled
         self.frame.services.tokens[self._token] = asyncio.get_running_loop().create_future()
         return self._token
@@ -154,7 +159,10 @@ class Call:
                     finally:
                         timer.cancel()
                     if not future.done():
-                        raise StateError(_errors.HEARTBEAT, None)
+                        # AWS reports it so, whatever its documentation says (recorded).
+                        missed = StateError(_errors.TIMEOUT, None)
+                        missed.missed_heartbeat = True
+                        raise missed
                     result = future.result()
                     if result is HEARTBEAT:
                         services.tokens[token] = asyncio.get_running_loop().create_future()

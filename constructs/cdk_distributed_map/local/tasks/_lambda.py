@@ -241,7 +241,7 @@ class LambdaFunction(Integration):
     def __init__(self, arn: str) -> None:
         super().__init__(arn, "lambda")
         # A function's ARN is called and answers, whatever its name ends with.
-        self.token = False
+        self.token = self.has_token = False
 
     @property
     def size_name(self) -> str:
