@@ -12,10 +12,11 @@ from typing import Any
 
 from constructs import Construct
 
-from cdk_distributed_map import _checks, _expressions
+from cdk_distributed_map import _checks, _expressions, _kinds
 from distmap import limits, wire
 
 
+@_kinds.checked_class
 @dataclass(frozen=True, kw_only=True)
 class Batching:
     """Groups items, so that one child processes many: it dominates both the cost and the speed of a run.
@@ -48,8 +49,6 @@ class Batching:
             unit="bytes",
             remedy="a child's input is at most 256 KiB; put larger items into S3 and pass their keys",
         )
-        if self.batch_input is not None and not isinstance(self.batch_input, Mapping):
-            raise TypeError(f"batch_input must be a mapping, got {self.batch_input!r}")
         size = len(json.dumps(self.batch_input or {}, default=str).encode())
         if size >= limits.MAX_BATCH_BYTES:
             raise ValueError(

@@ -16,7 +16,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cdk_distributed_map import _checks, _expressions, _functions, _permissions
+from cdk_distributed_map import _checks, _expressions, _kinds, _permissions
 from cdk_distributed_map._functions import DEFAULT_MEMORY_MB, FunctionSettings, PythonFunction
 from distmap import limits
 
@@ -34,6 +34,7 @@ class Capture(abc.ABC):
     """Whether a long capture goes on in another invocation."""
 
     @staticmethod
+    @_kinds.checked
     def ranges(
         *, number: float | str | None = None, chunk: float | str | None = None, memory_size: int | None = None
     ) -> Capture:
@@ -60,6 +61,7 @@ class Capture(abc.ABC):
         return _BuiltIn(settings={"kind": "ranges", "number": number, "chunk": chunk}, memory_size=memory_size)
 
     @staticmethod
+    @_kinds.checked
     def s3_listing(
         bucket: s3.IBucket,
         *,
@@ -93,9 +95,6 @@ class Capture(abc.ABC):
         """
         prefixes = ("",) if prefixes is None else prefixes
         min_bytes = 1 if min_bytes is None else min_bytes
-        _checks.bucket("bucket", bucket)
-        if isinstance(prefixes, str):
-            raise TypeError(f"prefixes must be a list, got the string {prefixes!r}")
         if len(prefixes) == 0:
             raise ValueError("prefixes must not be empty: leave it out to list the whole bucket")
         _checks.whole_number("min_bytes", min_bytes, least=0, most=2**53, unit="bytes")
@@ -119,6 +118,7 @@ class Capture(abc.ABC):
         return _BuiltIn(settings=settings, memory_size=memory_size, bucket=bucket)
 
     @staticmethod
+    @_kinds.checked
     def python(
         folder: str,
         *,
@@ -156,9 +156,9 @@ class Capture(abc.ABC):
         )
 
     @staticmethod
+    @_kinds.checked
     def function(function: lambda_.IFunction) -> Capture:
         """Your own function, made elsewhere. It is allowed to write the items of runs where its role is known."""
-        _functions.check("capture", function)
         return _Given(function)
 
     @abc.abstractmethod

@@ -141,28 +141,6 @@ def label_from(construct_id: str) -> str:
     return cleaned[: limits.MAX_LABEL_LENGTH] or "Map"
 
 
-def bucket(name: str, value: object) -> None:
-    """Check that an argument is a bucket, and not its name.
-
-    Raises:
-        TypeError: It isn't.
-    """
-    if not hasattr(value, "bucket_arn"):
-        raise TypeError(
-            f"{name} must be a bucket, got {value!r}: import an existing one with Bucket.from_bucket_name(...)"
-        )
-
-
-def instance(name: str, value: object, kind: type, *, example: str) -> None:
-    """Check that an argument is one of our own objects.
-
-    Raises:
-        TypeError: It isn't.
-    """
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__}, such as {example}, got {value!r}")
-
-
 def same_region(scope: IConstruct, bucket: s3.IBucket, *, name: str) -> None:
     """Check that a bucket isn't known to be in another Region than the state machine.
 

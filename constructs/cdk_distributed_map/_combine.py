@@ -10,12 +10,13 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from cdk_distributed_map import _functions
+from cdk_distributed_map import _kinds
 from cdk_distributed_map._functions import FunctionSettings, PythonFunction
 
 _DEFAULT_MEMORY_MB = 1024
 
 
+@_kinds.checked_class
 @dataclass(frozen=True, kw_only=True)
 class Combiner:
     """A function that runs after the map and gets the place of its manifest: use the factories.
@@ -27,6 +28,7 @@ class Combiner:
     given: lambda_.IFunction | None = None
 
     @staticmethod
+    @_kinds.checked
     def python(
         folder: str,
         *,
@@ -65,9 +67,9 @@ class Combiner:
         )
 
     @staticmethod
+    @_kinds.checked
     def function(function: lambda_.IFunction) -> Combiner:
         """Your own function, made elsewhere. It is allowed to read the results where its role is known."""
-        _functions.check("combine", function)
         return Combiner(given=function)
 
     def bind(self, scope: Construct, *, settings: FunctionSettings) -> lambda_.IFunction:

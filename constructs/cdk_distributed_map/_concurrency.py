@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cdk_distributed_map import _checks
+from cdk_distributed_map import _checks, _kinds
 from distmap import limits
 
 DEFAULT_MAX_CONCURRENCY = 100
 DEFAULT_NESTED_CONCURRENCY = 10
 
 
+@_kinds.checked_class
 @dataclass(frozen=True, kw_only=True)
 class ReservedConcurrency:
     """Reserved concurrency of a worker that the pipeline builds: use the factories."""
@@ -19,11 +20,13 @@ class ReservedConcurrency:
     matches: bool = False
 
     @staticmethod
+    @_kinds.checked
     def matching() -> ReservedConcurrency:
         """As many as the map may run at once, so that it can neither starve nor be starved (the default)."""
         return ReservedConcurrency(amount=None, matches=True)
 
     @staticmethod
+    @_kinds.checked
     def of(amount: float) -> ReservedConcurrency:
         """This many, for instance where several runs at once share the worker.
 
@@ -40,6 +43,7 @@ class ReservedConcurrency:
         return ReservedConcurrency(amount=amount)
 
     @staticmethod
+    @_kinds.checked
     def none() -> ReservedConcurrency:
         """None: for accounts whose quota doesn't allow a reservation. Other functions can then starve the run."""
         return ReservedConcurrency(amount=None)

@@ -13,7 +13,7 @@ from typing import Any
 
 from aws_cdk import Token
 
-from cdk_distributed_map import _checks
+from cdk_distributed_map import _checks, _kinds
 from distmap import limits
 
 
@@ -26,7 +26,13 @@ class CsvDelimiter(enum.Enum):
     SPACE = "SPACE"
     TAB = "TAB"
 
+    @property
+    def character(self) -> str:
+        """The character itself."""
+        return {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}[self.value]
 
+
+@_kinds.checked_class
 @dataclass(frozen=True, kw_only=True)
 class FileFormat:
     """Format of a file of items: use the factories.
@@ -39,6 +45,7 @@ class FileFormat:
     headers_given: bool = False
 
     @staticmethod
+    @_kinds.checked
     def json(*, items_pointer: str | None = None) -> FileFormat:
         """A JSON array (one item per element) or object (one item per key and value).
 
@@ -62,11 +69,13 @@ class FileFormat:
         return FileFormat(input_type="JSON", config={"ItemsPointer": items_pointer})
 
     @staticmethod
+    @_kinds.checked
     def json_lines() -> FileFormat:
         """One JSON text per line."""
         return FileFormat(input_type="JSONL")
 
     @staticmethod
+    @_kinds.checked
     def csv(*, headers: Sequence[str] | None = None, delimiter: CsvDelimiter | None = None) -> FileFormat:
         """Rows of a CSV file. Every item is an object from header to string.
 
@@ -82,10 +91,11 @@ class FileFormat:
             _check_headers(headers)
             config = {"CSVHeaderLocation": "GIVEN", "CSVHeaders": list(headers)}
         if delimiter is not None and delimiter is not CsvDelimiter.COMMA:
-            config["CSVDelimiter"] = CsvDelimiter(delimiter).value
+            config["CSVDelimiter"] = delimiter.value
         return FileFormat(input_type="CSV", config=config, headers_given=headers is not None)
 
     @staticmethod
+    @_kinds.checked
     def parquet() -> FileFormat:
         """Rows of a Parquet file (row groups up to 256 MB, footer up to 5 MB)."""
         return FileFormat(input_type="PARQUET")
@@ -96,8 +106,6 @@ class FileFormat:
 
 
 def _check_headers(headers: Sequence[str]) -> None:
-    if isinstance(headers, str):
-        raise TypeError(f"headers must be a list of names, got the string {headers!r}")
     if len(headers) == 0:
         raise ValueError("headers must not be empty: leave it out where the first row has the names")
     for header in headers:

@@ -210,18 +210,6 @@ def _check_environment(environment: Mapping[str, str]) -> None:
         )
 
 
-def check(name: str, value: object) -> None:
-    """Check that an argument is a function, and not its name or ARN.
-
-    Raises:
-        TypeError: It isn't.
-    """
-    if not hasattr(value, "function_arn"):
-        raise TypeError(
-            f"{name} needs a function, got {value!r}: import existing ones with Function.from_function_attributes(...)"
-        )
-
-
 def _role(scope: Construct, id: str, *, log_group: logs.LogGroup, in_vpc: bool) -> iam.Role:
     """Role that may write to its own log group: AWSLambdaBasicExecutionRole would allow every log group."""
     role = iam.Role(scope, id, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))

@@ -12,13 +12,14 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from cdk_distributed_map import _checks
+from cdk_distributed_map import _checks, _kinds
 
 _THROTTLES = 100
 _OF_PARTS = frozenset({"account", "period", "region", "statistic", "unit"})
 _OF_SUMS = frozenset({"color", "label", "period"})
 
 
+@_kinds.checked_class
 @dataclass(frozen=True, kw_only=True)
 class Alarms:
     """Alarms for what an operator must see: failed and timed-out runs, and a throttled worker.

@@ -16,7 +16,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from cdk_distributed_map import _access, _checks, _logging, _observability, _payload
+from cdk_distributed_map import _access, _checks, _kinds, _logging, _observability, _payload
 from cdk_distributed_map._batching import Batching
 from cdk_distributed_map._combine import Combiner
 from cdk_distributed_map._concurrency import DEFAULT_MAX_CONCURRENCY
@@ -111,6 +111,7 @@ class DistributedMapPipeline(Construct):
     label: str
     labels: list[str]
 
+    @_kinds.checked
     def __init__(
         self,
         scope: Construct,
@@ -153,8 +154,6 @@ class DistributedMapPipeline(Construct):
         log_execution_data = False if log_execution_data is None else log_execution_data
         log_retention = logs.RetentionDays.ONE_MONTH if log_retention is None else log_retention
         tracing = False if tracing is None else tracing
-        if payload_bucket is not None:
-            _checks.bucket("payload_bucket", payload_bucket)
         settings = MapSettings(
             items=items,
             worker=worker,
@@ -294,19 +293,23 @@ class DistributedMapPipeline(Construct):
 
     # -- grants
 
+    @_kinds.checked
     def grant_start_execution(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal start runs."""
         return self.state_machine.grant_start_execution(self._taker(grantee))
 
+    @_kinds.checked
     def grant_put_items(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal put item files into the payload bucket, which a run on an item file (a retry) needs."""
         return _access.grant_put_items(self.payload_bucket, self._payload_prefix, self._taker(grantee))
 
+    @_kinds.checked
     def grant_read_results(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal read the files of runs (items, results, manifests, spilled answers) and kept item files."""
         results = None if self.results_bucket is self.payload_bucket else self.results_bucket
         return _access.grant_read_results(self.payload_bucket, results, self._payload_prefix, self._taker(grantee))
 
+    @_kinds.checked
     def grant_operate(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a principal watch, change, stop and redrive runs, their Map Runs and their children."""
         return _access.grant_operate(
@@ -381,10 +384,12 @@ class DistributedMapPipeline(Construct):
 
     # -- events
 
+    @_kinds.checked
     def on_finished(self, id: str, *, target: events.IRuleTarget | None = None) -> events.Rule:
         """Make an event rule for every run that ends, however it ends."""
         return self._rule(id, target, ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
 
+    @_kinds.checked
     def on_failed(self, id: str, *, target: events.IRuleTarget | None = None) -> events.Rule:
         """Make an event rule for every run that fails, times out or is stopped."""
         return self._rule(id, target, ["FAILED", "TIMED_OUT", "ABORTED"])

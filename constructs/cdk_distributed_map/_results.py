@@ -12,6 +12,8 @@ from typing import Any
 from aws_cdk import Aws
 from aws_cdk import aws_s3 as s3
 
+from cdk_distributed_map import _kinds
+
 
 class Transformation(enum.Enum):
     """What is kept of each child."""
@@ -32,6 +34,7 @@ class OutputType(enum.Enum):
     JSONL = "JSONL"
 
 
+@_kinds.checked_class
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """Where and how results are exported, to ``runs/<execution name>/results/<map run id>/``.
@@ -54,7 +57,7 @@ class Results:
             "Resource": f"arn:{Aws.PARTITION}:states:::s3:putObject",
             "Arguments": {"Bucket": bucket.bucket_name, "Prefix": prefix},
             "WriterConfig": {
-                "Transformation": Transformation(chosen).value,
-                "OutputType": OutputType(form).value,
+                "Transformation": chosen.value,
+                "OutputType": form.value,
             },
         }

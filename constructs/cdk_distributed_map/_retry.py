@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from aws_cdk import Duration
 from aws_cdk import aws_stepfunctions as sfn
 
-from cdk_distributed_map import _checks
+from cdk_distributed_map import _checks, _kinds
 from distmap import limits
 
 LAMBDA_ERRORS = (
@@ -49,6 +49,7 @@ _BACKOFF_RATE = 2
 _MAX_DELAY_SECONDS = 60
 
 
+@_kinds.checked_class
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
     """How often a task of the worker is tried again for errors of the user's own.
@@ -74,8 +75,6 @@ class RetryPolicy:
     max_delay: Duration | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.errors, str):
-            raise TypeError(f"errors must be a list of names, got the string {self.errors!r}")
         if len(self.errors) == 0:
             raise ValueError("errors must name at least one error, as in ['ConnectionError']")
         for error in self.errors:

@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cdk_distributed_map import _checks, _expressions, _permissions
+from cdk_distributed_map import _checks, _expressions, _kinds, _permissions
 from cdk_distributed_map._captures import Capture
 from cdk_distributed_map._formats import CsvDelimiter, FileFormat
 from distmap import limits
@@ -33,6 +33,7 @@ class ItemSource(abc.ABC):
     """Whether there can't be very many items."""
 
     @staticmethod
+    @_kinds.checked
     def captured(capture: Capture, *, max_items: float | str | None = None) -> ItemSource:
         """Items that a function writes to the payload bucket first: any number from any place.
 
@@ -40,10 +41,10 @@ class ItemSource(abc.ABC):
             capture: The built-in ranges or S3 listing, or your own function.
             max_items: Most items to process. Default: all.
         """
-        _checks.instance("capture", capture, Capture, example="Capture.ranges()")
         return CapturedItems(capture, max_items=max_items)
 
     @staticmethod
+    @_kinds.checked
     def s3_objects(
         bucket: s3.IBucket,
         *,
@@ -62,16 +63,14 @@ class ItemSource(abc.ABC):
                 item is an object's ``Key``, ``Size``, ``Etag``, ``LastModified`` and ``StorageClass``.
             max_items: Most items to process. Default: all.
         """
-        _checks.bucket("bucket", bucket)
         if prefix is not None:
             _checks.literal_key("prefix", prefix)
-        if load is not None:
-            _checks.instance("load", load, FileFormat, example="FileFormat.parquet()")
         if load is not None and load.config.get("ItemsPointer") is not None:
             raise ValueError("load can't have an items_pointer: AWS takes one for a single JSON file only")
         return ListedObjects(bucket=bucket, prefix=prefix, load=load, max_items=max_items)
 
     @staticmethod
+    @_kinds.checked
     def json(
         bucket: s3.IBucket,
         key: str,
@@ -98,6 +97,7 @@ class ItemSource(abc.ABC):
         return _file(bucket, key, form, max_items, version_id=version_id, owner=expected_bucket_owner)
 
     @staticmethod
+    @_kinds.checked
     def json_lines(
         bucket: s3.IBucket,
         key: str,
@@ -111,6 +111,7 @@ class ItemSource(abc.ABC):
         return _file(bucket, key, form, max_items, version_id=version_id, owner=expected_bucket_owner)
 
     @staticmethod
+    @_kinds.checked
     def csv(
         bucket: s3.IBucket,
         key: str,
@@ -136,6 +137,7 @@ class ItemSource(abc.ABC):
         return _file(bucket, key, form, max_items, version_id=version_id, owner=expected_bucket_owner)
 
     @staticmethod
+    @_kinds.checked
     def parquet(
         bucket: s3.IBucket,
         key: str,
@@ -157,6 +159,7 @@ class ItemSource(abc.ABC):
         return _file(bucket, key, FileFormat.parquet(), max_items, owner=expected_bucket_owner)
 
     @staticmethod
+    @_kinds.checked
     def inventory(
         bucket: s3.IBucket,
         manifest_key: str,
@@ -178,7 +181,6 @@ class ItemSource(abc.ABC):
         Raises:
             ValueError: The key doesn't end in ``manifest.json``.
         """
-        _checks.bucket("bucket", bucket)
         _checks.literal_key("manifest_key", manifest_key)
         if not Token.is_unresolved(manifest_key) and not manifest_key.endswith("manifest.json"):
             raise ValueError(f"manifest_key must name an inventory's manifest.json, got {manifest_key!r}")
@@ -196,6 +198,7 @@ class ItemSource(abc.ABC):
         )
 
     @staticmethod
+    @_kinds.checked
     def athena_manifest(
         bucket: s3.IBucket,
         manifest_key: str,
@@ -218,8 +221,6 @@ class ItemSource(abc.ABC):
         Raises:
             ValueError: CSV without given headers, or JSON.
         """
-        _checks.bucket("bucket", bucket)
-        _checks.instance("format", format, FileFormat, example="FileFormat.parquet()")
         _checks.literal_key("manifest_key", manifest_key)
         _checks.literal_key("data_prefix", data_prefix)
         if format.input_type == "JSON":
@@ -237,6 +238,7 @@ class ItemSource(abc.ABC):
         )
 
     @staticmethod
+    @_kinds.checked
     def from_execution_input(
         *,
         buckets: Sequence[s3.IBucket],
@@ -265,9 +267,6 @@ class ItemSource(abc.ABC):
             raise ValueError(
                 "buckets must name at least one bucket that the input may name: the role is scoped to them"
             )
-        for bucket in buckets:
-            _checks.bucket("each of buckets", bucket)
-        _checks.instance("format", format, FileFormat, example="FileFormat.json()")
         for name, path in (("bucket_path", bucket_path), ("key_path", key_path)):
             if _checks.is_known(path):
                 raise ValueError(f"{name} must be a path into the input such as '$.bucket', got {path!r}")
@@ -281,6 +280,7 @@ class ItemSource(abc.ABC):
         )
 
     @staticmethod
+    @_kinds.checked
     def state_array(path: str | None = None, *, max_items: float | str | None = None) -> ItemSource:
         """An array in the state's input (one item per element), or an object (one per key and value).
 
@@ -349,7 +349,6 @@ def _file(
     version_id: str | None = None,
     owner: str | None = None,
 ) -> ItemSource:
-    _checks.bucket("bucket", bucket)
     _checks.literal_key("key", key)
     if owner is not None and not Token.is_unresolved(owner) and not re.fullmatch(r"\d{12}", owner):
         raise ValueError(f"expected_bucket_owner must be an account number of 12 digits, got {owner!r}")

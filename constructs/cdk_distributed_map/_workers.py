@@ -15,7 +15,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
-from cdk_distributed_map import _checks, _functions, _warnings
+from cdk_distributed_map import _checks, _kinds, _warnings
 from cdk_distributed_map._batching import Batching
 from cdk_distributed_map._combine import Combiner
 from cdk_distributed_map._concurrency import (
@@ -86,6 +86,7 @@ class Worker(abc.ABC):
     item_shape: ItemShape = ItemShape.ENVELOPE
 
     @staticmethod
+    @_kinds.checked
     def python(
         folder: str,
         *,
@@ -139,10 +140,10 @@ class Worker(abc.ABC):
             security_groups=security_groups,
         )
         reserved = ReservedConcurrency.matching() if reserved_concurrency is None else reserved_concurrency
-        _checks.instance("reserved_concurrency", reserved, ReservedConcurrency, example="ReservedConcurrency.of(5)")
         return PythonWorker(declared=declared, reserved=reserved, retry=retry)
 
     @staticmethod
+    @_kinds.checked
     def function(
         function: lambda_.IFunction,
         *,
@@ -158,10 +159,10 @@ class Worker(abc.ABC):
             retry: Errors of your own to retry. Default: none; Lambda's own and throttling always are.
             timeout: Timeout of the task. Default: the function's own and a minute.
         """
-        _functions.check("worker", function)
         return FunctionWorker(given=function, item_shape=_shape(item_shape), retry=retry, timeout=timeout)
 
     @staticmethod
+    @_kinds.checked
     def states(
         chain: sfn.IChainable | Callable[[Construct], sfn.IChainable],
         *,
@@ -174,11 +175,10 @@ class Worker(abc.ABC):
                 same pipeline is used as a ``fragment`` too, since a state belongs to one state machine.
             item_shape: What the first state gets. Default: ``ENVELOPE``.
         """
-        if not callable(chain) and not hasattr(chain, "start_state"):
-            raise TypeError(f"worker needs a chain of states or a function that makes one, got {chain!r}")
         return StatesWorker(given=chain, item_shape=_shape(item_shape))
 
     @staticmethod
+    @_kinds.checked
     def nested(
         *,
         items: ItemSource,
@@ -226,7 +226,7 @@ class Worker(abc.ABC):
 
 
 def _shape(given: ItemShape | None) -> ItemShape:
-    return ItemShape.ENVELOPE if given is None else ItemShape(given)
+    return ItemShape.ENVELOPE if given is None else given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +246,6 @@ class MapSettings:
     label: str | None
 
     def __post_init__(self) -> None:
-        self._check_types()
         check_max_concurrency(self.max_concurrency)
         _checks.whole_number(
             "tolerated_failure_count", self.tolerated_failure_count, least=0, most=limits.MAX_ITEMS, unit="items"
@@ -257,17 +256,6 @@ class MapSettings:
             _checks.label(self.label)
         if self.nests:
             self._check_outer()
-
-    def _check_types(self) -> None:
-        _checks.instance("items", self.items, ItemSource, example="ItemSource.json(bucket, key)")
-        _checks.instance("worker", self.worker, Worker, example="Worker.function(function)")
-        _checks.instance("results", self.results, Results, example="Results(bucket=bucket)")
-        if self.batching is not None:
-            _checks.instance("batching", self.batching, Batching, example="Batching(max_items=100)")
-        if self.combine is not None:
-            _checks.instance("combine", self.combine, Combiner, example="Combiner.function(function)")
-        if self.item_selector is not None and not isinstance(self.item_selector, Mapping):
-            raise TypeError(f"item_selector must be a mapping, got {self.item_selector!r}")
 
     def _check_outer(self) -> None:
         if self.express:

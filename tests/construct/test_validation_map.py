@@ -75,7 +75,7 @@ def test_fails_when_a_setting_is_out_of_bounds(lab: Lab, options: dict[str, Any]
         ({"max_concurrency": "many"}, ["max_concurrency", "got 'many'"]),
         ({"tolerated_failure_percentage": "5"}, ["tolerated_failure_percentage", "got '5'"]),
         ({"label": 5}, ["label must be a string", "got 5"]),
-        ({"items": "s3://data/items.json"}, ["items must be a ItemSource", "ItemSource.json", "s3://data"]),
+        ({"items": "s3://data/items.json"}, ["items must be an ItemSource", "ItemSource.json", "s3://data"]),
         ({"worker": "arn:aws:lambda"}, ["worker must be a Worker", "Worker.function"]),
         ({"batching": 10}, ["batching must be a Batching", "Batching(max_items=100)", "got 10"]),
         ({"combine": "function"}, ["combine must be a Combiner", "got 'function'"]),
@@ -230,7 +230,7 @@ def test_fails_when_an_alarm_would_always_be_raised(throttles: float) -> None:
 
 
 def test_fails_when_a_transformation_is_unknown(lab: Lab) -> None:
-    with pytest.raises(ValueError, match="SQUASH"):
+    with pytest.raises(TypeError, match=r"transformation must be a Transformation, one of .*COMPACT.*, got 'SQUASH'"):
         lab.pipeline(results=Results(transformation="SQUASH"))  # type: ignore[arg-type]  # what is tested
 
 

@@ -228,7 +228,7 @@ KINDS: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "input-bucket-names": (
         lambda _: ItemSource.from_execution_input(buckets=["data"], format=FileFormat.json()),  # type: ignore[list-item]  # what is tested
-        ("each of buckets must be a bucket",),
+        ("buckets[0] must be a bucket",),
     ),
     "format": (
         lambda lab: ItemSource.from_execution_input(buckets=[lab.bucket()], format="JSON"),  # type: ignore[arg-type]  # what is tested
@@ -249,19 +249,19 @@ KINDS: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "capture-without-function": (
         lambda _: Capture.function(None),  # type: ignore[arg-type]  # what is tested
-        ("capture needs a function", "None"),
+        ("function must be a function", "None"),
     ),
     "combine-without-function": (
         lambda _: Combiner.function(None),  # type: ignore[arg-type]  # what is tested
-        ("combine needs a function", "None"),
+        ("function must be a function", "None"),
     ),
     "worker-arn": (
         lambda _: Worker.function("arn:aws:lambda:eu-west-1:1:function:f"),  # type: ignore[arg-type]  # what is tested
-        ("worker needs a function", "Function.from_function_attributes"),
+        ("function must be a function", "Function.from_function_attributes"),
     ),
     "no-states": (
         lambda _: Worker.states(None),  # type: ignore[arg-type]  # what is tested
-        ("worker needs a chain of states", "None"),
+        ("chain must be a chain of states or a function that makes one", "None"),
     ),
     "states-that-make-none": (
         lambda lab: lab.pipeline(worker=Worker.states(lambda _: None)),  # type: ignore[arg-type, return-value]  # what is tested
