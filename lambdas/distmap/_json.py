@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from json import JSONDecoder, JSONEncoder
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Final
 
 from distmap._errors import NotJsonError, type_name, words_of
@@ -16,13 +17,22 @@ def _number(value: object) -> int | float:
     from decimal import Decimal  # noqa: PLC0415 - whoever has one imported it already; a cold start does without
 
     if not isinstance(value, Decimal):
-        message = f"object of type {type_name(value)} is not JSON serializable"
+        message = f"object of type {type_name(value)} is not JSON serializable{_still_to_run(value)}"
         raise TypeError(message)
     if not value.is_finite():
         message = f"Decimal({str(value)!r}) is no number that JSON has"
         raise ValueError(message)
     number: int | float = decode(str(value))
     return number
+
+
+def _still_to_run(value: object) -> str:
+    if isinstance(value, CoroutineType):
+        value.close()  # or Python warns that it was never awaited, of which nobody needs to be told twice
+        return " (the function is async: call asyncio.run on it)"
+    if isinstance(value, AsyncGeneratorType):
+        return " (the function is async: collect what it yields in a coroutine, and call asyncio.run on that)"
+    return " (return a list of what it yields)" if isinstance(value, GeneratorType) else ""
 
 
 # The separators of Lambda's own serializer: an answer is measured as Step Functions will get it, blanks included.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
+from types import MethodType, WrapperDescriptorType
 from typing import Any, Final
 
 _CONTEXT: Final = "context"
+_ASYNC: Final = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -31,11 +34,11 @@ class UserFunction:
             message = f"@{decorator} takes a function of {argument}, got {function!r}"
             raise TypeError(message)
         self.function = function
-        called = inspect.unwrap(function)
-        if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        runs = _what_runs(function)
+        if any(is_async(each) for is_async in _ASYNC for each in (function, runs)):
             message = f"@{decorator} takes a plain function, and {self.name} is async; call asyncio.run inside it"
             raise TypeError(message)
-        self.is_generator = inspect.isgeneratorfunction(called)
+        self.is_generator = inspect.isgeneratorfunction(runs)
         self._positional, self._keyword = _wants_context(function, f"@{decorator}: {self.name}", argument)
 
     @property
@@ -51,6 +54,26 @@ class UserFunction:
         if self._keyword:
             return lambda value: function(value, context=context)
         return function
+
+
+def _what_runs(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function whose code runs when ``function`` is called, as far as can be seen.
+
+    A Python function around another one runs itself, whatever its ``__wrapped__`` is: it may call ``asyncio.run``.
+    """
+    while True:
+        if isinstance(function, partial):
+            function = function.func
+        elif isinstance(function, (MethodType, staticmethod)):
+            function = function.__func__
+        elif inspect.isfunction(function) or inspect.isclass(function):
+            return function
+        elif not isinstance(type(function).__call__, WrapperDescriptorType):
+            function = type(function).__call__
+        elif "__wrapped__" in getattr(function, "__dict__", {}):  # functools.cache, which isn't written in Python
+            function = vars(function)["__wrapped__"]
+        else:
+            return function
 
 
 def _wants_context(function: Callable[..., Any], who: str, argument: str) -> tuple[bool, bool]:
