@@ -7,6 +7,9 @@ Buckets get the default encryption with a key that their template gives them, wh
 out: without it no object would say which key a state machine's role has to be able to use. AWS's own key asks for no
 permission, and ministack has none: the bucket of the CDK's assets, which is encrypted with that one, stays as it is.
 
+Large objects are in files, and one that can't be kept there is refused (:mod:`.embedded.objects`); who may not list a
+bucket isn't told what is not in it.
+
 Where state is kept on disk, an object's content and the file with its size and ETag come there together. ministack
 writes one after the other: killed in between, it would give new content the size and ETag of what it replaced. And only
 one process at a time has a folder of state.
@@ -46,6 +49,7 @@ if __name__ == "__main__":
 
 from cdk_distributed_map.local.embedded.gate import Gate
 from cdk_distributed_map.local.embedded.headers import ONLY_ASKED, RESOURCE, SECRET_VARIABLE
+from cdk_distributed_map.local.embedded.objects import in_pieces, keep_in_files, persisted
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -164,6 +168,11 @@ class Pair:
             finish(Path(self._content))
             self._content = None
 
+    def abandon(self) -> None:
+        """Leave nothing of what was not written to the end: it may be what the disk is full of."""
+        if self._content is not None:
+            Path(self._content + _CONTENT).unlink(missing_ok=True)
+
 
 def finish(path: Path) -> None:
     """Put an object's content and sidecar in their places, whichever are still beside them."""
@@ -189,17 +198,19 @@ def write_in_pairs(s3: ModuleType) -> None:
     persist, write = vars(s3)["_persist_object"], vars(s3)["_atomic_write"]
 
     def persist_in_pairs(bucket: str, key: str, obj: Any) -> None:
-        before = current.set(Pair(write))
+        pair = Pair(write)
+        before = current.set(pair)
         try:
             persist(bucket, key, obj)
         finally:
             current.reset(before)
+            pair.abandon()
 
     def write_one(path: str, data: bytes | str, *, text: bool = False) -> None:
         pair = current.get()
         (write if pair is None else pair.write)(path, data, text=text)
 
-    vars(s3).update(_persist_object=persist_in_pairs, _atomic_write=write_one)
+    vars(s3).update(_persist_object=persisted(s3, persist_in_pairs), _atomic_write=write_one)
 
 
 @contextlib.contextmanager
@@ -242,27 +253,38 @@ def _locked(file: int) -> bool:
     return True
 
 
-def serve() -> None:
-    """Run until told to end."""
+def serve(contents: Path) -> None:
+    """Run until told to end.
+
+    Args:
+        contents: Folder of large objects.
+    """
     secret = os.environ.pop(SECRET_VARIABLE)
-    ministack = importlib.import_module("ministack.app")
+    ministack, s3 = (importlib.import_module(f"ministack.{name}") for name in ("app", "services.s3"))
     encrypt_buckets()
     answer_who_may()
-    vars(ministack)["app"] = Gate(as_if_secure(ministack.app), secret=secret)
+    keep_in_files(ministack, s3, contents)
+    secure = as_if_secure(ministack.app)
+
+    async def application(scope: Scope, receive: Any, send: Any) -> None:
+        await secure(scope, receive, in_pieces(send))
+
+    vars(ministack)["app"] = Gate(application, secret=secret)
+    if vars(s3)["S3_PERSIST"]:
+        write_in_pairs(s3)
     ministack.main()
 
 
 def main() -> None:
     """Run until told to end, with state on disk where a lock for it is named."""
     if len(sys.argv) == 1:
-        serve()
+        serve(Path(os.environ["TMPDIR"], "objects"))
         return
     lock = Path(sys.argv.pop())
     with alone(lock):
-        objects = Path(os.environ["S3_DATA_DIR"])
-        mend(objects)
-        write_in_pairs(importlib.import_module("ministack.services.s3"))
-        serve()
+        mend(Path(os.environ["S3_DATA_DIR"]))
+        # Beside where they go in the end: the same disk.
+        serve(lock.parent / "contents")
 
 
 if __name__ == "__main__":

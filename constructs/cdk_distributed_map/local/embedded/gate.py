@@ -31,6 +31,8 @@ Application = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None
 
 CALLER: Final[ContextVar[str]] = ContextVar("caller", default="")
 """Access key of the client whose request is looked at; empty where the engine itself asks."""
+REQUEST: Final[ContextVar[Request]] = ContextVar("request")
+"""The request that is looked at."""
 _ADMINISTRATIVE: Final = "/_"
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _LONGEST_PRESIGNED: Final = 604_800
@@ -101,6 +103,12 @@ class Request(NamedTuple):
         )
 
     @property
+    def signed_for_s3(self) -> bool:
+        """Whether its signature is for S3."""
+        scope = self.query.get("X-Amz-Credential", [""])[0] if self.presigned else self.headers.get("authorization", "")
+        return self.by_old_url or "/s3/aws4_request" in scope
+
+    @property
     def of_s3(self) -> bool:
         """Whether it is for S3, as far as anybody can tell."""
         found = _ministack("app").detect_service(self.method, self.path, self.headers, self.query)
@@ -130,10 +138,10 @@ class Gate:
             return
         forwarded = FORWARDED.encode() in given
         scope = {**scope, "headers": [each for each in scope["headers"] if each[0] != SECRET.encode()]}
-        if not forwarded:
-            await self._application(scope, receive, send)
-            return
         request = Request.of(scope)
+        if not forwarded:
+            await self._let_in(request, "", scope, receive, send)
+            return
         if request.path.startswith(_ADMINISTRATIVE):
             refused = RefusedError("AccessDenied", f"{request.path} is not for clients")
             await _refuse(request, refused, receive, send)
@@ -156,14 +164,19 @@ class Gate:
             return
         if _HASH.fullmatch(payload):
             receive = _compared(receive, payload)
-        token = CALLER.set(key)
+        await self._let_in(request, key, scope, receive, send)
+
+    async def _let_in(
+        self, request: Request, key: str, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> None:
+        # Each request has a task of its own, and so a context.
+        CALLER.set(key)
+        REQUEST.set(request)
         try:
             await self._application(scope, receive, send)
         except RefusedError as error:
             # Nothing is answered before all of the body is there.
             await _refuse(request, error, receive, send, ended=True)
-        finally:
-            CALLER.reset(token)
 
 
 def check(request: Request, body: bytes) -> str:
