@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
 from time import monotonic
-from typing import Any, Final, Literal, overload
+from typing import Any, Final, overload
 
 from distmap._deadline import Deadline, check_reserve
 from distmap._errors import CaptureDeadlineError, CaptureError, CaptureLimitError, EventError, NotJsonError, type_name
@@ -22,7 +22,6 @@ from distmap.wire import CaptureEvent, ItemFile
 _EXPECTED: Final = (
     "a capture function takes what the pipeline sends to it: {'input', 'run', 'key', 'capture', 'continuation'}"
 )
-CONTENT_TYPES: Final = {"JSONL": "application/x-ndjson", "JSON": "application/json"}
 _LARGEST_ITEM_BYTES: Final = 8 * 1024**2
 _RESERVE_SHARE: Final = 0.1
 _RESERVE_MOST_SECONDS: Final = 10.0
@@ -35,7 +34,6 @@ def capture_items(function: Callable[..., Any], /) -> Handler: ...
 @overload
 def capture_items(
     *,
-    output_type: Literal["JSONL", "JSON"] = ...,
     reserve_seconds: float | None = ...,
     max_item_bytes: int = ...,
 ) -> Callable[[Callable[..., Any]], Handler]: ...
@@ -45,7 +43,6 @@ def capture_items(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    output_type: Literal["JSONL", "JSON"] = "JSONL",
     reserve_seconds: float | None = None,
     max_item_bytes: int = SPILL_BYTES,
 ) -> Handler | Callable[[Callable[..., Any]], Handler]:
@@ -59,8 +56,6 @@ def capture_items(
 
     Args:
         function: The user's generator function; one that returns an iterable will do.
-        output_type: ``"JSONL"``, one item per line, by default; ``"JSON"`` writes one array, for a map whose item
-            reader expects that.
         reserve_seconds: Time to keep before the function's deadline for the end of the upload; when it begins with
             items left, the capture fails. By default a tenth of the time left at the start, at most 10 seconds.
         max_item_bytes: Largest item, as UTF-8 JSON text. 240 KiB by default: a child gets no more than 256 KiB.
@@ -73,9 +68,6 @@ def capture_items(
         TypeError: The function cannot be called with an input.
         ValueError: A setting is out of its range.
     """
-    if output_type not in CONTENT_TYPES:
-        message = f"output_type must be 'JSONL' or 'JSON', got {output_type!r}"
-        raise ValueError(message)
     if type(max_item_bytes) is not int or not 1 <= max_item_bytes <= _LARGEST_ITEM_BYTES:
         message = f"max_item_bytes must be an integer from 1 to {_LARGEST_ITEM_BYTES:,}, got {max_item_bytes!r}"
         raise ValueError(message)
@@ -90,12 +82,10 @@ def capture_items(
                 message = f"{_EXPECTED}; got a continuation, which only the built-in captures know how to go on from"
                 raise EventError(message)
             deadline = Deadline(context, reserve=reserve_seconds, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
-            upload = ItemUpload(
-                bucket=captured["run"]["bucket"], key=captured["key"], content_type=CONTENT_TYPES[output_type]
-            )
+            upload = ItemUpload(bucket=captured["run"]["bucket"], key=captured["key"])
             with aborted_on_failure(upload, captured, context):
                 items = _items_of(generator, captured["input"], context)
-                _write(items, upload, deadline, array=output_type == "JSON", max_item_bytes=max_item_bytes)
+                _write(items, upload, deadline, max_item_bytes=max_item_bytes)
                 return upload.complete()
 
         return update_wrapper(handler, function)
@@ -167,10 +157,9 @@ def _items_of(function: UserFunction, given: Any, context: Any) -> Iterable[Any]
     return items
 
 
-def _write(items: Iterable[Any], upload: ItemUpload, deadline: Deadline, *, array: bool, max_item_bytes: int) -> None:
-    """Write every item: one per line, in an array with commas between them."""
+def _write(items: Iterable[Any], upload: ItemUpload, deadline: Deadline, *, max_item_bytes: int) -> None:
+    """Write every item, one per line."""
     add, ends = upload.add, deadline.ends
-    before, after = (b"[\n", b"") if array else (b"", b"\n")
     try:
         for number, item in enumerate(items):
             if monotonic() >= ends:
@@ -186,16 +175,12 @@ def _write(items: Iterable[Any], upload: ItemUpload, deadline: Deadline, *, arra
                     "child gets 256 KiB at most; put it into S3 and capture where it is"
                 )
                 raise CaptureLimitError(message)
-            add(before + line + after, 1)
-            if array:
-                before = b",\n"
+            add(line + b"\n", 1)
     finally:
         # A generator that is left in the middle lets go of what it holds now, not when it is collected.
         close = getattr(items, "close", None)
         if close is not None:
             close()
-    if array:
-        add(b"\n]\n" if upload.count else b"[]\n", 0)
 
 
 def _out_of_time(upload: ItemUpload, deadline: Deadline) -> CaptureDeadlineError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any, Final
 
-from distmap._capture import CONTENT_TYPES, aborted_on_failure, read_capture_event
+from distmap._capture import aborted_on_failure, read_capture_event
 from distmap._clients import s3_client
 from distmap._deadline import Deadline
 from distmap._errors import EventError
@@ -48,7 +48,6 @@ def capture_input(event: Any, context: Any = None) -> ItemFile:
             upload = ItemUpload(
                 bucket=captured["run"]["bucket"],
                 key=captured["key"],
-                content_type=CONTENT_TYPES["JSONL"],
                 resume=None if continuation is None else continuation["upload"],
             )
             begun_again = 0 if continuation is None else continuation["begunAgain"]

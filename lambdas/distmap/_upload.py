@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PART_BYTES: Final = 8 * 1024**2
 """10,000 parts of this size hold 78 GiB, well over the 10 GB that a map reads."""
 
+_CONTENT_TYPE: Final = "application/x-ndjson"
 _PARTS_IN_FLIGHT: Final = 2
 
 _LOST: Final = ("NoSuchUpload", "InvalidPart")
@@ -66,20 +67,18 @@ class ItemUpload:
         bytes: Bytes so far.
     """
 
-    def __init__(self, *, bucket: str, key: str, content_type: str, resume: UploadState | None = None) -> None:
+    def __init__(self, *, bucket: str, key: str, resume: UploadState | None = None) -> None:
         """Begin a file, or go on with one.
 
         Args:
             bucket: Bucket to write to.
             key: Key to write to; what is there is replaced when the upload is complete.
-            content_type: Media type of the file.
             resume: What :meth:`suspend` returned in an earlier invocation. By default a new file.
         """
         self.bucket = bucket
         self.key = key
         self.count = 0 if resume is None else resume["count"]
         self.bytes = 0 if resume is None else resume["bytes"]
-        self._content_type = content_type
         self._resumed = resume
         self._upload_id = None if resume is None else resume["uploadId"]
         self._part_number = 0 if resume is None else resume["parts"]
@@ -132,7 +131,7 @@ class ItemUpload:
                 Bucket=self.bucket,
                 Key=self.key,
                 Body=bytes(self._pending),
-                ContentType=self._content_type,
+                ContentType=_CONTENT_TYPE,
                 ChecksumSHA256=b64encode(digest.digest()).decode(),
             )
             return self._item_file(digest.hexdigest())
@@ -202,7 +201,7 @@ class ItemUpload:
         if self._upload_id is None:
             # CRC32 of every part is checked by S3; it is what boto3 does by itself in its newer versions.
             made = s3.create_multipart_upload(
-                Bucket=self.bucket, Key=self.key, ContentType=self._content_type, ChecksumAlgorithm="CRC32"
+                Bucket=self.bucket, Key=self.key, ContentType=_CONTENT_TYPE, ChecksumAlgorithm="CRC32"
             )
             self._upload_id = made["UploadId"]
         if self._pool is None:

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -76,13 +77,9 @@ def test_items_are_written_one_per_line_and_accounted_for(count: int, run: Run, 
     assert [json.loads(line)["row"] for line in lines] == list(range(count))
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 10_000], ids=str)
-def test_a_json_array_by_choice(count: int, run: Run, s3: S3Client) -> None:
-    handler = capture_items(output_type="JSON")(lambda given: ([n, "\n"] for n in range(given)))
-    captured = handler(event_of(run, count))
-    assert captured["count"] == count
-    assert json.loads(body_of(s3, run)) == [[n, "\n"] for n in range(count)]
-    assert captured["bytes"] == len(body_of(s3, run))
+def test_an_item_may_hold_decimals(run: Run, s3: S3Client) -> None:
+    capture_items(lambda _: [{"price": Decimal("2.50"), "pieces": Decimal(3)}])(event_of(run, 0))
+    assert body_of(s3, run) == b'{"price":2.5,"pieces":3}\n'
 
 
 def test_every_part_but_the_last_has_the_size_that_s3_demands(run: Run, s3: S3Client) -> None:
@@ -337,7 +334,6 @@ def test_fails_when_the_event_is_something_else(event: object) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"output_type": "CSV"}, "output_type must be 'JSONL' or 'JSON', got 'CSV'"),
         ({"max_item_bytes": 0}, "max_item_bytes must be an integer from 1 to 8,388,608, got 0"),
         ({"max_item_bytes": 9_000_000}, "got 9000000"),
         ({"reserve_seconds": -0.1}, "reserve_seconds must be 0 or more, got -0.1"),
