@@ -34,6 +34,17 @@ def state_machine_role(scope: Construct) -> iam.Role:
     )
 
 
+def usable_role(scope: Construct, role: iam.IRole) -> iam.IRole:
+    """Return a given role as one that takes the rights of this stack's state machine.
+
+    The rights of a role of another stack would be part of that stack, which then depended on this one, and this one on
+    the role. An import of it keeps them here.
+    """
+    if not isinstance(role, iam.Role) or Stack.of(role).node.path == Stack.of(scope).node.path:
+        return role
+    return iam.Role.from_role_arn(scope, "GivenRole", role.role_arn)
+
+
 def allow_logs(scope: Construct, key: kms.IKey) -> None:
     """Let CloudWatch Logs use a key for the log groups of this account.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jsii
@@ -162,16 +163,29 @@ class DefinitionCheck:
             if not is_own and labels.isdisjoint(self._pipeline.labels):
                 continue
             found += [*problems(definition, self._pipeline.labels), *_parent_problems(machine)]
-            self._look_at_trust(machine)
+            self._look_at_trust(machine, is_own=is_own)
+            if is_own:
+                self._look_at_name(machine)
             size = len(json.dumps(text).encode())
             if size > limits.MAX_DEFINITION_BYTES:
                 found.append(f"the definition has {size:,} bytes, the limit is {limits.MAX_DEFINITION_BYTES:,}")
         return found
 
-    def _look_at_trust(self, machine: sfn.CfnStateMachine) -> None:
-        role = getattr(machine.node.scope, "role", None)
+    def _look_at_trust(self, machine: sfn.CfnStateMachine, *, is_own: bool) -> None:
+        role = self._pipeline.role if is_own else getattr(machine.node.scope, "role", None)
         if self._pipeline.has_express_children and role is not None:
             _warnings.express_role_trust(self._pipeline, role, machine=machine.node.path)
+
+    def _look_at_name(self, machine: sfn.CfnStateMachine) -> None:
+        """Warn where the template that this synthesis overwrites has the state machine under another name."""
+        stack, stage = Stack.of(machine), Stage.of(machine)
+        file = None if stage is None else Path(stage.outdir, stack.template_file)
+        if file is None or not file.is_file():
+            return
+        before = json.loads(file.read_text()).get("Resources", {}).get(stack.get_logical_id(machine))
+        name = stack.resolve(machine.state_machine_name)
+        if before is not None and before["Properties"].get("StateMachineName") != name:
+            _warnings.state_machine_replaced(self._pipeline, before["Properties"].get("StateMachineName"), name)
 
     def _machines(self) -> Iterable[sfn.CfnStateMachine]:
         places: list[Construct] = [self._pipeline.state_machine]

@@ -68,10 +68,13 @@ class DistributedMapPipeline(Construct):
             imported bucket. Default: 30 days in a bucket that a pipeline made, else never.
         removal_policy: What happens to the new bucket (destroyed only if empty) and log groups with the stack.
             Default: they are kept.
-        encryption_key: Customer-managed key for everything made here. Default: AWS's own keys.
+        encryption_key: Customer-managed key for everything made here. Default: AWS's own keys. Giving one to a
+            pipeline that is deployed, or taking it away, replaces the state machine and ends its runs, unless
+            ``state_machine_name`` stays the same.
         role: Role of the state machine. Default: a new one.
         state_machine_name: Name of the state machine. Default: made by CloudFormation, or by us where
-            ``encryption_key`` is given, since a key's conditions name the state machine.
+            ``encryption_key`` is given, since a key's conditions name the state machine. Another name than the one
+            deployed is another state machine: CloudFormation deletes the former one, and its runs end.
         label: Label of the map, up to 40 characters. Default: made from the id.
         timeout: Longest time a run may take. Default: AWS's year.
         log_level: What the state machine logs; ``OFF`` makes no log group. Default: errors.
@@ -216,7 +219,7 @@ class DistributedMapPipeline(Construct):
             definition_body=sfn.DefinitionBody.from_chainable(flow),
             state_machine_name=state_machine_name,
             comment=comment,
-            role=self.role,
+            role=_access.usable_role(self, self.role),
             timeout=timeout,
             logs=(
                 None

@@ -27,6 +27,7 @@ KEY_LACKS_PERMISSIONS: Final = "distmap:KeyLacksPermissions"
 SHARED_PREFIX: Final = "distmap:SharedPrefix"
 LOG_GROUP_NAME: Final = "distmap:LogGroupName"
 EXPRESS_ROLE_TRUST: Final = "distmap:ExpressRoleTrust"
+STATE_MACHINE_REPLACED: Final = "distmap:StateMachineReplaced"
 TOLERANCE_OF_ZERO: Final = "distmap:ToleranceOfZero"
 RUNS_EXPIRE_EARLY: Final = "distmap:RunsExpireEarly"
 
@@ -114,6 +115,18 @@ def express_role_trust(scope: Construct, role: iam.IRole, *, machine: str) -> No
         "tasks of Express children were seen to fail under such roles with 'not authorized to assume the provided "
         "role'; the CDK makes one where a state machine is given none: give it a role of your own whose trust has "
         "aws:SourceAccount alone, or use Standard children",
+    )
+
+
+def state_machine_replaced(scope: Construct, before: object, now: object) -> None:
+    """Warn of a name that makes CloudFormation replace the state machine."""
+    former, new = ("one made by CloudFormation" if name is None else repr(name) for name in (before, now))
+    warn(
+        scope,
+        STATE_MACHINE_REPLACED,
+        f"the name of the state machine was {former} when this stack was synthesized last, and is {new} now: "
+        "CloudFormation replaces a state machine for it, whose runs end at once and can't be redriven; deploy while "
+        "none is running, or keep the former name (encryption_key gives one, where state_machine_name doesn't)",
     )
 
 

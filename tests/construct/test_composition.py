@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
@@ -228,6 +229,20 @@ def test_buckets_and_functions_come_from_another_stack(lab: Lab, *, nested: bool
     # What they need is given in this stack, to roles of the other: the other knows nothing of this one.
     assert len(policies_of(template, "s3:PutObject")) == 4
     assert policies_of(lab.template(other), "s3:") == []
+
+
+def test_the_role_comes_from_another_stack(lab: Lab) -> None:
+    other = lab.new_stack("Other")
+    trust = {"ArnLike": {"aws:SourceArn": "arn:aws:states:*:*:stateMachine:*"}}
+    role = iam.Role(other, "Role", assumed_by=iam.ServicePrincipal("states.amazonaws.com", conditions=trust))
+    pipeline = lab.pipeline(role=role, child_type=sfn.StateMachineType.EXPRESS)
+
+    template = lab.template()
+    assert pipeline.role is role
+    assert len(policies_of(template, "lambda:InvokeFunction")) == len(policies_of(template, "states:Start")) == 1
+    assert policies_of(lab.template(other), "") == []
+    assert lab.warnings("distmap:RoleLacksPermissions") == []
+    assert len(lab.warnings("distmap:ExpressRoleTrust")) == 1
 
 
 def test_fails_nowhere_when_a_function_of_another_stack_is_granted_something(lab: Lab) -> None:

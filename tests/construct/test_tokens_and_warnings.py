@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
 import pytest
 from aws_cdk import Annotations
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
@@ -380,6 +382,52 @@ def test_items_that_are_maps_of_their_own_cannot_be_batched_and_need_no_warning(
     lab.pipeline(items=ItemSource.json(lab.bucket(), "outer.json"), worker=inner)
 
     assert lab.warnings("distmap:OneItemPerChild") == []
+
+
+# -- a state machine that is replaced
+
+KEY, NAME, ANOTHER = "key", {"state_machine_name": "orders"}, {"state_machine_name": "orders-2"}
+
+
+def synthesized_again(folder: Path, *given: Any) -> list[str]:
+    """Synthesize the same pipeline into the same folder with arguments in turn; return what the last one warns of."""
+    found: list[str] = []
+    for options in given:
+        app = cdk.App(analytics_reporting=False, outdir=str(folder / "cdk.out"))
+        stack = cdk.Stack(app, "Stack")
+        DistributedMapPipeline(
+            stack,
+            "P",
+            items=ItemSource.state_array(),
+            worker=Worker.states(lambda scope: sfn.Pass(scope, "Work")),
+            **({"encryption_key": kms.Key(stack, "Key")} if options == KEY else options),
+        )
+        assembly = app.synth()
+        messages = assembly.get_stack_by_name("Stack").messages
+        found = [str(each.entry.data) for each in messages if "distmap:StateMachineReplaced" in str(each.entry.data)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (({}, NAME), ["one made by CloudFormation", "'orders' now"]),
+        ((NAME, ANOTHER), ["was 'orders'", "'orders-2' now"]),
+        ((NAME, {}), ["was 'orders'", "is one made by CloudFormation"]),
+        (({}, KEY), ["was one made by CloudFormation", "encryption_key gives one"]),
+        ((KEY, {}), ["is one made by CloudFormation"]),
+    ],
+    ids=["named", "renamed", "unnamed", "encrypted", "decrypted"],
+)
+def test_a_state_machine_that_will_be_replaced_is_a_warning(tmp_path: Path, given: Any, words: list[str]) -> None:
+    (text,) = synthesized_again(tmp_path, *given)
+
+    assert not [word for word in words if word not in text], text
+
+
+@pytest.mark.parametrize("given", [({},), (NAME, NAME), (KEY, KEY), ({}, {"comment": "x"})], ids=str)
+def test_a_state_machine_that_keeps_its_name_is_no_warning(tmp_path: Path, given: Any) -> None:
+    assert synthesized_again(tmp_path, *given) == []
 
 
 # -- two pipelines in one bucket

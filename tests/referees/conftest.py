@@ -24,6 +24,7 @@ PSEUDO = {
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::Region": "us-east-1",
+    "AWS::StackId": f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/stack/1b2c3d4e-0000-11ef-8000-0a1b2c3d4e5f",
     "AWS::StackName": "stack",
     "AWS::URLSuffix": "amazonaws.com",
 }

@@ -72,7 +72,6 @@ class Sources(cdk.Stack):
                     max_items=10, max_bytes="$.bytes", batch_input={"run": sfn.JsonPath.string_at("$.run")}
                 ),
                 child_type=sfn.StateMachineType.EXPRESS,
-                tolerated_failure_count=0,
                 tolerated_failure_percentage="$.percentage",
                 results=Results(transformation=Transformation.FLATTEN, output_type=OutputType.JSON),
             )
