@@ -269,7 +269,7 @@ class CutOff:
 
 
 def test_fails_when_the_object_breaks_off() -> None:
-    stream = open_object(CutOff(), {"Bucket": "b", "Key": "items.jsonl"}, lambda _key: None)
+    stream = open_object(CutOff(), {"Bucket": "b", "Key": "items.jsonl"}, lambda _key: None, lambda error: error)
     with pytest.raises(StateError, match="can't be read to its end") as caught:
         stream.read()
     assert caught.value.error == "States.ItemReaderFailed"

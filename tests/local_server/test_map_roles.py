@@ -161,3 +161,67 @@ def test_fails_when_a_version_may_not_be_read(local: LocalAws, deploy: Deploy) -
     assert f'perform: s3:GetObjectVersion on resource: "arn:aws:s3:::{bucket}/k" because' in str(run.cause)
     give(local, name, statements(name, "s3:GetObjectVersion"))
     assert local.run(name).output == [1]
+
+
+# -- what is not there
+
+
+def sdk(action: str, **parameters: str) -> Json:
+    return {
+        "Type": "Task",
+        "Resource": f"arn:aws:states:::aws-sdk:s3:{action}",
+        "Parameters": parameters,
+        "End": True,
+    }
+
+
+def reading(bucket: str, key: str) -> Json:
+    reader = {
+        "Resource": "arn:aws:states:::s3:getObject",
+        "ReaderConfig": {"InputType": "JSON"},
+        "Parameters": {"Bucket": bucket, "Key": key},
+    }
+    return distributed("L", PASS, ItemReader=reader)
+
+
+RUNS = {"Condition": {"StringLike": {"s3:prefix": "runs/*"}}}
+LISTS: dict[str, Json | None] = {"may list": {}, "may list runs": RUNS, "may not list": None}
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        ("getObject", ("S3.NoSuchKeyException", "Status Code: 404"), ("S3.S3Exception", "Status Code: 403")),
+        ("headObject", ("S3.NoSuchKeyException", "Status Code: 404"), ("S3.S3Exception", "Status Code: 403")),
+        ("copyObject", ("S3.NoSuchKeyException", "Status Code: 404"), ("S3.S3Exception", "Status Code: 403")),
+        ("reader", ("States.ItemReaderFailed", "404"), ("States.ItemReaderFailed", "s3:ListBucket")),
+    ],
+    ids=lambda way: str(way[0]),
+)
+@pytest.mark.parametrize("may", LISTS)
+def test_only_a_role_that_may_list_is_told_that_an_object_is_missing(
+    local: LocalAws, deploy: Deploy, way: tuple[str, Any, Any], may: str
+) -> None:
+    name, missing, denied = way
+    listing = LISTS[may]
+    bucket = f"b{uuid.uuid4().hex[:16]}"
+    local.client("s3").create_bucket(Bucket=bucket)
+    key = "runs/none"
+    states = {
+        "getObject": sdk("getObject", Bucket=bucket, Key=key),
+        "headObject": sdk("headObject", Bucket=bucket, Key=key),
+        "copyObject": sdk("copyObject", Bucket=bucket, Key="new", CopySource=f"{bucket}/{key}"),
+        "reader": reading(bucket, key),
+    }
+    machine = deploy(
+        states[name],
+        lambda name: [
+            allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/*"),
+            allow("states:StartExecution", arn("stateMachine", name)),
+            *([] if listing is None else [{**allow("s3:ListBucket", f"arn:aws:s3:::{bucket}"), **listing}]),
+        ],
+    )
+    run = local.run(machine, {})
+    error, cause = denied if listing is None else missing
+    assert (run.status, run.error) == ("FAILED", error)
+    assert cause in str(run.cause)

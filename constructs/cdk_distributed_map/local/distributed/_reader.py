@@ -16,6 +16,7 @@ from cdk_distributed_map.local._errors import UnsupportedError, runtime
 from cdk_distributed_map.local._flow import JSONATA, Flow
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._missing import as_told
 from cdk_distributed_map.local._rules import READER, READER_CONFIG, check, check_fits
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local.distributed._formats import Entries, Format
@@ -119,7 +120,12 @@ class Source:
         if "VersionId" in place:
             self._allowed("s3:GetObjectVersion", f"{place['Bucket']}/{place['Key']}")
         services, machine = self.frame.services, self.frame.execution.machine
-        return open_object(self.client, place, lambda key: _keys.of_s3(services, machine, key, _keys.READ))
+        return open_object(
+            self.client,
+            place,
+            lambda key: _keys.of_s3(services, machine, key, _keys.READ),
+            lambda error: as_told(error, services, machine, place),
+        )
 
     def _file(self, bucket: str, key: str, place: dict[str, str] | None = None) -> Iterator[Chunk]:
         at = {"Bucket": bucket, "Key": key} if place is None else place

@@ -52,20 +52,28 @@ class _Body(io.RawIOBase):
         super().close()
 
 
-def open_object(client: Any, place: dict[str, str], decrypts: Callable[[str | None], str | None]) -> IO[bytes]:
+def open_object(
+    client: Any,
+    place: dict[str, str],
+    decrypts: Callable[[str | None], str | None],
+    told: Callable[[ClientError], ClientError],
+) -> IO[bytes]:
     """Return an object's content, decompressed where it is gzip or zstd.
 
     Args:
         client: S3 client.
         place: Parameters of GetObject.
         decrypts: Returns None where the KMS key that it is given may be used, else why not.
+        told: Returns an error of S3 as the state machine's role is told it.
 
     Raises:
         StateError: ``States.ItemReaderFailed``: it can't be read.
     """
     try:
         answer = client.get_object(**place)
-    except (ClientError, BotoCoreError) as error:
+    except ClientError as error:
+        raise failed(_cause(told(error), place)) from error
+    except BotoCoreError as error:
         raise failed(_cause(error, place)) from error
     refused = decrypts(answer.get("SSEKMSKeyId"))
     if refused is not None:

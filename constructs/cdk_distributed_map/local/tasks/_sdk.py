@@ -17,6 +17,7 @@ from botocore.session import Session
 from cdk_distributed_map.endpoints import bare_session
 from cdk_distributed_map.local._errors import ApiError, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._missing import as_told
 from cdk_distributed_map.local._services import Starter
 from cdk_distributed_map.local.tasks._gaps import completed
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
@@ -115,7 +116,10 @@ class SdkCall(Integration):
                 return dict(shown(model.output_shape, await _own_answer(starter, model, parameters))), {}
             answer = dict(await services.blocking(lambda: _read(method(**parameters))))
         except ClientError as error:
-            raise self.failed(error, model) from error
+            told = error
+            if self._boto_name == "s3":
+                told = as_told(error, services, call.frame.execution.machine, parameters)
+            raise self.failed(told, model) from error
         except BotoCoreError as error:
             raise runtime(str(error)) from error
         meta = answer.pop("ResponseMetadata", {})
