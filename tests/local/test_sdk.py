@@ -148,6 +148,64 @@ def test_fails_when_a_service_refuses(
     assert cause in found["cause"]
 
 
+@pytest.mark.parametrize(
+    ("resource", "parameters", "error", "cause"),
+    [
+        (
+            f"{OPTIMIZED}dynamodb:putItem",
+            {"TableName": "t"},
+            "DynamoDB.AmazonDynamoDBException",
+            (
+                "1 validation error detected: Value null at 'item' failed to satisfy constraint: Member must not be "
+                "null (Service: AmazonDynamoDBv2; Status Code: 400; Error Code: ValidationException; Request ID: "
+            ),
+        ),
+        (
+            f"{SDK}dynamodb:putItem",
+            {"TableName": ""},
+            "DynamoDb.DynamoDbException",
+            (
+                "2 validation errors detected: Value null at 'item' failed to satisfy constraint: Member must not be "
+                "null; Value '' at 'tableName' failed to satisfy constraint: Member must have length greater than or "
+                "equal to 1"
+            ),
+        ),
+        (
+            f"{OPTIMIZED}sqs:sendMessage",
+            {"QueueUrl": "http://sqs/000000000000/none"},
+            "SQS.AmazonSQSException",
+            (
+                "The request must contain the parameter MessageBody. (Service: AmazonSQS; Status Code: 400; Error "
+                "Code: MissingParameter; Request ID: "
+            ),
+        ),
+        (f"{OPTIMIZED}sns:publish", {"TopicArn": "t"}, "SNS.InvalidParameterException", "Invalid parameter: Message "),
+        (
+            f"{SDK}secretsmanager:getSecretValue",
+            {},
+            "SecretsManager.SecretsManagerException",
+            "1 validation error detected: Value null at 'secretId' failed",
+        ),
+    ],
+    ids=["optimized", "sdk-two", "queue", "topic", "secret"],
+)
+def test_missing_parameters_are_an_error_of_the_service(
+    bench: Bench, resource: str, parameters: dict[str, Any], error: str, cause: str
+) -> None:
+    found = bench.run(call(resource, parameters))
+    assert (found["status"], found["error"]) == ("FAILED", error)
+    assert cause in found["cause"]
+    catch = [{"ErrorEquals": ["States.TaskFailed"], "Next": "After"}]
+    machine = call(resource, parameters, Catch=catch)
+    machine["States"]["After"] = {"Type": "Pass", "Result": "caught", "End": True}
+    assert bench.output(machine) == "caught"
+
+
+def test_fails_when_a_parameter_has_the_wrong_type(bench: Bench) -> None:
+    found = bench.run(call(f"{OPTIMIZED}dynamodb:putItem", {"TableName": "t", "Item": ["a"]}))
+    assert found["error"] == "States.Runtime"
+
+
 def test_fails_when_an_optimized_call_has_an_error_of_no_class_of_its_own(bench: Bench, table: str) -> None:
     found = bench.run(call(f"{OPTIMIZED}dynamodb:putItem", {"TableName": table, "Item": {"other": {"S": "a"}}}))
     assert found["error"] == "DynamoDB.AmazonDynamoDBException"

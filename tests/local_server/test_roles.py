@@ -39,8 +39,13 @@ def statement(action: str, resource: str, effect: str = "Allow", **condition: An
 class Roles:
     """Makes roles and checks what they may."""
 
-    iam: Any
+    local: LocalAws
     policies: RolePolicies
+
+    @property
+    def iam(self) -> Any:
+        """IAM of the local AWS."""
+        return self.local.client("iam")
 
     def make(self, *statements: dict[str, Any], assumed: str | None = None, **more: Any) -> str:
         """Create a role."""
@@ -67,10 +72,20 @@ class Roles:
         return self.policies.check(role, action, resource, {**SOURCE, **keys})
 
 
+def one_task(local: LocalAws, role: str, resource: str, parameters: dict[str, Any]) -> Any:
+    """Run a state machine of one task under a role."""
+    task = {"Type": "Task", "Resource": f"arn:aws:states:::{resource}", "Parameters": parameters, "End": True}
+    definition = json.dumps({"StartAt": "T", "States": {"T": task}})
+    made = local.client("stepfunctions").create_state_machine(
+        name=f"m{uuid.uuid4().hex[:12]}", definition=definition, roleArn=role
+    )
+    return local.run(made["stateMachineArn"])
+
+
 @pytest.fixture
 def roles(local: LocalAws) -> Roles:
     """Roles of the local AWS."""
-    return Roles(iam=local.client("iam"), policies=RolePolicies(local.client, region="us-east-1", account=ACCOUNT))
+    return Roles(local=local, policies=RolePolicies(local.client, region="us-east-1", account=ACCOUNT))
 
 
 def test_what_no_policy_allows_is_refused_in_the_words_of_aws(roles: Roles) -> None:
@@ -295,3 +310,47 @@ def test_without_iam_everything_is_allowed() -> None:
             name="m", definition=json.dumps(definition), roleArn=f"arn:aws:iam::{ACCOUNT}:role/nobody"
         )
         assert aws.run("m").status == "SUCCEEDED"
+
+
+def test_a_fresh_topic_takes_messages_of_who_may_publish(local: LocalAws, roles: Roles) -> None:
+    topic = local.client("sns").create_topic(Name=f"t{uuid.uuid4().hex[:12]}")["TopicArn"]
+    message = {"TopicArn": topic, "Message": "m"}
+    # The policy that AWS gives every topic lets its owner's whole account publish.
+    for role in (roles.make(statement("sns:Publish", topic)), roles.make()):
+        assert "MessageId" in one_task(local, role, "sns:publish", message).check().output
+    refused = one_task(local, roles.make(statement("sns:Publish", topic, "Deny")), "sns:publish", message)
+    assert "explicit deny in an identity-based policy" in refused.cause
+
+
+@pytest.mark.parametrize(
+    ("condition", "resource", "parameters", "status"),
+    [
+        ({"StringEquals": {"events:source": "mine"}}, "events", {"Source": "mine"}, "SUCCEEDED"),
+        ({"StringEquals": {"events:source": "mine"}}, "events", {"Source": "other"}, "FAILED"),
+        ({"StringEqualsIfExists": {"s3:x-amz-acl": "private"}}, "s3", {}, "SUCCEEDED"),
+        ({"StringEquals": {"s3:x-amz-acl": "private"}}, "s3", {"ACL": "public-read"}, "FAILED"),
+        (
+            {"StringEquals": {"s3:x-amz-storage-class": "STANDARD_IA"}},
+            "s3",
+            {"StorageClass": "STANDARD_IA"},
+            "SUCCEEDED",
+        ),
+        ({"Null": {"aws:SourceVpce": "true"}}, "s3", {}, "SUCCEEDED"),
+        ({"Bool": {"aws:ViaAWSService": "false"}}, "s3", {}, "SUCCEEDED"),
+    ],
+    ids=["source", "other-source", "no-acl", "other-acl", "storage-class", "no-endpoint", "itself"],
+)
+def test_condition_keys_come_from_the_request(
+    roles: Roles, condition: Any, resource: str, parameters: dict[str, str], status: str
+) -> None:
+    if resource == "events":
+        role = roles.make(statement("events:PutEvents", "*", **condition))
+        entry = {"DetailType": "d", "Detail": "{}", **parameters}
+        ended = one_task(roles.local, role, "events:putEvents", {"Entries": [entry]})
+    else:
+        bucket = f"b{uuid.uuid4().hex[:12]}"
+        roles.local.client("s3").create_bucket(Bucket=bucket)
+        role = roles.make(statement("s3:PutObject", f"arn:aws:s3:::{bucket}/*", **condition))
+        given = {"Bucket": bucket, "Key": "k", "Body": "x", **parameters}
+        ended = one_task(roles.local, role, "aws-sdk:s3:putObject", given)
+    assert ended.status == status, ended.cause

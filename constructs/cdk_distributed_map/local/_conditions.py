@@ -34,13 +34,30 @@ _EVALUATED: Final = frozenset(
 # What a call that Step Functions makes under a role doesn't have: nobody signed in, and it names no source of its own.
 _ABSENT: Final = frozenset(
     {
+        "aws:calledvia",
+        "aws:calledviafirst",
+        "aws:calledvialast",
+        "aws:ec2instancesourceprivateipv4",
+        "aws:ec2instancesourcevpc",
         "aws:federatedprovider",
         "aws:multifactorauthage",
         "aws:multifactorauthpresent",
         "aws:principalservicename",
+        "aws:principalservicenameslist",
+        "aws:referer",
         "aws:sourceaccount",
         "aws:sourcearn",
+        "aws:sourceidentity",
+        "aws:sourcevpc",
+        "aws:sourcevpce",
         "aws:username",
+        "aws:vpcsourceip",
+        # Those of a function URL, of calls through another service, and of grants.
+        "kms:grantisforawsresource",
+        "kms:viaservice",
+        "lambda:eventsourcetoken",
+        "lambda:functionurlauthtype",
+        "lambda:invokedviafunctionurl",
         "s3:prefix",
         "sts:externalid",
     }

@@ -20,6 +20,7 @@ from ministack.core.iam_evaluator import (
 
 from cdk_distributed_map.local._conditions import refuse_unknown
 from cdk_distributed_map.local._resource_policies import REQUIRED, ResourcePolicies, service_of
+from cdk_distributed_map.local._services import ConditionKeys, ConditionValue
 
 SOURCE_ARN: Final = "aws:SourceArn"
 """Key of a check's context with the state machine that its role is assumed for."""
@@ -60,7 +61,7 @@ class RolePolicies:
         with self._lock:
             self._known.clear()
 
-    def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+    def check(self, role: str, action: str, resource: str, context: ConditionKeys) -> str | None:
         """Return None where the role may, else the message of AWS's AccessDenied.
 
         Args:
@@ -169,9 +170,9 @@ class _Role:
         self._principal = f"arn:aws:sts::{account}:assumed-role/{arn.rsplit('/', 1)[-1]}/{_SESSION}"
         self._region = region
         self._account = account
-        self._decisions: dict[tuple[str, str, tuple[tuple[str, str], ...], str | None], str | None] = {}
+        self._decisions: dict[tuple[str, str, tuple[tuple[str, ConditionValue], ...], str | None], str | None] = {}
 
-    def decided(self, action: str, resource: str, context: Mapping[str, str], policy: str | None) -> str | None:
+    def decided(self, action: str, resource: str, context: ConditionKeys, policy: str | None) -> str | None:
         key = (action, resource, tuple(sorted(context.items())), policy)
         if key not in self._decisions:
             if len(self._decisions) >= _MOST_DECISIONS:
@@ -179,10 +180,19 @@ class _Role:
             self._decisions[key] = self._decide(action, resource, context, policy)
         return self._decisions[key]
 
-    def _decide(self, action: str, resource: str, context: Mapping[str, str], policy: str | None) -> str | None:
-        if not self.trusts(_SERVICE, context.get(SOURCE_ARN)):
+    def _decide(self, action: str, resource: str, context: ConditionKeys, policy: str | None) -> str | None:
+        source = context.get(SOURCE_ARN)
+        if not self.trusts(_SERVICE, source if isinstance(source, str) else None):
             return _NOT_ASSUMED
-        asked = {name.lower(): value for name, value in context.items() if name != SOURCE_ARN}
+        asked: dict[str, Any] = {
+            name.lower(): list(value) if isinstance(value, tuple) else value
+            for name, value in context.items()
+            if name != SOURCE_ARN
+        }
+        # The policy that every topic begins with asks for its owner's account so: here all callers are of one account.
+        asked["aws:sourceowner"] = self._account
+        if service_of(resource) == "kms":
+            asked["kms:calleraccount"] = self._account
         request = self._context(action, resource, asked)
         refuse_unknown(self._arn, self._statements, request)
         if policy is not None:
@@ -214,7 +224,7 @@ class _Role:
             reason = f"because no {kind}-based policy allows the {action} action"
         return f"User: {self._principal} is not authorized to perform: {action} on resource: {shown} {reason}"
 
-    def _context(self, action: str, resource: str, keys: dict[str, str]) -> EvalContext:
+    def _context(self, action: str, resource: str, keys: dict[str, Any]) -> EvalContext:
         return EvalContext(
             principal_arn=self._principal,
             principal_type="AssumedRole",
@@ -226,7 +236,7 @@ class _Role:
             secure_transport=True,
             service_context=keys,
             # The caller is the role, not a service; tags are the role's.
-            principal_keys={"aws:principalisawsservice": "false", **self._tags},
+            principal_keys={"aws:principalisawsservice": "false", "aws:viaawsservice": "false", **self._tags},
         )
 
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from cdk_distributed_map.local.distributed._registry import MapRuns
 
 T = TypeVar("T")
+ConditionValue = str | tuple[str, ...] | None
+"""Value of a condition key: None for a key that the request is known not to have."""
+ConditionKeys = Mapping[str, ConditionValue]
+"""Condition keys of a request, https://docs.aws.amazon.com/service-authorization/latest/reference/."""
 
 
 class Invocation(NamedTuple):
@@ -102,7 +106,7 @@ class Clients(abc.ABC):
 class Authorizer(Protocol):
     """Decides what a role may do."""
 
-    def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+    def check(self, role: str, action: str, resource: str, context: ConditionKeys) -> str | None:
         """Return None where the role may, else the message of AWS's AccessDenied.
 
         Raises:
@@ -113,7 +117,7 @@ class Authorizer(Protocol):
 class AllowAll:
     """The authorizer that doesn't."""
 
-    def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+    def check(self, role: str, action: str, resource: str, context: ConditionKeys) -> str | None:
         """Allow."""
         del role, action, resource, context
         return None
@@ -194,9 +198,7 @@ class Services:
                 task.exception()
             raise
 
-    def denied(
-        self, machine: Machine, action: str, resource: str, context: Mapping[str, str] | None = None
-    ) -> str | None:
+    def denied(self, machine: Machine, action: str, resource: str, context: ConditionKeys | None = None) -> str | None:
         """Return None where a state machine's role may, else the message of AWS's AccessDenied.
 
         Args:
@@ -208,7 +210,7 @@ class Services:
         Raises:
             StateError: ``States.Runtime``: a policy says something about it that can't be evaluated here.
         """
-        keys = dict(context or {})
+        keys: dict[str, ConditionValue] = dict(context or {})
         # Recorded: under a trust that names aws:SourceArn, the Express children of a map can't assume the role,
         # whichever ARN it names; Standard ones and state machines can.
         if not (machine.express and machine.arn != machine.unlabelled):

@@ -14,6 +14,7 @@ from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._history import text
 from cdk_distributed_map.local._json import Json, checked, dumps
 from cdk_distributed_map.local._places import elsewhere
+from cdk_distributed_map.local._services import ConditionKeys
 from distmap import limits
 
 
@@ -117,9 +118,9 @@ class Call:
         names = {} if self._direct else self._names()
         self.frame.event(f"{self._integration.family}{how}", {**names, **shown})
 
-    def denied(self, action: str, resource: str) -> str | None:
+    def denied(self, action: str, resource: str, context: ConditionKeys | None = None) -> str | None:
         """Return None where the role may, else the message of AWS's AccessDenied."""
-        return self.frame.services.denied(self.frame.execution.machine, action, resource)
+        return self.frame.services.denied(self.frame.execution.machine, action, resource, context)
 
     def refuse_elsewhere(self, field: str, arn: str, *, accounts: bool = True) -> None:
         """Check that what is called is on this machine.

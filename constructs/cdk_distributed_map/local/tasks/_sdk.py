@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Final
 
 from botocore import xform_name
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.model import OperationNotFoundError
 from botocore.response import StreamingBody
 from botocore.session import Session
@@ -21,7 +21,8 @@ from cdk_distributed_map.local._missing import as_told
 from cdk_distributed_map.local._services import Starter
 from cdk_distributed_map.local.tasks._gaps import completed
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
-from cdk_distributed_map.local.tasks._permissions import permission
+from cdk_distributed_map.local.tasks._invalid import refusal
+from cdk_distributed_map.local.tasks._permissions import condition_keys, permission
 from cdk_distributed_map.local.tasks._values import parsed, request, shown
 
 # Service ids of the AWS SDK for Java, as Resource ARNs have them, where boto3 has another name.
@@ -102,7 +103,7 @@ class SdkCall(Integration):
         action, resource = permission(self._boto_name, prefix, operation, parameters, services)
         # Services let other accounts in, by policies of their own; no call leaves its region.
         call.refuse_elsewhere(f"{self.service}:{self.action} of", resource, accounts=False)
-        denied = call.denied(action, resource)
+        denied = call.denied(action, resource, condition_keys(self._boto_name, parameters))
         if denied is not None:
             # Services that talk JSON refuse with 400, the others with 403.
             status = 400 if client.meta.service_model.protocol == "json" else 403
@@ -120,6 +121,9 @@ class SdkCall(Integration):
             if self._boto_name == "s3":
                 told = as_told(error, services, call.frame.execution.machine, parameters)
             raise self.failed(told, model) from error
+        except ParamValidationError as error:
+            refused = refusal(error, model)
+            raise (runtime(str(error)) if refused is None else self.failed(refused, model)) from error
         except BotoCoreError as error:
             raise runtime(str(error)) from error
         meta = answer.pop("ResponseMetadata", {})
