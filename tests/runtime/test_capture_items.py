@@ -338,7 +338,7 @@ def test_fails_when_the_event_is_something_else(event: object) -> None:
         ({"max_item_bytes": 9_000_000}, "got 9000000"),
         ({"reserve_seconds": -0.1}, "reserve_seconds must be 0 or more, got -0.1"),
     ],
-    ids=["output-type", "zero-bytes", "nine-megabytes", "reserve"],
+    ids=["zero-bytes", "nine-megabytes", "reserve"],
 )
 def test_fails_when_a_setting_is_wrong(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
