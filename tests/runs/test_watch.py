@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 
 from cdk_distributed_map.cli._progress import line
-from cdk_distributed_map.runs import Client, CredentialsError, NotFoundError, Pipeline, Progress
+from cdk_distributed_map.runs import Client, CredentialsError, NotFoundError, Pipeline, Progress, Run
+from cdk_distributed_map.runs._pace import Paces
 from cdk_distributed_map.runs._watch import Watcher
 
 MOST_STEPS = 200_000
+
+
+def watching(run: Run, *, notice: Callable[[str], None] | None = None) -> Watcher:
+    """Return a watcher that asks as often as it does at AWS, though the fake is on this machine."""
+    return Watcher(run, notice=notice, paces=Paces())
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def test_rates_stay_under_the_quotas(
     watchers: int, pipeline: Pipeline, states: Any, clock: Any, simulate: Callable[..., list[Progress]]
 ) -> None:
     states.add_run(pipeline.arn, "long", label="Squares", items=1_000_000, seconds=1200)
-    seen = simulate([Watcher(pipeline.run("long")) for _ in range(watchers)], seconds=1500)
+    seen = simulate([watching(pipeline.run("long")) for _ in range(watchers)], seconds=1500)
     assert sum(each.final for each in seen) == watchers
     assert not states.throttled
     # Not only is the burst never used up: the long-run rate is under the refill, so that it would never be.
@@ -77,7 +83,7 @@ def test_five_watchers_of_nested_maps_stay_under_the_quotas(
 ) -> None:
     run = states.add_run(nested.arn, "deep", label="Outer", items=40, seconds=600)
     add_inner(run, 40)
-    seen = simulate([Watcher(nested.run("deep")) for _ in range(5)], seconds=900)
+    seen = simulate([watching(nested.run("deep")) for _ in range(5)], seconds=900)
     assert sum(each.final for each in seen) == 5
     assert not states.throttled
     assert seen[-1].nested_runs["Outer-Nested"] >= 10
@@ -102,7 +108,7 @@ def test_nested_maps_that_begin_late_are_found(
 ) -> None:
     run = states.add_run(nested.arn, "late", label="Outer", items=3, seconds=300)
     add_inner(run, 3, late=60)
-    last = simulate([Watcher(nested.run("late"))], seconds=600)[-1]
+    last = simulate([watching(nested.run("late"))], seconds=600)[-1]
     assert (last.nested_runs, last.nested_left_out) == ({"Outer-Nested": 3}, 0)
     assert last.nested["Outer-Nested"].succeeded == 3 * 7
 
@@ -113,7 +119,7 @@ def test_nested_maps_of_a_run_that_has_ended_are_told(
     run = states.add_run(nested.arn, "over", label="Outer", items=4, seconds=10)
     add_inner(run, 4)
     clock.now = 1000.0
-    last = simulate([Watcher(nested.run("over"))], seconds=1100)[-1]
+    last = simulate([watching(nested.run("over"))], seconds=1100)[-1]
     assert (last.final, last.nested_runs, last.nested_left_out) == (True, {"Outer-Nested": 4}, 0)
 
 
@@ -122,7 +128,7 @@ def test_nested_maps_that_were_not_looked_at_are_said_to_be_left_out(
 ) -> None:
     run = states.add_run(nested.arn, "wide", label="Outer", items=500, seconds=60)
     add_inner(run, 500)
-    last = simulate([Watcher(nested.run("wide"))], seconds=600)[-1]
+    last = simulate([watching(nested.run("wide"))], seconds=600)[-1]
     assert last.final
     assert clock.now < 90  # nobody is kept waiting for them
     assert last.nested_left_out >= 500 - last.nested_runs["Outer-Nested"] > 0
@@ -135,7 +141,7 @@ def test_maps_of_the_user_beside_the_pipeline_are_outermost_ones(
     run = states.add_run(pipeline.arn, "chain", label="Squares", items=100, seconds=60)
     arn = run.map.arn.replace("/Squares:", "/Own:")
     run.others.append(type(run.map)(arn, "Own", 7, 30, 0, 20.0))
-    last = simulate([Watcher(pipeline.run("chain"))], seconds=600)[-1]
+    last = simulate([watching(pipeline.run("chain"))], seconds=600)[-1]
     assert [(each.label, each.items.succeeded) for each in last.maps] == [("Squares", 100), ("Own", 7)]
     assert last.nested == {}
     assert "Squares 100/100, Own 7/7" in line(last)
@@ -150,14 +156,14 @@ def test_machine_of_several_pipelines_can_be_watched(
     states.add_run(chain.arn, "run", label="Squares", items=100, seconds=60)
     with pytest.raises(NotFoundError, match="several pipelines"):
         _ = chain.definition
-    assert simulate([Watcher(chain.run("run"))], seconds=600)[-1].items.succeeded == 100
+    assert simulate([watching(chain.run("run"))], seconds=600)[-1].items.succeeded == 100
 
 
 def test_last_progress_is_final_and_complete(
     pipeline: Pipeline, states: Any, simulate: Callable[..., list[Progress]]
 ) -> None:
     states.add_run(pipeline.arn, "run", label="Squares", items=1000, seconds=90, failed=3, tolerance=5)
-    seen = simulate([Watcher(pipeline.run("run"))], seconds=300)
+    seen = simulate([watching(pipeline.run("run"))], seconds=300)
     last = seen[-1]
     assert last.final
     assert last.complete
@@ -175,7 +181,7 @@ def test_throttling_makes_it_ask_less_often_and_recover(
 ) -> None:
     states.add_run(pipeline.arn, "run", label="Squares", items=1000, seconds=1200)
     said: list[str] = []
-    watcher = Watcher(pipeline.run("run"), notice=said.append)
+    watcher = watching(pipeline.run("run"), notice=said.append)
     simulate([watcher], seconds=100)
     usual = states.calls["DescribeMapRun"]
     states.faults.extend([("DescribeMapRun", 400, "ThrottlingException")] * 6)
@@ -197,7 +203,7 @@ def test_trouble_only_makes_it_wait(
     states.add_run(pipeline.arn, "run", label="Squares", items=1000, seconds=300)
     said: list[str] = []
     _ = pipeline.definition
-    watcher = Watcher(pipeline.run("run"), notice=said.append)
+    watcher = watching(pipeline.run("run"), notice=said.append)
     states.faults.extend([("*", *fault)] * 8)
     seen = simulate([watcher], seconds=2000)
     assert seen[-1].final
@@ -214,7 +220,7 @@ def test_fresh_credentials_are_picked_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     states.add_run(pipeline.arn, "run", label="Squares", items=10, seconds=60)
-    watcher = Watcher(pipeline.run("run"))
+    watcher = watching(pipeline.run("run"))
     simulate([watcher], seconds=10)
     before = pipeline.aws.sfn(paced=True)
     states.faults.append(("DescribeExecution", 400, "ExpiredTokenException"))
@@ -234,14 +240,14 @@ def test_fails_when_there_are_no_credentials(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     pipeline.aws.renew()
     with pytest.raises(CredentialsError, match="sign in"):
-        simulate([Watcher(pipeline.run("run"))], seconds=100)
+        simulate([watching(pipeline.run("run"))], seconds=100)
 
 
 def test_fails_when_the_run_does_not_exist(
     pipeline: Pipeline, clock: Any, simulate: Callable[..., list[Progress]]
 ) -> None:
     with pytest.raises(NotFoundError, match="doesn't know the run 'none'"):
-        simulate([Watcher(pipeline.run("none"))], seconds=100)
+        simulate([watching(pipeline.run("none"))], seconds=100)
     assert clock.now > 20  # a run that was just started may not be known yet
 
 
@@ -249,7 +255,7 @@ def test_waiting_for_a_run_that_is_not_known_is_said(
     pipeline: Pipeline, states: Any, simulate: Callable[..., list[Progress]]
 ) -> None:
     said: list[str] = []
-    watcher = Watcher(pipeline.run("new"), notice=said.append)
+    watcher = watching(pipeline.run("new"), notice=said.append)
     simulate([watcher], seconds=5)
     states.add_run(pipeline.arn, "new", label="Squares", items=10, seconds=5)
     assert simulate([watcher], seconds=100)[-1].final
@@ -267,7 +273,7 @@ def test_run_without_a_map_ends_too(pipeline: Pipeline, states: Any, simulate: C
     run = states.add_run(pipeline.arn, "run")
     run.ended = ("FAILED", 5.0)
     run.error = "CaptureError"
-    last = simulate([Watcher(pipeline.run("run"))], seconds=100)[-1]
+    last = simulate([watching(pipeline.run("run"))], seconds=100)[-1]
     assert (last.final, last.status, last.error, last.maps) == (True, "FAILED", "CaptureError", ())
 
 
@@ -275,7 +281,7 @@ def test_run_that_ends_before_its_map_was_looked_at_is_told_whole(
     pipeline: Pipeline, states: Any, clock: Any, simulate: Callable[..., list[Progress]]
 ) -> None:
     states.add_run(pipeline.arn, "short", label="Squares", items=100, seconds=1)
-    watcher = Watcher(pipeline.run("short"))
+    watcher = watching(pipeline.run("short"))
     for clock.now in (0.0, 0.1):
         watcher.step(clock.now)
     # Its end is learnt in the step in which its map is due, and the list of its maps is not.
@@ -306,6 +312,43 @@ def test_nested_maps_that_may_not_be_asked_for_are_left_out_and_said_to_be(
     add_inner(run, 1)
     states.denied.add(denied)
     said: list[str] = []
-    last = simulate([Watcher(nested.run("run"), notice=said.append)], seconds=300)[-1]
+    last = simulate([watching(nested.run("run"), notice=said.append)], seconds=300)[-1]
     assert (last.final, last.items.succeeded, last.nested, last.nested_left_out) == (True, 1, {}, 1)
     assert any("not counted: watching 'run': AccessDeniedException" in text for text in said)
+
+
+@pytest.mark.parametrize("action", ["ListMapRuns", "DescribeMapRun", "DescribeExecution"])
+def test_answers_that_are_behind_are_waited_out(
+    action: str, pipeline: Pipeline, states: Any, clock: Any, simulate: Callable[..., list[Progress]]
+) -> None:
+    states.add_run(pipeline.arn, "run", label="Squares", items=100, seconds=30)
+    watcher = watching(pipeline.run("run"))
+    code = "ResourceNotFound" if action == "DescribeMapRun" else "ExecutionDoesNotExist"
+    for clock.now in (0.0, 5.0, 10.0):
+        states.faults.extend([(action, 400, code)] * 2)
+        watcher.step(clock.now)
+    last = simulate([watcher], seconds=200)[-1]
+    assert not [fault for fault in states.faults if fault[0] != action]
+    assert (last.final, last.items.succeeded, last.complete) == (True, 100, True)
+
+
+def test_map_run_that_never_becomes_known_is_said_not_to_be_counted(
+    pipeline: Pipeline, states: Any, simulate: Callable[..., list[Progress]]
+) -> None:
+    states.add_run(pipeline.arn, "run", label="Squares", items=100, seconds=30)
+    states.faults.extend([("DescribeMapRun", 400, "ResourceNotFound")] * 200)
+    said: list[str] = []
+    last = simulate([watching(pipeline.run("run"), notice=said.append)], seconds=300)[-1]
+    assert (last.final, last.complete, last.maps) == (True, False, ())
+    assert "AWS doesn't know it, though it listed it" in said[-1]
+
+
+def test_run_on_this_machine_is_asked_about_often(pipeline: Pipeline, states: Any, clock: Any) -> None:
+    states.add_run(pipeline.arn, "run", label="Squares", items=100, seconds=1)
+    watcher = Watcher(pipeline.run("run"))
+    for step in range(40):
+        clock.now = step * 0.05
+        progress = watcher.step(clock.now)
+        if progress is not None and progress.final:
+            break
+    assert clock.now < 1.5

@@ -42,9 +42,11 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
     if last is None or not last.final:
         return _exit.ERROR
     code = outcome(last)
-    if code == _exit.SUCCESS and not last.items.total and not as_json:
+    if code != _exit.RUN_FAILED and check:
+        return _by_ledger(run, last, as_json=as_json)
+    if code == _exit.SUCCESS and last.maps and not last.items.total and not as_json:
         _show.say(NO_ITEMS)
-    return code if code == _exit.RUN_FAILED or not check else _by_ledger(run, last, as_json=as_json)
+    return code
 
 
 def _by_ledger(run: Run, progress: Progress, *, as_json: bool) -> int:
@@ -62,6 +64,8 @@ def _by_ledger(run: Run, progress: Progress, *, as_json: bool) -> int:
     if made.run_error is not None:
         _show.say(made.run_error, err=True)
         return _exit.RUN_FAILED
+    if made.captured == 0 and not as_json:
+        _show.say(_show.nothing_captured(made))
     if made.unsuccessful == 0 and made.nested_unsuccessful == 0 and made.is_complete:
         return _exit.SUCCESS
     if not as_json:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -22,14 +23,30 @@ from cdk_distributed_map.runs._errors import (
 )
 
 if TYPE_CHECKING:
+    from boto3.session import Session
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_stepfunctions import SFNClient
 
+# Those that botocore repeats as throttling.
 _THROTTLED: Final = frozenset(
-    {"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown"}
+    {
+        "BandwidthLimitExceeded",
+        "EC2ThrottledException",
+        "LimitExceededException",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
 )
 _EXPIRED: Final = frozenset(
     {
@@ -57,7 +74,7 @@ class Aws:
 
     Args:
         profile: Profile of the AWS configuration. Default: that of the environment, or the default one.
-        region: Region. Default: that of the environment or the profile.
+        region: Region. Default: that of the environment (``AWS_REGION``, ``AWS_DEFAULT_REGION``) or of the profile.
         endpoint_url: One endpoint for all services, such as a local engine. Default: that of the environment or the
             profile (``AWS_ENDPOINT_URL``), or AWS's own. That of a ``LocalAws`` of this process brings its Region and
             its keys with it.
@@ -75,6 +92,7 @@ class Aws:
         self.region = region
         self.endpoint_url = endpoint_url
         self._clients: dict[tuple[str, int], Any] = {}
+        self._session: Session | None = None
 
     def sfn(self, *, paced: bool = False) -> SFNClient:
         """Return the client of Step Functions.
@@ -113,10 +131,16 @@ class Aws:
         host = urlsplit(self.sfn().meta.endpoint_url).hostname or ""
         return host.endswith(_AMAZON_HOSTS)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether Step Functions is called on this machine, where nobody else waits and nothing is throttled."""
+        return _is_loopback(self.sfn().meta.endpoint_url)
+
     def renew(self) -> None:
-        """Forget the clients, so that the next one reads the credentials anew."""
+        """Forget the session and its clients, so that the next one reads the credentials anew."""
         self.close()
         self._clients.clear()
+        self._session = None
 
     def close(self) -> None:
         """Close the connections."""
@@ -130,8 +154,7 @@ class Aws:
         return self._clients[key]
 
     def _make(self, service: str, *, attempts: int) -> Any:
-        import boto3  # noqa: PLC0415 - see the module docstring
-        from botocore.config import Config  # noqa: PLC0415 - likewise
+        from botocore.config import Config  # noqa: PLC0415 - see the module docstring
 
         options: dict[str, Any] = {
             "retries": {"mode": "standard", "total_max_attempts": attempts},
@@ -144,21 +167,18 @@ class Aws:
             if self.endpoint_url is not None or os.environ.get("AWS_ENDPOINT_URL"):
                 # A local endpoint has no name for every bucket.
                 options["s3"] = {"addressing_style": "path"}
-        settings: dict[str, Any] = {"profile_name": self.profile, "region_name": self.region}
-        local = endpoints.known(self.endpoint_url)
-        if local is not None:
-            # Neither a profile nor a key of another account nor a proxy has to do with it.
-            settings = {
-                "botocore_session": endpoints.bare_session(),
-                "region_name": self.region or local.region,
-                "aws_access_key_id": local.access_key,
-                "aws_secret_access_key": local.secret_key,
-            }
-            options |= {"proxies": {}, "ignore_configured_endpoint_urls": True}
+        if endpoints.known(self.endpoint_url) is not None:
+            options["ignore_configured_endpoint_urls"] = True
         with errors(f"making a client of {service}"):
-            session = boto3.Session(**settings)
+            session = self._one_session()
             try:
                 client = session.client(service, endpoint_url=self.endpoint_url, config=Config(**options))
+                if _is_loopback(client.meta.endpoint_url):
+                    # No proxy has to see what this machine says to itself.
+                    client.close()
+                    client = session.client(
+                        service, endpoint_url=self.endpoint_url, config=Config(**options, proxies={})
+                    )
             except ValueError as error:  # botocore's for an endpoint that is no URL, given here or in the environment
                 raise InputError(
                     f"{_lowered(error)}: an endpoint is a URL such as http://127.0.0.1:4566; look at --endpoint-url "
@@ -166,6 +186,26 @@ class Aws:
                 ) from error
             client.meta.events.register_first("needs-retry", self._repeated)
             return client
+
+    def _one_session(self) -> Session:
+        """Return the session of all clients: what gives credentials, a program perhaps, is asked once."""
+        import boto3  # noqa: PLC0415 - see the module docstring
+
+        if self._session is None:
+            local = endpoints.known(self.endpoint_url)
+            if local is None:
+                # boto3 itself reads AWS_DEFAULT_REGION alone.
+                region = self.region or os.environ.get("AWS_REGION") or None
+                self._session = boto3.Session(profile_name=self.profile, region_name=region)
+            else:
+                # Neither a profile nor a key of another account has to do with it.
+                self._session = boto3.Session(
+                    botocore_session=endpoints.bare_session(),
+                    region_name=self.region or local.region,
+                    aws_access_key_id=local.access_key,
+                    aws_secret_access_key=local.secret_key,
+                )
+        return self._session
 
     def _repeated(self, *, attempts: int, operation: Any, response: Any, caught_exception: Any, **_: Any) -> None:
         """Say that a call is being repeated; botocore decides whether it is."""
@@ -179,6 +219,16 @@ class Aws:
             self.notice(f"{operation.name}: AWS throttles the call ({code}); trying again")
         elif status >= _SERVER_ERROR:
             self.notice(f"{operation.name}: AWS failed to answer ({code or status}); trying again")
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @contextmanager

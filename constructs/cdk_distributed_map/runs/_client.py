@@ -353,7 +353,7 @@ class Pipeline:
                 client.start_execution(stateMachineArn=self.arn, name=name, input=text.decode())
             except client.exceptions.ExecutionAlreadyExists:
                 # AWS finds a running execution of the same input by itself, but not one that has ended.
-                self._is_same(run, given)
+                self._is_same(run.was_just_started(), given)
             except client.exceptions.StateMachineDoesNotExist as error:
                 raise self._unknown() from error
-        return run
+        return run.was_just_started()

@@ -82,3 +82,18 @@ def list_executions_pace() -> Pace:
 def execution_pace() -> Pace:
     """Return the pace of DescribeExecution for one watcher; its quota is 15 a second."""
     return Pace(burst=5, every=2, gap=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paces:
+    """How often one watcher asks what."""
+
+    map_run: Pace = field(default_factory=map_run_pace)
+    map_runs: Pace = field(default_factory=list_map_runs_pace)
+    executions: Pace = field(default_factory=list_executions_pace)
+    execution: Pace = field(default_factory=execution_pace)
+
+
+def local_paces() -> Paces:
+    """Return the paces at an endpoint of this machine, which nobody else asks: 20 calls of each kind a second."""
+    return Paces(**{name: Pace(burst=1, every=0.05, gap=0.05) for name in Paces.__dataclass_fields__})

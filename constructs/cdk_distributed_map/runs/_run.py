@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _arns
 from cdk_distributed_map.runs._aws import Aws, errors
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from cdk_distributed_map.runs._ledger import Ledger
     from cdk_distributed_map.runs._results import Failure, ItemResult
     from cdk_distributed_map.runs._watch import Progress
+
+_START_SECONDS: Final = 30.0
+"""How long a run that this client started may be unknown to AWS."""
+_PAUSE_SECONDS: Final = 0.2
 
 
 class Run:
@@ -32,6 +37,12 @@ class Run:
         self.pipeline = pipeline
         self.name = name
         self.arn = _arns.parse(pipeline.arn).execution_arn(name)
+        self._known_by: float | None = None
+
+    def was_just_started(self) -> Run:
+        """Note that AWS may not know it for a while yet, as its answers are eventually consistent; return it."""
+        self._known_by = time.monotonic() + _START_SECONDS
+        return self
 
     @property
     def aws(self) -> Aws:
@@ -53,7 +64,14 @@ class Run:
         with errors(f"describing the run {self.name!r}"):
             client = self.aws.sfn()
             try:
-                answer = client.describe_execution(executionArn=self.arn)
+                while True:
+                    try:
+                        answer = client.describe_execution(executionArn=self.arn)
+                        break
+                    except client.exceptions.ExecutionDoesNotExist:
+                        if self._known_by is None or time.monotonic() > self._known_by:
+                            raise
+                    time.sleep(_PAUSE_SECONDS)
             except client.exceptions.ExecutionDoesNotExist as error:
                 raise NotFoundError(
                     f"{self.pipeline.called!r} has no run {self.name!r}, or it ended more than 90 days ago; `distmap "

@@ -37,7 +37,8 @@ _LOOK_AGAIN_SECONDS: Final = 60.0
 _LAST_LOOK_SECONDS: Final = 10.0
 """How long a run that has ended is looked at for the sake of maps inside others."""
 _START_SECONDS: Final = 30.0
-"""How long a run that was just started may be unknown: the API is eventually consistent."""
+"""How long what was just started may be unknown: the API is eventually consistent."""
+_LIST: Final = "list"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,9 +127,15 @@ class Watcher:
     Args:
         run: The run.
         notice: Called with what gets in the way, in words. Default: nothing is said.
+        paces: How often it asks. Default: as five watchers of an account may at AWS, and much more often at an endpoint
+            of this machine.
     """
 
-    def __init__(self, run: Run, *, notice: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self, run: Run, *, notice: Callable[[str], None] | None = None, paces: _pace.Paces | None = None
+    ) -> None:
+        if paces is None:
+            paces = _pace.local_paces() if run.aws.is_local else _pace.Paces()
         self._run = run
         self._notice = notice
         self._description: RunDescription | None = None
@@ -139,14 +146,15 @@ class Watcher:
         self._list_token: str | None = None
         self._children = Children()
         self._denied: set[str] = set()
-        self._execution_pace = _pace.execution_pace()
-        self._list_pace = _pace.list_map_runs_pace()
-        self._children_pace = _pace.list_executions_pace()
-        self._map_pace = _pace.map_run_pace()
+        self._execution_pace = paces.execution
+        self._list_pace = paces.map_runs
+        self._children_pace = paces.executions
+        self._map_pace = paces.map_run
         self._blocked_until = 0.0
         self._failures = 0
         self._listed_at: float | None = None
-        self._first_at: float | None = None
+        self._unknown_since: dict[str, float] = {}
+        """ARNs that AWS doesn't know though it told of them, each with the time of the first such answer."""
         self._ended_at: float | None = None
         self._last_round: set[str] | None = None
         self._samples: deque[tuple[float, int]] = deque()
@@ -162,8 +170,6 @@ class Watcher:
         """Make the calls that are due, and return how far the run is where one of them told something new."""
         if now < self._blocked_until:
             return None
-        if self._first_at is None:
-            self._first_at = now
         news = False
         for time_, call in self._calls(now):
             if time_ <= now:
@@ -218,11 +224,14 @@ class Watcher:
                 lambda sfn: sfn.describe_execution(executionArn=self._run.arn), self._execution_pace, now
             )
         except NotFoundError:
-            assert self._first_at is not None  # noqa: S101 - narrows the type
-            if self._description is None and now - self._first_at > _START_SECONDS:
+            if not self._may_come(self._run.arn, now):
                 raise
-            self._say(f"AWS doesn't know the run {self._run.name!r} yet: waiting for {_START_SECONDS:.0f} s at most")
+            if self._description is None:
+                self._say(
+                    f"AWS doesn't know the run {self._run.name!r} yet: waiting for {_START_SECONDS:.0f} s at most"
+                )
             return False
+        self._unknown_since.pop(self._run.arn, None)
         before = self._description
         self._description = RunDescription.read(answer)
         if self._description.ended and (before is None or not before.ended):
@@ -242,7 +251,15 @@ class Watcher:
 
     def _list(self, now: float) -> bool:
         self._list_pace.take(now)
-        answer = self._call(lambda sfn: list_map_runs(sfn, self._run.arn, self._list_token), self._list_pace, now)
+        try:
+            answer = self._call(lambda sfn: list_map_runs(sfn, self._run.arn, self._list_token), self._list_pace, now)
+        except NotFoundError:
+            # Answers are eventually consistent: this one is older than that which told of the run.
+            if not self._may_come(_LIST, now):
+                raise
+            self._list_token = None
+            return False
+        self._unknown_since.pop(_LIST, None)
         self._listed_at, self._list_token = now, answer.get("nextToken")
         for each in answer["mapRuns"]:
             self._outermost.add(each["mapRunArn"])
@@ -255,6 +272,12 @@ class Watcher:
         arn = self._turns.popleft()
         try:
             answer = self._call(lambda sfn: sfn.describe_map_run(mapRunArn=arn), self._map_pace, now)
+        except NotFoundError:
+            if self._may_come(arn, now):
+                self._turns.append(arn)
+            else:
+                self._say(f"a Map Run is not counted, because AWS doesn't know it, though it listed it: {arn}")
+            return False
         except AwsError as error:
             if arn in self._outermost or not is_denied(error):
                 self._turns.appendleft(arn)
@@ -262,6 +285,7 @@ class Watcher:
             self._denied.add(arn)
             self._say(f"a nested map is not counted: {error}")
             return False
+        self._unknown_since.pop(arn, None)
         described = MapRun.read(answer)
         known = self._maps if arn in self._outermost else self._nested
         known[arn] = described
@@ -298,11 +322,17 @@ class Watcher:
                     self._turns.append(arn)
         return False
 
+    def _may_come(self, what: str, now: float) -> bool:
+        """Tell whether to wait for what AWS doesn't know: for a while from the first such answer on."""
+        return now - self._unknown_since.setdefault(what, now) <= _START_SECONDS
+
     @contextmanager
     def _if_allowed(self) -> Iterator[None]:
         """Do without the maps inside others where they may not be asked for: the outermost tell how far the run is."""
         try:
             yield
+        except NotFoundError:
+            return  # an answer that is older than that which told of it: the next round asks again
         except AwsError as error:
             if not is_denied(error):
                 raise
@@ -388,5 +418,5 @@ class Watcher:
             error=described.error,
             cause=described.cause,
             final=final,
-            complete=self._last_round is None or set(self._maps) <= self._last_round,
+            complete=self._last_round is None or self._outermost <= self._last_round,
         )
