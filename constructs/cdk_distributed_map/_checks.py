@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 from aws_cdk import Stack, Token
 from aws_cdk import aws_s3 as s3
 from constructs import IConstruct
 
+from cdk_distributed_map.names import LABEL_FORBIDDEN
+from cdk_distributed_map.names import label_from as label_from  # beside the check of what it makes
 from distmap import limits
-
-_LABEL_FORBIDDEN = re.compile(r"""[\s?*<>{}\[\]:;,\\|^~$#%&`"/\x00-\x1f\x7f-\x9f]""")
 
 
 def is_known(value: object) -> bool:
@@ -128,17 +127,11 @@ def label(value: str) -> None:
         raise ValueError("label must be known at synthesis: it is part of the ARNs that the role is scoped to")
     if len(value) > limits.MAX_LABEL_LENGTH:
         raise ValueError(f"label must have at most {limits.MAX_LABEL_LENGTH} characters, got {len(value)}: {value!r}")
-    found = _LABEL_FORBIDDEN.search(value)
+    found = LABEL_FORBIDDEN.search(value)
     if found is not None:
         raise ValueError(f"label must not hold {found[0]!r}, got {value!r}: use letters, digits, '-' and '_'")
     if not value.isascii():
         raise ValueError(f"label must be ASCII, got {value!r}: anything else breaks CloudWatch metrics")
-
-
-def label_from(construct_id: str) -> str:
-    """Return a label made from a construct's id: what AWS refuses taken out, at most 40 characters."""
-    cleaned = _LABEL_FORBIDDEN.sub("", construct_id).encode("ascii", "ignore").decode()
-    return cleaned[: limits.MAX_LABEL_LENGTH] or "Map"
 
 
 def same_region(scope: IConstruct, bucket: s3.IBucket, *, name: str) -> None:

@@ -58,8 +58,9 @@ def test_program_that_gives_credentials_is_asked_once(clean: pytest.MonkeyPatch,
         f"[default]\nregion = us-east-1\ncredential_process = {sys.executable} {program}\n"
     )
     aws = Aws()
-    for client in (aws.sfn(), aws.sfn(paced=True), aws.s3(), aws.cloudformation(), aws.logs(), aws.functions()):
-        client._request_signer._credentials.get_frozen_credentials()  # type: ignore[attr-defined] # as a call does
+    clients: list[Any] = [aws.sfn(), aws.sfn(paced=True), aws.s3(), aws.cloudformation(), aws.logs(), aws.functions()]
+    for client in clients:
+        client._request_signer._credentials.get_frozen_credentials()  # as a call does
     assert (tmp_path / "asked").read_text() == "x"
     aws.renew()
     aws.sfn()._request_signer._credentials.get_frozen_credentials()  # type: ignore[attr-defined] # likewise
@@ -90,7 +91,8 @@ if __name__ == "__main__":
         keys = client.aws.s3()._request_signer._credentials.get_frozen_credentials()
         machines = [each["name"] for each in client.aws.sfn().list_state_machines()["stateMachines"]]
         client.aws.s3().list_buckets()
-        print(json.dumps([keys.access_key == aws.keys.access_key, keys.token, client.aws.sfn().meta.region_name, machines]))
+        region = client.aws.sfn().meta.region_name
+        print(json.dumps([keys.access_key == aws.keys.access_key, keys.token, region, machines]))
 """
 
 

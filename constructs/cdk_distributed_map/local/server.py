@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cdk_distributed_map import endpoints
+from cdk_distributed_map import endpoints, names
 from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._address import check_address
 from cdk_distributed_map.local._deploy import Deployer, Progress
@@ -219,13 +219,14 @@ class LocalAws:
         return deployer.deploy(Path(assembly), stacks)
 
     def state_machine(self, name: str) -> str:
-        """Return the ARN of a state machine.
+        """Return the ARN of a state machine, found by the same names as the client's ``Client.pipeline``.
 
         Args:
-            name: Its ARN, its name, or the name of a stack that has one of its own.
+            name: Its ARN, its name, ``Stack/Construct`` or the construct of a pipeline, or the name of a stack that has
+                one state machine or one pipeline.
 
         Raises:
-            LookupError: There is none, or more than one in the stack.
+            LookupError: There is none, or more than one.
         """
         if name.startswith("arn:"):
             return name
@@ -234,25 +235,36 @@ class LocalAws:
         machines = {one["name"]: str(one["stateMachineArn"]) for page in pages for one in page["stateMachines"]}
         if name in machines:
             return machines[name]
-        of_stack = self._machines_of(name, machines)
-        if len(of_stack) == 1:
-            return of_stack[0]
+        stack, slash, path = name.partition("/")
+        if slash:
+            of_stack = self._machines_of(stack, machines)
+            found = [arn for logical, arn in of_stack.items() if logical == names.logical_id(path)]
+        else:
+            found = names.of_construct(name, machines) or names.of_stack(self._machines_of(name, machines))
+        if not found and not slash:
+            definitions = {
+                arn: client.describe_state_machine(stateMachineArn=arn)["definition"] for arn in machines.values()
+            }
+            found = [arn for arn, definition in definitions.items() if names.is_of(name, definition)]
+        if len(found) == 1:
+            return found[0]
         known = ", ".join(sorted(machines)) or "none"
-        what = "more than one state machine in the stack" if of_stack else "no state machine"
+        what = "more than one state machine that is called or in the stack" if found else "no state machine"
         message = f"there is {what} {name!r}; deployed are: {known}"
         raise LookupError(message)
 
-    def _machines_of(self, stack: str, machines: Mapping[str, str]) -> list[str]:
+    def _machines_of(self, stack: str, machines: Mapping[str, str]) -> dict[str, str]:
+        """Return the state machines of a stack by logical id."""
         client = self.client("cloudformation")
         try:
             resources = client.describe_stack_resources(StackName=stack)["StackResources"]
         except client.exceptions.ClientError:
-            return []
-        return [
-            machines.get(resource["PhysicalResourceId"], resource["PhysicalResourceId"])
+            return {}
+        return {
+            resource["LogicalResourceId"]: machines.get(resource["PhysicalResourceId"], resource["PhysicalResourceId"])
             for resource in resources
             if resource["ResourceType"] == "AWS::StepFunctions::StateMachine"
-        ]
+        }
 
     def start_execution(self, state_machine: str, input: Any = None, *, name: str | None = None) -> LocalExecution:
         """Start an execution.

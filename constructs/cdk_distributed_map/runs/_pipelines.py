@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from cdk_distributed_map import names
+from cdk_distributed_map.names import logical_id
 from cdk_distributed_map.runs import _arns
 from cdk_distributed_map.runs._aws import Aws, error_code, errors
 from cdk_distributed_map.runs._errors import AmbiguousNameError, InputError, NotFoundError
 
-_MACHINE: Final = "StateMachine"
-_PIPELINE_ID: Final = re.compile(rf"{_MACHINE}[0-9A-F]{{8}}\Z")
-_HUMAN_LENGTH: Final = 240
+_MOST_DESCRIBED: Final = 100
+"""State machines whose definitions are looked into for a pipeline that no name tells."""
 
 
 def find_machine(aws: Aws, name: str) -> str:
@@ -36,14 +35,11 @@ def find_machine(aws: Aws, name: str) -> str:
         raise InputError("the pipeline's name is empty: is a variable unset?")
     if "/" in name:
         return _in_stack(aws, name)
-    logical = logical_id(name)
     machines = {machine: arn for machine, arn in machines_of_account(aws)}  # noqa: C416 - pairs, of which the last wins
     if name in machines:
         return machines[name]
-    # CloudFormation makes the name of a state machine from its logical id; local engines put the stack before it.
-    made = re.compile(rf"(?:.*-)?{logical}(?:-[A-Za-z0-9]+)?\Z")
-    found = [arn for machine, arn in machines.items() if made.match(machine)]
-    return _only(found, name, known=machines) if found else _only_of_stack(aws, name, known=machines)
+    found = names.of_construct(name, machines)
+    return _only(found, name, known=machines) if found else _only_of_stack(aws, name, machines)
 
 
 def check_region(aws: Aws, arn: _arns.Arn) -> None:
@@ -66,24 +62,6 @@ def machines_of_account(aws: Aws) -> Iterator[tuple[str, str]]:
                     yield machine["name"], machine["stateMachineArn"]
 
 
-def logical_id(path: str) -> str:
-    """Return the logical id that the CDK gives to the state machine of the pipeline at a path in its stack.
-
-    The CDK makes it of the path and of a checksum of it, so it can be told without the template:
-    https://docs.aws.amazon.com/cdk/v2/guide/identifiers.html#identifiers-logical-ids.
-
-    Args:
-        path: Ids of the constructs from below the stack to the pipeline, with slashes between them.
-    """
-    parts = [part for part in [*path.split("/"), _MACHINE, "Resource"] if part != "Default"]
-    checksum = hashlib.md5("/".join(parts).encode(), usedforsecurity=False).hexdigest()[:8].upper()
-    human: list[str] = []
-    for part in parts:
-        if part != "Resource" and not (human and human[-1].endswith(part)):
-            human.append(part)
-    return re.sub("[^A-Za-z0-9]", "", "".join(human))[:_HUMAN_LENGTH] + checksum
-
-
 def _in_stack(aws: Aws, name: str) -> str:
     stack, _, path = name.partition("/")
     machines = _of_stack(aws, stack)
@@ -92,7 +70,7 @@ def _in_stack(aws: Aws, name: str) -> str:
             f"the stack {stack!r} has no state machine, or there is no such stack: 'Stack/Construct' takes the name of "
             "the stack as CloudFormation knows it; see `aws cloudformation list-stacks`"
         )
-    logical = logical_id(path)
+    logical = names.logical_id(path)
     if logical in machines:
         return machines[logical]
     known = ", ".join(sorted(machines))
@@ -119,26 +97,44 @@ def _of_stack(aws: Aws, stack: str) -> dict[str, str]:
         return found
 
 
-def _only_of_stack(aws: Aws, name: str, *, known: Iterable[str]) -> str:
-    """Return the state machine of the one pipeline of a stack of this name."""
+def _only_of_stack(aws: Aws, name: str, known: Mapping[str, str]) -> str:
+    """Return the state machine of the one pipeline of a stack of this name, or of the construct of this name."""
     machines = _of_stack(aws, name)
     # Other state machines may be beside it.
-    pipelines = [arn for logical, arn in machines.items() if _PIPELINE_ID.search(logical)]
-    found = pipelines if len(pipelines) == 1 else list(machines.values())
+    found = names.of_stack(machines)
     if len(found) > 1:
         raise AmbiguousNameError(
             f"the stack {name!r} has {len(found)} state machines, {', '.join(sorted(machines))}: say which, as in "
             f"'{name}/Construct'"
         )
-    return _only(found, name, known=known)
+    return _only(found or _by_definition(aws, name, known), name, known=known)
+
+
+def _by_definition(aws: Aws, name: str, known: Mapping[str, str]) -> list[str]:
+    """Return the state machines that have a pipeline of this name in them, whatever they are called themselves."""
+    client = aws.sfn()
+    found = []
+    with errors(f"looking for the pipeline {name!r}"):
+        for arn in list(known.values())[:_MOST_DESCRIBED]:
+            try:
+                definition = client.describe_state_machine(stateMachineArn=arn)["definition"]
+            except client.exceptions.ClientError as error:
+                # Others' state machines are not for everybody to see, and may be gone by now.
+                if error_code(error) in {"AccessDeniedException", "StateMachineDoesNotExist"}:
+                    continue
+                raise
+            if names.is_of(name, definition):
+                found.append(arn)
+    return found
 
 
 def _only(found: list[str], name: str, *, known: Iterable[str]) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        names = sorted(known)
-        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+        all_names = sorted(known)
+        more = f" and {len(all_names) - 10} more" if len(all_names) > 10 else ""
+        shown = ", ".join(all_names[:10]) + more
         raise NotFoundError(
             f"no pipeline {name!r} in this account and Region; the state machines here are: {shown or 'none'}. Name it "
             "by 'Stack/Construct', by its state machine or by ARN, and look at --profile and --region"
@@ -147,3 +143,6 @@ def _only(found: list[str], name: str, *, known: Iterable[str]) -> str:
     raise AmbiguousNameError(
         f"{len(found)} pipelines are called {name!r}: {machines}; name one of these, its ARN, or 'Stack/{name}'"
     )
+
+
+__all__ = ["check_region", "find_machine", "logical_id", "machines_of_account"]

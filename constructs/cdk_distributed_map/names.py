@@ -1,0 +1,105 @@
+"""The names that people know pipelines by, told apart from what is deployed.
+
+The client and the local AWS find the same state machine by the same name because both ask here. It knows nobody else,
+and calls nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from distmap.limits import MAX_LABEL_LENGTH
+
+_MACHINE: Final = "StateMachine"
+_PIPELINE_ID: Final = re.compile(rf"{_MACHINE}[0-9A-F]{{8}}\Z")
+_HUMAN_LENGTH: Final = 240
+LABEL_FORBIDDEN: Final = re.compile(r"""[\s?*<>{}\[\]:;,\\|^~$#%&`"/\x00-\x1f\x7f-\x9f]""")
+"""Characters that AWS refuses in the label of a map."""
+
+
+def label_from(construct: str) -> str:
+    """Return a label made from a construct's id: what AWS refuses taken out, at most 40 characters."""
+    cleaned = LABEL_FORBIDDEN.sub("", construct).encode("ascii", "ignore").decode()
+    return cleaned[:MAX_LABEL_LENGTH] or "Map"
+
+
+def logical_id(path: str) -> str:
+    """Return the logical id that the CDK gives to the state machine of the pipeline at a path in its stack.
+
+    The CDK makes it of the path and of a checksum of it, so it can be told without the template:
+    https://docs.aws.amazon.com/cdk/v2/guide/identifiers.html#identifiers-logical-ids.
+
+    Args:
+        path: Ids of the constructs from below the stack to the pipeline, with slashes between them.
+    """
+    parts = [part for part in [*path.split("/"), _MACHINE, "Resource"] if part != "Default"]
+    checksum = hashlib.md5("/".join(parts).encode(), usedforsecurity=False).hexdigest()[:8].upper()
+    human: list[str] = []
+    for part in parts:
+        if part != "Resource" and not (human and human[-1].endswith(part)):
+            human.append(part)
+    return re.sub("[^A-Za-z0-9]", "", "".join(human))[:_HUMAN_LENGTH] + checksum
+
+
+def of_construct(construct: str, machines: Mapping[str, str]) -> list[str]:
+    """Return the ARNs of state machines whose names were made for a construct.
+
+    CloudFormation makes the name of a state machine from its logical id; local engines put the stack before it.
+
+    Args:
+        construct: The construct's id.
+        machines: ARNs by name.
+    """
+    made = re.compile(rf"(?:.*-)?{logical_id(construct)}(?:-[A-Za-z0-9]+)?\Z")
+    return [arn for name, arn in machines.items() if made.match(name)]
+
+
+def of_stack(resources: Mapping[str, str]) -> list[str]:
+    """Return the state machines of the pipelines of a stack; all of its state machines where none is a pipeline's.
+
+    Args:
+        resources: Its state machines by logical id.
+    """
+    pipelines = [arn for logical, arn in resources.items() if _PIPELINE_ID.search(logical)]
+    return pipelines if len(pipelines) == 1 else list(resources.values())
+
+
+def is_of(construct: str, definition: str) -> bool:
+    """Tell whether a definition has the pipeline of a construct in it, whatever its state machine is called.
+
+    That tells a pipeline whose state machine has a name of its own, as a key of the user's or ``state_machine_name``
+    gives it one. The map's label is made from the construct's id.
+
+    Args:
+        construct: The construct's id, or the label it was given.
+        definition: Definition of a state machine.
+    """
+    try:
+        graph = json.loads(definition)
+    except ValueError:
+        return False
+    labels = {str(state.get("Label", "")) for state in _outermost(graph) if _is_ours(state)}
+    return not labels.isdisjoint({construct, label_from(construct)})
+
+
+def _is_ours(state: Mapping[str, Any]) -> bool:
+    output = state.get("Output")
+    run = output.get("run") if isinstance(output, dict) else None
+    return state.get("Type") == "Map" and isinstance(run, dict) and run.get("path") == ""
+
+
+def _outermost(graph: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield every state but those inside Distributed Maps."""
+    states = graph.get("States") if isinstance(graph, dict) else None
+    for state in states.values() if isinstance(states, dict) else ():
+        if not isinstance(state, dict):
+            continue
+        yield state
+        inner = state.get("ItemProcessor", state.get("Iterator", {}))
+        distributed = isinstance(inner, dict) and inner.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED"
+        for each in [*state.get("Branches", []), *([] if distributed else [inner])]:
+            yield from _outermost(each)
