@@ -9,9 +9,10 @@ from aws_cdk import Stack, Token
 from aws_cdk import aws_s3 as s3
 from constructs import IConstruct
 
-from cdk_distributed_map.names import LABEL_FORBIDDEN
-from cdk_distributed_map.names import label_from as label_from  # beside the check of what it makes
+from cdk_distributed_map import names
 from distmap import limits
+
+label_from = names.label_from
 
 
 def is_known(value: object) -> bool:
@@ -127,7 +128,7 @@ def label(value: str) -> None:
         raise ValueError("label must be known at synthesis: it is part of the ARNs that the role is scoped to")
     if len(value) > limits.MAX_LABEL_LENGTH:
         raise ValueError(f"label must have at most {limits.MAX_LABEL_LENGTH} characters, got {len(value)}: {value!r}")
-    found = LABEL_FORBIDDEN.search(value)
+    found = names.LABEL_FORBIDDEN.search(value)
     if found is not None:
         raise ValueError(f"label must not hold {found[0]!r}, got {value!r}: use letters, digits, '-' and '_'")
     if not value.isascii():
