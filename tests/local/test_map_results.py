@@ -52,6 +52,8 @@ def test_failed_children_are_written_with_error_and_cause(bench: Bench) -> None:
     assert json.loads(record["Cause"])["errorMessage"] == "bad item 1"
     assert record["RedriveStatus"] == "REDRIVABLE_BY_MAP_RUN"
     assert "Output" not in record
+    assert list(record) == sorted(record)
+    assert record["OutputDetails"] == {"Included": True}
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,35 @@ def test_transformations(bench: Bench, config: dict[str, str], suffix: str, expe
     key = next(key for key in bench.keys(bucket) if "SUCCEEDED" in key)
     assert key.endswith(f"SUCCEEDED_0.{suffix}")
     assert bench.body(bucket, key) == expected
+
+
+def test_flatten_writes_what_is_no_array_as_it_is(bench: Bench) -> None:
+    bucket = bench.bucket()
+    config = {"Transformation": "FLATTEN", "OutputType": "JSONL"}
+    bench.output(bench.mapped(ResultWriter=bench.writer(bucket, **config)), {"items": [1, "a", {"b": 2}, None]})
+    key = next(key for key in bench.keys(bucket) if "SUCCEEDED" in key)
+    assert bench.body(bucket, key) == b'1\n"a"\n{"b":2}\nnull\n'
+
+
+def test_files_have_the_content_types_of_aws(bench: Bench) -> None:
+    bucket = bench.bucket()
+    bench.output(bench.mapped(ResultWriter=bench.writer(bucket)), {"items": [1]})
+    keys = bench.keys(bucket)
+    found = {key.rsplit("/", 1)[-1]: bench.s3.head_object(Bucket=bucket, Key=key)["ContentType"] for key in keys}
+    assert found == {"SUCCEEDED_0.json": "binary/octet-stream", "manifest.json": "application/octet-stream"}
+
+
+def test_express_children_have_nothing_of_redrives_in_their_records(bench: Bench) -> None:
+    bucket = bench.bucket()
+    found = bench.run(bench.mapped(kind="EXPRESS", ResultWriter=bench.writer(bucket)), {"items": [1]})
+    (record,) = json.loads(bench.body(bucket, next(key for key in bench.keys(bucket) if "SUCCEEDED" in key)))
+    assert [field for field in record if "Redrive" in field] == ["RedriveCount"]
+    run = bench.map_run(found["executionArn"])["mapRunArn"]
+    (listed,) = bench.sfn.list_executions(mapRunArn=run)["executions"]
+    name, _, number = listed["name"].partition(":")
+    assert record["Name"] == name
+    assert record["ExecutionArn"].endswith(f":{name}:{number}")
+    assert number
 
 
 def test_writer_config_alone_formats_the_output(bench: Bench) -> None:
@@ -97,6 +128,9 @@ def test_fails_when_results_cannot_be_written(bench: Bench) -> None:
     assert found["error"] == "States.ResultWriterFailed"
     assert "test manifest" in found["cause"]
     assert bench.functions.invocations == before
+    assert bench.sfn.list_map_runs(executionArn=found["executionArn"])["mapRuns"] == []
+    types = [event["type"] for event in bench.events(found["executionArn"])]
+    assert types[-3:] == ["MapStateStarted", "MapStateFailed", "ExecutionFailed"]
 
 
 @pytest.mark.parametrize(
@@ -152,8 +186,9 @@ def test_redrive_runs_only_what_failed(bench: Bench) -> None:
     assert run["itemCounts"]["succeeded"] == 3
     key = json.loads(again["output"])["ResultWriterDetails"]["Key"]
     assert key.endswith("/Redrive-1/manifest.json")
-    (file,) = json.loads(bench.body(bucket, key))["ResultFiles"]["SUCCEEDED"]
-    assert json.loads(bench.body(bucket, file["Key"])) == [2, 3]
+    files = json.loads(bench.body(bucket, key))["ResultFiles"]["SUCCEEDED"]
+    assert [file["Key"].count("/Redrive-1/") for file in files] == [0, 1]
+    assert [json.loads(bench.body(bucket, file["Key"])) for file in files] == [[1], [2, 3]]
     types = [event["type"] for event in bench.events(found["executionArn"])]
     assert types.index("ExecutionRedriven") < types.index("MapRunRedriven") < types.index("MapRunSucceeded")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -67,9 +68,7 @@ def redriven(local: LocalAws, run: LocalExecution) -> LocalExecution:
 
 
 @pytest.mark.parametrize("refused", ["manifest.json", "SUCCEEDED_0.json"])
-@pytest.mark.parametrize(
-    "action", ["s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"]
-)
+@pytest.mark.parametrize("action", ["s3:PutObject", "s3:GetObject"])
 def test_fails_when_one_file_may_not_be_written(local: LocalAws, deploy: Deploy, refused: str, action: str) -> None:
     bucket = f"b{uuid.uuid4().hex[:16]}"
     local.client("s3").create_bucket(Bucket=bucket)
@@ -90,6 +89,22 @@ def test_fails_when_one_file_may_not_be_written(local: LocalAws, deploy: Deploy,
     assert f'is not authorized to perform: {action} on resource: "arn:aws:s3:::{bucket}/out/' in str(run.cause)
     assert f'/{refused}" with an explicit deny in an identity-based policy' in str(run.cause)
     give(local, name, statements(name)[:2])
+    assert local.run(name, [1, 2]).status == "SUCCEEDED"
+
+
+def test_results_need_no_more_than_to_put_get_and_list(local: LocalAws, deploy: Deploy) -> None:
+    # Recorded on AWS, five times of five; its pages ask for the actions of uploads in parts too.
+    bucket = f"b{uuid.uuid4().hex[:16]}"
+    local.client("s3").create_bucket(Bucket=bucket)
+    place = {"Bucket": bucket, "Prefix": "out"}
+    name = deploy(
+        distributed("L", PASS, ResultWriter={"Resource": "arn:aws:states:::s3:putObject", "Parameters": place}),
+        lambda name: [
+            allow("states:StartExecution", arn("stateMachine", name)),
+            allow(["s3:PutObject", "s3:GetObject"], f"arn:aws:s3:::{bucket}/out/*"),
+            allow("s3:ListBucket", f"arn:aws:s3:::{bucket}"),
+        ],
+    )
     assert local.run(name, [1, 2]).status == "SUCCEEDED"
 
 
@@ -122,9 +137,9 @@ def test_only_standard_children_need_a_permission_to_be_redriven(local: LocalAws
     if kind == "EXPRESS":
         assert again.error == "States.ExceedToleratedFailureThreshold"
         return
-    children = arn("execution", f"{name}/L:*")
+    child = re.escape(arn("execution", f"{name}/L:")) + "[0-9a-f-]{36}"
     assert (again.status, again.error) == ("FAILED", "States.Runtime")
-    assert f"perform: states:RedriveExecution on resource: {children} because" in str(again.cause)
+    assert re.search(f"perform: states:RedriveExecution on resource: {child} because", str(again.cause))
 
 
 def test_a_role_that_may_redrive_does(local: LocalAws, deploy: Deploy) -> None:

@@ -149,12 +149,12 @@ class Api:
     def _list_children(self, parameters: Answer, status: str | None, *, redriven: bool | None) -> Answer:
         run = self._store.map_run(parameters["mapRunArn"])
         if status == "PENDING_REDRIVE":
-            numbers = [at for at in run.records.of(_records.PENDING) if run.is_pending_redrive(at)]
+            numbers = [at for at in range(len(run.records)) if run.is_pending_redrive(at)]
         elif status is not None:
-            numbers = list(run.records.of(_records.STATUSES.index(status)))
+            of_status = run.records.of(_records.STATUSES.index(status))
+            numbers = [at for at in of_status if not run.is_pending_redrive(at)]
         else:
-            # Who waits to be run again has begun before.
-            numbers = [at for at, each in enumerate(run.records.status) if each or run.is_pending_redrive(at)]
+            numbers = [at for at, each in enumerate(run.records.status) if each != _records.PENDING]
         if redriven is not None:
             numbers = [at for at in numbers if (at in run.records.redrives) == redriven]
         page, token = _requests.page(numbers[::-1], parameters)

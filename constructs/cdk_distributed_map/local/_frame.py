@@ -11,7 +11,7 @@ from cdk_distributed_map.local._clock import iso
 from cdk_distributed_map.local._errors import StateError
 from cdk_distributed_map.local._history import History, text
 from cdk_distributed_map.local._json import Json
-from cdk_distributed_map.local._progress import Path, Progress
+from cdk_distributed_map.local._progress import Checkpoint, Path, Progress
 from cdk_distributed_map.local._services import Services
 
 
@@ -136,7 +136,7 @@ class Frame:
         path: Where it is in the execution, empty at the top level.
     """
 
-    __slots__ = ("context", "execution", "last", "path", "state", "variables")
+    __slots__ = ("context", "execution", "last", "path", "resumed", "state", "variables")
 
     def __init__(
         self,
@@ -154,6 +154,8 @@ class Frame:
         self.path = path
         self.state: str | None = None
         """Type of the state that is running, None between states."""
+        self.resumed: Checkpoint | None = None
+        """Where a redrive goes on, until the state there has."""
 
     @property
     def services(self) -> Services:
@@ -179,9 +181,20 @@ class Frame:
             self.event("EvaluationFailed", details)
 
 
-def entered(frame: Frame, type: str, name: str, input: Json) -> int:
-    """Add the event of a state that begins."""
+def entered(frame: Frame, type: str, name: str, input: Json) -> tuple[int, float]:
+    """Add the event of a state that begins, which is not there again where a redrive goes on in it.
+
+    Returns:
+        Id of the event, and when the state was entered.
+    """
+    resumed, frame.resumed = frame.resumed, None
+    if resumed is not None:
+        frame.last = resumed.number
+        return resumed.number, resumed.entered
     # Execution events have no previous one: the first state follows 0, not ExecutionStarted.
     if not frame.path and frame.last == 1:
         frame.last = 0
-    return frame.event(f"{type}StateEntered", {"name": name, "input": text(input)})
+    number = frame.event(f"{type}StateEntered", {"name": name, "input": text(input)})
+    now = frame.services.clock.now()
+    frame.execution.progress.reached(frame.path, Checkpoint(name, input, frame.variables, number, now))
+    return number, now

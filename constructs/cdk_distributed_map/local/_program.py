@@ -58,10 +58,10 @@ class Program:
         if checkpoint is not None:
             name, value = checkpoint.state, checkpoint.input
             frame.variables = dict(checkpoint.variables)
+            frame.resumed = checkpoint
         elif path in progress.outputs:
             return progress.outputs[path]
         while name is not None:
-            progress.reached(path, name, value, frame.variables)
             outcome = await self.states[name].run(value, frame)
             value, name = outcome.output, outcome.next
         progress.ended(path, value)

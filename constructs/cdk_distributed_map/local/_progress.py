@@ -20,6 +20,9 @@ class Checkpoint(NamedTuple):
     state: str
     input: Json
     variables: Mapping[str, Json]
+    number: int
+    """Id of the event that it was entered with."""
+    entered: float
 
 
 class Progress:
@@ -32,9 +35,13 @@ class Progress:
         self.checkpoints: dict[Path, Checkpoint] = {path: Checkpoint(*each) for path, each in checkpoints.items()}
         self.outputs: dict[Path, Json] = dict(outputs)
 
-    def reached(self, path: Path, state: str, input: Json, variables: Mapping[str, Json]) -> None:
+    def reached(self, path: Path, at: Checkpoint) -> None:
         """Note that a sequence has come to a state."""
-        self.checkpoints[path] = Checkpoint(state, input, variables)
+        self.checkpoints[path] = at
+
+    def is_inside(self, path: Path) -> bool:
+        """Tell whether anything inside a state, or inside one of its branches, has begun."""
+        return any(each[: len(path)] == path for kept in (self.checkpoints, self.outputs) for each in kept)
 
     def ended(self, path: Path, output: Json) -> None:
         """Note that a sequence has succeeded."""

@@ -20,7 +20,7 @@ from ministack.core.iam_evaluator import (
 
 from cdk_distributed_map.local._conditions import refuse_unknown
 from cdk_distributed_map.local._resource_policies import REQUIRED, ResourcePolicies, service_of
-from cdk_distributed_map.local._services import ConditionKeys, ConditionValue
+from cdk_distributed_map.local._services import NOT_ASSUMED, ConditionKeys, ConditionValue
 
 SOURCE_ARN: Final = "aws:SourceArn"
 """Key of a check's context with the state machine that its role is assumed for."""
@@ -28,9 +28,6 @@ _FRESH_SECONDS: Final = 1.0
 _MOST_DECISIONS: Final = 10_000
 _SERVICE: Final = "states.amazonaws.com"
 _SESSION: Final = "distmap-local"
-_NOT_ASSUMED: Final = (
-    f"Neither the global service principal {_SERVICE}, nor the regional one is authorized to assume the provided role."
-)
 
 Policies = list[list[ParsedStatement]]
 
@@ -76,7 +73,7 @@ class RolePolicies:
         """
         found = self._role(role)
         if found is None:
-            return _NOT_ASSUMED
+            return NOT_ASSUMED
         return found.decided(action, resource, context, self._resources.policy(resource))
 
     def trusts(self, role: str, service: str, source: str) -> bool:
@@ -183,7 +180,7 @@ class _Role:
     def _decide(self, action: str, resource: str, context: ConditionKeys, policy: str | None) -> str | None:
         source = context.get(SOURCE_ARN)
         if not self.trusts(_SERVICE, source if isinstance(source, str) else None):
-            return _NOT_ASSUMED
+            return NOT_ASSUMED
         asked: dict[str, Any] = {
             name.lower(): list(value) if isinstance(value, tuple) else value
             for name, value in context.items()

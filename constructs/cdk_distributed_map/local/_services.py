@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 from cdk_distributed_map.local._clock import Clock
 from cdk_distributed_map.local._errors import UnsupportedError, runtime
@@ -24,6 +24,12 @@ ConditionValue = str | tuple[str, ...] | None
 """Value of a condition key: None for a key that the request is known not to have."""
 ConditionKeys = Mapping[str, ConditionValue]
 """Condition keys of a request, https://docs.aws.amazon.com/service-authorization/latest/reference/."""
+
+NOT_ASSUMED: Final = (
+    "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume the "
+    "provided role."
+)
+"""What an authorizer says where the role itself can't be assumed, whatever it is asked for."""
 
 
 class Invocation(NamedTuple):

@@ -96,11 +96,15 @@ def map_run_entry(run: Any) -> dict[str, Any]:
 
 def map_run(run: Any) -> dict[str, Any]:
     """Return DescribeMapRun's answer."""
-    counts = [run.records.described_counts(which, run.written[which]) for which in (0, 1)]
-    if run.redrive_count:
-        for each, stuck, pending in zip(counts, run.not_redrivable, run.pending_redrive, strict=True):
-            each["failuresNotRedrivable"] = stuck
-            each["pendingRedrive"] = pending
+    redrives = zip(run.not_redrivable, run.pending_redrive, strict=True)
+    counts = [
+        {
+            **run.records.described_counts(which, run.written[which]),
+            "failuresNotRedrivable": stuck,
+            "pendingRedrive": pending,
+        }
+        for which, (stuck, pending) in enumerate(redrives)
+    ]
     return without_none(
         {
             "mapRunArn": run.arn,
@@ -113,7 +117,7 @@ def map_run(run: Any) -> dict[str, Any]:
             "toleratedFailureCount": run.tolerance.count,
             "executionCounts": counts[0],
             "itemCounts": counts[1],
-            "redriveCount": run.redrive_count or None,
+            "redriveCount": run.redrive_count,
             "redriveDate": run.redriven,
         }
     )
@@ -129,7 +133,7 @@ def child_entry(run: Any, at: int) -> dict[str, Any]:
         {
             "executionArn": run.child_arn(at),
             "stateMachineArn": run.machine.arn,
-            "name": records.name(at),
+            "name": run.listed_name(at),
             "status": "PENDING_REDRIVE" if redriving else status,
             "startDate": records.started[at],
             "stopDate": records.stopped[at] or None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Collection
 from typing import Final, Protocol
 
 from cdk_distributed_map.local import _errors
@@ -19,10 +20,14 @@ from cdk_distributed_map.local.distributed._records import Records, Result
 from cdk_distributed_map.local.distributed._tolerance import Tolerance
 from cdk_distributed_map.local.distributed._writer import Children, Export
 from distmap import limits
+from distmap.wire import ResultFile
 
 _YIELD_EVERY: Final = 32
 _BLINK: Final = 0.05
 _BREACH_CAUSE: Final = "The specified tolerated failure threshold was exceeded"
+_UNSUCCESSFUL: Final = frozenset({_records.FAILED, _records.TIMED_OUT})
+# After these, no redrive goes on with the same map run.
+_ANEW: Final = frozenset({_errors.DATA_LIMIT, _errors.RUNTIME})
 _ENDED: Final = {
     "SUCCEEDED": _records.SUCCEEDED,
     "FAILED": _records.FAILED,
@@ -39,6 +44,19 @@ class ItemFeed(Protocol):
 
     async def __anext__(self) -> list[tuple[bytes, int]]:
         """Return the next inputs and the items in each."""
+
+
+class NotAuthorizedError(StateError):
+    """The role may not start a child, or not redrive it: the map run ends, and a redrive goes on with it.
+
+    Args:
+        message: The message of AWS's AccessDenied.
+    """
+
+    def __init__(self, message: str) -> None:
+        cause = f"Error contacting AWS Service. | Message from Service: {message}"
+        super().__init__(_errors.RUNTIME, cause, terminal=True)
+        self.inside = True
 
 
 class MapRun:
@@ -92,6 +110,12 @@ class MapRun:
         self.written = [0, 0]
         self.error: str | None = None
         """Name of the error it failed with."""
+        self.anew = False
+        """Whether a redrive makes a new run in its place."""
+        self.state_started = 0
+        """Id of the event that its state started with."""
+        self.succeeded_files: list[ResultFile] = []
+        """The exported files of what has succeeded, in all attempts."""
         self.read = False
         """Whether all items have been read."""
         self._program = program
@@ -103,7 +127,13 @@ class MapRun:
         self._wake = asyncio.Event()
         self._timer: Timer | None = None
         self._rate_due = 0.0
-        self._pending_retry: set[int] = set()
+        self._permitted: set[bool] = set()
+        self._again: set[int] = set()
+        """Children that a redrive will run again and that haven't begun yet."""
+        self._forgiven = 0
+        """Items of theirs that are still counted as failed."""
+        self._untouched = False
+        """Whether a redrive has been asked for and no child has begun: counts are those of before then."""
         self.not_redrivable = [0, 0]
         """Children, and items, that failed and that the last redrive could not run again."""
 
@@ -118,6 +148,10 @@ class MapRun:
             tail = uuid.uuid5(uuid.UUID(self.id), name)
             return self._services.arn("states", f"express:{self.root_name}/{self.label}:{name}:{tail}")
         return self._services.arn("states", f"execution:{self.root_name}/{self.label}:{name}")
+
+    def listed_name(self, at: int) -> str:
+        """Return a child's name as lists have it: of an Express one with the id of its execution."""
+        return self.child_arn(at).split(":", 7)[-1] if self.machine.express else self.records.name(at)
 
     def child(self, at: int) -> Execution:
         """Return a child as it is now: running, or brought back from what is kept of it."""
@@ -137,23 +171,21 @@ class MapRun:
     @property
     def pending_redrive(self) -> list[int]:
         """Children, and their items, that a redrive will run again and that haven't begun yet."""
-        return [len(self._pending_retry), sum(self.records.items[at] for at in self._pending_retry)]
+        # Recorded: none as long as none has begun, though they are listed as PENDING_REDRIVE.
+        return [0, 0] if self._untouched else self._totals(self._again)
+
+    def _totals(self, numbers: Collection[int]) -> list[int]:
+        return [len(numbers), sum(self.records.items[at] for at in numbers)]
 
     def is_pending_redrive(self, at: int) -> bool:
         """Tell whether a child waits to be run again."""
-        return at in self._pending_retry
+        return at in self._again
 
     def changed(self) -> None:
         """Take notice of a changed limit."""
         self._wake.set()
 
     # -- running
-
-    def restart(self) -> None:
-        """Forget the children of a run whose items could not be read: a redrive reads them again."""
-        self.records = Records(self.id, self._spool)
-        self._pending_retry.clear()
-        self.begin_redrive()
 
     async def run(self, feed: ItemFeed | None) -> None:
         """Read all items and run all children; returns when none runs any more.
@@ -166,14 +198,18 @@ class MapRun:
             StateError: The tolerance was breached, or the items couldn't be read.
         """
         reading = None if feed is None else asyncio.ensure_future(self._read(feed))
-        self._waiting, self._failure = Queue(self.records), None
+        self._waiting, self._failure = Queue(self.records, self._again), None
+        self._permitted.clear()
         try:
             await self._dispatch(self._waiting, reading)
             if reading is not None:
                 await reading
-        except BaseException:
+        except BaseException as error:
             self._waiting = None
             await self._abort(all_of_them=True)
+            if reading is not None and isinstance(error, NotAuthorizedError):
+                # Whatever hasn't begun is exported as pending.
+                await reading
             raise
         finally:
             if reading is not None:
@@ -255,10 +291,15 @@ class MapRun:
         return execution
 
     def _begin(self, at: int) -> None:
-        again = at in self._pending_retry
-        self._pending_retry.discard(at)
-        before = self.records.result(at) if again else None
-        if before is not None and not self.machine.express:
+        redriven = at in self._again and not self.machine.express
+        self._permit(at, redriven=redriven)
+        if self._untouched:
+            self._untouched, self.written = False, [0, 0]
+        if at in self._again:
+            self._again.discard(at)
+            self._forgiven -= self.records.items[at] if self.records.status[at] in _UNSUCCESSFUL else 0
+        before = self.records.result(at) if redriven else None
+        if before is not None:
             self.records.redrives[at] = (self.records.redrive_count(at) + 1, self._services.clock.now())
             execution = self._made(at)
             execution.history.events = before.events
@@ -277,6 +318,23 @@ class MapRun:
         # Not by the task itself: one that is cancelled before its first step runs nothing of its own, its end included.
         task.add_done_callback(lambda _: self._ended(at, execution))
         self._arm()
+
+    def _permit(self, at: int, *, redriven: bool) -> None:
+        """Check that the role may start a child, or redrive it: each is asked for once in an attempt.
+
+        Raises:
+            NotAuthorizedError: It may not.
+        """
+        if redriven in self._permitted:
+            return
+        machine = self.parent.machine
+        action, resource = "states:StartExecution", machine.unlabelled
+        if redriven:
+            action, resource = "states:RedriveExecution", self.child_arn(at)
+        message = self._services.denied(machine, action, resource)
+        if message is not None:
+            raise NotAuthorizedError(message)
+        self._permitted.add(redriven)
 
     async def _child_run(self, at: int, execution: Execution) -> None:
         twin = self._twin(at)
@@ -334,14 +392,15 @@ class MapRun:
     def breached(self) -> bool:
         """Whether more items have failed than are tolerated."""
         items = self.records.counts[1]
-        failed = items[_records.FAILED] + items[_records.TIMED_OUT]
+        failed = items[_records.FAILED] + items[_records.TIMED_OUT] - self._forgiven
         return self.tolerance.breached(failed, sum(items) if self.read else None)
 
     async def _abort(self, *, all_of_them: bool) -> None:
         if self.machine.express and not all_of_them:
             return
+        cause = f"The map run execution [{self.arn}] which was managing this resource was aborted"
         for execution, _ in list(self._children.values()):
-            stop_execution(execution, ExecutionStoppedError("ABORTED"))
+            stop_execution(execution, ExecutionStoppedError("ABORTED", cause=cause))
         await self._drained()
 
     async def _drained(self) -> None:
@@ -372,46 +431,73 @@ class MapRun:
 
     # -- the end
 
-    def children(self) -> Children:
-        """Return the children as the result writer wants them."""
-        folder = self.id if not self.redrive_count else f"{self.id}/Redrive-{self.redrive_count}"
+    def children(self, redrive: int | None = None) -> Children:
+        """Return the children as the result writer wants them.
+
+        Args:
+            redrive: The redrive that they are written in. Default: the last one that has begun.
+        """
+        number = self.redrive_count if redrive is None else redrive
         return Children(
             records=self.records,
             arn=self.child_arn,
             machine_arn=self.machine.arn,
             map_run_arn=self.arn,
-            folder=folder,
+            express=self.machine.express,
+            folder=f"{self.id}/Redrive-{number}" if number else self.id,
+            succeeded=self.succeeded_files,
         )
 
     def end(self, status: str) -> None:
-        """End the run."""
+        """End the run: what waits to be run again is what it was before, until the next redrive."""
         self.status = status
         self.stopped = self._services.clock.now()
+        self._again.clear()
+        self._forgiven, self._untouched = 0, False
+
+    def fail(self, error: StateError | None) -> None:
+        """End the run with an error, None for a defect of the engine or a library that is missing."""
+        self.error = _errors.RUNTIME if error is None else error.error
+        self.anew = self.error in _ANEW and not isinstance(error, NotAuthorizedError)
+        self.end("FAILED")
 
     async def export(self, export: Export) -> Json:
         """Export the results and return the state's output."""
         children = self.children()
 
         def write() -> Json:
-            output = export.write(children)
+            written = export.write(children)
+            self.succeeded_files = written.succeeded
             self.records.note_exported()
             self.count_written()
-            return output
+            return written.output
 
         # A redrive must not begin while this writes: it would write the same again, or take for written what isn't.
         return await self._services.blocking_to_its_end(write)
 
     def count_written(self) -> None:
-        """Count all results as written."""
-        counts = self.records.counts
-        self.written = [sum(each) - each[_records.PENDING] for each in counts]
+        """Count all results as written, of those that wait too."""
+        self.written = [sum(each) for each in self.records.counts]
 
-    def begin_redrive(self) -> None:
-        """Prepare to run again what didn't succeed."""
-        self.redrive_count += 1
+    def begin_redrive(self, parent: Execution) -> None:
+        """Prepare to run again what didn't succeed.
+
+        Args:
+            parent: The execution that is redriven.
+        """
+        self.parent = parent
+        self.redrive_count = parent.redrive_count
         self.redriven = self._services.clock.now()
         self.status = "RUNNING"
-        self.stopped = self.error = None
-        # Nothing but what a redrive could not run is still counted as failed then.
-        self._pending_retry.update(self.records.to_redrive(most_events=limits.MAX_HISTORY_EVENTS - 1))
-        self.not_redrivable = [sum(counts[_records.FAILED :]) for counts in self.records.counts]
+        self.stopped = None
+        if self.error is not None and not self.read:
+            # What could not be read is read anew; what was stopped meanwhile keeps the children it has.
+            self.records = Records(self.id, self._spool)
+        self.error = None
+        records = self.records
+        self._again.update(records.to_redrive(most_events=limits.MAX_HISTORY_EVENTS - 1))
+        self._forgiven = sum(records.items[at] for at in self._again if records.status[at] in _UNSUCCESSFUL)
+        self._untouched = True
+        failed = [sum(counts[_records.FAILED :]) for counts in records.counts]
+        again = self._totals(self._again)
+        self.not_redrivable = [of - redriven for of, redriven in zip(failed, again, strict=True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from cdk_distributed_map.local.distributed import _records
 from cdk_distributed_map.local.distributed._records import Records
 
@@ -11,10 +13,12 @@ class Queue:
 
     Args:
         records: What is known of the children.
+        again: Those that a redrive runs again.
     """
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, again: Set[int]) -> None:
         self._records = records
+        self._again = again
         self._at = 0
 
     def take(self) -> int | None:
@@ -23,7 +27,7 @@ class Queue:
         while self._at < len(status):
             at = self._at
             self._at += 1
-            if status[at] == _records.PENDING:
+            if status[at] == _records.PENDING or at in self._again:
                 return at
         return None
 

@@ -106,7 +106,7 @@ class Records:
         self._result_at = array("Q")
         self._result_length = array("I")
         self.exported = bytearray()
-        """Of each child, whether its result has been exported as it is."""
+        """Of each child, whether its output has been exported."""
         self.redrives: dict[int, tuple[int, float]] = {}
         """How often, and when last, children went on where they had failed."""
         self.counts = [[0] * len(STATUSES), [0] * len(STATUSES)]
@@ -169,22 +169,19 @@ class Records:
         return self.redrives[at][0] if at in self.redrives else 0
 
     def note_exported(self) -> None:
-        """Note that the results of all that have ended have been exported."""
-        for at, status in enumerate(self.status):
-            if status not in {PENDING, RUNNING}:
-                self.exported[at] = True
+        """Note that the results of all that have succeeded have been exported: those of the others are again."""
+        for at in self.of(SUCCEEDED):
+            self.exported[at] = True
 
     def to_redrive(self, *, most_events: int) -> Iterator[int]:
-        """Return the children that can be run again, whose results are to be exported again then.
+        """Return the children that can be run again: they keep their status until they are.
 
         Args:
             most_events: Events of a history that has no room for another attempt.
         """
-        for at in list(self.of(FAILED, TIMED_OUT, ABORTED)):
+        for at in self.of(FAILED, TIMED_OUT, ABORTED):
             result = self.result(at)
             if result is None or len(result.events) < most_events:
-                self.exported[at] = False
-                self.move(at, PENDING)
                 yield at
 
     def name(self, at: int) -> str:

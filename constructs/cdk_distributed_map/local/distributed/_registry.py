@@ -6,12 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from cdk_distributed_map.local._errors import DATA_LIMIT, RUNTIME
 from cdk_distributed_map.local._progress import Path
 from cdk_distributed_map.local.distributed._records import Spool
 from distmap import limits
-
-_ANEW = frozenset({DATA_LIMIT, RUNTIME})
 
 
 class MapRuns:
@@ -44,7 +41,7 @@ class MapRuns:
     def to_resume(self, execution: Any) -> dict[Path, Any]:
         """Return the runs that a redrive of an execution goes on with, by the path of their state.
 
-        After a result over the payload limit, or an error that no redrive can mend, AWS makes a new map run. A run
+        After a result over the payload limit, or an error in what an item is selected by, AWS makes a new one. A run
         whose failure was caught is over: its state, if it comes round again, makes a new one.
         """
         reached = execution.progress.checkpoints
@@ -53,7 +50,7 @@ class MapRuns:
             path: run
             for path, run in latest.items()
             if run.status != "SUCCEEDED"
-            and run.error not in _ANEW
+            and not run.anew
             and path[:-1] in reached
             and reached[path[:-1]].state == path[-1]
         }

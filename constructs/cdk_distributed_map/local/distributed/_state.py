@@ -19,10 +19,10 @@ from cdk_distributed_map.local._runner import Program
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local.distributed._batcher import BatcherField, Unbatched
 from cdk_distributed_map.local.distributed._feed import Feed, state_data
-from cdk_distributed_map.local.distributed._map_run import MapRun
+from cdk_distributed_map.local.distributed._map_run import MapRun, NotAuthorizedError
 from cdk_distributed_map.local.distributed._reader import ReaderField
 from cdk_distributed_map.local.distributed._tolerance import Tolerance
-from cdk_distributed_map.local.distributed._writer import Export, WriterField
+from cdk_distributed_map.local.distributed._writer import Children, Export, WriterField
 from cdk_distributed_map.local.states._attempts import AttemptingState
 from cdk_distributed_map.local.states._inline_map import (
     JSON_PATH_FIELDS,
@@ -103,24 +103,27 @@ class DistributedMapState(AttemptingState):
     async def attempt(self, scene: Scene, frame: Frame) -> Json:
         """Run the map once, or go on with a map run that is redriven."""
         resumed = frame.execution.resumed_runs.pop((*frame.path, self.name), None)
-        if resumed is not None and resumed.read:
+        if resumed is not None:
             return await self._redriven(resumed, scene, frame)
-        items = None if self._reader is not None else self._items.get(scene, objects=True)
-        frame.event("MapStateStarted", {"length": 0 if items is None else len(items)})
-        run = self._new_run(scene, frame) if resumed is None else resumed
+        items = self._given(scene)
+        started = frame.event("MapStateStarted", {"length": 0 if items is None else len(items)})
+        run = self._new_run(scene, frame)
+        run.state_started = started
         export = self._writer.open(scene, frame)
         feed = self._feed(scene, frame, items)
-        if resumed is None:
-            frame.event("MapRunStarted", {"mapRunArn": run.arn})
-            frame.services.map_runs.add((*frame.path, self.name), run)
-        else:
-            # What could not be read is read anew; what was stopped meanwhile keeps the children it has.
-            if run.error is None:
-                run.begin_redrive()
-            else:
-                run.restart()
-            frame.event("MapRunRedriven", {"mapRunArn": run.arn, "redriveCount": run.redrive_count})
+        await self._test(export, run.children(), frame)
+        frame.event("MapRunStarted", {"mapRunArn": run.arn})
+        frame.services.map_runs.add((*frame.path, self.name), run)
         return await self._run(run, feed, export, frame)
+
+    def _given(self, scene: Scene) -> Json:
+        """Return the items of the state's input, None where they are read."""
+        return None if self._reader is not None else self._items.get(scene, objects=True)
+
+    @staticmethod
+    async def _test(export: Export | None, children: Children, frame: Frame) -> None:
+        if export is not None:
+            await frame.services.blocking(lambda: export.test(children))
 
     def _feed(self, scene: Scene, frame: Frame, items: Json) -> Feed:
         batcher = Unbatched() if self._batcher is None else self._batcher.open(scene)
@@ -162,26 +165,24 @@ class DistributedMapState(AttemptingState):
         return evaluation(cause, field) if self.language == JSONATA else runtime(cause)
 
     async def _redriven(self, run: MapRun, scene: Scene, frame: Frame) -> Json:
-        """Run again what didn't succeed: the items are not read again."""
-        frame.event("MapStateStarted", {"length": len(run.records)})
+        """Run again what didn't succeed: items that have all been read are not read again."""
+        count = frame.execution.redrive_count
+        frame.last = run.state_started
+        frame.event("MapRunRedriven", {"mapRunArn": run.arn, "redriveCount": count})
         export = self._writer.open(scene, frame)
-        run.begin_redrive()
-        frame.event("MapRunRedriven", {"mapRunArn": run.arn, "redriveCount": run.redrive_count})
-        return await self._run(run, None, export, frame)
+        await self._test(export, run.children(count), frame)
+        feed = None if run.read else self._feed(scene, frame, self._given(scene))
+        run.begin_redrive(frame.execution)
+        return await self._run(run, feed, export, frame)
 
     async def _run(self, run: MapRun, feed: Feed | None, export: Export | None, frame: Frame) -> Json:
         try:
             async with frame.services.map_runs.slots:
-                self._authorize(run, frame)
-                if export is not None:
-                    children = run.children()
-                    await frame.services.blocking(lambda: export.test(children))
                 output = await self._ran(run, feed, export)
         except StateError as error:
             if error.location is None:
                 frame.event("MapRunFailed", {"error": error.error, "cause": error.cause})
-            run.error = error.error
-            run.end("FAILED")
+            run.fail(error)
             raise
         except asyncio.CancelledError:
             frame.event("MapRunAborted")
@@ -189,34 +190,18 @@ class DistributedMapState(AttemptingState):
             raise
         except Exception:
             # A defect of the engine, or a library that is missing: the execution says so.
-            run.error = _errors.RUNTIME
-            run.end("FAILED")
+            run.fail(None)
             raise
         run.end("SUCCEEDED")
         frame.event("MapRunSucceeded")
         frame.event("MapStateSucceeded")
         return output
 
-    def _authorize(self, run: MapRun, frame: Frame) -> None:
-        """Check that the role may start children and, in a redrive, redrive those that are Standard.
-
-        Raises:
-            StateError: ``States.Runtime``, as AWS was recorded to fail.
-        """
-        machine, services = frame.execution.machine, frame.services
-        needed = {"states:StartExecution": machine.unlabelled}
-        if run.redrive_count and not self._express:
-            needed["states:RedriveExecution"] = services.arn("states", f"execution:{run.root_name}/{run.label}:*")
-        for action, resource in needed.items():
-            message = services.denied(machine, action, resource)
-            if message is not None:
-                raise runtime(message)
-
     async def _ran(self, run: MapRun, feed: Feed | None, export: Export | None) -> Json:
         try:
             await run.run(feed)
         except StateError as error:
-            if export is not None and error.error == _errors.TOLERANCE:
+            if export is not None and (error.error == _errors.TOLERANCE or isinstance(error, NotAuthorizedError)):
                 # On AWS the state has failed before the export ends, so the export can't change how.
                 with contextlib.suppress(StateError):
                     await run.export(export)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
@@ -21,6 +21,7 @@ from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json, dumps, encoded
 from cdk_distributed_map.local._rules import WRITER, check, check_fits
 from cdk_distributed_map.local._scene import Scene
+from cdk_distributed_map.local._services import NOT_ASSUMED
 from cdk_distributed_map.local.distributed import _records
 from cdk_distributed_map.local.distributed._records import Records
 from distmap import wire
@@ -28,8 +29,11 @@ from distmap import wire
 _RESOURCE: Final = re.compile(r"arn:[a-z-]+:states:::s3:putObject")
 _ARGUMENTS: Final = frozenset({"Bucket", "Prefix"})
 _FIELDS: Final = frozenset({"Resource", "Parameters", "Arguments", "WriterConfig"})
-# What the role needs below the prefix: files are uploaded in parts, and read back between them.
-_ACTIONS: Final = ("s3:PutObject", "s3:GetObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload")
+# What the role needs below the prefix. AWS's pages name ListMultipartUploadParts and AbortMultipartUpload too; it was
+# recorded to export without them.
+_ACTIONS: Final = ("s3:PutObject", "s3:GetObject")
+_DATA_TYPE: Final = "binary/octet-stream"
+_MANIFEST_TYPE: Final = "application/octet-stream"
 # Parts that are sent side by side are all held in memory, and the embedded AWS takes them in one by one anyway.
 _ONE_BY_ONE: Final = TransferConfig(use_threads=False)
 _GROUPS: Final = {
@@ -48,17 +52,21 @@ class Children:
         arn: ARN of a child by its number.
         machine_arn: ARN of their state machine.
         map_run_arn: ARN of the map run.
+        express: Whether they are Express.
         folder: Where this run's files belong below the prefix: its id, and ``Redrive-N`` after a redrive.
+        succeeded: Files of those that had succeeded in earlier attempts.
     """
 
     records: Records
     arn: Callable[[int], str]
     machine_arn: str
     map_run_arn: str
+    express: bool
     folder: str
+    succeeded: Sequence[wire.ResultFile]
 
     def of(self, *statuses: int) -> Iterator[int]:
-        """Return the children in some status whose results have not been exported yet."""
+        """Return the children in some status, of those that succeeded the ones that are in no file yet."""
         return (at for at in self.records.of(*statuses) if not self.records.exported[at])
 
     def described(self, at: int) -> dict[str, Json]:
@@ -68,27 +76,41 @@ class Children:
         given = {"Input": records.input(at).decode(), "InputDetails": {"Included": True}}
         if status == _records.PENDING:
             return {**given, "Status": "PENDING"}
-        result = records.result(at)
-        shown: dict[str, Json] = {"ExecutionArn": self.arn(at), **given, "Name": records.name(at)}
-        if result is not None and status == _records.SUCCEEDED:
-            shown |= {"Output": dumps(result.output), "OutputDetails": {"Included": True}}
-        elif result is not None:
-            shown |= {
-                key: value for key, value in (("Error", result.error), ("Cause", result.cause)) if value is not None
-            }
-        shown["RedriveCount"] = records.redrive_count(at)
-        if status == _records.SUCCEEDED:
-            shown["RedriveStatus"] = "NOT_REDRIVABLE"
-            shown["RedriveStatusReason"] = "Execution is SUCCEEDED and cannot be redriven"
-        else:
-            shown["RedriveStatus"] = "REDRIVABLE_BY_MAP_RUN"
-        return {
-            **shown,
+        shown: dict[str, Json] = {
+            **given,
+            **self._ended(at),
+            **self._redriven(at),
+            "ExecutionArn": self.arn(at),
+            "Name": records.name(at),
             "StartDate": iso(records.started[at]),
             "StateMachineArn": self.machine_arn,
             "Status": _records.STATUSES[status],
             "StopDate": iso(records.stopped[at]),
         }
+        return dict(sorted(shown.items()))
+
+    def _ended(self, at: int) -> dict[str, Json]:
+        """Return how a child ended."""
+        result = self.records.result(at)
+        if result is None:
+            return {}
+        details: dict[str, Json] = {"OutputDetails": {"Included": True}}
+        if self.records.status[at] == _records.SUCCEEDED:
+            return {**details, "Output": dumps(result.output)}
+        told = {"Error": result.error, "Cause": result.cause}
+        return {**details, **{key: value for key, value in told.items() if value is not None}}
+
+    def _redriven(self, at: int) -> dict[str, Json]:
+        """Return how often a child was redriven, and whether it can be: an Express one is begun anew instead."""
+        count: dict[str, Json] = {"RedriveCount": self.records.redrive_count(at)}
+        if self.express:
+            return count
+        if at in self.records.redrives:
+            count["RedriveDate"] = iso(self.records.redrives[at][1])
+        if self.records.status[at] != _records.SUCCEEDED:
+            return {**count, "RedriveStatus": "REDRIVABLE_BY_MAP_RUN"}
+        reason = "Execution is SUCCEEDED and cannot be redriven"
+        return {**count, "RedriveStatus": "NOT_REDRIVABLE", "RedriveStatusReason": reason}
 
 
 class WriterField:
@@ -179,6 +201,15 @@ class _DeniedError(Exception):
     """The role may not write."""
 
 
+class Written(NamedTuple):
+    """What was exported."""
+
+    output: dict[str, Json]
+    """The state's output."""
+    succeeded: list[wire.ResultFile]
+    """The files of all attempts with what succeeded."""
+
+
 class Export:
     """Where one map run's results are exported to.
 
@@ -204,18 +235,20 @@ class Export:
         return "/".join(part for part in (self._prefix, folder, name) if part)
 
     def test(self, children: Children) -> None:
-        """Write an empty manifest, so that a missing permission fails before any child has run.
+        """Write a manifest of nothing new, so that a missing permission fails before any child has run.
 
         Raises:
-            StateError: ``States.ResultWriterFailed``.
+            StateError: ``States.ResultWriterFailed``, or ``States.Runtime`` where the role can't be assumed.
         """
-        self._guarded(
-            lambda: self._put_manifest(children, {name: [] for name in _GROUPS}),
-            "Failed to write a test manifest to Amazon S3",
-        )
+        nothing: dict[str, list[wire.ResultFile]] = {name: [] for name in _GROUPS}
+        what = "Failed to write a test manifest into the specified output bucket."
+        self._guarded(lambda: self._put_manifest(children, nothing), what)
 
-    def write(self, children: Children) -> dict[str, Json]:
-        """Export the results and return the state's output.
+    def write(self, children: Children) -> Written:
+        """Export the results.
+
+        A manifest names the files of all attempts with what succeeded, but those with what failed or waits only of
+        the newest, which has them all again.
 
         Raises:
             StateError: ``States.ResultWriterFailed``.
@@ -224,14 +257,16 @@ class Export:
 
         def export() -> None:
             for name, statuses in _GROUPS.items():
-                files[name] = self._files(name, self._texts(children, statuses), children.folder)
+                again = name == "SUCCEEDED" and bool(children.succeeded)
+                files[name] = self._files(name, self._texts(children, statuses), children.folder, although_empty=again)
             self._put_manifest(children, files)
 
-        self._guarded(export, "Failed to write results to Amazon S3")
-        return {
+        self._guarded(export, "Failed to write results to Amazon S3.")
+        output: dict[str, Json] = {
             "MapRunArn": children.map_run_arn,
             "ResultWriterDetails": {"Bucket": self.bucket, "Key": self.key(children.folder, wire.MANIFEST_FILE)},
         }
+        return Written(output, [*children.succeeded, *files["SUCCEEDED"]])
 
     def _texts(self, children: Children, statuses: tuple[int, ...]) -> Iterator[str]:
         for at in children.of(*statuses):
@@ -244,7 +279,9 @@ class Export:
         try:
             work()
         except (_DeniedError, ClientError, BotoCoreError, Boto3Error) as error:
-            raise StateError(RESULT_WRITER, f"{what}: {error}") from error
+            if str(error) == NOT_ASSUMED:
+                raise runtime(f"{what} {error}") from error
+            raise StateError(RESULT_WRITER, f"{what} {error}") from error
 
     def _permit(self, key: str, uses: tuple[str, ...]) -> None:
         """Check that the role may write a file.
@@ -269,20 +306,22 @@ class Export:
         manifest: dict[str, Json] = {
             "DestinationBucket": self.bucket,
             "MapRunArn": children.map_run_arn,
-            "ResultFiles": {"FAILED": files["FAILED"], "PENDING": files["PENDING"], "SUCCEEDED": files["SUCCEEDED"]},
+            "ResultFiles": {
+                "FAILED": files["FAILED"],
+                "PENDING": files["PENDING"],
+                "SUCCEEDED": [*children.succeeded, *files["SUCCEEDED"]],
+            },
         }
         key = self.key(children.folder, wire.MANIFEST_FILE)
         self._permit(key, _keys.WRITE)
-        self._client.put_object(
-            Bucket=self.bucket, Key=key, Body=dumps(manifest).encode(), ContentType="application/json"
-        )
+        self._client.put_object(Bucket=self.bucket, Key=key, Body=dumps(manifest).encode(), ContentType=_MANIFEST_TYPE)
 
-    def _files(self, name: str, texts: Iterator[str], folder: str) -> list[wire.ResultFile]:
+    def _files(self, name: str, texts: Iterator[str], folder: str, *, although_empty: bool) -> list[wire.ResultFile]:
         lines = self._field.output_type == "JSONL"
         suffix = "jsonl" if lines else "json"
         written: list[wire.ResultFile] = []
         text = next(texts, None)
-        while text is not None:
+        while text is not None or (although_empty and not written):
             with tempfile.TemporaryFile(dir=self._workdir) as file:
                 size = file.write(b"" if lines else b"[")
                 first = True
@@ -295,6 +334,8 @@ class Export:
                 file.seek(0)
                 key = self.key(folder, f"{name}_{len(written)}.{suffix}")
                 self._permit(key, _keys.WRITE_PARTS)
-                self._client.upload_fileobj(file, self.bucket, key, Config=_ONE_BY_ONE)
+                self._client.upload_fileobj(
+                    file, self.bucket, key, ExtraArgs={"ContentType": _DATA_TYPE}, Config=_ONE_BY_ONE
+                )
             written.append({"Key": key, "Size": size})
         return written

@@ -11,6 +11,7 @@ from cdk_distributed_map.local._flow import JSONATA, Flow, JsonPathFlow
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json, dumps
 from cdk_distributed_map.local._jsonata import unexpected_type
+from cdk_distributed_map.local._progress import Path
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template, plain_path
 from cdk_distributed_map.local.states._attempts import AttemptingState
@@ -123,7 +124,10 @@ class InlineMapState(AttemptingState):
         if concurrency < 0:
             cause = f"MaxConcurrency must not be negative but was: {concurrency}"
             raise evaluation(cause, "MaxConcurrency") if self.language == JSONATA else runtime(cause)
-        started = frame.event("MapStateStarted", {"length": len(items)})
+        # A redrive goes on with iterations that have begun; nothing says again that they have.
+        started = frame.last
+        if not frame.execution.progress.is_inside((*frame.path, self.name)):
+            started = frame.event("MapStateStarted", {"length": len(items)})
         run = _Iterations(self, scene, frame, items, started)
         results = await run.all(min(concurrency or limits.MAX_INLINE_CONCURRENCY, limits.MAX_INLINE_CONCURRENCY))
         frame.event("MapStateSucceeded")
@@ -154,7 +158,15 @@ class _Iterations:
 
     async def all(self, concurrency: int) -> list[Json]:
         """Run all iterations, so many at once."""
-        waiting = list(enumerate(self._items))[::-1]
+        done_before = self._frame.execution.progress.outputs
+        waiting = []
+        for at, item in enumerate(self._items):
+            path = self._path(at)
+            if path in done_before:
+                self._results[at] = done_before[path]
+            else:
+                waiting.append((at, item))
+        waiting.reverse()
         last = self._started
         try:
             while waiting or self._tasks:
@@ -178,10 +190,14 @@ class _Iterations:
             await stop(list(self._tasks))
         return self._results
 
+    def _path(self, at: int) -> Path:
+        return (*self._frame.path, self._state.name, at)
+
     def _begin(self, at: int, item: Json, last: int) -> None:
         value, inner = self._state.iteration(self._scene, self._frame, at, item)
         inner.last = last
-        inner.event("MapIterationStarted", {"name": self._state.name, "index": at})
+        if inner.path not in self._frame.execution.progress.checkpoints:
+            inner.event("MapIterationStarted", {"name": self._state.name, "index": at})
         self._tasks[asyncio.ensure_future(self._state.run_program(value, inner))] = (at, inner)
 
     async def _fail(self, failed: asyncio.Future[Json]) -> None:

@@ -51,7 +51,8 @@ class ParallelState(AttemptingState):
     async def attempt(self, scene: Scene, frame: Frame) -> Json:
         """Run all branches; the first that fails ends the others."""
         value = self.flow.arguments(scene, scene.root)
-        frame.event("ParallelStateStarted")
+        if not frame.execution.progress.is_inside((*frame.path, self.name)):
+            frame.event("ParallelStateStarted")
         frames = [frame.inner(self.name, at) for at in range(len(self._branches))]
         pairs = zip(self._branches, frames, strict=True)
         tasks = [asyncio.ensure_future(branch.run(value, inner)) for branch, inner in pairs]

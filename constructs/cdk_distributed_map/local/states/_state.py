@@ -75,9 +75,8 @@ class State(abc.ABC):
         Raises:
             StateError: It failed and nothing caught it.
         """
-        now = frame.services.clock.now()
-        number = entered(frame, self.type, self.name, input)
-        context = {**frame.context, "State": {"Name": self.name, "EnteredTime": iso(now)}}
+        number, since = entered(frame, self.type, self.name, input)
+        context = {**frame.context, "State": {"Name": self.name, "EnteredTime": iso(since)}}
         scene = Scene(input, context, frame.variables)
         frame.state = self.type
         try:
