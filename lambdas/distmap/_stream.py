@@ -27,7 +27,14 @@ LARGEST_VALUE: Final = 64 * 1024**2
 _ATTEMPTS: Final = 5
 _FOLLOWS: Final = (",", "]", "}", ":", " ", "\t", "\n", "\r")
 _blanks: Final = re.compile(r"[ \t\n\r]*").match
-_raw_decode: Final = JSONDecoder().raw_decode
+
+
+def _no_constant(name: str) -> Any:
+    message = f"{name} is not JSON"
+    raise ValueError(message)
+
+
+_raw_decode: Final = JSONDecoder(parse_constant=_no_constant).raw_decode
 
 
 def object_chunks(s3: S3Client, bucket: str, key: str) -> Iterator[bytes]:
@@ -89,7 +96,7 @@ def array_elements(chunks: Iterable[bytes]) -> Iterator[Any]:
     Raises:
         ResultsError: It is no JSON array.
     """
-    text = _Text(chunks)
+    text = JsonText(chunks)
     text.expect("[")
     yield from text.elements()
     text.expect_end()
@@ -101,7 +108,7 @@ def member_elements(chunks: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
     Raises:
         ResultsError: It is no JSON object.
     """
-    text = _Text(chunks)
+    text = JsonText(chunks)
     text.expect("{")
     if text.accept("}"):
         text.expect_end()
@@ -120,8 +127,8 @@ def member_elements(chunks: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
         text.expect(",")
 
 
-class _Text:
-    """What of a stream was read and not yet consumed."""
+class JsonText:
+    """What of a stream of JSON was read and not yet consumed."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -149,7 +156,7 @@ class _Text:
                 value, end = _raw_decode(self._buffer, self._position)
             except ValueError as error:
                 if not self._read_more():
-                    raise self._wrong("a JSON value") from error
+                    raise self.wrong("a JSON value") from error
                 continue
             # A number may go on in what was not read yet ("1" of "1.5", or of "1e3"): see what follows it.
             if self._buffer[end : end + 1] not in _FOLLOWS and self._read_more():
@@ -167,12 +174,12 @@ class _Text:
     def expect(self, character: str) -> None:
         """Read ``character``, which must be next."""
         if not self.accept(character):
-            raise self._wrong(repr(character))
+            raise self.wrong(repr(character))
 
     def expect_end(self) -> None:
         """Check that nothing but blanks is left."""
         if self._next():
-            raise self._wrong("the end")
+            raise self.wrong("the end")
 
     def _next(self) -> str:
         """Skip blanks and return the next character, or nothing at the end."""
@@ -193,7 +200,7 @@ class _Text:
         pieces = [self._buffer[self._position :]]
         wanted = len(pieces[0])
         if wanted > LARGEST_VALUE:
-            raise self._wrong(f"a JSON value of at most {LARGEST_VALUE:,} characters")
+            raise self.wrong(f"a JSON value of at most {LARGEST_VALUE:,} characters")
         self._position = 0
         read = 0
         while read <= wanted and not self._ended:
@@ -202,12 +209,18 @@ class _Text:
             try:
                 pieces.append(self._decode(chunk or b"", final=self._ended))
             except UnicodeDecodeError as error:
-                raise self._wrong("UTF-8 text") from error
+                raise self.wrong("UTF-8 text") from error
             read += len(pieces[-1])
         self._buffer = "".join(pieces)
         return read > 0
 
-    def _wrong(self, expected: str) -> ResultsError:
+    def wrong(self, expected: str) -> Exception:
+        """Return the error of a stream that has something else than is expected."""
         found = self._buffer[self._position : self._position + 40]
-        message = f"expected {expected} at character {self._consumed + self._position:,}, found {found!r}"
+        message = f"expected {expected} at character {self.position:,}, found {found!r}"
         return ResultsError(message)
+
+    @property
+    def position(self) -> int:
+        """How many characters were consumed."""
+        return self._consumed + self._position

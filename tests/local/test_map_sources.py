@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime
-import decimal
 import gzip
 import io
 import json
@@ -75,27 +73,6 @@ def test_files_give_their_items(bench: Bench, name: str) -> None:
     body, config = FILES[name]
     bucket = bench.bucket({"file": body})
     assert bench.output(bench.mapped(ItemReader=bench.reader(bucket, "file", **config))) == ROWS
-
-
-def test_values_of_parquet_become_json(bench: Bench) -> None:
-    import pyarrow
-
-    text = "2024-01-02T03:04:05.678901"
-    at = datetime.datetime.fromisoformat(text)
-    row = {"at": at, "day": at.date(), "sum": decimal.Decimal("1.50"), "raw": b"\x00\xff", "in": {"at": [at, None]}}
-    kinds = [pyarrow.field(key, pyarrow.infer_type([value])) for key, value in row.items()]
-    kinds.append(pyarrow.field("map", pyarrow.map_(pyarrow.string(), pyarrow.timestamp("us"))))
-    table = pyarrow.Table.from_pylist([{**row, "map": [("k", at)]}], pyarrow.schema(kinds))
-    bucket = bench.bucket({"file": parquet(table)})
-    (item,) = bench.output(bench.mapped(ItemReader=bench.reader(bucket, "file", InputType="PARQUET")))
-    assert item == {
-        "at": text,
-        "day": "2024-01-02",
-        "sum": 1.5,
-        "raw": "AP8=",
-        "in": {"at": [text, None]},
-        "map": {"k": text},
-    }
 
 
 @pytest.mark.parametrize("kind", ["JSON", "JSONL"])
@@ -213,32 +190,52 @@ def test_max_items_may_be_an_expression(bench: Bench) -> None:
     assert bench.output(made, {"most": 2}) == ROWS[:2]
 
 
+WIDE = [(code, kind) for code in ("utf-16", "utf-16-be", "utf-32-le") for kind in ("JSON", "JSONL")]
+
+
 @pytest.mark.parametrize(
     ("body", "config", "cause"),
     [
-        (b'{"a":1}\n{"b"\n', {"InputType": "JSONL"}, "Line 2 of the JSON Lines file is not valid JSON"),
-        (b"[1,2", {"InputType": "JSON"}, "The file is not valid JSON"),
-        (b"1", {"InputType": "JSON"}, "Attempting to map over non-iterable node."),
-        (b"{}", {"InputType": "JSON", "ItemsPointer": "/a"}, "The ItemsPointer '/a' does not point to anything"),
-        (None, {"InputType": "JSON"}, "Attempted to read the object file"),
-        (b"[NaN]", {"InputType": "JSON"}, "The file is not valid JSON"),
-        (b'1\n{"a": NaN}\n', {"InputType": "JSONL"}, "Line 2 of the JSON Lines file is not valid JSON"),
-        (b"1e400\n", {"InputType": "JSONL"}, "An item can't be written as JSON"),
-        (b'a,b\n"1,2\n3,4\n', CSV, "The CSV file can't be read: unexpected end of data"),
-        (b"a\n\xff\n", CSV, "The CSV file can't be read"),
-        (gzip.compress(JSONL)[:-9], {"InputType": "JSONL"}, "The gzip file can't be read"),
-        (gzip.compress(b"[1]")[:-8] + b"12345678", {"InputType": "JSON"}, "The gzip file can't be read"),
-        (gzip.compress(b"a\n" * 9)[:10] + b"\xff" * 9, CSV, "The gzip file can't be read"),
-        (zstandard.compress(JSONL)[:-4], {"InputType": "JSONL"}, "The zstd file can't be read"),
-        (zstandard.compress(JSONL)[:6] + b"rubbish", {"InputType": "JSONL"}, "The zstd file can't be read"),
-        (b"PAR1", {"InputType": "PARQUET"}, "The Parquet file can't be read"),
-        (parquet([{"x": float("nan")}]), {"InputType": "PARQUET"}, "An item can't be written as JSON"),
-        (parquet([{"x": datetime.timedelta(1)}]), {"InputType": "PARQUET"}, "The Parquet file has the duration"),
+        (b'{"a":1}\n{"b"\n', {"InputType": "JSONL"}, "line 2 is not JSON: expecting ':' delimiter at column 5"),
+        (b"[1,2", {"InputType": "JSON"}, "it is not JSON: expected ',' at character 5"),
+        (b'{"a":1,2:3}', {"InputType": "JSON"}, "it is not JSON: expected a key at character 9"),
+        (b"[1]]", {"InputType": "JSON"}, "it is not JSON: expected the end at character 4"),
+        (b"", {"InputType": "JSON"}, "it is not JSON: expected a JSON value at character 1"),
+        (b"[" * 100_000, {"InputType": "JSON"}, "it is nested too deeply at character 2"),
+        (b"[" + b"1" * 5_000 + b"]", {"InputType": "JSON"}, "it is not JSON: expected a JSON value at character 2"),
+        (b"[" * 100_000, {"InputType": "JSONL"}, "line 1 is not JSON: it is nested too deeply"),
+        (b"1" * 5_000, {"InputType": "JSONL"}, "line 1 is not JSON: it has a number of too many digits"),
+        (b"1\n\xff\n", {"InputType": "JSONL"}, "line 2 is not UTF-8: it has the byte 0xff at 1"),
+        (b"{}", {"InputType": "JSON", "ItemsPointer": "/a"}, "the ItemsPointer '/a' does not point to anything in it"),
+        (None, {"InputType": "JSON"}, "The specified key does not exist. (Service: S3, Status Code: 404"),
+        (b"[NaN]", {"InputType": "JSON"}, "it is not JSON: expected a JSON value at character 2"),
+        (b'1\n{"a": NaN}\n', {"InputType": "JSONL"}, "line 2 is not JSON: NaN is not JSON"),
+        (b"1e400\n", {"InputType": "JSONL"}, "an item has a number that JSON can't say, such as 1e400"),
+        (b'a,b\n1,2\n"1,2\n3,4\n', CSV, "the quote of line 3 is never closed"),
+        (b'a,b\n"1"x,2\n', CSV, "line 2 goes on at column 4 after the quote that ends a field"),
+        (b"a\n1\n\xff\n", CSV, "line 3 is not UTF-8: it has the byte 0xff at 1"),
+        (b"a\n" + b"x" * 9_000_000, CSV, "more than the 8388608 bytes of an item"),
+        (gzip.compress(b"a" * 20_000_000), {"InputType": "JSONL"}, "line 1 has more than the 8388608 bytes of an item"),
+        (gzip.compress(JSONL)[:-9], {"InputType": "JSONL"}, "its gzip compression is cut off"),
+        (gzip.compress(b"[1]")[:-8] + b"12345678", {"InputType": "JSON"}, "its gzip compression is damaged"),
+        (gzip.compress(b"a\n" * 9)[:10] + b"\xff" * 9, CSV, "its gzip compression is damaged"),
+        (gzip.compress(b"a\n") + b"ab", CSV, "its gzip compression is damaged"),
+        (zstandard.compress(JSONL)[:-4], {"InputType": "JSONL"}, "its zstd compression is cut off"),
+        (zstandard.compress(JSONL)[:6] + b"rubbish", {"InputType": "JSONL"}, "its zstd compression is damaged"),
+        (b"PAR1", {"InputType": "PARQUET"}, "it is not Parquet, or damaged: "),
+        *((("[1]").encode(code), {"InputType": kind}, "it is UTF-16 or UTF-32") for code, kind in WIDE),
+        ("a\n1".encode("utf-16"), CSV, "it is UTF-16 or UTF-32, and items are read as UTF-8: save it as that"),
+        (b"[]", {"InputType": "MANIFEST"}, "it is no manifest of an S3 Inventory"),
+        ("{}".encode("utf-16"), {"InputType": "MANIFEST"}, "it is UTF-16 or UTF-32"),
+        (b"x\n", {"ManifestType": "ATHENA_DATA", "InputType": "JSONL"}, "line 1 is no s3:// address"),
     ],
     ids=[
-        *("broken-line", "broken-json", "a-number", "pointer", "missing", "json-nan", "jsonl-nan", "jsonl-infinite"),
-        *("csv-open-quote", "csv-not-utf-8", "gzip-cut", "gzip-checksum", "gzip-rubbish", "zstd-cut", "zstd-rubbish"),
-        *("parquet-rubbish", "parquet-nan", "parquet-duration"),
+        *("broken-line", "broken-json", "no-key", "rest", "empty", "deep", "digits", "deep-line", "digits-line"),
+        *("line-not-utf-8", "pointer", "missing", "json-nan", "jsonl-nan", "jsonl-infinite"),
+        *("csv-open-quote", "csv-after-quote", "csv-not-utf-8", "csv-long-line", "one-line-of-gzip"),
+        *("gzip-cut", "gzip-checksum", "gzip-rubbish", "gzip-rest", "zstd-cut", "zstd-rubbish", "parquet-rubbish"),
+        *(f"{kind.lower()}-{code}" for code, kind in WIDE),
+        *("csv-utf-16", "inventory", "inventory-utf-16", "athena"),
     ],
 )
 def test_fails_when_the_source_cannot_be_read(
@@ -248,7 +245,9 @@ def test_fails_when_the_source_cannot_be_read(
     found = bench.run(bench.mapped(ItemReader=bench.reader(bucket, "file", **config)))
     assert found["status"] == "FAILED"
     assert found["error"] == "States.ItemReaderFailed"
+    assert found["cause"].startswith(f"s3://{bucket}/file can't be read: ")
     assert cause in found["cause"]
+    assert "\n" not in found["cause"]
     types = [event["type"] for event in bench.events(found["executionArn"])]
     assert types[-3:] == ["MapRunFailed", "MapStateFailed", "ExecutionFailed"]
 
@@ -270,6 +269,77 @@ class CutOff:
 
 def test_fails_when_the_object_breaks_off() -> None:
     stream = open_object(CutOff(), {"Bucket": "b", "Key": "items.jsonl"}, lambda _key: None, lambda error: error)
-    with pytest.raises(StateError, match="can't be read to its end") as caught:
+    with pytest.raises(StateError, match="its connection broke off before its end") as caught:
         stream.read()
     assert caught.value.error == "States.ItemReaderFailed"
+
+
+@pytest.mark.parametrize(
+    ("body", "config", "cause"),
+    [
+        (b"1", {"InputType": "JSON"}, "Attempting to map over non-iterable node."),
+        (b"a,a\n", CSV, "CSV headers cannot contain duplicates."),
+    ],
+    ids=["not-iterable", "headers"],
+)
+def test_what_aws_was_recorded_to_say_stays_where_there_is_one_file(
+    bench: Bench, body: bytes, config: dict[str, Any], cause: str
+) -> None:
+    bucket = bench.bucket({"in/1": body})
+    assert bench.run(bench.mapped(ItemReader=bench.reader(bucket, "in/1", **config)))["cause"] == cause
+    listing = {
+        "Resource": LIST,
+        "ReaderConfig": {**config, "Transformation": "LOAD_AND_FLATTEN"},
+        "Arguments": {"Bucket": bucket, "Prefix": "in/"},
+    }
+    assert bench.run(bench.mapped(ItemReader=listing))["cause"] == f"{cause} (s3://{bucket}/in/1)"
+
+
+@pytest.mark.parametrize("key", ["in/_SUCCESS", "in/folder/"], ids=["object", "folder"])
+@pytest.mark.parametrize("kind", ["JSON", "JSONL", "CSV", "PARQUET"])
+def test_empty_objects_under_a_loaded_prefix(bench: Bench, kind: str, key: str) -> None:
+    rows = {
+        "JSON": json.dumps(ROWS).encode(),
+        "JSONL": JSONL,
+        "CSV": csv_text(ROWS),
+        "PARQUET": parquet(ROWS),
+    }
+    bucket = bench.bucket({key: b"", "in/z": rows[kind]})
+    header = {"CSVHeaderLocation": "FIRST_ROW"} if kind == "CSV" else {}
+    listing = {
+        "Resource": LIST,
+        "ReaderConfig": {"InputType": kind, "Transformation": "LOAD_AND_FLATTEN", **header},
+        "Arguments": {"Bucket": bucket, "Prefix": "in/"},
+    }
+    found = bench.run(bench.mapped(ItemReader=listing))
+    if kind in {"JSONL", "CSV"}:
+        # A file without lines has no items.
+        assert json.loads(found["output"]) == ROWS
+        return
+    what = "a folder's marker" if key.endswith("/") else "an empty object"
+    assert found["error"] == "States.ItemReaderFailed"
+    assert found["cause"] == (
+        f"s3://{bucket}/{key} can't be read: it is {what}, and every object below the prefix must be {kind}: delete "
+        "it, or give a prefix that leaves it out"
+    )
+
+
+def test_items_of_which_one_can_not_be_said_tell_their_file(bench: Bench) -> None:
+    bucket = bench.bucket({"in/1": b"1\n", "in/2": b"1e999\n"})
+    listing = {
+        "Resource": LIST,
+        "ReaderConfig": {"InputType": "JSONL", "Transformation": "LOAD_AND_FLATTEN"},
+        "Arguments": {"Bucket": bucket, "Prefix": "in/"},
+    }
+    found = bench.run(bench.mapped(ItemReader=listing))
+    assert found["cause"].startswith(f"s3://{bucket}/in/2 can't be read: ")
+
+
+@pytest.mark.parametrize("reader", [LIST, "arn:aws:states:::s3:getObject"], ids=["listing", "file"])
+def test_what_is_not_there_is_named(bench: Bench, reader: str) -> None:
+    place = {"Bucket": "nosuchbucket", "Prefix": "in/"} if reader == LIST else {"Bucket": "nosuchbucket", "Key": "k"}
+    fields: dict[str, Any] = {"Resource": reader, "Arguments": place}
+    if reader != LIST:
+        fields["ReaderConfig"] = {"InputType": "JSON"}
+    cause = bench.run(bench.mapped(ItemReader=fields))["cause"]
+    assert cause.startswith(f"s3://nosuchbucket/{'in/' if reader == LIST else 'k'} can't be read: ")

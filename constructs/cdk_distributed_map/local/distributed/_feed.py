@@ -11,9 +11,9 @@ from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._services import Services
 from cdk_distributed_map.local._templates import Template
 from cdk_distributed_map.local.distributed._batcher import Batcher, Unbatched
+from cdk_distributed_map.local.distributed._errors import ReaderError, failed
 from cdk_distributed_map.local.distributed._formats import CHUNK
 from cdk_distributed_map.local.distributed._reader import Chunk
-from cdk_distributed_map.local.distributed._streams import failed
 
 _ENCODE: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
@@ -22,12 +22,14 @@ def item_text(item: Json) -> str:
     """Return an item as JSON text.
 
     Raises:
-        StateError: ``States.ItemReaderFailed``: JSON can't say it.
+        ReaderError: JSON can't say it.
     """
     try:
         return _ENCODE(item)
-    except (ValueError, RecursionError) as error:
-        raise failed(f"An item can't be written as JSON: {error}") from error
+    except RecursionError as error:
+        raise failed("an item is nested too deeply") from error
+    except ValueError as error:
+        raise failed("an item has a number that JSON can't say, such as 1e400") from error
 
 
 def state_data(items: Json) -> Iterator[Chunk]:
@@ -101,6 +103,12 @@ class Feed:
         return next(self._chunks, None)
 
     def _texts(self, chunk: Chunk) -> Iterable[str]:
+        try:
+            yield from self._selected(chunk)
+        except ReaderError as error:
+            raise error.at(chunk.source, only=False) from error
+
+    def _selected(self, chunk: Chunk) -> Iterable[str]:
         items = chunk.items
         if len(items) > self._left:
             items = items[: self._left]

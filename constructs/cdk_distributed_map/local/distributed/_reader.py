@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import IO, Any, Final, NamedTuple
 
 from cdk_distributed_map.local import _keys
 from cdk_distributed_map.local._errors import UnsupportedError, runtime
 from cdk_distributed_map.local._flow import JSONATA, Flow
 from cdk_distributed_map.local._frame import Frame
-from cdk_distributed_map.local._json import Json, dumps
+from cdk_distributed_map.local._json import Json, dumps, loads
 from cdk_distributed_map.local._missing import as_told
 from cdk_distributed_map.local._rules import READER, READER_CONFIG, check, check_fits
 from cdk_distributed_map.local._scene import Scene
+from cdk_distributed_map.local.distributed._errors import ReaderError, failed
 from cdk_distributed_map.local.distributed._formats import Entries, Format
-from cdk_distributed_map.local.distributed._streams import failed, listed, open_object
+from cdk_distributed_map.local.distributed._streams import listed, open_object
+from cdk_distributed_map.local.distributed._text import decoded, lines, text_blocks
 from cdk_distributed_map.local.states._numbers import NumberField
 from distmap import limits
 
@@ -87,18 +86,15 @@ class Source:
         owner, account = self.place.get("ExpectedBucketOwner"), self.frame.services.account
         if owner not in {None, account}:
             # The embedded AWS doesn't look at it.
-            raise failed(
-                f"Access Denied: ExpectedBucketOwner is {owner}, and the bucket {bucket} is owned by {account}"
-            )
+            reason = f"Access Denied: ExpectedBucketOwner is {owner}, and the bucket is owned by {account}"
+            raise failed(reason).at(f"s3://{bucket}", only=False)
         if self.kind == "listing":
-            self._allowed("s3:ListBucket", bucket)
-            for page in listed(self.client, self.place):
+            for page in self._listed():
                 yield Chunk(f"s3://{bucket}", [_listed_item(each) for each in page], False)
         elif self.kind == "flatten":
-            self._allowed("s3:ListBucket", bucket)
-            for page in listed(self.client, self.place):
+            for page in self._listed():
                 for each in page:
-                    yield from self._file(bucket, each["Key"])
+                    yield from self._loaded(bucket, each)
         elif self.kind == "inventory":
             yield from self._inventory()
         elif self.kind == "athena":
@@ -106,6 +102,23 @@ class Source:
                 yield from self._file(target, key)
         else:
             yield from self._file(bucket, self.place["Key"], self.place)
+
+    def _listed(self) -> Iterator[list[dict[str, Any]]]:
+        bucket, prefix = self.place["Bucket"], self.place.get("Prefix", "")
+        with _located(f"s3://{bucket}/{prefix}"):
+            self._allowed("s3:ListBucket", bucket)
+            yield from listed(self.client, self.place)
+
+    def _loaded(self, bucket: str, entry: Mapping[str, Any]) -> Iterator[Chunk]:
+        """Return the items of an object that was listed; one without content has none, or is none of its format."""
+        if entry["Size"] == 0 and self.format.kind in {"JSON", "PARQUET"}:
+            what = "a folder's marker" if entry["Key"].endswith("/") else "an empty object"
+            reason = (
+                f"it is {what}, and every object below the prefix must be {self.format.kind}: delete it, or give a "
+                "prefix that leaves it out"
+            )
+            raise failed(reason).at(f"s3://{bucket}/{entry['Key']}", only=False)
+        yield from self._file(bucket, entry["Key"])
 
     def _allowed(self, action: str, resource: str) -> None:
         services = self.frame.services
@@ -129,34 +142,57 @@ class Source:
 
     def _file(self, bucket: str, key: str, place: dict[str, str] | None = None) -> Iterator[Chunk]:
         at = {"Bucket": bucket, "Key": key} if place is None else place
-        for items in self.format.chunks(partial(self._opened, at)):
-            yield Chunk(f"s3://{bucket}/{key}", items, isinstance(items, Entries))
+        where = f"s3://{bucket}/{key}"
+        with _located(where, only=self.kind == "file"), self._opened(at) as stream:
+            for items in self.format.chunks(stream):
+                yield Chunk(where, items, isinstance(items, Entries))
+
+    @contextlib.contextmanager
+    def _manifest(self) -> Iterator[IO[bytes]]:
+        with _located(f"s3://{self.place['Bucket']}/{self.place['Key']}"), self._opened(self.place) as stream:
+            yield stream
 
     def _inventory(self) -> Iterator[Chunk]:
-        with self._opened(self.place) as stream:
+        with self._manifest() as stream:
             try:
-                manifest = json.load(stream)
-                files = [each["key"] for each in manifest["files"]]
+                manifest = loads(b"".join(text_blocks(stream)))
+                files = [str(each["key"]) for each in manifest["files"]]
                 headers = [name.strip() for name in manifest["fileSchema"].split(",")]
                 target = manifest["destinationBucket"].rsplit(":", 1)[-1]
-            except (ValueError, KeyError, TypeError) as error:
-                raise failed(f"The S3 Inventory manifest can't be read: {error}") from error
-        if manifest.get("fileFormat") != "CSV":
-            raise failed(f"The S3 Inventory must be in CSV, got: {manifest.get('fileFormat')}")
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise failed(
+                    "it is no manifest of an S3 Inventory: give the key of its manifest.json, a JSON object with "
+                    "files, fileSchema, fileFormat and destinationBucket"
+                ) from error
+            if manifest.get("fileFormat") != "CSV":
+                raise failed(f"the inventory is {manifest.get('fileFormat')!r:.40}, and only those in CSV are read")
         reader = replace(self, format=replace(self.format, kind="CSV", headers=headers, delimiter="COMMA"))
         for key in files:
             yield from reader._file(target, key)  # noqa: SLF001 - its own class
 
     def _athena_files(self) -> Iterator[tuple[str, str]]:
-        with self._opened(self.place) as stream, io.TextIOWrapper(stream, encoding="utf-8", newline="") as text:
-            for row in csv.reader(text):
-                for address in row:
-                    if not address.strip():
-                        continue
-                    if not address.startswith("s3://"):
-                        raise failed(f"The Athena manifest has {address!r}, which is not an s3:// address.")
-                    target, _, key = address.removeprefix("s3://").partition("/")
-                    yield target, key
+        with self._manifest() as stream:
+            addresses = [
+                (first + at, decoded(line, first + at).strip().strip('"'))
+                for first, block in lines(stream, ends=b"\r\n")
+                for at, line in enumerate(block)
+            ]
+            for number, address in addresses:
+                if address and not address.startswith("s3://"):
+                    raise failed(f"line {number} is no s3:// address, as the manifest of an UNLOAD of Athena has them")
+        for _, address in addresses:
+            if address:
+                target, _, key = address.removeprefix("s3://").partition("/")
+                yield target, key
+
+
+@contextlib.contextmanager
+def _located(where: str, *, only: bool = False) -> Iterator[None]:
+    """Put the place into errors of what is read there."""
+    try:
+        yield
+    except ReaderError as error:
+        raise error.at(where, only=only) from error
 
 
 def _listed_item(entry: Mapping[str, Any]) -> dict[str, Json]:
@@ -276,17 +312,16 @@ class ReaderField:
         return Format(kind=kind, pointer=pointer, headers=headers, delimiter=config.get("CSVDelimiter", "COMMA"))
 
     def max_items(self, scene: Scene) -> int:
-        """Return the most items to read; 0 and none stand for AWS's limit.
+        """Return the most items to read; 0, none and what is more stand for AWS's limit.
 
         Raises:
-            StateError: It is out of range.
+            StateError: It is negative.
         """
         value = self._max_items.get(scene)
         if value is not None and value < 0:
             raise failed("field MaxItems must be positive")
-        if value is not None and value > limits.MAX_ITEMS:
-            raise failed(f"field MaxItems must be at most {limits.MAX_ITEMS}")
-        return value or limits.MAX_ITEMS
+        # Recorded: a path that leads to more reads everything.
+        return min(value or limits.MAX_ITEMS, limits.MAX_ITEMS)
 
     def open(self, scene: Scene, frame: Frame) -> Source:
         """Return the reader of one map run.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import io
 import tempfile
@@ -12,7 +11,8 @@ from typing import IO, Any, BinaryIO, Final, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cdk_distributed_map.local._errors import ITEM_READER, StateError, UnsupportedError
+from cdk_distributed_map.local._errors import UnsupportedError
+from cdk_distributed_map.local.distributed._errors import failed
 from distmap import limits
 
 _GZIP: Final = b"\x1f\x8b"
@@ -20,11 +20,6 @@ _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _BUFFER: Final = 256 * 1024
 # Little, since a few bytes of zstd can stand for thousands of times as many.
 _ZSTD_BYTES: Final = 16 * 1024
-
-
-def failed(cause: str) -> StateError:
-    """Return ``States.ItemReaderFailed``."""
-    return StateError(ITEM_READER, cause)
 
 
 class _Body(io.RawIOBase):
@@ -42,7 +37,7 @@ class _Body(io.RawIOBase):
         try:
             data = self._body.read(len(buffer))
         except BotoCoreError as error:
-            raise failed(f"The object can't be read to its end: {error}") from error
+            raise failed("its connection broke off before its end") from error
         buffer[: len(data)] = data
         return len(data)
 
@@ -67,20 +62,20 @@ def open_object(
         told: Returns an error of S3 as the state machine's role is told it.
 
     Raises:
-        StateError: ``States.ItemReaderFailed``: it can't be read.
+        ReaderError: It can't be read.
     """
     try:
         answer = client.get_object(**place)
     except ClientError as error:
-        raise failed(_cause(told(error), place)) from error
+        raise failed(_cause(told(error))) from error
     except BotoCoreError as error:
-        raise failed(_cause(error, place)) from error
+        raise failed(_cause(error)) from error
     refused = decrypts(answer.get("SSEKMSKeyId"))
     if refused is not None:
         answer["Body"].close()
         raise failed(refused)
     if answer["ContentLength"] > limits.MAX_ITEM_FILE_BYTES:
-        raise failed(f"The object {place['Key']} has {answer['ContentLength']} bytes, more than the maximum of 10 GB.")
+        raise failed(f"it has {answer['ContentLength']} bytes, more than the maximum of 10 GB")
     buffered = io.BufferedReader(_Body(answer["Body"]), _BUFFER)
     start = buffered.peek(4)[:4]
     if start.startswith(_GZIP):
@@ -88,13 +83,6 @@ def open_object(
     if start == _ZSTD:
         return io.BufferedReader(_Unzstd(buffered), _BUFFER)
     return buffered
-
-
-def unmarked(stream: IO[bytes]) -> IO[bytes]:
-    """Return a stream without the byte order mark that it may begin with."""
-    if isinstance(stream, io.BufferedReader) and stream.peek(len(codecs.BOM_UTF8)).startswith(codecs.BOM_UTF8):
-        stream.read(len(codecs.BOM_UTF8))
-    return stream
 
 
 class _Gunzipped(io.RawIOBase):
@@ -113,7 +101,8 @@ class _Gunzipped(io.RawIOBase):
         try:
             data = self._file.read1(len(buffer))
         except (OSError, EOFError, zlib.error) as error:
-            raise failed(f"The gzip file can't be read: {error}") from error
+            broken = "is cut off" if isinstance(error, EOFError) else "is damaged"
+            raise failed(f"its gzip compression {broken}") from error
         buffer[: len(data)] = data
         return len(data)
 
@@ -150,7 +139,7 @@ class _Unzstd(io.RawIOBase):
             self._compressed = b""
             if not data:
                 if self._frame is not None:
-                    raise failed("The zstd file can't be read: it ends in the middle of a frame")
+                    raise failed("its zstd compression is cut off")
                 return 0
             self._plain = memoryview(self._decompressed(data))
         length = min(len(buffer), len(self._plain))
@@ -164,7 +153,7 @@ class _Unzstd(io.RawIOBase):
         try:
             plain: bytes = self._frame.decompress(data)
         except self._error as error:
-            raise failed(f"The zstd file can't be read: {error}") from error
+            raise failed("its zstd compression is damaged") from error
         if self._frame.eof:
             self._compressed = self._frame.unused_data
             self._frame = None
@@ -176,16 +165,14 @@ class _Unzstd(io.RawIOBase):
         super().close()
 
 
-def _cause(error: Exception, place: dict[str, str]) -> str:
+def _cause(error: Exception) -> str:
     if isinstance(error, ClientError):
-        what = f"read the object {place['Key']} of" if "Key" in place else "list"
         meta = error.response.get("ResponseMetadata", {})
         message = error.response.get("Error", {}).get("Message", "")
         return (
-            f"Attempted to {what} the bucket {place['Bucket']} but got: {message} "
-            f"(Service: S3, Status Code: {meta.get('HTTPStatusCode')}, Request ID: {meta.get('RequestId')})"
+            f"{message} (Service: S3, Status Code: {meta.get('HTTPStatusCode')}, Request ID: {meta.get('RequestId')})"
         )
-    return str(error)
+    return " ".join(str(error).split())
 
 
 def downloaded(stream: IO[bytes], folder: str | None) -> BinaryIO:
@@ -201,10 +188,10 @@ def listed(client: Any, place: dict[str, str]) -> Iterator[list[dict[str, Any]]]
     """Return the pages of a listing, in S3's order.
 
     Raises:
-        StateError: ``States.ItemReaderFailed``: it can't be listed.
+        ReaderError: It can't be listed.
     """
     try:
         for page in client.get_paginator("list_objects_v2").paginate(**place):
             yield page.get("Contents", [])
     except (ClientError, BotoCoreError) as error:
-        raise failed(_cause(error, place)) from error
+        raise failed(_cause(error)) from error

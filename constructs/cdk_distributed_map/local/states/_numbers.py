@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from cdk_distributed_map.local._errors import UnsupportedError, evaluation, runtime
 from cdk_distributed_map.local._flow import JSONATA
@@ -13,6 +14,9 @@ from cdk_distributed_map.local._paths import NotFoundError, compile_path
 from cdk_distributed_map.local._rules import MAX_SECONDS
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import Template, jsonata_template
+
+_DIGITS: Final = re.compile(r"[0-9]{1,18}")
+_DECIMAL: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
 
 
 class NumberField:
@@ -86,10 +90,15 @@ class NumberField:
 
     def _checked_path(self, scene: Scene) -> Any:
         path = str(self._path)
+        compiled = compile_path(path)
         try:
-            value = compile_path(path).get(scene)
+            value = compiled.get(scene)
         except NotFoundError as error:
             raise runtime(f"Invalid path '{path}' : {error}") from error
+        digits = _DIGITS if self._whole else _DECIMAL
+        if compiled.kind.startswith("$") and isinstance(value, str) and digits.fullmatch(value):
+            # Recorded: of a variable, a text of digits will do.
+            value = int(value) if self._whole else float(value)
         if not number(value) or (self._whole and int(value) != value):
             kind = "integer" if self._whole else "float"
             shown = value if isinstance(value, str) else dumps(value)
