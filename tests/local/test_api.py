@@ -7,7 +7,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cdk_distributed_map.local import ApiError, Engine
+from cdk_distributed_map.local._services import ConditionKeys
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
@@ -317,7 +318,7 @@ class _Recorder:
         self._on = on
         self.asked: set[tuple[str, str]] = set()
 
-    def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+    def check(self, role: str, action: str, resource: str, context: ConditionKeys) -> str | None:
         del context
         self.asked.add((action, resource))
         refused = f"{role} is not authorized to perform: {action}"

@@ -6,13 +6,13 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cdk_distributed_map.local import Engine
-from cdk_distributed_map.local._services import NOT_ASSUMED
+from cdk_distributed_map.local._services import NOT_ASSUMED, ConditionKeys
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
@@ -29,7 +29,7 @@ class _Role:
         self.denied: set[str] = set()
         self.assumed = True
 
-    def check(self, role: str, action: str, resource: str, context: Mapping[str, str]) -> str | None:
+    def check(self, role: str, action: str, resource: str, context: ConditionKeys) -> str | None:
         del role, context
         if not self.assumed:
             return NOT_ASSUMED
