@@ -3,9 +3,13 @@
 #
 #   make test PYTHON=python3.13     another interpreter
 #   make test ARGS='-k batching'    arguments for pytest
+#   make test JOBS=1                one test after the other
 
 PYTHON ?= python3
 ARGS ?=
+JOBS ?= auto
+# A file's tests share what they start, so a file stays in one process.
+PYTEST := -n $(JOBS) --maxprocesses 8 --dist loadfile
 VENV := .venv
 MIN_VENV := .venv-min
 BIN := $(CURDIR)/$(VENV)/bin
@@ -37,13 +41,13 @@ synth: setup ## synthesize the example app with the CDK CLI, into cdk.out
 	cdk synth --quiet
 
 test: setup ## run all tests (ARGS= for pytest)
-	pytest $(ARGS)
+	pytest $(PYTEST) $(ARGS)
 
 test-min: $(MIN_INSTALLED) $(TOOLS) ## run the tests on the oldest aws-cdk-lib and constructs that pyproject.toml allows
-	PATH="$(CURDIR)/$(MIN_VENV)/bin:$$PATH" $(MIN_VENV)/bin/python -m pytest -m "not newer_cdk" $(ARGS)
+	PATH="$(CURDIR)/$(MIN_VENV)/bin:$$PATH" $(MIN_VENV)/bin/python -m pytest $(PYTEST) -m "not newer_cdk" $(ARGS)
 
 test-wheel: $(INSTALLED) ## run the tests on the built wheel, with the sources out of reach
-	$(BIN)/python .ci/test_wheel.py $(ARGS)
+	$(BIN)/python .ci/test_wheel.py $(PYTEST) $(ARGS)
 
 snapshots: setup ## write the snapshots anew; review them with git diff
 	pytest --snapshot-update tests/construct $(ARGS)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -38,9 +40,20 @@ NO_AWS = {
     "CDK_DISABLE_VERSION_CHECK": "1",
 }
 
-for name in [name for name in os.environ if name.startswith("AWS_")]:
+# What a terminal, a locale or a shell of the caller's would change in what tests see. Proxies stay, for the tests that
+# install packages, but never for this machine itself.
+CALLERS = {"CLICOLOR", "CLICOLOR_FORCE", "COLUMNS", "FORCE_COLOR", "LINES", "NO_COLOR", "PY_COLORS", "PYTHONWARNINGS"}
+SETTLED = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "TZ": "UTC"}
+
+for name in [name for name in os.environ if name.startswith("AWS_") or name in CALLERS]:
     del os.environ[name]
-os.environ.update(NO_AWS)
+os.environ.update(NO_AWS | SETTLED)
+for name in ("NO_PROXY", "no_proxy"):
+    os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost", "[::1]"]))
+time.tzset()
+# A shell's background jobs ignore it, and so would all processes that tests start and interrupt.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # An environment that isn't activated gives the tests, and jsii in them, its own Node.js all the same.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 

@@ -33,6 +33,14 @@ if TYPE_CHECKING:
 EXPRESS = sfn.StateMachineType.EXPRESS
 
 
+def named(options: dict[str, Any]) -> str:
+    """A test's id, the same in every process: an object's own text may hold its address."""
+    return "-".join(
+        f"{key}={f'{value.to_seconds():g}s' if isinstance(value, cdk.Duration) else value}"
+        for key, value in options.items()
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -57,7 +65,7 @@ EXPRESS = sfn.StateMachineType.EXPRESS
         ({"expire_runs_after": cdk.Duration.hours(12)}, ["expire_runs_after", "whole number of days", "got 0.5"]),
         ({"expire_runs_after": cdk.Duration.days(0)}, ["expire_runs_after", "between 1 and", "got 0"]),
     ],
-    ids=lambda case: "-".join(f"{key}={value}" for key, value in case.items()) if isinstance(case, dict) else "",
+    ids=lambda case: named(case) if isinstance(case, dict) else "",
 )
 def test_fails_when_a_setting_is_out_of_bounds(lab: Lab, options: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(ValueError, match=re.escape(words[0])) as error:
@@ -214,7 +222,7 @@ def test_reservation_of_a_worker(lab: Lab, reserved: ReservedConcurrency | None,
         ({"errors": ["A"], "backoff_rate": 0.5}, ["backoff_rate must be at least 1", "got 0.5"]),
         ({"errors": ["A"], "backoff_rate": float("nan")}, ["backoff_rate", "got nan"]),
     ],
-    ids=lambda case: "-".join(map(str, case.items())) if isinstance(case, dict) else "",
+    ids=lambda case: named(case) if isinstance(case, dict) else "",
 )
 def test_fails_when_a_retry_is_wrong(options: dict[str, Any], words: list[str]) -> None:
     with pytest.raises(ValueError, match=re.escape(words[0])) as error:
