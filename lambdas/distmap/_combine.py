@@ -18,7 +18,7 @@ from distmap._process import Handler
 from distmap._results import Results
 from distmap._signature import UserFunction
 from distmap._spill import guard
-from distmap.wire import ResultsPlace
+from distmap.wire import ResultsPlace, Run
 
 _EXPECTED: Final = "a combine function takes what the pipeline sends to it: {'run', 'items', 'results', 'mapRunArn'}"
 _RESERVE_SHARE: Final = 0.1
@@ -71,7 +71,7 @@ def combine_results(
             started = monotonic()
             run, place = _read_event(event)
             deadline = Deadline(context, reserve=reserve_seconds, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
-            results = Results(s3_client(), place, deadline=deadline)
+            results = Results(s3_client(), place, run=run, captured=_captured(event), deadline=deadline)
             with long_lived_objects_left_alone():
                 answer, size = plain(combine.bind(context)(results), what="the combined answer")
             log_line(
@@ -94,7 +94,16 @@ def combine_results(
     return decorate if function is None else decorate(function)
 
 
-def _read_event(event: Any) -> tuple[Any, ResultsPlace | None]:
+def _captured(event: Any) -> int | None:
+    """Return how many items the source has; None where that isn't told, or the items are some of a first run's."""
+    items = event.get("items")
+    if not isinstance(items, dict) or items.get("enveloped"):
+        return None
+    count = items.get("count")
+    return count if type(count) is int and count >= 0 else None
+
+
+def _read_event(event: Any) -> tuple[Run, ResultsPlace | None]:
     if not isinstance(event, dict) or not event.keys() >= {"run", "results"}:
         message = f"{_EXPECTED}; got {event!r:.200}"
         raise EventError(message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Protocol, TypeVar
 
 from distmap._errors import ResultsError
@@ -50,6 +50,25 @@ class IndexSet:
                 bits[place] = byte | bit
                 found.append(thing)
         return found
+
+    def add_range(self, indexes: Sequence[int | None]) -> bool:
+        """Add indexes that follow each other if all of them are new, and return whether they were.
+
+        Most batches are of such: their bits are looked at together.
+        """
+        number = len(indexes)
+        first = indexes[0] if number else None
+        if first is None or not 0 <= first <= MAX_ITEMS - number or indexes != list(range(first, first + number)):
+            return False
+        if first + number > self._size:
+            self._grow(first + number - 1)
+        start, end = first >> 3, (first + number + 7) >> 3
+        here = int.from_bytes(self._bits[start:end], "little")
+        added = ((1 << number) - 1) << (first & 7)
+        if here & added:
+            return False
+        self._bits[start:end] = (here | added).to_bytes(end - start, "little")
+        return True
 
     def _grow(self, index: int) -> int:
         if not 0 <= index < MAX_ITEMS:

@@ -1,4 +1,4 @@
-"""One record of a result file, and what it says about each item of its child.
+"""One record of a result file, taken apart: whose it is, what its child got, and what it answered.
 
 What Step Functions writes for a child depends on the transformation: NONE gives a record with the child's input and
 output as JSON texts, COMPACT and FLATTEN give outputs only. Children that failed or never ran are always written as
@@ -7,25 +7,25 @@ records. See https://docs.aws.amazon.com/step-functions/latest/dg/input-output-r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
-from itertools import chain
 from typing import Any, Final, Literal, TypeGuard
 
 from distmap._errors import ResultsError
 from distmap._json import decode
-from distmap.wire import BATCH_FAILED_ERROR, BATCH_INPUT_KEY, ItemFailure, Spilled, WorkerAnswer
+from distmap.wire import BATCH_FAILED_ERROR, BATCH_INPUT_KEY, Spilled, WorkerAnswer
 
 Status = Literal["SUCCEEDED", "FAILED", "UNPROCESSED"]
+Outcome = Literal["FAILED", "TIMED_OUT", "UNPROCESSED", "PENDING"]
 
 _ANSWER_KEYS: Final = {"batchItemResults", "batchItemFailures", "batchItemsUnprocessed"}
 _RECORD_KEYS: Final = {"ExecutionArn", "Name", "Status"}
+_STATUSES: Final[dict[Outcome, Status]] = {
+    "FAILED": "FAILED",
+    "TIMED_OUT": "FAILED",
+    "UNPROCESSED": "UNPROCESSED",
+    "PENDING": "UNPROCESSED",
+}
 UNREADABLE: Final = (ValueError, KeyError, TypeError, AttributeError, RecursionError, ResultsError)
 """What it raises to read a record that isn't as Step Functions writes it, or is nested deeper than Python reads."""
-
-_RECORD_START: Final = b'{"ExecutionArn":'
-_OUTPUT: Final = b'"Output":"'
-_NEXT: Final = b'","'
-_AFTER_OUTPUT: Final = b'","OutputDetails":'
 
 
 class Result:
@@ -66,29 +66,116 @@ class Result:
 
 
 class Unsuccessful(Result):
-    """What became of an item that didn't succeed."""
+    """What became of an item that didn't succeed.
 
-    __slots__ = ("cause", "error", "has_item", "item", "status")
+    Attributes:
+        outcome: The status more closely: ``"TIMED_OUT"`` where its child did, ``"PENDING"`` where that never ran.
+        child: ARN of its child; None where that never ran.
+    """
+
+    __slots__ = ("cause", "child", "error", "has_item", "item", "outcome", "status")
 
     def __init__(
-        self, index: int | None, status: Status, error: str | None = None, cause: str | None = None, *item: Any
+        self,
+        index: int | None,
+        outcome: Outcome,
+        error: str | None = None,
+        cause: str | None = None,
+        *item: Any,
+        child: str | None = None,
     ) -> None:
         """Note what became of an item; ``item`` is the item itself where it is known."""
         super().__init__(index, None)
-        self.status = status
+        self.outcome = outcome
+        self.status = _STATUSES[outcome]
         self.error = error
         self.cause = cause
         self.has_item = bool(item)
         self.item = item[0] if item else None
+        self.child = child
 
 
-Told = tuple[list[Result], list[Unsuccessful]]
-"""What is told at a time: items that succeeded, and items that did not."""
+class Child:
+    """One child of a map run, as its record tells it.
+
+    Attributes:
+        record: The whole record; None where only its output was exported.
+        output: What it returned; None unless it succeeded.
+    """
+
+    __slots__ = ("_given", "_parsed", "output", "record")
+
+    def __init__(self, record: dict[str, Any] | None, output: Any = None) -> None:
+        """Take what was exported of a child."""
+        self.record = record
+        self.output = output
+        self._given: Any = None
+        self._parsed = False
+
+    @property
+    def arn(self) -> str | None:
+        """Its ARN; None where it never ran or only its output was exported."""
+        return None if self.record is None else self.record.get("ExecutionArn")
+
+    @property
+    def error(self) -> str:
+        """Its error. AWS gives none for a child that was aborted: then its status, which is the reason."""
+        record = self.record or {}
+        status = str(record.get("Status", "FAILED"))
+        return str(record.get("Error") or ("States.Timeout" if status == "TIMED_OUT" else status))
+
+    @property
+    def cause(self) -> str:
+        """The message of its error."""
+        return message_of((self.record or {}).get("Cause"))
+
+    @property
+    def has_input(self) -> bool:
+        """Whether what it got was exported."""
+        return self.record is not None and self.record.get("Input") is not None
+
+    @property
+    def given(self) -> Any:
+        """What it got, parsed; None where that wasn't exported."""
+        if not self._parsed:
+            self._given = decode(self.record["Input"]) if self.record is not None and self.has_input else None
+            self._parsed = True
+        return self._given
+
+    def inputs(self) -> list[tuple[int | None, Any]]:
+        """Return the items it got, each with its index where it had one; none where its input wasn't exported.
+
+        Raises:
+            ResultsError: An item has an index that is none.
+        """
+        return items_of(self.given) if self.has_input else []
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether what it got is known to be a batch."""
+        return isinstance(self.given, dict) and "Items" in self.given and self.given.keys() <= {"BatchInput", "Items"}
+
+    def run(self) -> dict[str, Any] | None:
+        """Return the run it was told it belongs to; None where it was told of none."""
+        given = self.given
+        if not isinstance(given, dict):
+            return None
+        batch_input = given.get("BatchInput")
+        ours = batch_input.get(BATCH_INPUT_KEY) if isinstance(batch_input, dict) else None
+        told = ours.get("run") if isinstance(ours, dict) else None
+        if told is None and _is_envelope(given):
+            told = given["run"]
+        return told if isinstance(told, dict) and isinstance(told.get("prefix"), str) else None
 
 
 def is_answer(value: object) -> TypeGuard[WorkerAnswer]:
     """Whether a child's output is the answer of a worker built on this package."""
     return isinstance(value, dict) and value.keys() >= _ANSWER_KEYS
+
+
+def is_record(value: object) -> TypeGuard[dict[str, Any]]:
+    """Whether a value of a result file is a record with a child's input and output, and no bare output."""
+    return isinstance(value, dict) and value.keys() >= _RECORD_KEYS
 
 
 def words(error: Exception) -> str:
@@ -101,55 +188,25 @@ def words(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def is_record(value: object) -> TypeGuard[dict[str, Any]]:
-    """Whether a value of a result file is a record with a child's input and output, and no bare output."""
-    return isinstance(value, dict) and value.keys() >= _RECORD_KEYS
-
-
-def quick_output(line: bytes) -> str | None:
-    """Return the output in a record of a child that succeeded, as JSON text, without parsing the record.
-
-    Most of a record is the input, as JSON in a JSON string, which nobody reads where all went well: decoding it
-    costs more than everything else. Inside a JSON string every quote has a backslash, so the bytes looked for here
-    can only be where the record's own structure has them.
-
-    Returns:
-        None where the line isn't written as expected, or the output has more escapes than those of its quotes: then
-        it must be parsed as a whole.
-    """
-    if not line.startswith(_RECORD_START):
-        return None
-    start = line.find(_OUTPUT) + len(_OUTPUT)
-    end = line.find(_NEXT, start)
-    if start < len(_OUTPUT) or end < 0 or not line.startswith(_AFTER_OUTPUT, end):
-        return None
-    text = line[start:end].replace(b'\\"', b'"')
-    return None if b"\\" in text else text.decode()
-
-
-def items_of_input(text: str | None) -> list[tuple[int | None, Any]]:
-    """Return the items that a child got, each with its index where it had one.
-
-    Args:
-        text: The child's input as JSON text; None where it was not exported.
+def items_of(given: Any) -> list[tuple[int | None, Any]]:
+    """Return the items in a child's input, each with its index where it had one.
 
     Raises:
         ResultsError: An item has an index that is none.
     """
-    return [] if text is None else items_of(decode(text))
-
-
-def items_of(given: Any) -> list[tuple[int | None, Any]]:
-    """Return the same of a child's input that was parsed."""
     if isinstance(given, dict):
         if "Items" in given and given.keys() <= {"BatchInput", "Items"}:
             batch_input = given.get("BatchInput")
             if isinstance(batch_input, dict) and BATCH_INPUT_KEY in batch_input:
                 return [(_index_of(item), item["value"]) for item in given["Items"]]
             return [(None, item) for item in given["Items"]]
-        if given.keys() == {"index", "value", "run"}:
+        if _is_envelope(given):
             return [(_index_of(given), given["value"])]
     return [(None, given)]
+
+
+def _is_envelope(given: dict[str, Any]) -> bool:
+    return given.keys() == {"index", "value", "run"}
 
 
 def _index_of(envelope: dict[str, Any]) -> int:
@@ -158,109 +215,6 @@ def _index_of(envelope: dict[str, Any]) -> int:
         message = f"an item has the index {index!r:.40}, which is no position in a source"
         raise ResultsError(message)
     return index
-
-
-def of_answer(answer: WorkerAnswer, given: Callable[[], str | None]) -> Told:
-    """Return what a worker's answer says about each item.
-
-    Args:
-        answer: The answer.
-        given: Returns the child's input as JSON text, where it is known: for the items that didn't succeed.
-    """
-    if "positional" in answer:
-        return _of_positional(answer, given)
-    succeeded = [Result(int(result["itemIdentifier"]), result["result"]) for result in answer["batchItemResults"]]
-    if not answer["batchItemFailures"] and not answer["batchItemsUnprocessed"]:
-        return succeeded, []
-    known = _items_by_identifier(given())
-    failed = [_of_failure(failure, known) for failure in answer["batchItemFailures"]]
-    return succeeded, failed + [_of_unprocessed(each, known) for each in answer["batchItemsUnprocessed"]]
-
-
-def of_members(members: Iterable[tuple[str, Any]], given: Callable[[], str | None]) -> Iterator[Told]:
-    """Yield the same as :func:`of_answer`, of an answer too large to be held: its members come one by one.
-
-    Such an answer was spilled, so its items had an index.
-    """
-    known: dict[str, Any] | None = None
-    for key, member in members:
-        if key == "batchItemResults":
-            yield [Result(int(member["itemIdentifier"]), member["result"])], []
-            continue
-        if known is None:
-            known = _items_by_identifier(given())
-        if key == "batchItemFailures":
-            yield [], [_of_failure(member, known)]
-        elif key == "batchItemsUnprocessed":
-            yield [], [_of_unprocessed(member, known)]
-
-
-def _of_positional(answer: WorkerAnswer, given: Callable[[], str | None]) -> Told:
-    """Return the same as :func:`of_answer`, of items that came bare: their identifiers tell nothing beyond it."""
-    items = {str(position): item for position, (_, item) in enumerate(items_of_input(given()))}
-    told = of_answer({key: value for key, value in answer.items() if key != "positional"}, lambda: None)  # type: ignore[arg-type] # the same without one key
-    for result in chain(*told):
-        identifier = str(result.index)
-        result.index = None
-        if isinstance(result, Unsuccessful) and identifier in items:
-            result.has_item, result.item = True, items[identifier]
-    return told
-
-
-def _items_by_identifier(given: str | None) -> dict[str, Any]:
-    return {str(index): item for index, item in items_of_input(given)}
-
-
-def _of_failure(failure: ItemFailure, known: dict[str, Any]) -> Unsuccessful:
-    identifier = failure["itemIdentifier"]
-    item = (known[identifier],) if identifier in known else ()
-    return Unsuccessful(int(identifier), "FAILED", failure["error"], failure["cause"], *item)
-
-
-def _of_unprocessed(identifier: str, known: dict[str, Any]) -> Unsuccessful:
-    item = (known[identifier],) if identifier in known else ()
-    return Unsuccessful(int(identifier), "UNPROCESSED", None, None, *item)
-
-
-def of_foreign_output(output: Any, given: str | None) -> Told:
-    """Return what the output of a worker that isn't built on this package says about each item.
-
-    Raises:
-        ResultsError: It was a batch, and the output doesn't tell its items apart.
-    """
-    items = items_of_input(given)
-    if not _is_batch(given):
-        return [Result(items[0][0] if items else None, output)], []
-    if not isinstance(output, list) or len(output) != len(items):
-        message = (
-            f"a child answered {output!r:.100} for a batch of {len(items):,} items, which tells nothing about each; "
-            "decorate its worker with @process_items, let it return a list of as many results, or turn batching off"
-        )
-        raise ResultsError(message)
-    return [Result(index, value) for (index, _), value in zip(items, output, strict=True)], []
-
-
-def _is_batch(given: str | None) -> bool:
-    value = None if given is None else decode(given)
-    return isinstance(value, dict) and "Items" in value and value.keys() <= {"BatchInput", "Items"}
-
-
-def of_unsuccessful(record: dict[str, Any], status: Status, told: Container[int | None] = ()) -> Told:
-    """Return each item of a child that failed as a whole, or never ran.
-
-    Args:
-        record: The child's record.
-        status: What became of it.
-        told: Indexes of the items for which the worker itself told what became of them.
-    """
-    error = cause = None
-    if status == "FAILED":
-        error, cause = record.get("Error") or record.get("Status") or "FAILED", message_of(record.get("Cause"))
-    if record.get("Input") is None:
-        # The input was too large to be exported: that the child failed is all there is to say.
-        return [], [Unsuccessful(None, status, error, cause)]
-    items = items_of_input(record.get("Input"))
-    return [], [Unsuccessful(index, status, error, cause, item) for index, item in items if index not in told]
 
 
 def message_of(cause: str | None) -> str:

@@ -74,6 +74,35 @@ def spill(body: bytes, *, run: Run, name: str) -> Spilled:
     return {"distmapSpilled": {"bucket": run["bucket"], "key": key, "bytes": len(body), "sha256": digest.hexdigest()}}
 
 
+def check_own(value: Spilled, bucket: str, prefix: str | None) -> Spilled:
+    """Return a reference if it points into the ``spill/`` folder of its run.
+
+    No other reference is followed: whoever can write a result could otherwise have any object read with the rights of
+    those who read the results.
+
+    Args:
+        value: The reference.
+        bucket: The run's bucket.
+        prefix: Where the run's files begin, without a slash at the end; None where the run isn't known.
+
+    Raises:
+        SpillError: It points elsewhere, or is none.
+    """
+    place = value["distmapSpilled"]
+    kinds = {"bucket": str, "key": str, "bytes": int, "sha256": str}
+    if not isinstance(place, dict) or not all(type(place.get(name)) is kind for name, kind in kinds.items()):
+        message = f"a spilled answer can't be read: its reference is {place!r:.200}"
+        raise SpillError(message)
+    if prefix is None or place["bucket"] != bucket or not place["key"].startswith(f"{prefix}/{SPILL_FOLDER}/"):
+        own = "known, as its run is not" if prefix is None else f"s3://{bucket}/{prefix}/{SPILL_FOLDER}/"
+        message = (
+            f"a spilled answer can't be read: its reference points to s3://{place['bucket']}/{place['key']}, and only "
+            f"the run's own folder is read, which is {own}"
+        )
+        raise SpillError(message)
+    return value
+
+
 def resolve(value: Any, *, s3: S3Client | None = None) -> Any:
     """Return ``value``, or what it stands for where it is a reference.
 

@@ -108,7 +108,10 @@ class FakeMap:
             "timedOut": 0,
             "aborted": 0,
             "total": total,
-            "resultsWritten": done if share == 1 else 0,
+            # Those that are pending are written too.
+            "resultsWritten": total if share == 1 or self.stopped is not None else 0,
+            "failuresNotRedrivable": 0,
+            "pendingRedrive": 0,
         }
 
     def status(self, now: float) -> str:
@@ -496,7 +499,11 @@ class _RefusedError(Exception):
 
 
 class RunFiles:
-    """Writes the files of one map run, as its ResultWriter would."""
+    """Writes the files of one map run, as its ResultWriter would.
+
+    A redrive's manifest names all files of successes that there are, and children that failed or are pending as this
+    attempt left them: those that it didn't change are exported again.
+    """
 
     def __init__(
         self,
@@ -509,14 +516,22 @@ class RunFiles:
         output_type: str = "JSONL",
         map_run: str | None = None,
         part_records: int = 1000,
+        express: bool = False,
+        suffix: str | None = None,
     ) -> None:
         self.s3, self.run = s3, run
         self.transformation, self.output_type = transformation, output_type
         self.uuid = str(uuid.uuid4()) if map_run is None else map_run
         self.machine, self.label = f"{ACCOUNT}:stateMachine:{machine}/{label}", label
         self.map_run_arn = f"{ACCOUNT}:mapRun:{machine}/{label}:{self.uuid}"
-        self.part_records = part_records
+        self.part_records, self.express = part_records, express
+        self.suffix = output_type.lower() if suffix is None else suffix
         self.records: dict[str, list[str]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
+        self._tried: set[str] = set()
+        """Inputs of the children in these records."""
+        self._left: dict[str, list[str]] = {"FAILED": [], "PENDING": []}
+        """Records of what the attempt before left."""
+        self._succeeded: list[dict[str, Any]] = []
 
     @property
     def folder(self) -> str:
@@ -546,50 +561,102 @@ class RunFiles:
         started: int = 0,
     ) -> None:
         """Add a child. A batch's output is that of the runtime, which the test gives or which squares nothing."""
-        text = self.input(items)
+        self.child_of(
+            self.input(items),
+            status,
+            output=answer_of(items) if output is None else output,
+            error=error,
+            cause=cause,
+            seconds=seconds,
+            started=started,
+        )
+
+    def child_of(
+        self,
+        text: str,
+        status: str = "SUCCEEDED",
+        *,
+        output: Any = None,
+        error: str | None = None,
+        cause: str | None = None,
+        seconds: float = 1.0,
+        started: int = 0,
+    ) -> None:
+        """Add a child by its input."""
         kind = status if status in {"SUCCEEDED", "PENDING"} else "FAILED"
-        if kind == "PENDING":
-            record: Any = {"Input": text, "InputDetails": {"Included": True}, "Status": "PENDING"}
-            self.records[kind].append(json.dumps(record, separators=(",", ":")))
+        self._tried.add(text)
+        if kind == "SUCCEEDED" and self.transformation != "NONE":
+            self.records[kind].append(_dumps(output))
             return
-        name = str(uuid.uuid4())
-        arn = self.map_run_arn.replace(":mapRun:", ":execution:").rpartition(":")[0] + f":{name}"
-        start = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(EPOCH + started))
-        stop = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(EPOCH + started + seconds))
-        record = {"ExecutionArn": arn, "Input": text, "InputDetails": {"Included": True}, "Name": name}
+        record: dict[str, Any] = {"Input": text, "InputDetails": {"Included": True}, "Status": status}
+        if kind != "PENDING":
+            record |= self._ran(started, seconds)
         if kind == "SUCCEEDED":
-            answer = answer_of(items) if output is None else output
-            if self.transformation != "NONE":
-                self.records[kind].append(json.dumps(answer, separators=(",", ":")))
-                return
-            record |= {"Output": json.dumps(answer, separators=(",", ":")), "OutputDetails": {"Included": True}}
-            redrive = {"RedriveStatus": "NOT_REDRIVABLE", "RedriveStatusReason": "Execution is SUCCEEDED"}
-        else:
+            record |= {"Output": _dumps(output)}
+        elif kind == "FAILED" and status == "ABORTED" and error is None:
+            record |= {
+                "Cause": f"The map run execution [{self.map_run_arn}] which was managing this resource was aborted"
+            }
+        elif kind == "FAILED":
             record |= {"Cause": cause or "", "Error": error or "States.TaskFailed"}
-            redrive = {"RedriveStatus": "REDRIVABLE_BY_MAP_RUN"}
-        record |= {"RedriveCount": 0, **redrive, "StartDate": f"{start}.000Z", "StateMachineArn": self.machine}
-        record |= {"Status": status, "StopDate": f"{stop}.000Z"}
-        self.records[kind].append(json.dumps(record, separators=(",", ":")))
+        if not self.express and kind == "SUCCEEDED":
+            reason = "Execution is SUCCEEDED and cannot be redriven"
+            record |= {"RedriveStatus": "NOT_REDRIVABLE", "RedriveStatusReason": reason}
+        elif not self.express and kind == "FAILED":
+            record |= {"RedriveStatus": "REDRIVABLE_BY_MAP_RUN"}
+        self.records[kind].append(_dumps(dict(sorted(record.items()))))
+
+    def _ran(self, started: int, seconds: float) -> dict[str, Any]:
+        """The fields of a child that ran, however it ended."""
+        name = str(uuid.uuid4())
+        of_map = self.map_run_arn.rpartition(":")[0]
+        arn = f"{of_map.replace(':mapRun:', ':execution:')}:{name}"
+        if self.express:
+            arn = f"{of_map.replace(':mapRun:', ':express:')}:{name}:{uuid.uuid4()}"
+        start, stop = (
+            time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(EPOCH + at)) for at in (started, started + seconds)
+        )
+        return {
+            "ExecutionArn": arn,
+            "Name": name,
+            "OutputDetails": {"Included": True},
+            "RedriveCount": 0,
+            "StartDate": start,
+            "StateMachineArn": self.machine,
+            "StopDate": stop,
+        }
 
     def write(self, *, redrive: int = 0, manifest: bool = True, folder: str | None = None) -> str:
         """Write what was added, and return the manifest's key."""
         base = (self.folder if folder is None else folder) + (f"/Redrive-{redrive}" if redrive else "")
-        suffix = self.output_type.lower()
+        if redrive:
+            for status, left in self._left.items():
+                self.records[status] += [each for each in left if json.loads(each)["Input"] not in self._tried]
+        self._left = {status: list(self.records[status]) for status in ("FAILED", "PENDING")}
         files: dict[str, list[dict[str, Any]]] = {}
         for status, records in self.records.items():
             files[status] = []
             for number in range(0, len(records), self.part_records):
                 part = records[number : number + self.part_records]
-                body = "[" + ",".join(part) + "]" if suffix == "json" else "".join(f"{each}\n" for each in part)
-                key = f"{base}/{status}_{number // self.part_records}.{suffix}"
+                body = (
+                    "[" + ",".join(part) + "]" if self.output_type == "JSON" else "".join(f"{each}\n" for each in part)
+                )
+                key = f"{base}/{status}_{number // self.part_records}.{self.suffix}"
                 self.s3.put_object(Bucket=self.run["bucket"], Key=key, Body=body.encode())
                 files[status].append({"Key": key, "Size": len(body.encode())})
+        self._succeeded += files["SUCCEEDED"]
+        files["SUCCEEDED"] = list(self._succeeded)
         self.records = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
+        self._tried = set()
         key = f"{base}/manifest.json"
         if manifest:
             text = {"DestinationBucket": self.run["bucket"], "MapRunArn": self.map_run_arn, "ResultFiles": files}
             self.s3.put_object(Bucket=self.run["bucket"], Key=key, Body=json.dumps(text).encode())
         return key
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def answer_of(
@@ -621,11 +688,13 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Definitions of real pipelines, by name; the payload bucket reads ``payload`` in them."""
     import aws_cdk as cdk
     from aws_cdk import aws_s3 as s3
+    from aws_cdk import aws_stepfunctions as sfn
 
     from cdk_distributed_map import (
         Batching,
         Capture,
         DistributedMapPipeline,
+        ItemShape,
         ItemSource,
         Results,
         Transformation,
@@ -663,6 +732,13 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             payload_prefix="team a/",
             item_selector={"key.$": "$$.Map.Item.Value.Key"},
             results=Results(transformation=Transformation.COMPACT),
+            **common,
+        ),
+        "Bare": DistributedMapPipeline(
+            stack,
+            "Bare",
+            items=ItemSource.captured(Capture.ranges()),
+            worker=Worker.states(lambda scope: sfn.Pass(scope, "Pass"), item_shape=ItemShape.BARE),
             **common,
         ),
         "Outer": DistributedMapPipeline(
@@ -745,6 +821,13 @@ def squares(client: Client, states: FakeStates, definitions: dict[str, str], buc
 def listed(client: Client, states: FakeStates, definitions: dict[str, str], bucket: str) -> Pipeline:
     """A pipeline over a listing, with an item selector, a tolerance, a payload prefix and compact results."""
     arn = states.add_machine("Listed", definitions["Listed"].replace('"payload"', f'"{bucket}"'))
+    return client.pipeline(arn)
+
+
+@pytest.fixture
+def bare(client: Client, states: FakeStates, definitions: dict[str, str], bucket: str) -> Pipeline:
+    """A pipeline whose children get single items without identity."""
+    arn = states.add_machine("Bare", definitions["Bare"].replace('"payload"', f'"{bucket}"'))
     return client.pipeline(arn)
 
 

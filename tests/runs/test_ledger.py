@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from cdk_distributed_map.runs import Ledger, NotReadyError, Pipeline
 from cdk_distributed_map.runs._account import MISSING, PENDING, SUCCEEDED, ItemStates
+from distmap import Results
 from distmap.wire import BatchFailure
 
 if TYPE_CHECKING:
@@ -79,7 +80,6 @@ class Plan:
         self.draw = random.Random(seed)  # noqa: S311 - a test that can be repeated
         self.planted: Counter[str] = Counter()
         self.duplicates = 0
-        self.other_duplicates = 0
         self.redriven: list[list[tuple[int, Any]]] = []
 
     def write(self, count: int) -> None:
@@ -90,8 +90,6 @@ class Plan:
             self.add([(index, {"n": index}) for index in indexes[:size]])
             indexes = indexes[size:]
         self.writer.write()
-        if not self.redriven:  # which would try again what did not succeed
-            self.duplicates += self.other_duplicates
         for batch in self.redriven:
             self.writer.child(batch, output=answer(batch, {}))
         if self.redriven:
@@ -120,8 +118,7 @@ class Plan:
         self.planted.update(fates.values())
         if self.draw.random() < 0.2:  # an Express child that ran twice
             self.writer.child(batch, output=answer(batch, fates))
-            self.duplicates += sum(each == "succeeded" for each in fates.values())
-            self.other_duplicates += sum(each != "succeeded" for each in fates.values())
+            self.duplicates += len(fates)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -144,7 +141,8 @@ def test_random_runs_add_up(
     plan = Plan(finish(squares, count, **options), seed)
     plan.write(count)
     planted = plan.planted
-    ledger = squares.run(plan.writer.run["name"]).ledger(wait_seconds=0)
+    run = squares.run(plan.writer.run["name"])
+    ledger = run.ledger(wait_seconds=0)
     failed = sum(planted[each] for each in ("failed", "child failed", "child timed out", "batch failed"))
     if planted["lost"] == count and options["status"] == "ABORTED":
         # The files are those of a run that was stopped before its export: its items are pending, with a note.
@@ -165,6 +163,24 @@ def test_random_runs_add_up(
     # A run that failed without an item failed of itself.
     assert ledger.is_complete == (planted["lost"] == 0 and (count > 0 or options["status"] != "FAILED"))
     assert sum(each.count for each in ledger.errors) == failed
+    if planted["lost"] < count:
+        check_others_agree(run, plan.writer, ledger)
+
+
+def check_others_agree(run: Any, writer: Any, ledger: Ledger) -> None:
+    """Check that results, failures and combine say the same of every item."""
+    results = {each.index: each.status for each in run.results(unsuccessful=True, wait_seconds=0)}
+    succeeded = {index for index, status in results.items() if status == "SUCCEEDED"}
+    assert succeeded == {index for index in range(ledger.captured) if ledger.states.succeeded(index)}
+    assert len(results) == ledger.captured - ledger.missing
+    failed = {index for index, status in results.items() if status == "FAILED"}
+    assert len(failed) == ledger.failed
+    failures = {each.index: each.status for each in run.failures(ledger)}
+    assert {index for index, status in failures.items() if status != "UNPROCESSED"} == failed
+    assert len(failures) == ledger.failed + ledger.unprocessed
+    combined = Results(writer.s3, {"bucket": writer.run["bucket"], "key": f"{writer.folder}/manifest.json"})
+    assert {each.index: each.status for each in combined} == results
+    assert combined.duplicates == ledger.duplicates
 
 
 def whole(writer: Any, count: int, *, batch: int = 10, fates: dict[int, str] | None = None) -> None:

@@ -63,9 +63,9 @@ CHILDREN: dict[str, tuple[dict[str, Any], tuple[int, int, str | None]]] = {
     "answer that leaves items out": ({"output": naming("1")}, (1, 0, None)),
     "value too deep": ({"change": {"Output": texts(DEEP)}}, (0, 0, "nested deeper than Python reads")),
     "value too long": ({"change": {"Output": texts("9" * 5000)}}, (0, 0, "exceeds the limit")),
-    "no output": ({"change": {"Output": None}}, (0, 0, "it has no 'Output'")),
+    "no output": ({"change": {"Output": None}}, (0, 0, "the output of .* was not exported")),
     "output that is no JSON": ({"change": {"Output": "nope"}}, (0, 0, "expecting value")),
-    "spilled to nowhere": ({"output": GONE}, (0, 0, "were spilled, can't be read")),
+    "spilled to another bucket": ({"output": GONE}, (0, 0, "points to s3://nowhere/gone, and only the run's own")),
     "spilled to no place": ({"output": {"distmapSpilled": 5}}, (0, 0, "can't be read")),
     "input that is no JSON": ({"status": "FAILED", "change": {"Input": "nope"}}, (0, 0, "expecting value")),
     "input that is a number": ({"status": "FAILED", "change": {"Input": 5}}, (0, 0, "got 'int'")),
@@ -81,9 +81,9 @@ CHILDREN: dict[str, tuple[dict[str, Any], tuple[int, int, str | None]]] = {
         {"status": "FAILED", "error": "BatchFailedError", "cause": batch_failure(answer(batchItemResults=["q"]))},
         (0, 3, "the answer of .* can't be read"),
     ),
-    "batch failure spilled to nowhere": (
+    "batch failure spilled to another bucket": (
         {"status": "FAILED", "error": "BatchFailedError", "cause": batch_failure(GONE)},
-        (0, 3, "were spilled, can't be read"),
+        (0, 3, "points to s3://nowhere/gone"),
     ),
     "start that is no time": ({"change": {"StartDate": "yesterday"}}, (3, 0, None)),
 }

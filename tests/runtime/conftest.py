@@ -106,12 +106,26 @@ class Export:
     """What a ResultWriter exports: records as Step Functions writes them, in files, with a manifest."""
 
     def __init__(
-        self, s3: S3Client, bucket: str, *, transformation: str = "NONE", output_type: str = "JSONL", per_file: int = 3
+        self,
+        s3: S3Client,
+        bucket: str,
+        *,
+        transformation: str = "NONE",
+        output_type: str = "JSONL",
+        per_file: int = 3,
+        suffix: str | None = None,
+        express: bool = False,
+        map_run: str = "5f0a",
     ) -> None:
         self.s3, self.bucket = s3, bucket
         self.transformation, self.output_type, self.per_file = transformation, output_type, per_file
-        self.folder = "runs/run-1/results/5f0a/"
+        self.suffix = output_type.lower() if suffix is None else suffix
+        self.express = express
+        self.map_run_arn = MAP_RUN.replace("5f0a", map_run)
+        self.folder = f"runs/run-1/results/{map_run}/"
         self._values: dict[str, list[Any]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
+        self._succeeded: list[dict[str, Any]] = []
+        self._children = 0
 
     @property
     def place(self) -> ResultsPlace:
@@ -130,7 +144,6 @@ class Export:
     def succeeded(self, event: Any, output: Any) -> None:
         if self.transformation == "NONE":
             record = {**self._record(event, "SUCCEEDED"), "Output": dumps(output), "OutputDetails": {"Included": True}}
-            # Step Functions writes the fields in the order of their names.
             self._values["SUCCEEDED"].append(dict(sorted(record.items())))
         elif self.transformation == "FLATTEN" and isinstance(output, list):
             self._values["SUCCEEDED"].extend(output)
@@ -138,28 +151,41 @@ class Export:
             self._values["SUCCEEDED"].append(output)
 
     def failed(self, event: Any, error: str | None, cause: str | None, status: str = "FAILED") -> None:
-        record = self._record(event, status)
-        if error is not None:
-            record |= {"Error": error, "Cause": cause}
+        record = {**self._record(event, status), "OutputDetails": {"Included": True}}
+        record |= {name: text for name, text in (("Error", error), ("Cause", cause)) if text is not None}
         self._values["FAILED"].append(dict(sorted(record.items())))
+
+    def aborted(self, event: Any) -> None:
+        """Note a child that was running when its map run was stopped: it has a cause and no error."""
+        cause = f"The map run execution [{self.map_run_arn}] which was managing this resource was aborted"
+        self.failed(event, None, cause, status="ABORTED")
 
     def pending(self, event: Any) -> None:
         self._values["PENDING"].append({"Input": dumps(event), "InputDetails": {"Included": True}, "Status": "PENDING"})
 
     def write(self, *, redrive: int | None = None) -> ResultsPlace:
-        """Write what was noted since the last time, and return where its manifest is."""
+        """Write what was noted since the last time, and return where its manifest is.
+
+        The manifest of a redrive names all files of successes that there are, those of earlier attempts too; failed
+        and pending children are those of this attempt alone.
+        """
         folder = self.folder if redrive is None else f"{self.folder}Redrive-{redrive}/"
         files: dict[str, list[dict[str, Any]]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
         for status, values in self._values.items():
             for number in range(0, len(values), self.per_file):
-                key = f"{folder}{status}_{number // self.per_file}.json"
+                key = f"{folder}{status}_{number // self.per_file}.{self.suffix}"
                 body = self._file(values[number : number + self.per_file])
                 self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
                 files[status].append({"Key": key, "Size": len(body)})
             values.clear()
-        manifest = {"DestinationBucket": self.bucket, "MapRunArn": MAP_RUN, "ResultFiles": files}
-        self.s3.put_object(Bucket=self.bucket, Key=f"{folder}manifest.json", Body=dumps(manifest).encode())
+        self._succeeded += files["SUCCEEDED"]
+        files["SUCCEEDED"] = list(self._succeeded)
+        self.write_manifest(folder, files)
         return {"bucket": self.bucket, "key": f"{folder}manifest.json"}
+
+    def write_manifest(self, folder: str, files: dict[str, list[dict[str, Any]]]) -> None:
+        manifest = {"DestinationBucket": self.bucket, "MapRunArn": self.map_run_arn, "ResultFiles": files}
+        self.s3.put_object(Bucket=self.bucket, Key=f"{folder}manifest.json", Body=dumps(manifest).encode())
 
     def _file(self, values: list[Any]) -> bytes:
         if self.output_type == "JSON":
@@ -167,18 +193,28 @@ class Export:
         return "".join(dumps(value) + "\n" for value in values).encode()
 
     def _record(self, event: Any, status: str) -> dict[str, Any]:
-        return {
-            "ExecutionArn": "arn:aws:states:us-east-1:123456789012:execution:Squares/Map:c0ffee",
+        """The fields that every child has that ran; those of an Express one tell nothing of redrives."""
+        self._children += 1
+        name = f"00000000-0000-4000-8000-{self._children:012d}"
+        kind, last = ("express", f"{name}:{name}") if self.express else ("execution", name)
+        record: dict[str, Any] = {
+            "ExecutionArn": f"arn:aws:states:us-east-1:123456789012:{kind}:Squares/Map:{last}",
             "Input": dumps(event),
             "InputDetails": {"Included": True},
-            "Name": "c0ffee",
+            "Name": name,
             "RedriveCount": 0,
-            "RedriveStatus": "NOT_REDRIVABLE",
             "StartDate": "2026-01-31T12:00:00.000Z",
             "StateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:Squares/Map",
             "Status": status,
             "StopDate": "2026-01-31T12:00:01.000Z",
         }
+        if not self.express:
+            if status == "SUCCEEDED":
+                reason = "Execution is SUCCEEDED and cannot be redriven"
+                record |= {"RedriveStatus": "NOT_REDRIVABLE", "RedriveStatusReason": reason}
+            else:
+                record["RedriveStatus"] = "REDRIVABLE_BY_MAP_RUN"
+        return record
 
 
 def dumps(value: Any) -> str:

@@ -177,12 +177,15 @@ def test_memory_does_not_depend_on_the_size_of_a_file(output_type: str, tmp_path
         for child in range(children):
             results = [{"itemIdentifier": str(child * 1000 + n), "result": 1} for n in range(1000)]
             answer = {"batchItemResults": results, "batchItemFailures": [], "batchItemsUnprocessed": []}
+            items = [{"index": child * 1000 + n, "value": "x" * 25} for n in range(1000)]
             record = {
                 "ExecutionArn": "a",
-                "Input": "x" * 60_000,
+                "Input": json.dumps({"BatchInput": {"distmap": {}}, "Items": items}),
+                "InputDetails": {"Included": True},
                 "Name": "n",
-                "Output": json.dumps(answer),
-                "Status": "S",
+                "Output": json.dumps(answer, separators=(",", ":")),
+                "OutputDetails": {"Included": True},
+                "Status": "SUCCEEDED",
             }
             lead = ("[" if child == 0 else ",") if output_type == "JSON" else ""
             file.write(lead + json.dumps(record) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distmap import Result, Results, ResultsError, SpillError, process_items
-from distmap._records import quick_output
+from distmap._quick import quick_output
 from distmap.wire import Run, WorkerAnswer
 
 if TYPE_CHECKING:
@@ -163,16 +164,18 @@ def test_redrives_are_read_too_and_the_latest_counts(asked_for: str, run: Run, s
     export.failed(batch_of(run, [2, 3]), "Second", "2")
     export.failed(batch_of(run, [4]), "Second", "2")
     export.run_child(working, batch_of(run, [5]))
-    for number in range(1, 10):
-        export.write(redrive=number)
+    export.write(redrive=2)  # the first one failed before it could export anything
     export.run_child(working, batch_of(run, [2, 3]))
+    export.failed(batch_of(run, [4]), "Third", "3")
     latest = export.write(redrive=10)
-    found = told(Results(s3, first if asked_for == "first" else latest))
+    results = Results(s3, first if asked_for == "first" else latest)
+    found = told(results)
     assert {index: fields[0] for index, fields in found.items()} == {
         **dict.fromkeys([0, 1, 2, 3, 5], "SUCCEEDED"),
         4: "FAILED",
     }
-    assert found[4][2:] == ("Second", "2")
+    assert found[4][2:] == ("Third", "3")
+    assert results.duplicates == 0
 
 
 def test_fails_when_a_redrive_has_no_manifest_yet(run: Run, s3: S3Client, export: Any) -> None:
@@ -191,7 +194,7 @@ def test_spilled_answers_are_resolved(
     make_export: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("distmap._results._HELD_BYTES", held)
+    monkeypatch.setattr("distmap._told._HELD_BYTES", held)
 
     @process_items
     def large(item: int) -> str:
@@ -240,7 +243,7 @@ def test_results_of_a_batch_that_failed_by_its_share_are_kept(run: Run, s3: S3Cl
 def test_fails_when_a_spilled_answer_is_gone_or_another(
     held: int, run: Run, s3: S3Client, export: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distmap._results._HELD_BYTES", held)
+    monkeypatch.setattr("distmap._told._HELD_BYTES", held)
     export.run_child(process_items(lambda _: "x" * 300_000), batch_of(run, [1]))
     (key,) = [entry["Key"] for entry in s3.list_objects_v2(Bucket=run["bucket"])["Contents"]]
     place = export.write()
@@ -299,18 +302,23 @@ def test_a_run_without_items_has_no_results(s3: S3Client, export: Any) -> None:
     assert list(Results(s3, export.write())) == []
 
 
-def test_an_input_too_large_to_be_exported_is_told_without_its_items(run: Run, s3: S3Client, export: Any) -> None:
-    export.failed(batch_of(run, [1]), "Sandbox.Timedout", "{}")
-    del export._values["FAILED"][0]["Input"]
-    (result,) = Results(s3, export.write())
-    assert (result.index, result.status, result.error, result.has_item) == (None, "FAILED", "Sandbox.Timedout", False)
+@pytest.mark.parametrize("kind", ["FAILED", "PENDING"])
+def test_fails_when_the_input_of_a_child_was_not_exported(kind: str, run: Run, s3: S3Client, export: Any) -> None:
+    """Nobody can tell which items those were, or how many."""
+    if kind == "FAILED":
+        export.failed(batch_of(run, [1]), "Sandbox.Timedout", "{}")
+    else:
+        export.pending(batch_of(run, [1]))
+    del export._values[kind][0]["Input"]
+    with pytest.raises(ResultsError, match="1 record without the input of their child"):
+        list(Results(s3, export.write()))
 
 
 @pytest.mark.parametrize(
     ("body", "found"),
     [
-        (b'{"Input": ', "is not a result file that can be read"),
-        (b"[1, 2", "is not a result file that can be read: expected ','"),
+        (b'{"Input": ', "has a record that can't be read"),
+        (b"[1, 2", "is not a result file that can be read to its end: expected ','"),
         (b'{"batchItemResults":[{}],"batchItemFailures":[],"batchItemsUnprocessed":[]}', "'itemIdentifier'"),
         (b'{"ExecutionArn":"a","Name":"n","Status":"SUCCEEDED","Input":"1"}', "the output of a was not exported"),
         (
@@ -321,9 +329,10 @@ def test_an_input_too_large_to_be_exported_is_told_without_its_items(run: Run, s
     ids=["cut-line", "cut-array", "no-identifier", "no-output", "index-out-of-range"],
 )
 def test_fails_when_a_result_file_is_damaged(body: bytes, found: str, s3: S3Client, export: Any) -> None:
-    export.succeeded(1, 1)
-    place = export.write()
-    s3.put_object(Bucket=place["bucket"], Key=f"{export.folder}SUCCEEDED_0.json", Body=body)
+    key = f"{export.folder}SUCCEEDED_0.jsonl"
+    s3.put_object(Bucket=export.bucket, Key=key, Body=body)
+    export.write_manifest(export.folder, {"SUCCEEDED": [{"Key": key, "Size": len(body)}], "FAILED": [], "PENDING": []})
+    place = export.place
     with pytest.raises(ResultsError) as failure:
         list(Results(s3, place))
     assert found in str(failure.value)
@@ -365,7 +374,7 @@ def test_the_quick_way_to_an_output_never_finds_another(given_input: Any, output
         "OutputDetails": {"Included": True},
         "Status": "SUCCEEDED",
     }
-    found = quick_output(dumps(record).encode())
+    found, _ = quick_output(dumps(record).encode())
     assert found is None or json.loads(found) == output
 
 
@@ -377,7 +386,7 @@ def test_the_quick_way_is_taken_by_the_usual_answer(run: Run) -> None:
         "Output": json.dumps(answer, ensure_ascii=False),
         "OutputDetails": {"Included": True},
     }
-    quick = quick_output(json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode())
+    quick, _ = quick_output(json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode())
     assert quick is not None
     assert json.loads(quick) == answer
 
@@ -398,7 +407,7 @@ def test_every_index_is_told_exactly_once(
     run: Run,
     make_export: Callable[..., Any],
 ) -> None:
-    export = make_export(transformation=form[0], output_type=form[1], per_file=2)
+    export = make_export(transformation=form[0], output_type=form[1], per_file=2, map_run=uuid.uuid4().hex)
     index = 0
     children: list[tuple[dict[str, Any], list[str]]] = []
     for each in outcomes:

@@ -17,7 +17,8 @@ RUN_FAILED: Final = 3
 ITEMS_FAILED: Final = 4
 """The run succeeded, with items that failed within its tolerance."""
 UNACCOUNTED: Final = 5
-"""The ledger has missing items, doesn't add up, or can't be had when a watched run has succeeded."""
+"""The ledger has missing items, doesn't add up, or can't be had when a watched run has succeeded; or result files don't
+fit, so that what they say can't be told."""
 INTERRUPTED: Final = 130
 """Ctrl-C; a run that was being watched goes on."""
 

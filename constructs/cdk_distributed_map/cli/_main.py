@@ -96,7 +96,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: list[str] | None) -> int:
-    from cdk_distributed_map.runs._errors import RunFailedError, RunsError  # noqa: PLC0415 - not needed to complete a word
+    from cdk_distributed_map.runs._errors import (  # noqa: PLC0415 - not needed to complete a word
+        ResultFilesError,
+        RunFailedError,
+        RunsError,
+    )
 
     try:
         returned: Any = cli.main(arguments, prog_name="distmap", standalone_mode=False)
@@ -112,6 +116,8 @@ def _run(arguments: list[str] | None) -> int:
         return _exit.INTERRUPTED
     except RunsError as error:
         _show.say(f"distmap: {error}", err=True)
+        if isinstance(error, ResultFilesError):
+            return _exit.UNACCOUNTED
         return _exit.RUN_FAILED if isinstance(error, RunFailedError) else _exit.ERROR
     except OSError as error:
         # A disk that is full, a folder that is write-protected: what went wrong is told, and where.

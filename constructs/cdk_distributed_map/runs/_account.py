@@ -6,7 +6,7 @@ A hundred million items, the most a map can have, take a hundred megabytes. Ever
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -115,21 +115,28 @@ class ItemStates:
                 self.duplicates += 1
             self.bytes[index] = SUCCEEDED
 
-    def succeed_all(self, indexes: list[int]) -> None:
+    def succeed_all(self, indexes: Sequence[int | None]) -> None:
         """Note the successes of a worker's answer, none of them negative: what is run for every item."""
         states, first, number = self.bytes, indexes[0], len(indexes)
         # Most batches are of items that follow each other, and of which nothing is known yet.
-        if states[first : first + number] == bytes(number) and indexes == list(range(first, first + number)):
+        if (
+            first is not None
+            and states[first : first + number] == bytes(number)
+            and indexes == list(range(first, first + number))
+        ):
             states[first : first + number] = bytes((SUCCEEDED,)) * number
             return
         for index in indexes:
-            try:
-                if states[index] == MISSING:
-                    states[index] = SUCCEEDED
-                else:
-                    self.succeed(index)
-            except IndexError:
+            if index is not None and index < len(states) and states[index] == MISSING:
+                states[index] = SUCCEEDED
+            else:
                 self.succeed(index)
+
+    def make_good(self, indexes: Iterable[int | None]) -> None:
+        """Note successes of an attempt that a redrive has tried again: no duplicates, whatever else is known."""
+        for index in indexes:
+            if index is not None and self._has(index):
+                self.bytes[index] = SUCCEEDED
 
     def fail(self, index: int | None, error: str, cause: str, *, timed_out: bool = False, child: str | None) -> None:
         """Note a failure."""

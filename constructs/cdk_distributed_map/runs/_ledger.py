@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _account, _chain, _scan
 from cdk_distributed_map.runs._account import ErrorCount, ItemStates
+from cdk_distributed_map.runs._aws import errors
 from cdk_distributed_map.runs._errors import AwsError, NotFoundError
 from cdk_distributed_map.runs._nested import NestedAccount, accounts
-from cdk_distributed_map.runs._reader import Reader
+from cdk_distributed_map.runs._reader import note
 from cdk_distributed_map.runs._unread import unread
 from cdk_distributed_map.runs._words import NO_ITEMS, Problems, counted
+from distmap.wire import ResultsPlace
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._described import RunDescription
@@ -154,11 +156,10 @@ class _Maker:
         self._root = root
         self._asked = asked
         self._wait_seconds = wait_seconds
-        self._s3 = root.aws.s3()
         self._problems = Problems()
         self._notes: list[str] = []
         self._states = ItemStates(None)
-        self._reader: Reader
+        self._batched = root.pipeline.definition.item_file.batched
         self._ended: dict[str, bool] = {}
 
     def make(self) -> Ledger:
@@ -176,8 +177,6 @@ class _Maker:
                 f"list {self._root.pipeline.name}` shows the runs there are"
             )
         self._states = ItemStates(captured)
-        batched = self._root.pipeline.definition.item_file.batched
-        self._reader = Reader(self._s3, self._states, batched=batched, report=self._problems.add)
         run_error = self._apply(self._root, first, known=source == "item file")
         status = "UNKNOWN" if first is None else first.status
         chain = [ChainLink(name=self._root.name, status=status, items=captured)]
@@ -335,15 +334,18 @@ class _Maker:
         self._ended[run.name] = described is None or described.ended
         found_unread = unread(run, described, known=known)
         # Without an item there are no results to wait for.
-        found = None if found_unread is not None and not found_unread.read else self._files(run, described)
-        self._reader.read(found or (), prefix=run.prefix)
-        if found is None or (described is not None and not described.ended):
+        found = None if found_unread is not None and not found_unread.read else self._places(run, described)
+        ended = self._ended[run.name]
+        readers = [_scan.reader(run, place, report=self._problems.add) for place in found or ()]
+        with errors(f"reading the results of {run.name!r}"):
+            note(readers, self._states, batched=self._batched, report=self._problems.add, ended=ended)
+        if found is None or not ended:
             # Not exported yet, or never begun: what isn't known is still to come.
             self._states.fill_pending()
         return None if found_unread is None else found_unread.why
 
-    def _files(self, run: Run, described: RunDescription | None) -> list[_scan.File] | None:
-        """Return the result files, waiting for them where they are still being exported; None where none will come."""
+    def _places(self, run: Run, described: RunDescription | None) -> list[ResultsPlace] | None:
+        """Return where the results are, waiting for them where they are still being exported; None: none will come."""
         expected = len(self._states.bytes) > 0
         found = _scan.exported(run, described, wait_seconds=self._wait_seconds, expected=expected)
         if found is None and described is not None and described.status in _scan.KILLED and _scan.places(run):

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 from cdk_distributed_map.runs import _account, _files, _scan
 from cdk_distributed_map.runs._account import ItemStates
 from cdk_distributed_map.runs._aws import errors
-from cdk_distributed_map.runs._errors import RunsError
-from cdk_distributed_map.runs._reader import Reader
+from cdk_distributed_map.runs._errors import NotReadyError, ResultFilesError, RunsError
+from cdk_distributed_map.runs._reader import note
 from cdk_distributed_map.runs._words import counted
 from distmap._errors import ResultsError
-from distmap._results import Results
+from distmap._export import Export
 from distmap.wire import ITEMS_FILE, MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, ResultsPlace
 
 if TYPE_CHECKING:
@@ -215,18 +215,20 @@ class _Accountant:
         manifests: list[ResultsPlace] = [{"bucket": nested.results_bucket, "key": key} for key in place.manifests]
         captured = self._captured(nested, place, path, manifests)
         states = ItemStates(captured)
-        reader = Reader(
-            self._s3, states, batched=nested.batched, report=lambda text: account.report(f"{where}: {text}")
-        )
-        files: list[_scan.File] = []
-        for each in manifests:
+
+        def report(text: str) -> None:
+            account.report(f"{where}: {text}")
+
+        ended = self._ended.get(place.run.name, True)
+        readers = [_scan.reader(place.run, each, report=report) for each in manifests]
+        with errors(f"reading the results of {nested.folder}{path} of {place.run.name!r}"):
             try:
-                files += _scan.files(self._s3, each)
-            except RunsError as error:
-                account.report(f"{where}: {error}")
-        reader.read(files, prefix=place.run.prefix)
+                some = note(readers, states, batched=nested.batched, report=report, ended=ended)
+            except (NotReadyError, ResultFilesError) as error:
+                report(str(error))
+                some = False
         # Without an export, what isn't known of an outer item that didn't end well is still to come or never began.
-        if not self._ended.get(place.run.name, True) or (not files and not outer_succeeded):
+        if not ended or (not some and not outer_succeeded):
             states.fill_pending()
         account.add(states, captured, where=where)
         return states
@@ -244,7 +246,7 @@ class _Accountant:
             self._described += 1
             try:
                 with errors(f"reading s3://{each['bucket']}/{each['key']}"):
-                    arn = Results(self._s3, each).manifests()[-1]["MapRunArn"]
+                    arn = Export(self._s3, each).manifests()[-1]["MapRunArn"]
                 counts.append(place.run.describe_map_run(arn).items.total)
             except (RunsError, ResultsError, KeyError):
                 # AWS forgets Map Runs after 90 days, and a manifest that can't be read is told of elsewhere.

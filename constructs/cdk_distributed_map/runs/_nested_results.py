@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cdk_distributed_map.runs import _chain, _results
 from cdk_distributed_map.runs._account import IndexesSeen
 from cdk_distributed_map.runs._aws import errors
+from distmap._indexes import IndexSet
 from distmap.wire import MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, ResultsPlace
 
 if TYPE_CHECKING:
@@ -92,12 +93,11 @@ def results(run: Run, *, ordered: bool = False, unsuccessful: bool = False) -> I
 
 
 def _once(site: Site, *, unsuccessful: bool) -> Iterator[ItemResult]:
-    seen = IndexesSeen()
-    for successes in (True, False) if unsuccessful else (True,):
-        for place in site.places:
-            for result in _results.read_place(site.run, place):
-                if result.succeeded == successes and (result.index is None or seen.add(result.index)):
-                    yield result
+    seen = IndexSet()
+    files = _results.files_of(site.run, site.places)
+    yield from _results.successes_in(files, seen)
+    if unsuccessful:
+        yield from _results.unsuccessful_in(files, seen)
 
 
 def failures(run: Run) -> Iterator[Failure]:

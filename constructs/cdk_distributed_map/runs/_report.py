@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import json
 import math
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
@@ -19,6 +18,7 @@ from cdk_distributed_map.plan import express_children, invocations, standard_chi
 from cdk_distributed_map.runs import _arns, _chain, _scan
 from cdk_distributed_map.runs._aws import errors
 from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError, RunsError
+from distmap._records import Child
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._described import MapRun, RunDescription
@@ -146,15 +146,13 @@ def gather(run: Run) -> Told:
         children.begin(described.started)
     express = root.pipeline.definition.item_file.express
     for each in [root, *(link.run for link in _chain.links_of(root))]:
-        s3 = each.aws.s3()
         for place in _scan.places(each):
-            for file in _scan.files(s3, place):
-                if file.kind == "PENDING":
-                    continue
-                # What can't be read is told by the ledger, which is on the page.
-                for child in _scan.children(s3, file, report=lambda _: None):
-                    with suppress(*_scan.UNREADABLE):
-                        child.inputs()
+            # What can't be read is told by the ledger, which is on the page.
+            reader = _scan.reader(each, place, report=lambda _: None)
+            with errors(f"reading the results of {each.name!r}"):
+                # A child that a redrive tried again is in the files of what it came to then.
+                for file in [file for file in _scan.files(reader) if file.kind != "PENDING" and not file.earlier]:
+                    for child in reader.children(file):
                         _add(children, child, express=express)
     children.slowest = heapq.nlargest(_SLOWEST, children.slowest)
     return Told(
@@ -184,9 +182,21 @@ def _function(run: Run) -> tuple[int, str] | None:
     return found["MemorySize"], str(next(iter(found.get("Architectures") or ["x86_64"])))
 
 
-def _add(children: Children, child: _scan.Child, *, express: bool) -> None:
+def _time(child: Child, name: str) -> datetime | None:
+    value = None if child.record is None else child.record.get(name)
+    if value is None:
+        return None
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    try:
+        return datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+
+
+def _add(children: Children, child: Child, *, express: bool) -> None:
     children.number += 1
-    started, stopped = child.started, child.stopped
+    started, stopped = _time(child, "StartDate"), _time(child, "StopDate")
     seconds = (stopped - started).total_seconds() if started is not None and stopped is not None else 0.0
     cost = express_children(1, seconds=max(0.0, seconds)) if express else standard_children(1)
     children.dollars += cost.total

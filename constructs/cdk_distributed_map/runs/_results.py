@@ -8,21 +8,25 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 
-from cdk_distributed_map.runs import _answers, _arns, _chain, _scan
+from cdk_distributed_map.runs import _arns, _chain, _scan
 from cdk_distributed_map.runs._account import IndexesSeen
-from cdk_distributed_map.runs._aws import error_code, errors
+from cdk_distributed_map.runs._aws import errors
 from cdk_distributed_map.runs._errors import (
     NotFoundError,
     NotReadyError,
     ResultFilesError,
     RunFailedError,
 )
+from cdk_distributed_map.runs._reader import LEFT
 from cdk_distributed_map.runs._tables import COLUMNS
 from cdk_distributed_map.runs._unread import unread
-from distmap import DistmapError
-from distmap._results import Results
+from distmap._errors import DistmapError
+from distmap._export import File
+from distmap._indexes import IndexSet
+from distmap._records import Unsuccessful
+from distmap._told import Reader, Told
 from distmap.wire import ResultsPlace
 
 if TYPE_CHECKING:
@@ -98,27 +102,31 @@ def results(
 
 def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator[ItemResult]:
     root = _chain.root_of(run)
-    runs = [root, *(link.run for link in _chain.links_of(root))]
-    seen = IndexesSeen()
+    seen = IndexSet()
     some = False
     why = ""
+    read: list[list[_Files]] = []
+    captured = None
     with errors(f"reading the results of {root.name!r}"):
-        for each in runs:
+        for each in [root, *(link.run for link in _chain.links_of(root))]:
             described = _describe(each)
+            if each is root:
+                captured = _count_told(root, described)
             failed_early = unread(each, described, known=False)
             if failed_early is not None and not failed_early.read:
                 why = why or failed_early.why
                 continue
             # A run that was given no items has no results to wait for.
             expected = described is not None and _chain.has_items(each, described)
-            if not _scan.exported(each, described, wait_seconds=wait_seconds, expected=expected):
+            found = _scan.exported(each, described, wait_seconds=wait_seconds, expected=expected) or []
+            ended = described is None or described.ended
+            files = [_files(_scan.reader(each, place, captured=captured), ended=ended) for place in found]
+            if not any(files):
                 some = some or (described is not None and not expected)
                 continue
-            for place in _scan.places(each):
-                some = True
-                for result in read_place(each, place):
-                    if result.succeeded and (result.index is None or seen.add(result.index)):
-                        yield result
+            some = True
+            read.append(files)
+            yield from successes_in(files, seen)
         if not some:
             if why:
                 raise RunFailedError(f"there are no results: {why}")
@@ -127,20 +135,87 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
                 "lifecycle rule may have deleted old ones; `distmap describe` tells how far the run is"
             )
         if unsuccessful:
-            yield from _unsuccessful(runs, seen)
+            yield from _of_last_attempts(read, seen)
 
 
-def _unsuccessful(runs: list[Run], seen: IndexesSeen) -> Iterator[ItemResult]:
-    bare = False
-    for each in reversed(runs):
-        for place in _scan.places(each):
-            for result in read_place(each, place):
-                if result.index is None:
-                    bare = True
-                if not result.succeeded and (result.index is None or seen.add(result.index)):
-                    yield result
+def _count_told(run: Run, described: RunDescription | None) -> int | None:
+    """Return how many items a run itself says that it has."""
+    file = _chain.item_file_of(run, described)
+    return None if file is None else file.count
+
+
+def _of_last_attempts(read: list[list[_Files]], seen: IndexSet) -> Iterator[ItemResult]:
+    for files in reversed(read):
+        bare = False
+        for result in unsuccessful_in(files, seen):
+            bare = bare or result.index is None
+            yield result
         if bare:
             return  # items without identity: the last run tried everything that was left
+
+
+class _Files(NamedTuple):
+    """The result files of one map run, with their reader."""
+
+    reader: Reader
+    files: list[File]
+
+    def __bool__(self) -> bool:
+        return bool(self.files)
+
+    def told(self, *kinds: str) -> Iterator[Told]:
+        """Yield what the files of some kinds say; what doesn't fit is raised."""
+        try:
+            for file in self.files:
+                if file.kind in kinds:
+                    yield from self.reader.read(file)
+        except DistmapError as error:
+            raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
+
+
+def _files(reader: Reader, *, ended: bool = True) -> _Files:
+    try:
+        return _Files(reader, _scan.files(reader, ended=ended))
+    except ResultFilesError as error:
+        raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
+
+
+def files_of(run: Run, places: Iterable[ResultsPlace]) -> list[_Files]:
+    """Return the result files of the map runs of a run.
+
+    Raises:
+        ResultFilesError: They don't fit.
+    """
+    return [_files(_scan.reader(run, place)) for place in places]
+
+
+def successes_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemResult]:
+    """Yield the successes whose index is new: items of batches that failed, too.
+
+    Raises:
+        ResultFilesError: A file is missing, cut off or not what it should be.
+    """
+    for each in files:
+        for told in each.told("SUCCEEDED", "FAILED"):
+            if told.indexes:
+                try:
+                    fresh = told.fresh_successes(seen)
+                except DistmapError as error:
+                    raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
+                for result in fresh:
+                    yield ItemResult(result.index, "SUCCEEDED", result.value)
+
+
+def unsuccessful_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemResult]:
+    """Yield the items that did not succeed and whose index is new: to be asked for after all successes.
+
+    Raises:
+        ResultFilesError: A file is missing, cut off or not what it should be.
+    """
+    for each in files:
+        for told in each.told("SUCCEEDED", "FAILED", "PENDING"):
+            for other in seen.fresh(told.others):
+                yield ItemResult(other.index, other.status, None, other.error, other.cause, other.item)
 
 
 def _describe(run: Run) -> RunDescription | None:
@@ -148,30 +223,6 @@ def _describe(run: Run) -> RunDescription | None:
         return run.describe()
     except NotFoundError:
         return None
-
-
-def read_place(run: Run, place: ResultsPlace) -> Iterator[ItemResult]:
-    try:
-        for each in Results(run.aws.s3(), place):
-            if each.succeeded:
-                yield ItemResult(each.index, "SUCCEEDED", each.value)
-            else:
-                yield ItemResult(each.index, each.status, None, each.error, each.cause, each.item)
-    except DistmapError as error:
-        raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
-    except Exception as error:
-        if error_code(error) not in {"404", "NoSuchKey"}:
-            raise
-        raise ResultFilesError(f"{_missing_file(run, place)}; {_SEE_LEDGER}") from error
-
-
-def _missing_file(run: Run, place: ResultsPlace) -> str:
-    problems: list[str] = []
-    for file in _scan.files(run.aws.s3(), place):
-        next(_scan.records(run.aws.s3(), file, report=problems.append), None)
-        if problems:
-            return problems[0]
-    return f"a result file of s3://{place['bucket']}/{place['key']} is missing"
 
 
 def in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
@@ -238,66 +289,28 @@ def failures_of(run: Run, places: Iterable[ResultsPlace], wanted: Callable[[int]
         places: Where the results are.
         wanted: Tells whether a failure of the item of an index is to be had; asked once for each failure.
     """
-    s3 = run.aws.s3()
     for place in places:
-        for file in _scan.files(s3, place):
+        # What can't be read is told by the ledger, which every caller has made.
+        reader = _scan.reader(run, place, report=lambda _: None)
+        for file in _scan.files(reader):
             if file.kind == "PENDING":
                 continue
-            # What can't be read is told by the ledger, which every caller has made.
-            for value in _scan.records(s3, file, report=lambda _: None):
-                try:
-                    if file.kind == "SUCCEEDED" and _all_well(value):
-                        continue
-                    found = list(_of_child(run, _scan.as_child(value, file.kind)))
-                except _scan.UNREADABLE:
-                    continue
-                for failure in found:
-                    if failure.index is None or wanted(failure.index):
-                        yield failure
+            for told in reader.read(file):
+                for other in told.others:
+                    if other.index is None or wanted(other.index):
+                        yield _failure(run, other)
 
 
-def _all_well(value: Any) -> bool:
-    answer = _answers.quick_answer(value)
-    return answer is not None and not answer["batchItemFailures"] and not answer["batchItemsUnprocessed"]
-
-
-def _of_child(run: Run, child: _scan.Child) -> Iterator[Failure]:
-    succeeded = child.kind == "SUCCEEDED"
-    try:
-        answer = child.answer(run.aws.s3())
-        entries = [] if answer is None else _answers.entries(answer)
-    except _scan.UNREADABLE:
-        if succeeded:
-            return
-        answer, entries = None, []
-    inputs = child.inputs()
-    positional = answer is not None and "positional" in answer
-    known = {at if positional else index: item for at, (index, item) in enumerate(inputs)}
-    link = None if child.arn is None else _arns.console_url(child.arn)
-
-    def failure(index: int | None, status: str, error: str, cause: str, *item: Any) -> Failure:
-        return Failure(
-            index=index,
-            item=item[0] if item else None,
-            has_item=bool(item),
-            status=status,
-            error=error,
-            cause=cause,
-            run=run.name,
-            child=child.arn,
-            link=link,
-        )
-
-    for entry in entries:
-        if entry.outcome == "SUCCEEDED" or (inputs and entry.identifier not in known):
-            continue
-        item = (known[entry.identifier],) if entry.identifier in known else ()
-        index = None if positional else entry.identifier
-        yield failure(index, entry.outcome, entry.error, entry.cause, *item)
-    if positional or succeeded:
-        return
-    told = {entry.identifier for entry in entries}
-    status = "TIMED_OUT" if child.status == "TIMED_OUT" else "FAILED"
-    for index, item in inputs:
-        if index is None or index not in told:
-            yield failure(index, status, child.error, child.cause, item)
+def _failure(run: Run, other: Unsuccessful) -> Failure:
+    left = other.outcome == "UNPROCESSED"
+    return Failure(
+        index=other.index,
+        item=other.item,
+        has_item=other.has_item,
+        status=other.outcome,
+        error="Unprocessed" if left else other.error or "",
+        cause=LEFT if left else other.cause or "",
+        run=run.name,
+        child=other.child,
+        link=None if other.child is None else _arns.console_url(other.child),
+    )

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from cdk_distributed_map.runs import _account, _answers, _chain, _files, _scan
+from cdk_distributed_map.runs import _account, _chain, _files, _scan
 from cdk_distributed_map.runs._aws import error_code, errors
 from cdk_distributed_map.runs._errors import (
     InputError,
@@ -17,7 +17,10 @@ from cdk_distributed_map.runs._errors import (
     UnavailableItemsError,
 )
 from cdk_distributed_map.runs._names import check_name, retry_name
+from distmap._export import File
+from distmap._records import Child
 from distmap._stream import lines, object_chunks
+from distmap._told import Reader
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs._described import RunDescription
@@ -204,40 +207,23 @@ class _Values:
                     if index is not None and self._wanted(index) and self._written.add(index):
                         yield _encode({"index": index, "value": value})
 
-    def _children(self, run: Run, *, skip_well: bool) -> Iterator[_scan.Child]:
+    def _children(self, run: Run, *, skip_well: bool) -> Iterator[Child]:
         """Yield the children of a run; what can't be read is told by the ledger, and asked about there."""
-        marker = _answers.marker(run.prefix.removesuffix("/"))
-        for place in _scan.places(run):
-            for file in _scan.files(self._s3, place):
-                for value in _scan.records(self._s3, file, report=lambda _: None):
-                    try:
-                        if (
-                            skip_well
-                            and file.kind == "SUCCEEDED"
-                            and _answers.quick_successes(value, marker) is not None
-                        ):
-                            continue
-                        child = _scan.as_child(value, file.kind)
-                        child.inputs()
-                    except _scan.UNREADABLE:
-                        continue
-                    yield child
+        for reader, file in self._files(run):
+            yield from reader.children(file, well=not skip_well)
 
     def _bare(self) -> Iterator[bytes]:
         """Yield items without identity: those that the last run of the chain left."""
         last = self._links[-1].run if self._links else self._root
-        for child in self._children(last, skip_well=True):
-            try:
-                answer = child.answer(self._s3)
-                entries = [] if answer is None else _answers.entries(answer)
-            except _scan.UNREADABLE:
-                answer, entries = None, []
-            if answer is None:
-                if child.kind != "SUCCEEDED":
-                    yield from (_encode(value) for _, value in child.inputs())
-                continue
-            left = {entry.identifier for entry in entries if entry.outcome != "SUCCEEDED"}
-            yield from (_encode(value) for at, (_, value) in enumerate(child.inputs()) if at in left)
+        for reader, file in self._files(last):
+            for told in reader.read(file):
+                yield from (_encode(other.item) for other in told.others if other.has_item)
+
+    def _files(self, run: Run) -> Iterator[tuple[Reader, File]]:
+        for place in _scan.places(run):
+            reader = _scan.reader(run, place, report=lambda _: None)
+            for file in _scan.files(reader):
+                yield reader, file
 
 
 def _encode(value: Any) -> bytes:

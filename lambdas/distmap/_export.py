@@ -1,0 +1,306 @@
+"""What the ResultWriter of one map run exported: its manifests and the files that they name, checked against both.
+
+A redrive writes a folder of its own, and leaves those before it as they are. The files of children that succeeded add
+up over all of them; what failed or is still pending is told by the newest manifest alone: a redrive tries all of that
+again, and one that is refused exports it once more. See
+https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html and
+https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+from distmap._errors import ResultsError
+from distmap._json import decode
+from distmap._records import UNREADABLE, is_record, words
+from distmap._stream import CHUNK_BYTES, array_elements, lines, object_chunks
+from distmap.wire import MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, RUNS_FOLDER, Manifest, ResultsPlace
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+Kind = Literal["SUCCEEDED", "FAILED", "PENDING"]
+KINDS: Final[tuple[Kind, ...]] = ("SUCCEEDED", "FAILED", "PENDING")
+
+Report = Callable[[str], None]
+"""Called with what doesn't fit, in words."""
+
+_REDRIVE: Final = re.compile(r"Redrive-(\d+)/")
+_RESULT_FILE: Final = re.compile(rf"(?:Redrive-\d+/)?(?:{'|'.join(KINDS)})_\d+\.jsonl?")
+_PLACE: Final = re.compile(
+    rf"(?P<prefix>(?:.*?/)??{RUNS_FOLDER}/[^/]+)(?:/{NESTED_FOLDER}/[^/]+(?P<path>(?:/\d+)+))?"
+    rf"/{RESULTS_FOLDER}/[^/]+/(?:Redrive-\d+/)?{MANIFEST_FILE}"
+)
+
+
+class NoManifestError(ResultsError):
+    """There is no manifest yet, or none any more."""
+
+
+class RunFolder(NamedTuple):
+    """Where the files of a run are, as its children are told."""
+
+    bucket: str
+    """The payload bucket."""
+    prefix: str
+    """Where its files begin, without a slash at the end: ``runs/<execution name>``."""
+    path: str = ""
+    """Indexes of the items that the map run is nested in: empty for the outermost one, as in :class:`wire.Run`."""
+
+
+def folder_of(place: ResultsPlace) -> RunFolder | None:
+    """Return whose results are at a place, by its key alone; None where no pipeline exports to such a key."""
+    match = _PLACE.fullmatch(place["key"])
+    return None if match is None else RunFolder(place["bucket"], match["prefix"], match["path"] or "")
+
+
+class File(NamedTuple):
+    """A result file."""
+
+    bucket: str
+    key: str
+    size: int
+    """In bytes, as the manifest says."""
+    kind: Kind
+    earlier: bool = False
+    """Whether a later redrive has tried again what is in it: then only single items in it can still count."""
+
+    @property
+    def where(self) -> str:
+        """Its address."""
+        return f"s3://{self.bucket}/{self.key}"
+
+
+class Export:
+    """What one map run exported.
+
+    Attributes:
+        place: Where a manifest of it is; None where no map ran.
+    """
+
+    def __init__(self, s3: S3Client, place: ResultsPlace | None) -> None:
+        """Look at nothing yet.
+
+        Args:
+            s3: The client to read with.
+            place: Where the manifest is: the one of the first attempt, or of a redrive.
+        """
+        self.place = place
+        self._s3 = s3
+        self._folder = "" if place is None else re.sub(r"(^|/)Redrive-\d+/$", r"\1", _parent(place["key"]))
+
+    def manifests(self) -> list[Manifest]:
+        """Return the manifests, that of the newest redrive first.
+
+        Raises:
+            ResultsError: One is missing, or is none of this map run.
+        """
+        return [] if self.place is None else self._manifests(self.place["bucket"], self._sizes())
+
+    def files(self, report: Report | None = None, *, ended: bool = True) -> list[File]:
+        """Return the files to read, in this order: successes, then the others, newest first in each.
+
+        Args:
+            report: Called with what doesn't fit among the files. Default: it is raised.
+            ended: Whether nothing more is being exported, so that a file which no manifest names is a fault.
+
+        Raises:
+            ResultsError: A manifest is missing or none of this map run, or files don't fit.
+        """
+        if self.place is None:
+            return []
+        sizes = self._sizes()
+        manifests = self._manifests(self.place["bucket"], sizes)
+        found = _files(self.place["bucket"], manifests)
+        problems = []
+        if f"{self._folder}{MANIFEST_FILE}" in sizes:
+            problems += [problem for file in found if (problem := _misfit(file, sizes.get(file.key))) is not None]
+        if ended:
+            named = {each["Key"] for manifest in manifests for kind in KINDS for each in manifest["ResultFiles"][kind]}
+            problems += [
+                f"s3://{self.place['bucket']}/{key} is among the result files, and no manifest names it"
+                for key in sizes
+                if key not in named and _RESULT_FILE.fullmatch(key, len(self._folder))
+            ]
+        for problem in problems:
+            _tell(problem, report)
+        return found
+
+    def values(self, file: File, report: Report | None = None) -> Iterator[tuple[bool, bytes | Any]]:
+        """Yield what is in a file: whether it is a line as bytes, and that line or else the element of an array.
+
+        Whether a file has one value in each line or is one JSON array is seen in the file itself: its name doesn't
+        tell it for sure.
+
+        Args:
+            file: The file.
+            report: Called with what is wrong with the file, which then ends there. Default: it is raised.
+
+        Raises:
+            ResultsError: It is missing, cut off, or not what it should be.
+        """
+        size = 0
+
+        def chunks() -> Iterator[bytes]:
+            nonlocal size
+            for chunk in object_chunks(self._s3, file.bucket, file.key):
+                size += len(chunk)
+                yield chunk
+
+        try:
+            as_lines, values = _open(chunks(), records=file.kind != "SUCCEEDED")
+            for value in values:
+                yield as_lines, value
+            if size == file.size:
+                return
+            problem = f"{file.where} has {size:,} bytes, the manifest says {file.size:,}"
+        except UNREADABLE as error:
+            problem = f"{file.where} is not a result file that can be read to its end: {words(error)}"
+        except Exception as error:
+            if not _is_missing(error):
+                raise
+            problem = f"{file.where} is missing, {file.size:,} bytes"
+        _tell(problem, report)
+
+    def _sizes(self) -> dict[str, int]:
+        """Return the sizes of all objects of the export, by key."""
+        assert self.place is not None  # noqa: S101 - its callers have looked
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.place["bucket"], Prefix=self._folder)
+        return {each["Key"]: each["Size"] for page in pages for each in page.get("Contents", [])}
+
+    def _manifests(self, bucket: str, sizes: Iterable[str]) -> list[Manifest]:
+        # Their numbers may skip: a redrive that failed before it could export anything has no folder.
+        numbers = {int(match[1]) for key in sizes if (match := _REDRIVE.match(key, len(self._folder)))}
+        folders = [f"{self._folder}Redrive-{number}/" for number in sorted(numbers, reverse=True)]
+        return [self._manifest(bucket, f"{each}{MANIFEST_FILE}") for each in [*folders, self._folder]]
+
+    def _manifest(self, bucket: str, key: str) -> Manifest:
+        where = f"s3://{bucket}/{key}"
+        try:
+            text = b"".join(object_chunks(self._s3, bucket, key)).decode()
+        except UnicodeDecodeError as error:
+            message = f"{where} is no manifest of a map run: it is not UTF-8"
+            raise ResultsError(message) from error
+        except Exception as error:
+            if not _is_missing(error):
+                raise
+            message = (
+                f"there is no manifest at {where}: Step Functions may still be exporting the results, which can end "
+                "after the execution; try again in a minute"
+            )
+            raise NoManifestError(message) from error
+        try:
+            manifest: Manifest = decode(text)
+            _check(manifest, bucket, self._folder)
+        except UNREADABLE as error:
+            message = f"{where} is no manifest of a map run: {words(error)}"
+            raise ResultsError(message) from error
+        own = self._folder.rstrip("/").rpartition("/")[2]
+        whose = manifest["MapRunArn"].rpartition(":")[2]
+        if own and whose != own and ":mapRun:" in manifest["MapRunArn"]:
+            message = (
+                f"{where} is the manifest of the map run {whose}, not of {own}: it was copied here from another one"
+            )
+            raise ResultsError(message)
+        return manifest
+
+
+def _check(manifest: Any, bucket: str, folder: str) -> None:
+    """Raise where a manifest hasn't the shape of one, or names files outside its map run."""
+    if not isinstance(manifest["MapRunArn"], str):
+        message = f"its MapRunArn is {manifest['MapRunArn']!r:.80}"
+        raise ResultsError(message)
+    if manifest["DestinationBucket"] != bucket:
+        message = f"it tells of files in the bucket {manifest['DestinationBucket']!r:.80}, and is in {bucket!r}"
+        raise ResultsError(message)
+    for kind in KINDS:
+        for each in manifest["ResultFiles"][kind]:
+            key, size = each["Key"], each["Size"]
+            if not isinstance(key, str) or type(size) is not int:
+                message = f"it names the file {key!r:.80} with the size {size!r:.40}"
+                raise ResultsError(message)
+            if not key.startswith(folder):
+                message = (
+                    f"it tells of {key}, which is not of this run: it was copied here from another one, and must go "
+                    "before this run can be accounted for"
+                )
+                raise ResultsError(message)
+
+
+def _files(bucket: str, manifests: list[Manifest]) -> list[File]:
+    """Return the files that manifests name, the newest manifest first, each file once."""
+    found: dict[str, File] = {}
+    # What a map or a redrive writes when it starts names no file: it is no newer account than the one before it.
+    newest = next((each for each in manifests if any(each["ResultFiles"].values())), None)
+    for kind in KINDS:
+        for manifest in manifests:
+            earlier = kind != "SUCCEEDED" and manifest is not newest
+            if earlier and kind == "PENDING":
+                continue
+            for each in manifest["ResultFiles"][kind]:
+                found.setdefault(each["Key"], File(bucket, each["Key"], each["Size"], kind, earlier))
+    return list(found.values())
+
+
+def _misfit(file: File, size: int | None) -> str | None:
+    if size is None:
+        return f"{file.where} is missing, {file.size:,} bytes"
+    return None if size == file.size else f"{file.where} has {size:,} bytes, the manifest says {file.size:,}"
+
+
+def _parent(key: str) -> str:
+    return key[: key.rfind("/") + 1]
+
+
+def _is_missing(error: Exception) -> bool:
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else type(error).__name__
+    return code in {"404", "NoSuchKey"}
+
+
+def _tell(problem: str, report: Report | None) -> None:
+    if report is None:
+        raise ResultsError(problem)
+    report(problem)
+
+
+def _open(chunks: Iterator[bytes], *, records: bool) -> tuple[bool, Iterator[Any]]:
+    """Return whether a file has a value in each line, and its lines or else the elements of its array.
+
+    Args:
+        chunks: The file.
+        records: Whether nothing but records can be in it, none of which is an array.
+    """
+    start = b""
+    for chunk in chunks:
+        start += chunk
+        if b"\n" in chunk or len(start) >= CHUNK_BYTES:
+            break
+    every = chain([start], chunks)
+    if start.lstrip()[:1] != b"[":
+        return True, lines(every)
+    if not records:
+        rest = next(chunks, b"") if start.endswith(b"\n") else b""
+        every = chain([start, rest], chunks)
+        if _is_lines(start + rest):
+            return True, lines(every)
+    return False, array_elements(every)
+
+
+def _is_lines(start: bytes) -> bool:
+    """Whether a file that begins so has an array in each line (outputs that are arrays), and is not one array.
+
+    Step Functions ends every line with a newline, the last one too, and no array.
+    """
+    line, newline, rest = start.lstrip().partition(b"\n")
+    if not newline:
+        return False
+    try:
+        value = decode(line.decode())
+    except UNREADABLE:
+        return False
+    return bool(rest.strip()) or not (value and is_record(value[0]))

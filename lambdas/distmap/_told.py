@@ -1,0 +1,447 @@
+"""What the result files of one map run say of each item: the one reader of them.
+
+The ledger, results, failures and combine all read through it, so they can't disagree. It checks that a record is of
+its run and of its file's kind, and that an answer is about the items that its child got. Most children are read by
+:mod:`distmap._quick`; everything else is parsed and looked at closely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from distmap._errors import ResultsError, SpillError
+from distmap._export import Export, File, Kind, Report, RunFolder, folder_of
+from distmap._indexes import IndexSet
+from distmap._json import decode
+from distmap._quick import QuickLook
+from distmap._records import (
+    UNREADABLE,
+    Child,
+    Outcome,
+    Result,
+    Unsuccessful,
+    failed_batch,
+    is_answer,
+    is_record,
+    words,
+)
+from distmap._spill import check_own, is_spilled, read_spilled, resolve
+from distmap._stream import member_elements
+from distmap.wire import ResultsPlace, Spilled
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_HELD_BYTES: Final = 4 * 1024**2
+"""A spilled answer up to this size is parsed at once; a larger one is streamed."""
+
+_OF_ANOTHER_RUN: Final = "{} of another run among the results of {where}, which count for nothing, such as that of {}"
+_ASTRAY: Final = "{} of items that their child did not get, which count for nothing, such as one from {}"
+_WITHOUT_INPUT: Final = "{} without the input of their child, whose items count as missing, such as that of {}"
+_OF_ANOTHER_KIND: Final = "{} of another kind than their file, which count for nothing, such as one in {}"
+_NO_RECORD: Final = "{} without a child, where others have one, which count for nothing, such as one in {}"
+_LEFT_OUT: Final = "{} left out by the answer of their child, such as one of {}"
+
+
+class Told:
+    """What a record, or a part of one, says of items.
+
+    Attributes:
+        indexes: The items that succeeded; None for one that came bare, or whose index the export doesn't tell.
+        values: What the function returned for each of them; None where the child's output tells nothing about each.
+        others: The items that did not succeed.
+        is_plain: Whether it is an output without a record, which tells neither its child nor that child's items.
+        why: Why there are no values.
+    """
+
+    __slots__ = ("indexes", "is_plain", "others", "values", "why")
+
+    def __init__(
+        self,
+        indexes: Sequence[int | None] = (),
+        values: Sequence[Any] | None = (),
+        others: Sequence[Unsuccessful] = (),
+        *,
+        is_plain: bool = False,
+        why: str = "",
+    ) -> None:
+        """Note what is said."""
+        self.indexes = indexes
+        self.values = values
+        self.others = others
+        self.is_plain = is_plain
+        self.why = why
+
+    def fresh_successes(self, seen: IndexSet) -> list[Result]:
+        """Return the successes whose index is new, and add their indexes.
+
+        Raises:
+            ResultsError: There are no values, or no item of a map can have such an index.
+        """
+        if self.values is None:
+            raise ResultsError(self.why)
+        pairs = zip(self.indexes, self.values, strict=True)
+        if seen.add_range(self.indexes):
+            return [Result(index, value) for index, value in pairs]
+        return seen.fresh([Result(index, value) for index, value in pairs])
+
+
+class Reader:
+    """Reads the result files of one map run.
+
+    Attributes:
+        export: The files.
+        run: Whose they are; None where that isn't known: then no spilled answer is read, and no record is a stranger.
+    """
+
+    def __init__(
+        self,
+        s3: S3Client,
+        place: ResultsPlace | None,
+        *,
+        run: RunFolder | None = None,
+        plain_outputs: bool = True,
+        captured: int | None = None,
+        report: Report | None = None,
+    ) -> None:
+        """Look at nothing yet.
+
+        Args:
+            s3: The client to read with.
+            place: Where the map's manifest is: the one of the first attempt, or of a redrive.
+            run: The run that it is of. By default by the key of the manifest.
+            plain_outputs: Whether there may be outputs without a record, other than answers of this package: not where
+                the results are known to be exported with the transformation NONE.
+            captured: How many items the source has, from 0; by default any index is taken.
+            report: Called with what doesn't fit, which then counts for nothing. By default it is raised.
+        """
+        self.export = Export(s3, place)
+        self.run = run if run is not None else None if place is None else folder_of(place)
+        self._s3 = s3
+        self._plain_outputs = plain_outputs
+        self._captured = captured
+        self._report = report
+        self._records: bool | None = None
+        self._look = QuickLook(self.run)
+        self._misfits: dict[str, list[Any]] = {}
+
+    def files(self, *, ended: bool = True) -> list[File]:
+        """Return the files to read, successes first: see :meth:`Export.files`."""
+        return self.export.files(self._report, ended=ended)
+
+    def read(self, file: File) -> Iterator[Told]:
+        """Yield what a file says of items. Of a file that a later redrive has tried again: successes of items alone.
+
+        Raises:
+            ResultsError: Something doesn't fit, and isn't reported.
+            SpillError: A spilled answer is not what its reference says, likewise.
+        """
+        quick = file.kind == "SUCCEEDED"
+        for as_line, value in self.export.values(file, self._report):
+            try:
+                told = self._quick(value) if as_line and quick else None
+                if told is not None:
+                    yield told
+                else:
+                    yield from self._closely(value, as_line, file)
+            except (*UNREADABLE, SpillError) as error:
+                self._unreadable(file, error)
+
+    def children(self, file: File, *, well: bool = True) -> Iterator[Child]:
+        """Yield the children in a file whose records fit.
+
+        Args:
+            file: The file.
+            well: Whether those come too that answered for all of their items, and that all of them succeeded.
+        """
+        for as_line, value in self.export.values(file, self._report):
+            try:
+                if not well and as_line and file.kind == "SUCCEEDED" and self._quick(value) is not None:
+                    continue
+                child = self._child(value, as_line, file)
+                if child is not None:
+                    child.inputs()
+                    yield child
+            except (*UNREADABLE, SpillError) as error:
+                self._unreadable(file, error)
+
+    def answer(self, child: Child, kind: Kind) -> Any:
+        """Return what the worker of a child told of each item; None where it isn't built on this package.
+
+        Raises:
+            SpillError: The answer was spilled, and what is there is not it.
+        """
+        told = child.output if kind == "SUCCEEDED" else failed_batch(child.record or {})
+        if is_spilled(told):
+            told = resolve(self._own_spilled(told), s3=self._s3)
+        return told if is_answer(told) else None
+
+    def sum_up(self) -> None:
+        """Report what was found and is in no number."""
+        if self._report is not None:
+            for template, (number, example) in self._misfits.items():
+                self._report(self._words(template, number, example))
+        self._misfits.clear()
+
+    # -- one record
+
+    def _quick(self, line: bytes) -> Told | None:
+        """Return what a line says without parsing its input; None where it takes a longer look."""
+        found = None if self._records is False else self._look.successes(line)
+        if found is None:
+            return None
+        indexes, values = found
+        if self._captured is not None and max(indexes) >= self._captured:
+            return None
+        self._records = True
+        return Told(indexes, values)
+
+    def _closely(self, value: Any, as_line: bool, file: File) -> Iterable[Told]:  # noqa: FBT001 - internal
+        child = self._child(value, as_line, file)
+        if child is None:
+            return ()
+        if file.kind == "PENDING":
+            return (self._of_whole(child, "PENDING"),)
+        if file.kind == "SUCCEEDED":
+            return self._of_output(child)
+        return self._of_failed(child, earlier=file.earlier)
+
+    def _child(self, value: Any, as_line: bool, file: File) -> Child | None:  # noqa: FBT001 - internal
+        """Return a record as a child; None where it doesn't fit, which has been told then."""
+        whole = decode(value.decode()) if as_line else value
+        if file.kind == "SUCCEEDED":
+            return self._successful_child(whole, file)
+        if not isinstance(whole, dict):
+            message = f"expected a record, got {whole!r:.80}"
+            raise TypeError(message)
+        status = whole.get("Status", file.kind)
+        if (status in {"SUCCEEDED", "PENDING"}) if file.kind == "FAILED" else (status != file.kind):
+            self._misfit(_OF_ANOTHER_KIND, "record", f"{file.where} ({status})")
+            return None
+        return self._own_child(Child(whole))
+
+    def _successful_child(self, whole: Any, file: File) -> Child | None:
+        record = is_record(whole)
+        if not record and not self._plain_outputs and not is_answer(whole) and not is_spilled(whole):
+            self._misfit(_NO_RECORD, "record", f"{file.where} ({whole!r:.40})")
+            return None
+        if self._records is None:
+            self._records = record
+        elif record != self._records:
+            self._misfit(_NO_RECORD, "record", f"{file.where} ({whole!r:.40})")
+            if not record:
+                return None
+        if not record:
+            return Child(None, whole)
+        if whole["Status"] != "SUCCEEDED":
+            self._misfit(_OF_ANOTHER_KIND, "record", f"{file.where} ({whole['Status']})")
+            return None
+        if "Output" not in whole:
+            message = f"the output of {whole['ExecutionArn']} was not exported"
+            raise ResultsError(message)
+        return self._own_child(Child(whole, decode(whole["Output"])))
+
+    def _own_child(self, child: Child) -> Child | None:
+        run = child.run()
+        if run is None or self.run is None:
+            return child
+        if run["prefix"] != self.run.prefix or run.get("path", self.run.path) != self.run.path:
+            whose = f"{run['prefix']}{run.get('path', '')}"
+            self._misfit(_OF_ANOTHER_RUN, "record", f"{child.arn} (of {whose})")
+            return None
+        return child
+
+    def _of_output(self, child: Child) -> Iterable[Told]:
+        output = child.output
+        if is_spilled(output):
+            place = self._own_spilled(output)["distmapSpilled"]
+            if place["bytes"] > _HELD_BYTES:
+                return self._streamed(child, output)
+            output = resolve(output, s3=self._s3)
+        if is_answer(output):
+            return (self._of_answer(child, _members(output), positional="positional" in output),)
+        return (self._of_foreign(child, output),)
+
+    def _streamed(self, child: Child, reference: Spilled) -> Iterator[Told]:
+        """Yield what an answer says that is too large to be held; such a one was spilled, so its items had an index."""
+        if self._report is not None:
+            for _ in read_spilled(reference, self._s3):
+                pass  # what is not what was spilled there is not to be counted in part
+        told: set[int | None] = set()
+        known = _Known(child, positional=False)
+        for member in member_elements(read_spilled(reference, self._s3)):
+            yield self._of_members(child, [member], known, told)
+        self._check_left_out(child, known, told)
+
+    def _of_answer(self, child: Child, members: Iterable[tuple[str, Any]], *, positional: bool) -> Told:
+        known = _Known(child, positional=positional)
+        told: set[int | None] = set()
+        found = self._of_members(child, members, known, told)
+        self._check_left_out(child, known, told)
+        return found
+
+    def _of_members(
+        self, child: Child, members: Iterable[tuple[str, Any]], known: _Known, told: set[int | None]
+    ) -> Told:
+        """Return what members of an answer say, and add the identifiers that they are about to ``told``."""
+        indexes: list[int | None] = []
+        values: list[Any] = []
+        others: list[Unsuccessful] = []
+        for name, member in members:
+            if name not in _IDENTIFIED:
+                continue
+            identifier = _identifier(member["itemIdentifier"] if name != "batchItemsUnprocessed" else member)
+            if not known.has(identifier) or (known.positional and identifier in told):
+                self._misfit(_ASTRAY, "result", f"{child.arn} (item {identifier:,})")
+                continue
+            told.add(identifier)
+            index = None if known.positional else self._within(identifier)
+            if name == "batchItemResults":
+                values.append(member["result"])
+                indexes.append(index)
+            elif name == "batchItemFailures":
+                error, cause = str(member["error"]), str(member["cause"])
+                others.append(Unsuccessful(index, "FAILED", error, cause, *known.item(identifier), child=child.arn))
+            else:
+                others.append(Unsuccessful(index, "UNPROCESSED", None, None, *known.item(identifier), child=child.arn))
+        return Told(indexes, values, others)
+
+    def _check_left_out(self, child: Child, known: _Known, told: Collection[int | None]) -> None:
+        left = 0 if known.items is None else len(known.items) - len(told)
+        # The ledger counts items with an index as missing, which nobody can do for others.
+        if left > 0 and (self._report is None or known.positional):
+            self._misfit(_LEFT_OUT, "item", f"{child.arn} ({left:,} of {len(known.items or ()):,})")
+
+    def _of_foreign(self, child: Child, output: Any) -> Told:
+        """Return what the output of a worker says that isn't built on this package: all its items succeeded."""
+        if child.record is None:
+            return Told([None], [output], is_plain=True)
+        if not child.has_input:
+            self._misfit(_WITHOUT_INPUT, "record", f"{child.arn} (succeeded)")
+            return Told()
+        indexes = [index if index is None else self._within(index) for index, _ in child.inputs()]
+        if not child.is_batch:
+            return Told(indexes, [output])
+        if isinstance(output, list) and len(output) == len(indexes):
+            return Told(indexes, output)
+        why = (
+            f"a child answered {output!r:.100} for a batch of {len(indexes):,} items, which tells nothing about each; "
+            "decorate its worker with @process_items, let it return a list of as many results, or turn batching off"
+        )
+        return Told(indexes, None, why=why)
+
+    def _of_failed(self, child: Child, *, earlier: bool) -> Iterable[Told]:
+        """Return what the worker of a child that failed told of each item, and the child's own error for the others."""
+        told: set[int | None] = set()
+        try:
+            answer = self.answer(child, "FAILED")
+            if answer is not None:
+                known = _Known(child, positional="positional" in answer)
+                found = self._of_members(child, list(_members(answer)), known, told)
+                if known.positional:
+                    self._check_left_out(child, known, told)
+                    return () if earlier else (found,)
+                if earlier:
+                    return (Told(found.indexes, found.values),)
+                return found, self._of_whole(child, "FAILED", told)
+        except (*UNREADABLE, SpillError) as error:
+            if self._report is None:
+                raise
+            self._report(f"the answer of {child.arn} can't be read: {words(error)}")
+            told.clear()
+        return () if earlier else (self._of_whole(child, "FAILED"),)
+
+    def _of_whole(self, child: Child, outcome: Outcome, told: Collection[int | None] = ()) -> Told:
+        """Return the items of a child that failed as a whole or never ran, but for those of which its worker told."""
+        error = cause = None
+        if outcome == "FAILED":
+            error, cause = child.error, child.cause
+            outcome = "TIMED_OUT" if (child.record or {}).get("Status") == "TIMED_OUT" else "FAILED"
+        if not child.has_input:
+            self._misfit(_WITHOUT_INPUT, "record", f"{child.arn or 'one that never ran'} ({error or outcome})")
+            return Told()
+        found = [
+            Unsuccessful(index if index is None else self._within(index), outcome, error, cause, item, child=child.arn)
+            for index, item in child.inputs()
+            if index is None or index not in told
+        ]
+        return Told(others=found)
+
+    def _own_spilled(self, reference: Spilled) -> Spilled:
+        return check_own(reference, *(("", None) if self.run is None else (self.run.bucket, self.run.prefix)))
+
+    # -- what doesn't fit
+
+    def _within(self, index: int) -> int:
+        # The ledger knows the number of items too, and counts what is beyond it.
+        if self._captured is not None and index >= self._captured and self._report is None:
+            message = f"a result has the index {index:,}, and the run has {self._captured:,} items, from 0"
+            raise ResultsError(message)
+        return index
+
+    def _misfit(self, template: str, noun: str, example: str) -> None:
+        if self._report is None:
+            raise ResultsError(self._words(template, 1, f"{noun} {example}"))
+        found = self._misfits.setdefault(template, [0, f"{noun} {example}"])
+        found[0] += 1
+
+    def _words(self, template: str, number: int, example: str) -> str:
+        noun, _, which = example.partition(" ")
+        where = "" if self.run is None else self.run.prefix + self.run.path
+        return template.format(f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s", which, where=where)
+
+    def _unreadable(self, file: File, error: Exception) -> None:
+        if self._report is None:
+            if isinstance(error, SpillError):
+                raise error
+            message = f"{file.where} has a record that can't be read: {words(error)}"
+            raise ResultsError(message) from error
+        self._report(f"{file.where} has a record that can't be read: {words(error)}")
+
+
+_IDENTIFIED: Final = ("batchItemResults", "batchItemFailures", "batchItemsUnprocessed")
+
+
+class _Known:
+    """The items that a child got, by the identifiers that its answer has for them."""
+
+    def __init__(self, child: Child, *, positional: bool) -> None:
+        self.positional = positional
+        self.items: dict[int | None, Any] | None = None
+        if child.has_input:
+            inputs = child.inputs()
+            self.items = {position if positional else index: item for position, (index, item) in enumerate(inputs)}
+
+    def has(self, identifier: int) -> bool:
+        return self.items is None or identifier in self.items
+
+    def item(self, identifier: int) -> tuple[Any, ...]:
+        return () if self.items is None else (self.items[identifier],)
+
+
+def _members(answer: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the members of an answer one by one.
+
+    Raises:
+        TypeError: One of its lists is none.
+    """
+    for name in _IDENTIFIED:
+        members = answer[name]
+        if not isinstance(members, list):
+            message = f"{name} of an answer is {members!r:.40}, which is no list"
+            raise TypeError(message)
+        for member in members:
+            if name != "batchItemsUnprocessed" and not isinstance(member, dict):
+                message = f"{name} of an answer has {member!r:.40} in it, which is no object"
+                raise TypeError(message)
+            yield name, member
+
+
+def _identifier(given: object) -> int:
+    if type(given) is int and given >= 0:
+        return given
+    if isinstance(given, str) and given.isascii() and given.isdecimal():
+        return int(given)
+    message = f"an answer has the itemIdentifier {given!r:.40}, which is the index of no item"
+    raise ValueError(message)
