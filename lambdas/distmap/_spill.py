@@ -94,10 +94,10 @@ def check_own(value: Spilled, bucket: str, prefix: str | None) -> Spilled:
         message = f"a spilled answer can't be read: its reference is {place!r:.200}"
         raise SpillError(message)
     if prefix is None or place["bucket"] != bucket or not place["key"].startswith(f"{prefix}/{SPILL_FOLDER}/"):
-        own = "known, as its run is not" if prefix is None else f"s3://{bucket}/{prefix}/{SPILL_FOLDER}/"
+        own = f"which is s3://{bucket}/{prefix}/{SPILL_FOLDER}/"
         message = (
             f"a spilled answer can't be read: its reference points to s3://{place['bucket']}/{place['key']}, and only "
-            f"the run's own folder is read, which is {own}"
+            f"the run's own folder is read, {'and the run is not known' if prefix is None else own}"
         )
         raise SpillError(message)
     return value

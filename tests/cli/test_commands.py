@@ -257,7 +257,9 @@ def test_fails_when_results_break_off_and_keeps_the_file_there_was(
     path.write_text("of yesterday")
     (key,) = [each["Key"] for each in s3.list_objects_v2(Bucket=bucket)["Contents"] if "SUCCEEDED_0" in each["Key"]]
     s3.delete_object(Bucket=bucket, Key=key)
-    assert distmap("results", "Squares", "-o", str(path)).code == _exit.ERROR
+    told = distmap("results", "Squares", "-o", str(path))
+    assert told.code == _exit.UNACCOUNTED
+    assert f"{key} is missing" in told.err
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"squares.csv": "of yesterday"}
 
 

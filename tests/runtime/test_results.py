@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distmap import Result, Results, ResultsError, SpillError, process_items
+from distmap._export import folder_of
 from distmap._quick import quick_output
 from distmap.wire import Run, WorkerAnswer
 
@@ -441,3 +442,101 @@ def test_every_index_is_told_exactly_once(
             expected |= {n: names[o] for n, o in zip(indexes, each, strict=True)}
     found = told(Results(export.s3, export.write()))
     assert {n: fields[0] for n, fields in found.items()} == expected
+
+
+def test_successes_come_before_all_failures(run: Run, s3: S3Client, export: Any) -> None:
+    """Those too that are in a batch which failed by its share."""
+    handler = process_items(fail_at_percentage=30)(squares_or_odd_ones_fail.__wrapped__)  # type: ignore[attr-defined]
+    export.run_child(squares_or_odd_ones_fail, batch_of(run, [1, 2]))
+    export.run_child(handler, batch_of(run, [3, 4]))
+    export.run_child(process_items(lambda item: item), batch_of(run, [3]))
+    found = [(result.index, result.status) for result in Results(s3, export.write())]
+    assert found == [(2, "SUCCEEDED"), (3, "SUCCEEDED"), (4, "SUCCEEDED"), (1, "FAILED")]
+
+
+def test_an_aborted_child_has_its_status_for_an_error(run: Run, s3: S3Client, export: Any) -> None:
+    export.aborted(batch_of(run, [1]))
+    (result,) = Results(s3, export.write())
+    assert (result.index, result.status, result.error) == (1, "FAILED", "ABORTED")
+    assert "which was managing this resource was aborted" in str(result.cause)
+
+
+@pytest.mark.parametrize("transformation", TRANSFORMATIONS)
+def test_express_children_are_read(transformation: str, run: Run, make_export: Callable[..., Any]) -> None:
+    export = make_export(transformation=transformation, express=True)
+    export.run_child(squares_or_odd_ones_fail, batch_of(run, [1, 2]))
+    export.failed(batch_of(run, [3]), "States.Timeout", "", status="TIMED_OUT")
+    assert told(Results(export.s3, export.write())) == {
+        1: odd(1),
+        2: ok(2),
+        3: ("FAILED", None, "States.Timeout", ""),
+    }
+
+
+def test_a_redrive_that_is_refused_exports_the_same_again(s3: S3Client, export: Any) -> None:
+    """Items without an index can't be told apart: only the newest manifest counts for those that did not succeed."""
+    for redrive in (None, 1, 3):
+        if redrive is None:
+            export.succeeded("a", 1)
+        export.failed("b", "E", "c")
+        export.pending("d")
+        export.pending("e")
+        place = export.write(redrive=redrive)
+    key, empty = f"{export.folder}Redrive-3/SUCCEEDED_0.json", b"[]"
+    s3.put_object(Bucket=export.bucket, Key=key, Body=empty)
+    manifest = json.loads(s3.get_object(Bucket=export.bucket, Key=place["key"])["Body"].read())
+    manifest["ResultFiles"]["SUCCEEDED"].append({"Key": key, "Size": len(empty)})
+    export.write_manifest(f"{export.folder}Redrive-3/", manifest["ResultFiles"])
+    results = Results(s3, export.place)
+    assert len(list(results)) == 4
+    assert results.counts == {"SUCCEEDED": 1, "FAILED": 1, "UNPROCESSED": 2}
+
+
+def test_a_redrive_that_has_begun_is_no_newer_account(run: Run, s3: S3Client, export: Any) -> None:
+    export.failed(batch_of(run, [1]), "E", "c")
+    place = export.write()
+    export.write_manifest(f"{export.folder}Redrive-1/", {"SUCCEEDED": [], "FAILED": [], "PENDING": []})
+    assert [(result.index, result.error) for result in Results(s3, place)] == [(1, "E")]
+
+
+@pytest.mark.parametrize("suffix", ["json", "jsonl"])
+@pytest.mark.parametrize("output_type", OUTPUT_TYPES)
+@pytest.mark.parametrize("transformation", TRANSFORMATIONS)
+def test_names_of_files_do_not_tell_what_is_in_them(
+    transformation: str, output_type: str, suffix: str, make_export: Callable[..., Any]
+) -> None:
+    for children in (1, 2, 3):
+        export = make_export(
+            transformation=transformation, output_type=output_type, suffix=suffix, map_run=uuid.uuid4().hex
+        )
+        for number in range(children):
+            export.succeeded({"any": number}, [number, [number]])
+        values = [result.value for result in Results(export.s3, export.write())]
+        whole = [[number, [number]] for number in range(children)]
+        assert values == (whole if transformation != "FLATTEN" else [each for value in whole for each in value])
+
+
+def test_fails_when_it_is_not_known_whose_the_spilled_answer_is(run: Run, s3: S3Client, export: Any) -> None:
+    export.folder = "elsewhere/5f0a/"
+    export.run_child(process_items(lambda _: "x" * 300_000), batch_of(run, [1]))
+    place = export.write()
+    with pytest.raises(SpillError, match="only the run's own folder is read, and the run is not known"):
+        list(Results(s3, place))
+    assert len(list(Results(s3, place, run=run))) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("runs/r/results/u/manifest.json", ("runs/r", "")),
+        ("runs/r/results/u/Redrive-2/manifest.json", ("runs/r", "")),
+        ("team a/runs/r/results/u/manifest.json", ("team a/runs/r", "")),
+        ("runs/runs/r/results/u/manifest.json", ("runs/runs/r", "")),
+        ("runs/r/nested/Inner/3/results/u/manifest.json", ("runs/r", "/3")),
+        ("p/runs/r/nested/runs/3/17/results/u/manifest.json", ("p/runs/r", "/3/17")),
+        ("results/u/manifest.json", None),
+    ],
+)
+def test_a_run_is_known_by_the_key_of_its_manifest(key: str, expected: tuple[str, str] | None) -> None:
+    found = folder_of({"bucket": "b", "key": key})
+    assert (found if found is None else (found.prefix, found.path)) == expected

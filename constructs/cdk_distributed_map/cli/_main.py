@@ -116,9 +116,8 @@ def _run(arguments: list[str] | None) -> int:
         return _exit.INTERRUPTED
     except RunsError as error:
         _show.say(f"distmap: {error}", err=True)
-        if isinstance(error, ResultFilesError):
-            return _exit.UNACCOUNTED
-        return _exit.RUN_FAILED if isinstance(error, RunFailedError) else _exit.ERROR
+        codes = {ResultFilesError: _exit.UNACCOUNTED, RunFailedError: _exit.RUN_FAILED}
+        return next((code for kind, code in codes.items() if isinstance(error, kind)), _exit.ERROR)
     except OSError as error:
         # A disk that is full, a folder that is write-protected: what went wrong is told, and where.
         where = "" if error.filename is None else f"{error.filename}: "
