@@ -63,7 +63,7 @@ def acknowledge_small(pipeline: DistributedMapPipeline) -> None:
 
 
 class ContentLength(cdk.Stack):
-    """S0: a JSON file that the execution's own input names; each item names an object.
+    """S0: a JSON file that the execution's own input names: an array of ``{"bucket": ..., "key": ...}``.
 
     Start it with ``{"map_input_s3_bucket": ..., "map_input_s3_key": ...}``.
     """
@@ -93,7 +93,8 @@ class ContentLength(cdk.Stack):
 class SumOfSquares(cdk.Stack):
     """S1: a paged listing that skips empty objects, with the concurrency reserved for it.
 
-    Start it with ``{}``, or start ``SumOfSquaresOfInput`` with ``{"items": [{"bucket": ..., "key": ...}]}``.
+    Start it with ``{}``, or start ``SumOfSquaresOfInput`` with ``[{"key": ..., "bucket": ...}, ...]``, where the bucket
+    is a name or an ARN.
     """
 
     def __init__(self, scope: Construct, id: str) -> None:
@@ -110,11 +111,11 @@ class SumOfSquares(cdk.Stack):
             batching=Batching(max_items=50),
             tolerated_failure_percentage=5,
         )
-        let_read(pipeline.worker, bucket, "numbers/*")
+        let_read(pipeline.worker, bucket, "*")  # the input may name any object of the bucket
         DistributedMapPipeline(
             self,
             "SumOfSquaresOfInput",
-            items=ItemSource.state_array("$.items"),
+            items=ItemSource.state_array("$"),
             worker=Worker.function(pipeline.worker),
             max_concurrency=10,
             batching=Batching(max_items=50),
@@ -126,7 +127,7 @@ class SumOfSquares(cdk.Stack):
 class Images(cdk.Stack):
     """S2: images under a prefix, listed by the map itself, in Express children; and large objects, streamed.
 
-    Start both with ``{}``.
+    Start both with any input, which is ignored.
     """
 
     def __init__(self, scope: Construct, id: str) -> None:

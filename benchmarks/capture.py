@@ -24,7 +24,7 @@ NODE = """
 const http = require('http');
 const [number, chunk] = [Number(process.argv[1]), Number(process.argv[2])];
 const items = [];
-for (let from = 1; from <= number; from += chunk) items.push({from, to: Math.min(from + chunk - 1, number)});
+for (let from = 0; from < number; from += chunk) items.push({from, to: Math.min(from + chunk, number)});
 const body = JSON.stringify(items);
 const url = new URL(process.env.AWS_ENDPOINT_URL_S3);
 const request = http.request({host: url.hostname, port: url.port, method: 'PUT', path: '/b/runs/r/items.json',
@@ -40,7 +40,7 @@ def naive(number: int, chunk: int) -> dict[str, int]:
     """Build the whole array, make a string of it, put it: what the Node handler does, in Python."""
     import boto3  # noqa: PLC0415 - a candidate imports what it needs
 
-    items = [{"from": low, "to": min(low + chunk - 1, number)} for low in range(1, number + 1, chunk)]
+    items = [{"from": low, "to": min(low + chunk, number)} for low in range(0, number, chunk)]
     body = json.dumps(items)
     boto3.client("s3").put_object(Bucket="b", Key="runs/r/items.json", Body=body.encode())
     return {"items": len(items), "bytes": len(body)}

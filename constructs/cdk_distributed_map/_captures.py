@@ -18,7 +18,7 @@ from constructs import Construct
 
 from cdk_distributed_map import _checks, _expressions, _kinds, _permissions
 from cdk_distributed_map._functions import DEFAULT_MEMORY_MB, FunctionSettings, PythonFunction
-from distmap import limits
+from distmap import limits, wire
 
 _BUILT_IN_TIMEOUT = Duration.minutes(15)
 
@@ -36,29 +36,53 @@ class Capture(abc.ABC):
     @staticmethod
     @_kinds.checked
     def ranges(
-        *, number: float | str | None = None, chunk: float | str | None = None, memory_size: int | None = None
+        *,
+        number: float | str | None = None,
+        chunk: float | str | None = None,
+        start: float | str | None = None,
+        inclusive: bool | None = None,
+        memory_size: int | None = None,
     ) -> Capture:
-        """Pages of ``chunk`` numbers from 1 to ``number``: ``{"from": 1, "to": 5}``, ``{"from": 6, "to": 10}`` ...
+        """Ranges of ``chunk`` numbers, over ``number`` numbers: ``{"from": 0, "to": 5}``, ``{"from": 5, "to": 10}`` ...
+
+        As in Python's ``range``, a range begins at ``from`` and ends before ``to``. The last one may be shorter.
 
         Args:
-            number: Last number, or where it stands in the execution's input. Default: ``$.number``.
-            chunk: Numbers in a range, or where it stands in the input. Default: ``$.chunk``.
+            number: How many numbers there are, or where that stands in the execution's input. Default: ``$.number``,
+                and 10 where the input has none.
+            chunk: Numbers in a range, or where it stands in the input. Default: ``$.chunk``, and 1 where the input has
+                none.
+            start: First number, or where it stands in the input. Default: 0.
+            inclusive: Whether ``to`` is the last number of its range: with ``start=1`` the ranges are
+                ``{"from": 1, "to": 5}``, ``{"from": 6, "to": 10}`` ... Default: it is the number after it.
             memory_size: Memory of the capture function in MB. Default: 512.
 
         Raises:
-            ValueError: A literal is not a whole number of at least 0 (``number``) or 1 (``chunk``), or makes more
-                than 100 million items.
+            ValueError: A literal is not a whole number of at least 0 (``number``, ``start``) or 1 (``chunk``), or they
+                make more than 100 million items, or numbers over 2**53 - 1, which JSON doesn't keep exact.
         """
-        number = "$.number" if number is None else number
-        chunk = "$.chunk" if chunk is None else chunk
-        _checks.whole_number("number", number, least=0, most=2**53)
-        _checks.whole_number("chunk", chunk, least=1, most=2**53)
-        if _checks.is_known(number) and _checks.is_known(chunk) and -(-int(number) // int(chunk)) > limits.MAX_ITEMS:
-            raise ValueError(
-                f"number {number:,} in ranges of {chunk:,} makes {-(-int(number) // int(chunk)):,} items, a map reads "
-                f"at most {limits.MAX_ITEMS:,}: use a larger chunk"
-            )
-        return _BuiltIn(settings={"kind": "ranges", "number": number, "chunk": chunk}, memory_size=memory_size)
+        for name, value, least in (("number", number, 0), ("chunk", chunk, 1), ("start", start, 0)):
+            _checks.whole_number(name, value, least=least, most=limits.MAX_EXACT_INTEGER)
+        start = 0 if start is None else start
+        inclusive = False if inclusive is None else inclusive
+        if _checks.is_known(number) and _checks.is_known(start):
+            end = int(number) + int(start)  # type: ignore[arg-type]  # both are numbers by the check
+            _checks.whole_number("start + number", end, least=0, most=limits.MAX_EXACT_INTEGER)
+        if _checks.is_known(number) and _checks.is_known(chunk):
+            items = -(-int(number) // int(chunk))  # type: ignore[arg-type]  # both are numbers by the check
+            if items > limits.MAX_ITEMS:
+                raise ValueError(
+                    f"number {number:,} in ranges of {chunk:,} makes {items:,} items, a map reads at most "
+                    f"{limits.MAX_ITEMS:,}: use a larger chunk"
+                )
+        settings = {
+            "kind": "ranges",
+            "number": _given_or("$states.input.number", wire.DEFAULT_NUMBER) if number is None else number,
+            "chunk": _given_or("$states.input.chunk", wire.DEFAULT_CHUNK) if chunk is None else chunk,
+            "start": start,
+            "inclusive": inclusive,
+        }
+        return _BuiltIn(settings=settings, memory_size=memory_size)
 
     @staticmethod
     @_kinds.checked
@@ -97,8 +121,8 @@ class Capture(abc.ABC):
         min_bytes = 1 if min_bytes is None else min_bytes
         if len(prefixes) == 0:
             raise ValueError("prefixes must not be empty: leave it out to list the whole bucket")
-        _checks.whole_number("min_bytes", min_bytes, least=0, most=2**53, unit="bytes")
-        _checks.whole_number("max_bytes", max_bytes, least=0, most=2**53, unit="bytes")
+        _checks.whole_number("min_bytes", min_bytes, least=0, most=limits.MAX_EXACT_INTEGER, unit="bytes")
+        _checks.whole_number("max_bytes", max_bytes, least=0, most=limits.MAX_EXACT_INTEGER, unit="bytes")
         if _checks.is_known(min_bytes) and _checks.is_known(max_bytes) and min_bytes > max_bytes:  # type: ignore[operator]  # both are numbers by the check
             raise ValueError(
                 f"min_bytes must not be over max_bytes, got {min_bytes} and {max_bytes}: nothing would match"
@@ -204,6 +228,11 @@ class _BuiltIn(Capture):
         return _permissions.list_objects(self.bucket, prefixes if known else None)
 
 
+def _given_or(path: str, default: int) -> str:
+    """Return JSONata for what the input has at a path, and a default where it leaves it out."""
+    return _expressions.wrap(f"$exists({path}) ? {path} : {default}")
+
+
 def _check_ages(after: str | None, before: str | None, min_age: Duration | None, max_age: Duration | None) -> None:
     times = {"modified_after": after, "modified_before": before}
     known = {name: _moment(name, text) for name, text in times.items() if text is not None and _checks.is_known(text)}
@@ -227,6 +256,8 @@ def _setting(scope: Construct, key: str, value: Any) -> Any:
         return [_setting(scope, key, item) for item in value]
     if isinstance(value, str) and not _checks.is_known(value) and not Token.is_unresolved(value):
         return _expressions.expression(scope, value, name=key)
+    if isinstance(value, bool):
+        return value
     return _expressions.number(scope, value, name=key) if isinstance(value, int | float) else value
 
 

@@ -15,13 +15,15 @@ from cdk_distributed_map import _checks, _express, _expressions, _permissions, _
 from cdk_distributed_map._expressions import quote, wrap
 from cdk_distributed_map._map import ItemFileMap, ItemMap, item_file_label
 from cdk_distributed_map._parts import Parts, Place, bind_parts, nested_place
-from cdk_distributed_map._sources import CapturedItems, reader
+from cdk_distributed_map._sources import CapturedItems, StateItems, reader
 from cdk_distributed_map._tasks import LambdaTask
 from cdk_distributed_map._workers import BoundWorker, MapSettings, WorkerPlace
 from distmap import limits, wire
 
 _ITEM = "$states.context.Map.Item"
 _ITEMS = "$states.input.items"
+_SHOWN = 1_000
+"""How many characters of a wrong input are shown: a cause has an end."""
 _HAS_FILE = f'$type($states.input) = "object" and $type({_ITEMS}) = "object" and $type({_ITEMS}.key) = "string"'
 
 
@@ -101,13 +103,35 @@ class Flow(sfn.StateMachineFragment):
             self, "FindItems", state_name=self._name("find items"), query_language=sfn.QueryLanguage.JSONATA
         )
         folders = [f"{self._place.payload_prefix}{kind}/" for kind in (wire.RUNS_FOLDER, wire.ITEM_FILES_FOLDER)]
-        starts = " or ".join(f"$substring({_ITEMS}.key, 0, $length({quote(each)})) = {quote(each)}" for each in folders)
-        own = f"($not($exists({_ITEMS}.bucket)) or {_ITEMS}.bucket = {quote(self._place.bucket.bucket_name)})"
-        find.when(sfn.Condition.jsonata(wrap(f"({_HAS_FILE}) and $not({own} and ({starts}))")), self._refuse(folders))
+        find.when(sfn.Condition.jsonata(wrap(self._is_wrong(folders))), self._refuse(folders))
         find.when(sfn.Condition.jsonata(wrap(_HAS_FILE)), source_map if file_map is None else file_map)
         return find.otherwise(begin)
 
+    def _is_wrong(self, folders: Sequence[str]) -> str:
+        """Return JSONata that is true where the input has ``items`` that are neither an item file nor the source's."""
+        key = f"$string({_ITEMS}.key)"  # of whatever kind it is: not every JSONata leaves out what doesn't matter
+        starts = " or ".join(f"$substring({key}, 0, $length({quote(each)})) = {quote(each)}" for each in folders)
+        bucket = f"($not($exists({_ITEMS}.bucket)) or {_ITEMS}.bucket = {quote(self._place.bucket.bucket_name)})"
+        enveloped = f'($not($exists({_ITEMS}.enveloped)) or $type({_ITEMS}.enveloped) in ["boolean", "null"])'
+        right = f"({_HAS_FILE}) and {bucket} and {enveloped} and ({starts})"
+        there = f'$type($states.input) = "object" and $exists({_ITEMS})'
+        if self._source_is_items():
+            own = f'$type({_ITEMS}) = "array" or $type({_ITEMS}) = "object" and $not($exists({_ITEMS}.key))'
+            right = f"{own} or {right}"
+        return f"{there} and $not({right})"
+
+    def _source_is_items(self) -> bool:
+        source = self._parts.map.items
+        return isinstance(source, StateItems) and source.may_be_in(self, _ITEMS)
+
     def _refuse(self, folders: Sequence[str]) -> sfn.Fail:
+        bucket = self._place.bucket.bucket_name
+        shape = f"name a file of them in the payload bucket, under {' or '.join(folders)}, as "
+        shape += f'{{"bucket": "{bucket}", "key": "{folders[-1]}..."}}'
+        remedy = "copy the file there, or leave items out to use the pipeline's own source"
+        if self._source_is_items():
+            shape = f"be an array of items, an object of them without the field key, or {shape}"
+            remedy = "copy the file there, or give the items themselves"
         return sfn.Fail(
             self,
             "ItemFileRefused",
@@ -115,14 +139,15 @@ class Flow(sfn.StateMachineFragment):
             query_language=sfn.QueryLanguage.JSONATA,
             error="Distmap.ItemFileRefused",
             cause=wrap(
-                f'"the item file must be in the payload bucket under {" or ".join(folders)}, got " & '
-                f'$string({_ITEMS}) & ": copy it there, with its key as items.key"'
+                f"{quote(f'items in the input must {shape}, got ')} & "
+                f"$substring($string({_ITEMS}), 0, {_SHOWN}) & {quote(f': {remedy}')}"
             ),
         )
 
     def _capture(self, function: lambda_.IFunction, then: ItemMap) -> sfn.State:
-        assert isinstance(self._parts.map.items, CapturedItems)  # noqa: S101 - narrows the type
-        capture = self._parts.map.items.capture
+        source = self._parts.map.items
+        assert isinstance(source, CapturedItems)  # noqa: S101 - narrows the type
+        capture, most = source.capture, source.most(self)
         going_on = "$exists($states.input.items.continuation)"
         again = f"{going_on} ? $states.input.items.continuation : null"
         # Going on, the input has what capture answered last. It is handed over on its own, and would be in it twice.
@@ -139,6 +164,7 @@ class Flow(sfn.StateMachineFragment):
                 "key": wrap(f"{self._place.folder} & {quote('/' + wire.ITEMS_FILE)}"),
                 "capture": capture.event_settings(self),
                 "continuation": wrap(again) if capture.resumable else None,
+                "maxItems": source.most(self, bounds=(1, limits.MAX_ITEMS)),
             },
             output=wrap(
                 '$merge([$type($states.input) = "object" ? $states.input : {}, {"items": $states.result.Payload}])'
@@ -149,10 +175,28 @@ class Flow(sfn.StateMachineFragment):
         )
         if capture.resumable:
             captured.when(sfn.Condition.jsonata(wrap("$exists($states.input.items.continuation)")), task)
+        if most is not None:
+            limit = _expressions.source_text(most)
+            too_many = f"$exists({_ITEMS}.count) ? {_ITEMS}.count > {limit} : true"
+            captured.when(sfn.Condition.jsonata(wrap(too_many)), self._too_many(limit))
         captured.when(sfn.Condition.jsonata(wrap(f"{_ITEMS}.count = 0")), self._no_items())
         captured.otherwise(then)
         task.next(captured)
         return task
+
+    def _too_many(self, limit: str) -> sfn.Fail:
+        """Return what ends a run whose capture went past the most items: those that no map read would be missing."""
+        return sfn.Fail(
+            self,
+            "TooManyItems",
+            state_name=self._name("too many items"),
+            query_language=sfn.QueryLanguage.JSONATA,
+            error="Distmap.TooManyItems",
+            cause=wrap(
+                f'"max_items is " & $string({limit}) & " and the capture function answered " & $string({_ITEMS}) & '
+                '": let it end at maxItems of its event, and answer the count, as capture_items does"'
+            ),
+        )
 
     def _no_items(self) -> sfn.Pass:
         """Return what a run goes to that has captured nothing: what AWS makes of an empty file isn't documented."""
@@ -214,10 +258,8 @@ class Flow(sfn.StateMachineFragment):
         return made
 
     def _item_file_reader(self) -> dict[str, Any]:
-        source = self._parts.map.items
-        config = source.reader_config(self) if isinstance(source, CapturedItems) else {}
         arguments = {"Bucket": self._place.bucket.bucket_name, "Key": wrap(f"{_ITEMS}.key")}
-        return reader("getObject", arguments, {"InputType": "JSONL", **config})
+        return reader("getObject", arguments, {"InputType": "JSONL"})
 
     def _item_file_statements(self) -> list[iam.PolicyStatement]:
         place = self._place

@@ -39,7 +39,8 @@ class DistributedMapPipeline(Construct):
     Creates a payload bucket, the capture and worker functions where they aren't given, a role with exact
     permissions, a log group and the state machine. An execution takes the input that the source needs; or
     ``{"items": {"key": "runs/.../items.jsonl"}}`` to run on an item file (JSON Lines) that is in the payload bucket
-    already, whatever the source: that is how failed items are run again.
+    already, whatever the source: that is how failed items are run again. So ``items`` of an input is that, or the
+    items themselves where the source reads them there, and a run whose ``items`` are neither is refused.
 
     The ids of what it makes are stable: ``PayloadBucket``, ``Worker``, ``Capture``, ``Combine`` (each with ``Role``,
     ``Logs`` and ``Policy`` appended for its role, its log group and its rights), ``Role``, ``LogGroup``,

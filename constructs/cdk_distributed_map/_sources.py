@@ -39,7 +39,9 @@ class ItemSource(abc.ABC):
 
         Args:
             capture: The built-in ranges or S3 listing, or your own function.
-            max_items: Most items to process. Default: all.
+            max_items: Most items to capture: the built-in captures end there, and so does what ``capture_items``
+                makes. A function without it must end at ``maxItems`` of its event, since a run fails whose capture
+                wrote more. An item file that the input names is run whole. Default: all.
         """
         return CapturedItems(capture, max_items=max_items)
 
@@ -285,10 +287,11 @@ class ItemSource(abc.ABC):
         """An array in the state's input (one item per element), or an object (one per key and value).
 
         The whole input has at most 256 KiB; beyond that put the items into a file. An object under ``$.items`` that
-        has the field ``key`` is taken for the item file of a run (see :class:`DistributedMapPipeline`).
+        has the field ``key`` is taken for the item file of a run (see :class:`DistributedMapPipeline`), and where the
+        path is another one, whatever is under ``$.items`` of an input that is an object.
 
         Args:
-            path: Where it is. Default: ``$.items``.
+            path: Where it is; ``$`` where it is the whole input. Default: ``$.items``.
             max_items: Not supported by AWS here, and refused.
 
         Raises:
@@ -377,9 +380,15 @@ class CapturedItems(ItemSource):
         del scope
         return []
 
-    def reader_config(self, scope: Construct) -> dict[str, Any]:
-        """Return what ReaderConfig of the item file has because of this source."""
-        return self._config(scope, {})
+    def most(self, scope: Construct, *, bounds: tuple[int, int] | None = None) -> float | str | None:
+        """Return the most items to capture, rendered and held to bounds; None for all.
+
+        Not ``MaxItems`` of the reader: what the file holds beyond it would be items of the run that are missing, and
+        a retry, whose items are a file too, would leave some out.
+        """
+        if self.max_items is None:
+            return None
+        return _expressions.number(scope, self.max_items, name="max_items", bounds=bounds)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -494,6 +503,11 @@ class StateItems(ItemSource):
 
     path: str
     few: bool = field(default=True, init=False)
+
+    def may_be_in(self, scope: Construct, field: str) -> bool:
+        """Tell whether the items may be in a field of the input, which an expression comes to in more ways than one."""
+        name = field.rpartition(".")[2]
+        return re.search(rf"\b{name}\b", _expressions.to_jsonata(scope, self.path, name="state_array")) is not None
 
     def render(self, scope: Construct) -> dict[str, Any]:
         """Return where the items are."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, final
 
 import boto3
 
@@ -13,17 +14,19 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+@final
 class ObjectName(TypedDict):
     """An item: an object in S3."""
 
-    Bucket: str
-    Key: str
+    bucket: str
+    key: str
 
 
-class ObjectLength(TypedDict):
-    """A result."""
+@final
+class Parameters(TypedDict):
+    """An item that a listing or an inventory gives: where the item itself is, as JSON."""
 
-    ContentLength: int
+    parameters: ObjectName
 
 
 @cache
@@ -34,6 +37,13 @@ def s3() -> S3Client:
 
 
 @process_items
-def handler(item: ObjectName) -> ObjectLength:
+def handler(item: ObjectName | Parameters) -> int:
     """Return the length of the object that the item names."""
-    return {"ContentLength": s3().head_object(Bucket=item["Bucket"], Key=item["Key"])["ContentLength"]}
+    named = read(item["parameters"]) if "parameters" in item else item
+    return s3().head_object(Bucket=named["bucket"], Key=named["key"])["ContentLength"]
+
+
+def read(place: ObjectName) -> ObjectName:
+    """Return the item that an object holds."""
+    item: ObjectName = json.load(s3().get_object(Bucket=place["bucket"], Key=place["key"])["Body"])
+    return item

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import update_wrapper
+from itertools import islice
 from time import monotonic
 from typing import Any, Final, overload
 
@@ -16,7 +17,7 @@ from distmap._log import log_line
 from distmap._process import Handler
 from distmap._signature import UserFunction
 from distmap._upload import ItemUpload
-from distmap.limits import SPILL_BYTES
+from distmap.limits import MAX_ITEMS, SPILL_BYTES
 from distmap.wire import CaptureEvent, ItemFile
 
 _EXPECTED: Final = (
@@ -81,11 +82,12 @@ def capture_items(
             if captured["continuation"] is not None:
                 message = f"{_EXPECTED}; got a continuation, which only the built-in captures know how to go on from"
                 raise EventError(message)
+            most = most_items(captured)
             deadline = Deadline(context, reserve=reserve_seconds, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
             upload = ItemUpload(bucket=captured["run"]["bucket"], key=captured["key"])
             with aborted_on_failure(upload, captured, context):
                 items = _items_of(generator, captured["input"], context)
-                _write(items, upload, deadline, max_item_bytes=max_item_bytes)
+                _write(items, upload, deadline, most, max_item_bytes=max_item_bytes)
                 return upload.complete()
 
         return update_wrapper(handler, function)
@@ -115,7 +117,26 @@ def read_capture_event(event: Any) -> CaptureEvent:
         "key": event["key"],
         "capture": settings,
         "continuation": continuation,
+        "maxItems": event.get("maxItems"),
     }
+
+
+def most_items(event: CaptureEvent) -> int:
+    """Return how many items a capture may write: one more than a map reads, where the pipeline doesn't say.
+
+    Raises:
+        EventError: What it says is no number of items.
+    """
+    most: Any = event.get("maxItems")
+    if most is None:
+        return MAX_ITEMS + 1
+    # 1e5 is a whole number to JSON and a float to Python.
+    if isinstance(most, float) and most.is_integer():
+        most = int(most)
+    if type(most) is not int or not 1 <= most <= MAX_ITEMS:
+        message = f"max_items must be a whole number from 1 to {MAX_ITEMS:,}, got {most!r:.100}"
+        raise EventError(message)
+    return most
 
 
 @contextmanager
@@ -157,11 +178,11 @@ def _items_of(function: UserFunction, given: Any, context: Any) -> Iterable[Any]
     return items
 
 
-def _write(items: Iterable[Any], upload: ItemUpload, deadline: Deadline, *, max_item_bytes: int) -> None:
-    """Write every item, one per line."""
+def _write(items: Iterable[Any], upload: ItemUpload, deadline: Deadline, most: int, *, max_item_bytes: int) -> None:
+    """Write every item up to the most, one per line."""
     add, ends = upload.add, deadline.ends
     try:
-        for number, item in enumerate(items):
+        for number, item in enumerate(islice(items, most)):
             if monotonic() >= ends:
                 raise _out_of_time(upload, deadline)
             try:

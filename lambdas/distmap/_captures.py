@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any, Final
 
-from distmap._capture import aborted_on_failure, read_capture_event
+from distmap._capture import aborted_on_failure, most_items, read_capture_event
 from distmap._clients import s3_client
 from distmap._deadline import Deadline
 from distmap._errors import EventError
@@ -39,8 +39,8 @@ def capture_input(event: Any, context: Any = None) -> ItemFile:
         CaptureError: The capture can't go on, or would pass a limit.
     """
     captured = read_capture_event(event)
-    continuation = captured["continuation"]
-    source = _source(captured)
+    continuation, most = captured["continuation"], most_items(captured)
+    source = _source(captured, most)
     deadline = Deadline(context, reserve=None, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
     s3_client()  # boto3 belongs to what is left alone, so it must be there before
     with long_lived_objects_left_alone():
@@ -53,7 +53,7 @@ def capture_input(event: Any, context: Any = None) -> ItemFile:
             begun_again = 0 if continuation is None else continuation["begunAgain"]
             try:
                 with aborted_on_failure(upload, captured, context):
-                    return _go_on(source, upload, deadline, continuation)
+                    return _go_on(source, upload, deadline, continuation, most=most)
             except UploadLostError:
                 if begun_again == _BEGIN_AGAIN_AT_MOST:
                     raise
@@ -61,11 +61,20 @@ def capture_input(event: Any, context: Any = None) -> ItemFile:
 
 
 def _go_on(
-    source: RangesSource | ListingSource, upload: ItemUpload, deadline: Deadline, continuation: dict[str, Any] | None
+    source: RangesSource | ListingSource,
+    upload: ItemUpload,
+    deadline: Deadline,
+    continuation: dict[str, Any] | None,
+    *,
+    most: int,
 ) -> ItemFile:
-    """Capture from where a continuation says, until the end or until the deadline comes near."""
+    """Capture from where a continuation says, until the end, the most items, or until the deadline comes near."""
     begun = monotonic()
     for block, items, position in source.blocks(None if continuation is None else continuation["position"]):
+        if upload.count + items >= most:
+            left = most - upload.count
+            upload.add(b"".join(block.splitlines(keepends=True)[:left]), left)
+            break
         upload.add(block, items)
         deadline.learn(begun, monotonic())
         if deadline.is_near():
@@ -86,14 +95,14 @@ def _go_on(
     return upload.complete()
 
 
-def _source(event: CaptureEvent) -> RangesSource | ListingSource:
+def _source(event: CaptureEvent, most: int) -> RangesSource | ListingSource:
     settings, continuation = event["capture"], event["continuation"]
     if continuation is not None and continuation.keys() != _CONTINUATION_KEYS:
         message = f"the continuation is none of this capture's: {continuation!r:.200}"
         raise EventError(message)
     kind = settings.get("kind")
     if kind == "ranges":
-        return RangesSource(settings)
+        return RangesSource(settings, most=most)
     if kind == "s3Listing":
         return ListingSource(settings, None if continuation is None else continuation["source"])
     message = f"the built-in captures are of the kind 'ranges' and 's3Listing', got {kind!r:.100}"

@@ -20,6 +20,10 @@ MAX_VARIABLES_BYTES: Final = 10 * 1024**2
 MAX_CAUSE_CHARACTERS: Final = 32_768
 """The cause of a failed task."""
 
+# https://www.rfc-editor.org/rfc/rfc8259#section-6: beyond it, not every integer is one of the numbers of JSON
+MAX_EXACT_INTEGER: Final = 2**53 - 1
+"""Step Functions' numbers are doubles: beyond this, two of them would become one."""
+
 # SFN service-quotas.html, as above
 MAX_EXECUTION_SECONDS: Final = 31_536_000
 MAX_EXPRESS_SECONDS: Final = 300

@@ -167,15 +167,28 @@ class CaptureEvent(TypedDict):
     """Where the items belong: ``<run prefix>/items.jsonl``."""
     capture: dict[str, Any]
     """Settings of a built-in capture (:class:`RangesCapture`, :class:`ListingCapture`), empty for the user's own."""
+    maxItems: NotRequired[int | None]
+    """Most items to write: the run is over those that are written, so capture ends there. None for all."""
     continuation: dict[str, Any] | None
 
 
+DEFAULT_NUMBER: Final = 10
+"""What ``number`` of :class:`RangesCapture` is where the execution's input leaves it out."""
+
+DEFAULT_CHUNK: Final = 1
+"""What ``chunk`` is, likewise."""
+
+
 class RangesCapture(TypedDict):
-    """``{number, chunk}`` pages into ``{"from", "to"}``, both inclusive, from 1 to ``number``."""
+    """``{number, chunk}`` pages into ``{"from", "to"}``: ``number`` numbers from ``start``, ``chunk`` in each."""
 
     kind: Literal["ranges"]
     number: int
     chunk: int
+    start: NotRequired[int]
+    """First number: 0 where it is left out."""
+    inclusive: NotRequired[bool]
+    """Whether ``to`` is the last number of a range, and not the one after it, which it is where this is left out."""
 
 
 class ListingCapture(TypedDict):

@@ -9,7 +9,7 @@ from distmap import Result, combine_results, process_items
 
 
 class Range(TypedDict("RangeFrom", {"from": int})):
-    """An item: a range, both ends inclusive."""
+    """An item: a range, which ends before ``to``."""
 
     to: int
 
@@ -23,7 +23,7 @@ class Squares(TypedDict):
 @process_items
 def handler(item: Range) -> Squares:
     """Return the sum of the squares of a range."""
-    return {"sum": sum(number * number for number in range(item["from"], item["to"] + 1))}
+    return {"sum": sum(number * number for number in range(item["from"], item["to"]))}
 
 
 @combine_results

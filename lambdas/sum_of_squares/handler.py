@@ -17,14 +17,8 @@ class ListedObject(TypedDict):
     """An item: an object that capture listed, or that the execution's input names."""
 
     bucket: str
+    """Its name or its ARN."""
     key: str
-
-
-class Squares(TypedDict):
-    """A result."""
-
-    numbers: int
-    sum: int
 
 
 @cache
@@ -36,14 +30,14 @@ def s3() -> S3Client:
 
 # Reading from S3 is waiting: eight files at a time inside one invocation.
 @process_items(threads=8)
-def handler(item: ListedObject) -> Squares:
+def handler(item: ListedObject) -> int:
     """Return the sum for the file that the item names.
 
     Raises:
         ValueError: A line isn't an integer; the item fails, the others of its batch go on.
     """
-    numbers = total = 0
-    body = s3().get_object(Bucket=item["bucket"], Key=item["key"])["Body"]
+    total = 0
+    body = s3().get_object(Bucket=item["bucket"].rpartition(":::")[2], Key=item["key"])["Body"]
     for at, line in enumerate(body.iter_lines(), start=1):
         if not line.strip():
             continue
@@ -51,5 +45,5 @@ def handler(item: ListedObject) -> Squares:
             number = int(line)
         except ValueError:
             raise ValueError(f"line {at} of {item['key']} is not an integer: {line[:40]!r}") from None
-        numbers, total = numbers + 1, total + number * number
-    return {"numbers": numbers, "sum": total}
+        total += number * number
+    return total

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cdk_distributed_map import Capture, CsvDelimiter, FileFormat, ItemSource
+from cdk_distributed_map import CsvDelimiter, FileFormat, ItemSource
 
 if TYPE_CHECKING:
     from tests.construct.conftest import Lab
@@ -147,12 +147,6 @@ def test_captured_items_are_read_from_the_file_of_the_run(lab: Lab, sources: dic
         {"Bucket": f"${{{bucket}}}", "Key": "{% $states.input.items.key %}"}, {"InputType": "JSONL"}
     )
     assert "Items" not in rendered
-
-
-def test_captured_items_can_be_limited(lab: Lab) -> None:
-    pipeline = lab.pipeline(items=ItemSource.captured(Capture.ranges(), max_items="$.limit"))
-
-    assert lab.state(pipeline, "map")["ItemReader"]["ReaderConfig"] == {"InputType": "JSONL", "MaxItems": LIMIT}
 
 
 def test_items_of_the_state_have_no_reader(lab: Lab) -> None:

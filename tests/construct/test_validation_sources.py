@@ -131,6 +131,12 @@ CASES: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "ranges-negative": (lambda _: Capture.ranges(number=-1), ("number", "got -1")),
     "ranges-chunk-0": (lambda _: Capture.ranges(chunk=0), ("chunk", "between 1 and", "got 0")),
+    "ranges-start": (lambda _: Capture.ranges(start=-1), ("start", "between 0 and", "got -1")),
+    "ranges-inexact": (lambda _: Capture.ranges(number=2**53), ("number", "9,007,199,254,740,991", "got 9,007,199")),
+    "ranges-end-inexact": (
+        lambda _: Capture.ranges(number=1, start=2**53 - 1),
+        ("start + number must be between 0 and 9,007,199,254,740,991", "got 9,007,199,254,740,992"),
+    ),
     "ranges-fraction": (lambda _: Capture.ranges(number=1.5), ("number must be a whole number", "got 1.5")),
     "ranges-too-many": (
         lambda _: Capture.ranges(number=100_000_001, chunk=1),

@@ -36,8 +36,11 @@ def image(shade: int, width: int = 8, height: int = 4) -> bytes:
 def test_content_length_of_each_object(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
     for at in range(3):
         s3.put_object(Bucket=bucket, Key=f"k{at}", Body=b"x" * at)
-    answer = handler_of("content_length").handler(batch([{"Bucket": bucket, "Key": f"k{at}"} for at in range(3)]))
-    assert results(answer) == [{"ContentLength": 0}, {"ContentLength": 1}, {"ContentLength": 2}]
+    items: list[dict[str, object]] = [{"bucket": bucket, "key": f"k{at}"} for at in range(3)]
+    s3.put_object(Bucket=bucket, Key="parameters", Body=json.dumps(items[2]).encode())
+    items.append({"parameters": {"bucket": bucket, "key": "parameters"}})
+    answer = handler_of("content_length").handler(batch(items))
+    assert results(answer) == [0, 1, 2, 2]
 
 
 def test_sum_of_squares_goes_on_past_bad_files(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
@@ -46,7 +49,7 @@ def test_sum_of_squares_goes_on_past_bad_files(s3: S3Client, bucket: str, handle
         s3.put_object(Bucket=bucket, Key=key, Body=body)
     keys = ["good", "bad", "missing", "empty"]
     answer = handler_of("sum_of_squares").handler(batch([{"bucket": bucket, "key": key} for key in keys]))
-    assert results(answer) == [{"numbers": 3, "sum": 14}, {"numbers": 0, "sum": 0}]
+    assert results(answer) == [14, 0]
     bad, missing = answer["batchItemFailures"]
     assert (bad["itemIdentifier"], bad["error"]) == ("1", "ValueError")
     assert bad["cause"] == "line 2 of bad is not an integer: b'two'"
@@ -62,6 +65,22 @@ def test_brightness_of_a_thousand_images(s3: S3Client, bucket: str, handler_of: 
         answers += results(module.handler(batch([{"bucket": bucket, "key": key} for key in keys[start : start + 250]])))
     assert len(answers) == 1000
     assert answers[51] == {"key": "images/0051.png", "width": 8, "height": 4, "brightness": 0.2}
+
+
+def test_size_of_a_jpeg(
+    s3: S3Client, bucket: str, handler_of: Load, batch: Batch, jpeg: Callable[[int, int, int], bytes]
+) -> None:
+    plain = jpeg(17, 4000, 99)
+    # Fill bytes, and a table whose marker lies among those of the frames.
+    odd = plain[:2] + b"\xff\xff" + plain[2:20] + plain[plain.index(b"\xff\xc4") :][:30] + plain[20:]
+    for key, body in {"plain": plain, "odd": odd, "cut": plain[:90]}.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    items = [{"bucket": bucket, "key": key} for key in ("plain", "odd", "cut")]
+    answer = handler_of("image_brightness").handler(batch(items))
+    size = {"width": 17, "height": 4000, "brightness": None}
+    assert results(answer) == [{"key": "plain", **size}, {"key": "odd", **size}]
+    (cut,) = answer["batchItemFailures"]
+    assert cut["cause"] == "the image has no JPEG frame header: it is cut off, or no JPEG"
 
 
 def test_fails_when_an_image_is_none(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
@@ -107,8 +126,8 @@ def test_checksum_of_an_object_larger_than_the_memory(s3: S3Client, bucket: str,
 
 
 def test_squares_of_ranges(handler_of: Load, batch: Batch) -> None:
-    answer = handler_of("range_squares").handler(batch([{"from": 1, "to": 5}, {"from": 6, "to": 6}]))
-    assert results(answer) == [{"sum": 55}, {"sum": 36}]
+    answer = handler_of("range_squares").handler(batch([{"from": 0, "to": 5}, {"from": 5, "to": 6}]))
+    assert results(answer) == [{"sum": 30}, {"sum": 25}]
 
 
 def test_part_of_a_shard_is_spilled_and_known_by_reference(
@@ -164,7 +183,7 @@ def export(s3: S3Client, bucket: str, folder: str, outputs: list[Any], values: l
 def test_ranges_are_combined_and_failures_counted(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
     module = handler_of("range_squares")
     run = batch([])["BatchInput"]["distmap"]["run"]
-    ranges = [{"from": 1, "to": 5}, {"from": 6, "to": 10}]
+    ranges = [{"from": 0, "to": 5}, {"from": 5, "to": 11}]
     answers = [module.handler({"index": at, "value": value, "run": run}) for at, value in enumerate(ranges)]
     event = export(s3, bucket, "runs/r1/results/m1", answers, ranges)
     assert module.combine(event) == {"ranges": 2, "failed": 0, "sum": sum(n * n for n in range(1, 11))}

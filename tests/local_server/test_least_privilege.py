@@ -133,14 +133,14 @@ def prepare(stage: Stage, stack: str) -> list[tuple[str, Any]]:
         return [(machine, {"items": {"bucket": payload, "key": key}}) for key in keys]
 
     if stack == "Ranges":
-        return [("RangesState", {"number": 20, "chunk": 5}), *item_files("RangesState", [{"from": 1, "to": 2}])]
+        return [("RangesState", {"number": 20, "chunk": 5}), *item_files("RangesState", [{"from": 0, "to": 2}])]
     if stack == "SumOfSquares":
         stage.put(data, "numbers/one", b"1\n2\n")
         item = {"bucket": data, "key": "numbers/one"}
         return [
             ("SumOfSquaresState", {}),
             *item_files("SumOfSquaresState", [item]),
-            ("SumOfSquaresOfInput", {"items": [item]}),
+            ("SumOfSquaresOfInput", [item]),
             *item_files("SumOfSquaresOfInput", [item], "of-input/"),
         ]
     if stack == "Shards":
@@ -149,7 +149,7 @@ def prepare(stage: Stage, stack: str) -> list[tuple[str, Any]]:
         return [("Shards", {}), *item_files("Shards", [shard])]
     if stack == "ContentLength":
         stage.put(data, "one", b"1")
-        item = {"Bucket": data, "Key": "one"}
+        item = {"bucket": data, "key": "one"}
         stage.put(data, "items.json", json.dumps([item]).encode())
         given = {"map_input_s3_bucket": data, "map_input_s3_key": "items.json"}
         return [("ContentLength", given), *item_files("ContentLength", [item])]

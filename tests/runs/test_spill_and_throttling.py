@@ -21,9 +21,9 @@ from distmap import process_items
 
 @process_items
 def handler(item):
-    if item["from"] == 4:
-        raise ValueError("no luck with 4")
-    return "x" * (item["from"] * 30_000)
+    if item["from"] == 3:
+        raise ValueError("no luck with 3")
+    return "x" * (item["to"] * 30_000)
 """
 SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 

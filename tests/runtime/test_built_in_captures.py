@@ -37,7 +37,7 @@ def items_in(s3: S3Client, run: Run) -> list[dict[str, Any]]:
 
 
 def ranges_of(number: int, chunk: int) -> list[dict[str, int]]:
-    return [{"from": low, "to": min(low + chunk - 1, number)} for low in range(1, number + 1, chunk)]
+    return [{"from": low, "to": min(low + chunk, number)} for low in range(0, number, chunk)]
 
 
 def capture_all(event: dict[str, Any], contexts: Iterator[Any]) -> tuple[dict[str, Any], int]:
@@ -85,7 +85,7 @@ def always(seconds: float) -> Iterator[Context]:
     ],
     ids=str,
 )
-def test_ranges_page_from_one_to_the_number(number: int, chunk: int, run: Run, s3: S3Client) -> None:
+def test_ranges_page_from_zero_up_to_the_number(number: int, chunk: int, run: Run, s3: S3Client) -> None:
     answer = capture_input(event_of(run, kind="ranges", number=number, chunk=chunk))
     expected = ranges_of(int(number), int(chunk))
     assert items_in(s3, run) == expected
@@ -97,6 +97,59 @@ def test_ranges_page_from_one_to_the_number(number: int, chunk: int, run: Run, s
         "bytes": len(body),
         "sha256": hashlib.sha256(body).hexdigest(),
     }
+
+
+def test_ranges_are_those_of_the_documentation(run: Run, s3: S3Client) -> None:
+    assert capture_input(event_of(run, kind="ranges", number=100_000, chunk=5))["count"] == 20_000
+    items = items_in(s3, run)
+    assert items[:2] == [{"from": 0, "to": 5}, {"from": 5, "to": 10}]
+    assert items[-1] == {"from": 99_995, "to": 100_000}
+
+
+@pytest.mark.parametrize("count", [0, 1, 9_999, 10_000, 10_003], ids=str)
+@pytest.mark.parametrize(("start", "inclusive"), [(0, True), (1, False), (1, True), (70, True)], ids=str)
+def test_ranges_begin_elsewhere_and_include_their_ends(
+    count: int, start: int, run: Run, s3: S3Client, *, inclusive: bool
+) -> None:
+    number = count * 3 - 1 if count else 0
+    capture_input(event_of(run, kind="ranges", number=number, chunk=3, start=start, inclusive=inclusive))
+    assert items_in(s3, run) == [
+        {"from": start + each["from"], "to": start + each["to"] - inclusive} for each in ranges_of(number, 3)
+    ]
+
+
+@pytest.mark.parametrize("most", [1, 3, 9_999, 10_000, 10_001, 25_000, 25_001, 1e4], ids=str)
+def test_ranges_end_at_the_most_items(most: float, run: Run, s3: S3Client) -> None:
+    event = {**event_of(run, kind="ranges", number=50_000, chunk=2), "maxItems": most}
+    answer, _ = capture_all(event, always(0))
+    assert items_in(s3, run) == ranges_of(50_000, 2)[: int(most)]
+    assert answer["count"] == min(most, 25_000)
+
+
+def test_ranges_that_end_early_may_be_more_than_a_map_reads(run: Run, s3: S3Client) -> None:
+    capture_input({**event_of(run, kind="ranges", number=10**15, chunk=1), "maxItems": 2})
+    assert items_in(s3, run) == [{"from": 0, "to": 1}, {"from": 1, "to": 2}]
+
+
+@pytest.mark.parametrize("most", [0, -1, 1.5, "10", True, MAX_ITEMS + 1, []], ids=repr)
+def test_fails_when_the_most_items_are_no_number_of_items(most: object, run_nowhere: Run) -> None:
+    with pytest.raises(EventError, match="max_items must be a whole number from 1 to 100,000,000, got"):
+        capture_input({**event_of(run_nowhere, kind="ranges", number=3, chunk=1), "maxItems": most})
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"start": -1}, "start must be a whole number from 0 to 9,007,199,254,740,991, got -1"),
+        ({"start": None}, "got None"),
+        ({"start": 2**53 - 10, "number": 11}, "end after 9,007,199,254,740,991"),
+        ({"inclusive": "no"}, "inclusive must be true or false, got 'no'"),
+    ],
+    ids=["negative", "null", "inexact", "text"],
+)
+def test_fails_when_ranges_begin_or_end_nowhere(settings: dict[str, Any], found: str, run_nowhere: Run) -> None:
+    with pytest.raises(EventError, match=found):
+        capture_input(event_of(run_nowhere, **{"kind": "ranges", "number": 10, "chunk": 1, **settings}))
 
 
 @pytest.mark.parametrize(
@@ -355,6 +408,15 @@ def test_a_listing_is_filtered(name: str, listed: str, run: Run, s3: S3Client, k
     changes, wanted = FILTERS[name]
     capture_input(event_of(run, **listing(listed, **changes)))
     assert [item["key"] for item in items_in(s3, run)] == in_s3_order([key for key in keys if wanted(key)])
+
+
+@pytest.mark.parametrize("most", [1, 4, 5, 100])
+def test_a_listing_ends_at_the_most_items(most: int, listed: str, run: Run, s3: S3Client, keys: list[str]) -> None:
+    event = {**event_of(run, **listing(listed)), "maxItems": most}
+    answer, _ = capture_all(event, always(0))
+    expected = in_s3_order([key for key in keys if not key.endswith("/")])[:most]
+    assert [item["key"] for item in items_in(s3, run)] == expected
+    assert answer["count"] == len(expected)
 
 
 def test_prefixes_are_listed_in_their_order_and_twice_where_they_overlap(

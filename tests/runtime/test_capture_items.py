@@ -352,3 +352,27 @@ def test_one_log_line_tells_the_capture(run: Run, log_lines: Callable[[], list[d
     done, failed = log_lines()
     assert (done["message"], done["items"], done["run"], done["key"]) == ("items captured", 2, "run-1", KEY)
     assert (failed["message"], failed["error"]) == ("capture failed", "NotJsonError")
+
+
+@pytest.mark.parametrize(("most", "taken"), [(1, 1), (3, 3), (5, 3), (None, 3)], ids=str)
+def test_a_capture_ends_at_the_most_items(most: int | None, taken: int, run: Run, s3: S3Client) -> None:
+    told: list[str] = []
+
+    @capture_items
+    def capture(given: object) -> Iterator[int]:
+        try:
+            yield from range(3)
+            told.append("end")
+        finally:
+            told.append("closed")
+
+    answer = capture(event_of(run, maxItems=most))
+    assert [json.loads(line) for line in body_of(s3, run).splitlines()] == list(range(taken))
+    assert answer["count"] == taken
+    # What the generator holds is let go of either way, and no item is asked for that isn't wanted.
+    assert told == (["closed"] if most in {1, 3} else ["end", "closed"])
+
+
+def test_fails_when_the_most_items_are_none(run_nowhere: Run) -> None:
+    with pytest.raises(EventError, match="max_items must be a whole number from 1 to 100,000,000, got 0"):
+        rows(event_of(run_nowhere, 3, maxItems=0))

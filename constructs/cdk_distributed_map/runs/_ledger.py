@@ -308,7 +308,7 @@ class _Maker:
         if total != found:
             self._problems.add(
                 f"s3://{file.bucket}/{file.key} has {counted(found, 'item')}, and the Map Run had {total:,}: the file "
-                "has changed since, or the map's max_items left some of it out"
+                "has changed since"
             )
         return total
 

@@ -70,28 +70,24 @@ def next_state(choice: Mapping[str, Any], evaluate: Evaluate, given: Any) -> str
 
 # -- find items
 
-NO_FILE = [
-    {},
-    {"number": 10, "chunk": 5},
-    {"items": []},
-    {"items": [{"key": "runs/a"}]},
-    {"items": {}},
-    {"items": {"bucket": BUCKET}},
+NO_FILE = [{}, {"number": 10, "chunk": 5}, [], [{"items": {"key": "runs/a"}}], [1, 2], "text", 7, None]
+OWN_ITEMS = [{"items": []}, {"items": [{"key": "runs/a"}]}, {"items": {}}, {"items": {"bucket": BUCKET}}]
+WRONG_ITEMS = [
     {"items": {"key": None}},
     {"items": {"key": 5}},
+    {"items": {"key": ["runs/a"]}},
     {"items": None},
+    {"items": 5},
+    {"items": False},
     {"items": "runs/a/items.jsonl"},
-    [],
-    [{"items": {"key": "runs/a"}}],
-    [1, 2],
-    "text",
-    7,
-    None,
+    {"items": {"key": "runs/a", "enveloped": "true"}},
+    {"items": {"key": "runs/a", "bucket": None}},
 ]
 GOOD_FILE = [
     {"items": {"bucket": BUCKET, "key": "runs/old/items.jsonl"}},
     {"items": {"key": "runs/old/items.jsonl"}},
     {"items": {"key": "items/mine.jsonl", "enveloped": True, "count": 3}},
+    {"items": {"key": "items/mine.jsonl", "enveloped": False}},
     {"items": {"key": "items/mine.jsonl"}, "number": 10},
 ]
 BAD_FILE = [
@@ -104,7 +100,7 @@ BAD_FILE = [
 ]
 
 
-@pytest.mark.parametrize("given", NO_FILE, ids=repr)
+@pytest.mark.parametrize("given", [*NO_FILE, *OWN_ITEMS], ids=repr)
 def test_without_an_item_file_the_source_is_used(over_array: States, evaluate: Evaluate, given: Any) -> None:
     assert next_state(over_array("find items"), evaluate, given) == "P map"
 
@@ -124,6 +120,59 @@ def test_an_item_file_in_the_payload_bucket_is_used_instead_of_the_source(
 @pytest.mark.parametrize("given", GOOD_FILE, ids=repr)
 def test_an_item_file_skips_capture(over_ranges: States, evaluate: Evaluate, given: Any) -> None:
     assert next_state(over_ranges("find items"), evaluate, given) == "P map"
+
+
+@pytest.mark.parametrize("path", ["$.items", "$.items.rows", "$.items[0]", "{% $lookup($states.input, 'items') %}"])
+@pytest.mark.parametrize("given", OWN_ITEMS, ids=repr)
+def test_items_of_the_input_may_be_the_source_itself(
+    new_lab: Callable[..., Lab], evaluate: Evaluate, path: str, given: Any
+) -> None:
+    lab = new_lab()
+    choice = lab.state(lab.pipeline(items=ItemSource.state_array(path)), "find items")
+
+    assert next_state(choice, evaluate, given) == "P map"
+
+
+@pytest.mark.parametrize("path", ["$", "$.rows", "$.my_items", "{% $states.input.rows[[0..9]] %}"])
+def test_fails_when_items_of_the_input_are_not_where_the_source_is(
+    new_lab: Callable[..., Lab], evaluate: Evaluate, path: str
+) -> None:
+    lab = new_lab()
+    choice = lab.state(lab.pipeline(items=ItemSource.state_array(path)), "find items")
+
+    for given in OWN_ITEMS:
+        assert next_state(choice, evaluate, given) == "P item file refused"
+
+
+@pytest.mark.parametrize("given", [*WRONG_ITEMS, *OWN_ITEMS], ids=repr)
+def test_fails_when_items_of_the_input_name_no_file(over_ranges: States, evaluate: Evaluate, given: Any) -> None:
+    assert next_state(over_ranges("find items"), evaluate, given) == "P item file refused"
+    cause = evaluate(over_ranges("item file refused")["Cause"], {"input": given, "context": CONTEXT})
+
+    got = evaluate("{% $string($states.input.items) %}", {"input": given})
+    assert cause == (
+        "items in the input must name a file of them in the payload bucket, under runs/ or items/, as "
+        f'{{"bucket": "{BUCKET}", "key": "items/..."}}, got {got}'
+        ": copy the file there, or leave items out to use the pipeline's own source"
+    )
+
+
+@pytest.mark.parametrize("given", WRONG_ITEMS, ids=repr)
+def test_fails_when_items_of_the_input_are_neither_items_nor_a_file(
+    over_array: States, evaluate: Evaluate, given: Any
+) -> None:
+    assert next_state(over_array("find items"), evaluate, given) == "P item file refused"
+    cause = evaluate(over_array("item file refused")["Cause"], {"input": given, "context": CONTEXT})
+
+    assert "must be an array of items, an object of them without the field key, or name a file" in cause
+    assert cause.endswith("copy the file there, or give the items themselves")
+
+
+def test_a_wrong_input_is_shown_in_part_where_it_is_long(over_ranges: States, evaluate: Evaluate) -> None:
+    given = {"items": ["x" * 200_000]}
+    cause = evaluate(over_ranges("item file refused")["Cause"], {"input": given, "context": CONTEXT})
+
+    assert len(cause) < 2_000
 
 
 @pytest.mark.parametrize("given", BAD_FILE, ids=repr)
@@ -252,7 +301,73 @@ def test_capture_gets_the_input_as_it_is(over_own_capture: States, evaluate: Eva
         "key": "runs/e1/items.jsonl",
         "capture": {},
         "continuation": None,
+        "maxItems": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "number", "chunk"),
+    [
+        ({"number": 100_000, "chunk": 5}, 100_000, 5),
+        ({"number": 7}, 7, 1),
+        ({"chunk": 3}, 10, 3),
+        ({}, 10, 1),
+        ({"number": 0}, 0, 1),
+        ({"number": None, "chunk": "5"}, None, "5"),
+        ("any", 10, 1),
+    ],
+    ids=repr,
+)
+def test_ranges_have_defaults_for_what_the_input_leaves_out(
+    over_ranges: States, evaluate: Evaluate, given: Any, number: Any, chunk: Any
+) -> None:
+    payload = over_ranges("capture")["Arguments"]["Payload"]
+
+    assert evaluate(payload, {"input": given, "context": CONTEXT})["capture"] == {
+        "kind": "ranges",
+        "number": number,
+        "chunk": chunk,
+        "start": 0,
+        "inclusive": False,
+    }
+
+
+def test_ranges_may_begin_elsewhere_and_include_their_ends(lab: Lab, evaluate: Evaluate) -> None:
+    ranges = Capture.ranges(number="$.last", chunk=5, start="$.first", inclusive=True)
+    payload = lab.state(lab.pipeline(items=ItemSource.captured(ranges)), "capture")["Arguments"]["Payload"]
+
+    assert evaluate(payload, {"input": {"last": 10, "first": 1}, "context": CONTEXT})["capture"] == {
+        "kind": "ranges",
+        "number": 10,
+        "chunk": 5,
+        "start": 1,
+        "inclusive": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("answered", "after"),
+    [
+        ({"key": "k", "count": 11}, "P too many items"),
+        ({"key": "k"}, "P too many items"),
+        ({"key": "k", "count": 10}, "P map"),
+        ({"key": "k", "count": 0}, "P no items"),
+    ],
+    ids=["too-many", "unknown", "all", "none"],
+)
+def test_capture_ends_at_the_most_items(lab: Lab, evaluate: Evaluate, answered: dict[str, Any], after: str) -> None:
+    capture = Capture.function(lab.function("CaptureFunction"))
+    pipeline = lab.pipeline(items=ItemSource.captured(capture, max_items="$.limit"))
+    given: dict[str, Any] = {"limit": 10}
+
+    payload = evaluate(lab.state(pipeline, "capture")["Arguments"]["Payload"], {"input": given, "context": CONTEXT})
+    assert payload["maxItems"] == 10
+    given["items"] = answered
+    assert next_state(lab.state(pipeline, "captured all"), evaluate, given) == after
+    cause = evaluate(lab.state(pipeline, "too many items")["Cause"], {"input": given, "context": CONTEXT})
+    assert cause.startswith("max_items is 10 and the capture function answered {")
+    # Neither a retry nor any other item file is cut short by it.
+    assert lab.state(pipeline, "map")["ItemReader"]["ReaderConfig"] == {"InputType": "JSONL"}
 
 
 def test_the_settings_of_the_listing_are_whole(lab: Lab, evaluate: Evaluate) -> None:
@@ -286,7 +401,7 @@ def test_a_long_capture_goes_on_with_its_continuation(over_ranges: States, evalu
     assert again["continuation"] == {"position": [1]}
     # It is there once: with the answer that the state before gave, the input would have it too.
     assert again["input"] == {"number": 5, "chunk": 2}
-    assert again["capture"] == {"kind": "ranges", "number": 5, "chunk": 2}
+    assert again["capture"] == {"kind": "ranges", "number": 5, "chunk": 2, "start": 0, "inclusive": False}
     second = evaluate(capture["Output"], {"input": first, "result": {"Payload": whole}})
     assert next_state(captured, evaluate, second) == "P map"
     assert second == {"number": 5, "chunk": 2, "items": whole}
