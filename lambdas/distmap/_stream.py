@@ -29,6 +29,11 @@ _FOLLOWS: Final = (",", "]", "}", ":", " ", "\t", "\n", "\r")
 _blanks: Final = re.compile(r"[ \t\n\r]*").match
 
 
+def _end_of_blanks(text: str, start: int) -> int:
+    found = _blanks(text, start)
+    return start if found is None else found.end()
+
+
 def _no_constant(name: str) -> Any:
     message = f"{name} is not JSON"
     raise ValueError(message)
@@ -143,10 +148,25 @@ class JsonText:
         if self.accept("]"):
             return
         while True:
+            yield from self._waiting()
             yield self.value()
             if self.accept("]"):
                 return
             self.expect(",")
+
+    def _waiting(self) -> Iterator[Any]:
+        """Yield the elements that are wholly in what was read and followed by another: those are most of them."""
+        text, start = self._buffer, self._position
+        while True:
+            try:
+                value, end = _raw_decode(text, _end_of_blanks(text, start))
+            except ValueError:
+                return
+            end = _end_of_blanks(text, end)
+            if not text.startswith(",", end):
+                return
+            self._position = start = end + 1
+            yield value
 
     def value(self) -> Any:
         """Read one value."""
@@ -184,9 +204,7 @@ class JsonText:
     def _next(self) -> str:
         """Skip blanks and return the next character, or nothing at the end."""
         while True:
-            found = _blanks(self._buffer, self._position)
-            if found is not None:
-                self._position = found.end()
+            self._position = _end_of_blanks(self._buffer, self._position)
             if self._position < len(self._buffer):
                 return self._buffer[self._position]
             if not self._read_more():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -351,3 +353,93 @@ def test_pending_items_need_no_right_to_redrive(scene: _Scene) -> None:
     scene.broken = False
     scene.role.denied = {REDRIVE}
     assert scene.redriven(execution)["status"] == "SUCCEEDED"
+
+
+def histories(bench: Bench, states: dict[str, Any], *, first: str, stop: bool = False) -> list[tuple[str, int]]:
+    """Return the events of an execution that fails, or is stopped, and is redriven once."""
+    # In its own time, what waits would have waited before it can be stopped.
+    with bench.engine.services.clock.real() if stop else contextlib.nullcontext():
+        execution = bench.start({"QueryLanguage": "JSONata", "StartAt": first, "States": states})
+        if stop:
+            while bench.events(execution)[-1]["type"] != "WaitStateEntered":
+                time.sleep(0.002)
+            bench.sfn.stop_execution(executionArn=execution)
+    bench.ended(execution)
+    bench.sfn.redrive_execution(executionArn=execution)
+    bench.ended(execution)
+    return [(event["type"], event["previousEventId"]) for event in bench.events(execution)]
+
+
+def test_fail_state_is_not_entered_again(bench: Bench) -> None:
+    assert histories(bench, {"F": {"Type": "Fail", "Error": "E"}}, first="F") == [
+        ("ExecutionStarted", 0),
+        ("FailStateEntered", 0),
+        ("ExecutionFailed", 2),
+        ("ExecutionRedriven", 3),
+        ("ExecutionFailed", 4),
+    ]
+
+
+def once_broken(bench: Bench, name: str) -> dict[str, Any]:
+    """Return the states of a task that fails when it is first called with 1."""
+    seen: list[Any] = []
+
+    def work(event: Any) -> Any:
+        seen.append(event)
+        if event == 1 and seen.count(1) == 1:
+            raise ValueError("broken")
+        return event
+
+    bench.functions.handlers[name] = work
+    return bench.task(name)
+
+
+def test_parallel_goes_on_in_the_branches_that_have_not_ended(bench: Bench) -> None:
+    quick = {"StartAt": "Q", "States": {"Q": {"Type": "Pass", "End": True}}}
+    broken = {"StartAt": "Work", "States": once_broken(bench, "in-parallel")}
+    both = {"Type": "Parallel", "Branches": [quick, broken], "Arguments": 1, "End": True}
+    found = histories(bench, {"Both": both}, first="Both")
+    again = found[[kind for kind, _ in found].index("ExecutionRedriven") + 1 :]
+    entered = [number for number, (kind, _) in enumerate(found, 1) if kind == "TaskStateEntered"]
+    assert [kind for kind, _ in again] == [
+        *("TaskScheduled", "TaskStarted", "TaskSucceeded", "TaskStateExited"),
+        *("ParallelStateSucceeded", "ParallelStateExited", "ExecutionSucceeded"),
+    ]
+    assert again[0][1] == entered[0]
+
+
+def test_inline_map_goes_on_in_the_iterations_that_have_not_ended(bench: Bench) -> None:
+    processor = {"StartAt": "Work", "States": once_broken(bench, "in-inline-map")}
+    each = {"Type": "Map", "Items": [0, 1, 2], "MaxConcurrency": 1, "ItemProcessor": processor, "End": True}
+    found = histories(bench, {"Each": each}, first="Each")
+    again = [kind for kind, _ in found[[kind for kind, _ in found].index("ExecutionRedriven") + 1 :]]
+    task = ["TaskScheduled", "TaskStarted", "TaskSucceeded", "TaskStateExited", "MapIterationSucceeded"]
+    assert again == [
+        *task,
+        *("MapIterationStarted", "TaskStateEntered", *task),
+        *("MapStateSucceeded", "MapStateExited", "ExecutionSucceeded"),
+    ]
+
+
+def test_wait_begins_anew_without_being_entered(bench: Bench) -> None:
+    found = histories(bench, {"W": {"Type": "Wait", "Seconds": 3600, "End": True}}, first="W", stop=True)
+    assert found[1] == ("WaitStateEntered", 0)
+    assert found[2:] == [
+        ("ExecutionAborted", 0),
+        ("ExecutionRedriven", 3),
+        ("WaitStateExited", 2),
+        ("ExecutionSucceeded", 5),
+    ]
+
+
+def test_state_knows_when_it_was_first_entered(bench: Bench) -> None:
+    states = once_broken(bench, "knows-when")
+    states["Work"]["Arguments"]["Payload"] = 1
+    states["Work"]["Output"] = "{% $states.context.State %}"
+    execution = bench.start({"QueryLanguage": "JSONata", "StartAt": "Work", "States": states})
+    bench.ended(execution)
+    bench.sfn.redrive_execution(executionArn=execution)
+    found = json.loads(bench.ended(execution)["output"])
+    entered = next(each for each in bench.events(execution) if each["type"] == "TaskStateEntered")["timestamp"]
+    assert found["EnteredTime"] == entered.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert found["RetryCount"] == 0

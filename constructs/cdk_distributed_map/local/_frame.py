@@ -189,7 +189,8 @@ def entered(frame: Frame, type: str, name: str, input: Json) -> tuple[int, float
     """
     resumed, frame.resumed = frame.resumed, None
     if resumed is not None:
-        frame.last = resumed.number
+        # Recorded: what a Fail state does follows the redrive's own event.
+        frame.last = frame.last if type == "Fail" else resumed.number
         return resumed.number, resumed.entered
     # Execution events have no previous one: the first state follows 0, not ExecutionStarted.
     if not frame.path and frame.last == 1:

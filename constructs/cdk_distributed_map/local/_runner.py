@@ -50,9 +50,12 @@ async def _run(execution: Execution, program: Program, frame: Frame) -> None:
         if not isinstance(stopped, ExecutionStoppedError):
             stopped = ExecutionStoppedError("ABORTED")
         _end(execution, stopped.status, stopped.error, stopped.cause)
-        if frame.state in {"Task", "Wait", "Map", "Parallel"}:
+        timed_out = stopped.status == "TIMED_OUT"
+        # Recorded of a task and a wait that are stopped: nothing but the execution's own event, which follows none.
+        if frame.state in {"Map", "Parallel"} or (timed_out and frame.state in {"Task", "Wait"}):
             frame.event(f"{frame.state}StateAborted")
-        ended = "TimedOut" if stopped.status == "TIMED_OUT" else "Aborted"
+        frame.last = frame.last if timed_out else 0
+        ended = "TimedOut" if timed_out else "Aborted"
         frame.event(f"Execution{ended}", {"error": stopped.error, "cause": stopped.cause})
     except Exception as error:  # noqa: BLE001 - a defect of the engine must end the execution, and say so
         _end(execution, "FAILED", _errors.RUNTIME, f"the local engine failed: {type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ from typing import IO, Final
 
 from cdk_distributed_map.local._json import Json
 from cdk_distributed_map.local.distributed._csv_files import csv_rows
-from cdk_distributed_map.local.distributed._json_files import json_items, json_lines
+from cdk_distributed_map.local.distributed._json_files import Entry, json_items, json_lines
 from cdk_distributed_map.local.distributed._parquet_files import parquet_rows
 
 CHUNK: Final = 500
@@ -63,8 +63,7 @@ def chunked(items: Iterable[Json]) -> Chunks:
         yield chunk
 
 
-def _told_apart(items: Iterator[tuple[bool, Json]]) -> Chunks:
-    """Return the items of a JSON file in chunks, those of entries as such."""
+def _told_apart(items: Iterator[Json]) -> Chunks:
+    """Return the items of a JSON file in chunks, entries of an object as such."""
     for chunk in chunked(items):
-        values = [value for _, value in chunk]
-        yield Entries(values) if chunk[0][0] else values
+        yield Entries(chunk) if isinstance(chunk[0], Entry) else chunk

@@ -17,6 +17,10 @@ _TOO_DEEP: Final = "it is nested too deeply"
 _SURELY_SMALL: Final = limits.MAX_ITEM_BYTES // 4
 
 
+class Entry(dict[str, Json]):
+    """An entry of an object: ``{"Key", "Value"}``."""
+
+
 def json_lines(stream: IO[bytes]) -> Iterator[list[Json]]:
     """Yield the items of a JSON Lines file, in blocks; blank lines are none.
 
@@ -60,15 +64,12 @@ class _Text(JsonText):
         return failed(f"it is not JSON: expected {expected} at character {self.position + 1}")
 
 
-def json_items(stream: IO[bytes], pointer: str) -> Iterator[tuple[bool, Json]]:
+def json_items(stream: IO[bytes], pointer: str) -> Iterator[Entry | Json]:
     """Yield the elements of an array, or the entries of an object, in a JSON file.
 
     Args:
         stream: The file.
         pointer: JSON Pointer to the array or object, empty for the whole file.
-
-    Yields:
-        Whether it is an entry, and the element or ``{"Key", "Value"}``.
 
     Raises:
         ReaderError: It isn't JSON, has nothing to map over, or an item is too large.
@@ -78,7 +79,14 @@ def json_items(stream: IO[bytes], pointer: str) -> Iterator[tuple[bool, Json]]:
     try:
         if not all(_goes_to(text, token) for token in tokens):
             raise failed(f"the ItemsPointer {pointer!r} does not point to anything in it")
-        yield from _items(text)
+        if text.accept("["):
+            yield from _elements(text)
+        elif text.accept("{"):
+            yield from _entries(text)
+        else:
+            # In 2023 AWS was recorded to refuse an object that is the whole file; by its pages it takes one now.
+            text.value()
+            raise failed("Attempting to map over non-iterable node.", recorded=True)
         if not tokens:
             text.expect_end()
     except RecursionError as error:
@@ -132,29 +140,26 @@ def _skip(text: _Text) -> bool:
     return False
 
 
-def _items(text: _Text) -> Iterator[tuple[bool, Json]]:
-    number = 0
-    if text.accept("["):
+def _elements(text: _Text) -> Iterator[Json]:
+    start = text.position
+    for number, item in enumerate(text.elements(), 1):
+        end = text.position
+        # Only where it could be too large, since it takes as long as reading does.
+        if end - start > _SURELY_SMALL:
+            _check_size(item, number)
+        start = end
+        yield item
+
+
+def _entries(text: _Text) -> Iterator[Entry]:
+    for number, key in enumerate(_keys(text), 1):
         start = text.position
-        for item in text.elements():
-            number += 1
-            _check_size(item, text.position - start, number)
-            start = text.position
-            yield False, item
-    elif text.accept("{"):
-        for key in _keys(text):
-            number += 1
-            start = text.position
-            value = text.value()
-            _check_size(value, text.position - start, number)
-            yield True, {"Key": key, "Value": value}
-    else:
-        # In 2023 AWS was recorded to refuse an object that is the whole file; by its pages it takes one now.
-        text.value()
-        raise failed("Attempting to map over non-iterable node.", recorded=True)
+        value = text.value()
+        if text.position - start > _SURELY_SMALL:
+            _check_size(value, number)
+        yield Entry(Key=key, Value=value)
 
 
-def _check_size(item: Json, characters: int, number: int) -> None:
-    # Only where it could be too large, since it takes as long as reading does.
-    if characters > _SURELY_SMALL and (found := size(dumps(item))) > limits.MAX_ITEM_BYTES:
+def _check_size(item: Json, number: int) -> None:
+    if (found := size(dumps(item))) > limits.MAX_ITEM_BYTES:
         raise failed(f"item {number} has {found} bytes, more than the maximum of {limits.MAX_ITEM_BYTES}")
