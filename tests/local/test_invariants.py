@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -99,6 +100,9 @@ def test_each_item_ends_in_exactly_one_place(  # noqa: PLR0917 - hypothesis give
         return event["Items"]
 
     bench.functions.handlers["judge"] = work
+    # Functions of children that were aborted run to their end, as on AWS: those of the last example too.
+    while bench.functions.running:
+        time.sleep(0.001)
     bench.functions.most_running = 0
     bucket = bench.bucket()
     made = bench.mapped(

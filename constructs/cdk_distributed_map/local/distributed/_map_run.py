@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Collection
 from typing import Final, Protocol
 
 from cdk_distributed_map.local import _errors
@@ -17,6 +16,7 @@ from cdk_distributed_map.local._runner import Program, run_execution, stop_execu
 from cdk_distributed_map.local.distributed import _records
 from cdk_distributed_map.local.distributed._queue import Queue
 from cdk_distributed_map.local.distributed._records import Records, Result
+from cdk_distributed_map.local.distributed._redrive import Redrive
 from cdk_distributed_map.local.distributed._tolerance import Tolerance
 from cdk_distributed_map.local.distributed._writer import Children, Export
 from distmap import limits
@@ -25,7 +25,6 @@ from distmap.wire import ResultFile
 _YIELD_EVERY: Final = 32
 _BLINK: Final = 0.05
 _BREACH_CAUSE: Final = "The specified tolerated failure threshold was exceeded"
-_UNSUCCESSFUL: Final = frozenset({_records.FAILED, _records.TIMED_OUT})
 # After these, no redrive goes on with the same map run.
 _ANEW: Final = frozenset({_errors.DATA_LIMIT, _errors.RUNTIME})
 _ENDED: Final = {
@@ -128,14 +127,7 @@ class MapRun:
         self._timer: Timer | None = None
         self._rate_due = 0.0
         self._permitted: set[bool] = set()
-        self._again: set[int] = set()
-        """Children that a redrive will run again and that haven't begun yet."""
-        self._forgiven = 0
-        """Items of theirs that are still counted as failed."""
-        self._untouched = False
-        """Whether a redrive has been asked for and no child has begun: counts are those of before then."""
-        self.not_redrivable = [0, 0]
-        """Children, and items, that failed and that the last redrive could not run again."""
+        self._redrive = Redrive()
 
     # -- what others ask
 
@@ -171,15 +163,16 @@ class MapRun:
     @property
     def pending_redrive(self) -> list[int]:
         """Children, and their items, that a redrive will run again and that haven't begun yet."""
-        # Recorded: none as long as none has begun, though they are listed as PENDING_REDRIVE.
-        return [0, 0] if self._untouched else self._totals(self._again)
+        return self._redrive.pending(self.records)
 
-    def _totals(self, numbers: Collection[int]) -> list[int]:
-        return [len(numbers), sum(self.records.items[at] for at in numbers)]
+    @property
+    def not_redrivable(self) -> list[int]:
+        """Children, and items, that failed and that the last redrive could not run again."""
+        return self._redrive.stuck
 
     def is_pending_redrive(self, at: int) -> bool:
         """Tell whether a child waits to be run again."""
-        return at in self._again
+        return at in self._redrive.waiting
 
     def changed(self) -> None:
         """Take notice of a changed limit."""
@@ -198,7 +191,7 @@ class MapRun:
             StateError: The tolerance was breached, or the items couldn't be read.
         """
         reading = None if feed is None else asyncio.ensure_future(self._read(feed))
-        self._waiting, self._failure = Queue(self.records, self._again), None
+        self._waiting, self._failure = Queue(self.records, self._redrive.waiting), None
         self._permitted.clear()
         try:
             await self._dispatch(self._waiting, reading)
@@ -291,13 +284,11 @@ class MapRun:
         return execution
 
     def _begin(self, at: int) -> None:
-        redriven = at in self._again and not self.machine.express
+        redriven = at in self._redrive.waiting and not self.machine.express
         self._permit(at, redriven=redriven)
-        if self._untouched:
-            self._untouched, self.written = False, [0, 0]
-        if at in self._again:
-            self._again.discard(at)
-            self._forgiven -= self.records.items[at] if self.records.status[at] in _UNSUCCESSFUL else 0
+        if self._redrive.untouched:
+            self.written = [0, 0]
+        self._redrive.begin(self.records, at)
         before = self.records.result(at) if redriven else None
         if before is not None:
             self.records.redrives[at] = (self.records.redrive_count(at) + 1, self._services.clock.now())
@@ -392,7 +383,7 @@ class MapRun:
     def breached(self) -> bool:
         """Whether more items have failed than are tolerated."""
         items = self.records.counts[1]
-        failed = items[_records.FAILED] + items[_records.TIMED_OUT] - self._forgiven
+        failed = items[_records.FAILED] + items[_records.TIMED_OUT] - self._redrive.forgiven
         return self.tolerance.breached(failed, sum(items) if self.read else None)
 
     async def _abort(self, *, all_of_them: bool) -> None:
@@ -452,8 +443,7 @@ class MapRun:
         """End the run: what waits to be run again is what it was before, until the next redrive."""
         self.status = status
         self.stopped = self._services.clock.now()
-        self._again.clear()
-        self._forgiven, self._untouched = 0, False
+        self._redrive.end()
 
     def fail(self, error: StateError | None) -> None:
         """End the run with an error, None for a defect of the engine or a library that is missing."""
@@ -494,10 +484,4 @@ class MapRun:
             # What could not be read is read anew; what was stopped meanwhile keeps the children it has.
             self.records = Records(self.id, self._spool)
         self.error = None
-        records = self.records
-        self._again.update(records.to_redrive(most_events=limits.MAX_HISTORY_EVENTS - 1))
-        self._forgiven = sum(records.items[at] for at in self._again if records.status[at] in _UNSUCCESSFUL)
-        self._untouched = True
-        failed = [sum(counts[_records.FAILED :]) for counts in records.counts]
-        again = self._totals(self._again)
-        self.not_redrivable = [of - redriven for of, redriven in zip(failed, again, strict=True)]
+        self._redrive.prepare(self.records)
