@@ -24,7 +24,7 @@ class EndpointClients(Clients):
         endpoint_url: Its address; nothing is sent anywhere else.
         region: Region.
         keys: Credentials. Default: dummies.
-        secret: What lets them in at the port of the embedded AWS. Default: nothing.
+        sent: Called with each of their requests before it is sent. Default: nothing is.
     """
 
     def __init__(
@@ -33,11 +33,11 @@ class EndpointClients(Clients):
         *,
         region: str,
         keys: _sdk.Keys = _sdk.DUMMIES,
-        secret: str | None = None,
+        sent: _sdk.Sent | None = None,
     ) -> None:
         self._endpoint_url = endpoint_url
         self._region = region
-        self._session = _sdk.session(region=region, keys=keys, secret=secret)
+        self._session = _sdk.session(region=region, keys=keys, sent=sent)
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
 

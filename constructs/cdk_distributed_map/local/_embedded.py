@@ -17,6 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from botocore.exceptions import BotoCoreError
+
 from cdk_distributed_map.local import _sdk
 from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local.embedded.headers import SECRET, SECRET_VARIABLE
@@ -31,6 +33,12 @@ _KEPT: Final = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "VIRTUAL_ENV", "PYTHONPA
 
 class EmbeddedAwsError(RuntimeError):
     """The embedded AWS didn't start, or has ended."""
+
+
+class GoneError(BotoCoreError):
+    """A request can't be answered any more."""
+
+    fmt = "the embedded AWS has ended"
 
 
 class EmbeddedAws:
@@ -158,7 +166,17 @@ class EmbeddedAws:
         Args:
             pool: Connections each of them keeps.
         """
-        return _sdk.clients(self.url, region=self._region, keys=self.keys, secret=self.secret, pool=pool)
+        return _sdk.clients(self.url, region=self._region, keys=self.keys, sent=self.sent, pool=pool)
+
+    def sent(self, *, request: Any, **_: Any) -> None:
+        """Let a request of the engine in, or end it at once where the embedded AWS has ended.
+
+        Raises:
+            GoneError: It has: there is nothing to try again, as boto3 does where it can't connect.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            raise GoneError
+        request.headers[SECRET] = self.secret
 
     def _answers(self) -> bool:
         # No proxy: a proxy of this machine would be asked for loopback too.

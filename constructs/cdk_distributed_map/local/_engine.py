@@ -12,7 +12,7 @@ from cdk_distributed_map.local._api import Api
 from cdk_distributed_map.local._clients import EndpointClients, EndpointInvoker
 from cdk_distributed_map.local._clock import Clock, new_loop
 from cdk_distributed_map.local._machines import DeployedMachines, Machines
-from cdk_distributed_map.local._sdk import DUMMIES, Keys
+from cdk_distributed_map.local._sdk import DUMMIES, Keys, Sent
 from cdk_distributed_map.local._services import AllowAll, Authorizer, FunctionInvoker, Services
 from cdk_distributed_map.local.distributed._records import Spool
 from cdk_distributed_map.local.distributed._registry import MapRuns
@@ -29,7 +29,7 @@ class Engine:
         endpoint_url: Address of the embedded AWS.
         region: Region in ARNs and of clients.
         keys: Credentials for the embedded AWS. Default: dummies.
-        secret: What lets the engine in at its port. Default: nothing.
+        sent: Called with each request to it before it is sent. Default: nothing is.
         account: Account in ARNs.
         invoker: Runs Lambda functions. Default: the Lambda API of the embedded AWS does.
         authorizer: Decides what roles may do. Default: everything.
@@ -52,7 +52,7 @@ class Engine:
         endpoint_url: str,
         region: str = "us-east-1",
         keys: Keys = DUMMIES,
-        secret: str | None = None,
+        sent: Sent | None = None,
         account: str = "000000000000",
         invoker: FunctionInvoker | None = None,
         authorizer: Authorizer | None = None,
@@ -63,7 +63,7 @@ class Engine:
         workdir: str | None = None,
         faults: Faults | None = None,
     ) -> None:
-        clients = EndpointClients(endpoint_url, region=region, keys=keys, secret=secret)
+        clients = EndpointClients(endpoint_url, region=region, keys=keys, sent=sent)
         self._own_invoker = EndpointInvoker(clients) if invoker is None else None
         self._spool = Spool(workdir)
         self._threads = ThreadPoolExecutor(_BLOCKING_THREADS, thread_name_prefix="engine")

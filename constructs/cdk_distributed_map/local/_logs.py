@@ -16,6 +16,9 @@ MOST_WAITING: Final = 20_000
 """Invocations whose logs may wait to be written; above it the oldest are dropped, and their number is logged."""
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 _MOST_EVENTS: Final = 2_000
+MOST_LINES: Final = 50_000
+"""Lines of a log stream; then the next one is begun, and only the one before it kept: all of them are in memory."""
+_MOST_STREAMS: Final = 2
 _PAUSE_SECONDS: Final = 0.5
 _LONGEST_DELAY_SECONDS: Final = 2.0
 """Logs are written in a pause between invocations, and this long after an invocation at the latest."""
@@ -27,15 +30,22 @@ class LogWriter:
     Args:
         client: Returns a boto3 client of CloudWatch Logs.
         warn: Called when logs cannot be written, once.
+        most_lines: Lines of a log stream.
     """
 
-    def __init__(self, client: Callable[[], Any], *, warn: Callable[[str], None]) -> None:
+    def __init__(self, client: Callable[[], Any], *, warn: Callable[[str], None], most_lines: int = MOST_LINES) -> None:
         self._client = client
         self._warn = warn
+        self._most_lines = most_lines
         self._waiting: deque[tuple[str, float, str]] = deque()
         self._taken = 0
         self._dropped = 0
-        self._known: set[tuple[str, str]] = set()
+        self._streams: dict[str, list[str]] = {}
+        """The streams of each log group, the latest last."""
+        self._begun: dict[str, int] = {}
+        """How many were begun."""
+        self._lines: dict[str, int] = {}
+        """How many lines the latest one has."""
         self._stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[$LATEST]local"
         self._wake = threading.Event()
         self._closed = False
@@ -89,23 +99,34 @@ class LogWriter:
             message = f"the logs of {self._dropped} invocations were dropped: there were too many at once"
             next(iter(groups.values())).append({"timestamp": int(time.time() * 1000), "message": message})
             self._dropped = 0
-        client = self._client() if groups else None
         for group, events in groups.items():
-            self._ensure(client, group)
+            client = self._client()
             for start in range(0, len(events), _MOST_EVENTS):
-                client.put_log_events(  # type: ignore[union-attr] # there is one where there are groups
-                    logGroupName=group, logStreamName=self._stream, logEvents=events[start : start + _MOST_EVENTS]
-                )
+                self._put(client, group, events[start : start + _MOST_EVENTS])
 
-    def _ensure(self, client: Any, group: str) -> None:
-        if (group, self._stream) in self._known:
-            return
+    def _put(self, client: Any, group: str, events: list[dict[str, Any]]) -> None:
+        streams = self._streams.setdefault(group, [])
+        if not streams:
+            self._begun[group] = 1
+            self._begin(client, group, self._stream)
+        elif self._lines[group] >= self._most_lines:
+            self._begun[group] += 1
+            self._begin(client, group, f"{self._stream}-{self._begun[group]}")
+        if len(streams) > _MOST_STREAMS:
+            client.delete_log_stream(logGroupName=group, logStreamName=streams.pop(0))
+            message = f"earlier lines were dropped: the local AWS keeps the last {self._most_lines:,} of a log, or more"
+            events = [{"timestamp": events[0]["timestamp"], "message": message}, *events]
+        client.put_log_events(logGroupName=group, logStreamName=streams[-1], logEvents=events)
+        self._lines[group] += len(events)
+
+    def _begin(self, client: Any, group: str, stream: str) -> None:
         for call, arguments in (
             (client.create_log_group, {"logGroupName": group}),
-            (client.create_log_stream, {"logGroupName": group, "logStreamName": self._stream}),
+            (client.create_log_stream, {"logGroupName": group, "logStreamName": stream}),
         ):
             try:
                 call(**arguments)
             except client.exceptions.ResourceAlreadyExistsException:
                 continue
-        self._known.add((group, self._stream))
+        self._streams[group].append(stream)
+        self._lines[group] = 0

@@ -12,7 +12,6 @@ import boto3
 from botocore.config import Config
 
 from cdk_distributed_map.endpoints import bare_session
-from cdk_distributed_map.local.embedded.headers import SECRET
 
 
 class Keys(NamedTuple):
@@ -45,21 +44,21 @@ PINNED: Final[dict[str, Any]] = {
 """What the configuration of every client needs."""
 
 
-def session(*, region: str, keys: Keys = DUMMIES, secret: str | None = None) -> Any:
+Sent = Callable[..., None]
+"""Called with each request, as ``request``, before it is sent."""
+
+
+def session(*, region: str, keys: Keys = DUMMIES, sent: Sent | None = None) -> Any:
     """Return a session of boto3 that knows nothing of how this machine is configured.
 
     Args:
         region: Region its clients are for.
         keys: Their credentials. Default: dummies.
-        secret: What lets them in at the port of the embedded AWS, which is told to nobody else. Default: nothing.
+        sent: Called with each of their requests before it is sent. Default: nothing is.
     """
     bare = bare_session()
-    if secret is not None:
-
-        def tell(**sent: Any) -> None:
-            sent["request"].headers[SECRET] = secret
-
-        bare.register("before-send", tell)
+    if sent is not None:
+        bare.register("before-send", sent)
     return boto3.Session(
         botocore_session=bare,
         aws_access_key_id=keys.access_key,
@@ -69,7 +68,7 @@ def session(*, region: str, keys: Keys = DUMMIES, secret: str | None = None) -> 
 
 
 def clients(
-    endpoint: str, *, region: str, keys: Keys = DUMMIES, secret: str | None = None, pool: int = 50
+    endpoint: str, *, region: str, keys: Keys = DUMMIES, sent: Sent | None = None, pool: int = 50
 ) -> Callable[[str], Any]:
     """Return what gives clients, by the name of the service.
 
@@ -79,10 +78,10 @@ def clients(
         endpoint: URL of the local endpoint.
         region: Region they are for.
         keys: Their credentials. Default: dummies.
-        secret: What lets them in at the port of the embedded AWS. Default: nothing.
+        sent: Called with each of their requests before it is sent. Default: nothing is.
         pool: Connections each of them keeps.
     """
-    made_by = session(region=region, keys=keys, secret=secret)
+    made_by = session(region=region, keys=keys, sent=sent)
     config = Config(max_pool_connections=pool, retries={"mode": "standard", "max_attempts": 3}, **PINNED)
 
     made: dict[str, Any] = {}

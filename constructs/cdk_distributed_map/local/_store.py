@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from cdk_distributed_map.local._errors import ApiError
 from cdk_distributed_map.local._frame import Execution, Machine
 from cdk_distributed_map.local._services import Services
+
+MOST_ENDED: Final = 10_000
+"""Executions that have ended and are kept: each takes some kilobytes, more with a long history. AWS keeps 90 days."""
+_RUNNING: Final = frozenset({"RUNNING", "PENDING_REDRIVE"})
 
 
 class Store:
@@ -14,15 +18,25 @@ class Store:
 
     Args:
         services: Where the map runs are.
+        most: How many of those that have ended are kept: the latest.
     """
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, most: int = MOST_ENDED) -> None:
         self._services = services
+        self._most = most
         self._executions: dict[str, Execution] = {}
+        self._forgotten = 0
 
     def add(self, execution: Execution) -> None:
-        """Add an execution."""
+        """Add an execution; the oldest of too many are forgotten, with their map runs."""
         self._executions[execution.arn] = execution
+        # Many at once, as each time all of them are looked at.
+        if len(self._executions) > self._most + self._most // 10 + 1:
+            ended = [arn for arn, each in self._executions.items() if each.status not in _RUNNING]
+            for arn in ended[: max(len(ended) - self._most, 0)]:
+                del self._executions[arn]
+                self._services.map_runs.forget(arn)
+                self._forgotten += 1
 
     def known(self, arn: str) -> Execution | None:
         """Return an execution that isn't a map's child, None where there is none."""
@@ -46,8 +60,16 @@ class Store:
         if found is None and "/" in parts[6]:
             found = self._child(parts)
         if found is None:
-            raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+            raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'{self._word()}")
         return found
+
+    def _word(self) -> str:
+        if not self._forgotten:
+            return ""
+        return (
+            f" (the local AWS keeps the last {self._most:,} executions that have ended, and has forgotten "
+            f"{self._forgotten:,})"
+        )
 
     def _child(self, parts: list[str]) -> Execution | None:
         machine, label = parts[6].split("/", 1)
@@ -69,7 +91,7 @@ class Store:
             raise ApiError("InvalidArn", f"Invalid Arn: 'Invalid ARN prefix: {arn}'")
         run = self._services.map_runs.get(arn)
         if run is None:
-            raise ApiError("ResourceNotFound", f"Resource not found: '{arn}'")
+            raise ApiError("ResourceNotFound", f"Resource not found: '{arn}'{self._word()}")
         return run
 
 

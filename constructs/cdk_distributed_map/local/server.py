@@ -357,7 +357,7 @@ class LocalAws:
             endpoint_url=aws.url,
             region=self.region,
             keys=aws.keys,
-            secret=aws.secret,
+            sent=aws.sent,
             account=self.account,
             invoker=functions,
             authorizer=roles if self._authorizer is None else self._authorizer,

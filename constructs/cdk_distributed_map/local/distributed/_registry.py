@@ -38,6 +38,16 @@ class MapRuns:
         """Return the runs of an execution, the latest first."""
         return [run for _, run in reversed(self._by_execution.get(execution, []))]
 
+    def forget(self, execution: str) -> None:
+        """Forget the runs of an execution, and those of their children."""
+        gone = {run.arn for _, run in self._by_execution.pop(execution, [])}
+        for arn in gone:
+            del self._by_arn[arn]
+        if gone:
+            within = [arn for arn, runs in self._by_execution.items() if runs[0][1].parent.map_run in gone]
+            for arn in within:
+                self.forget(arn)
+
     def to_resume(self, execution: Any) -> dict[Path, Any]:
         """Return the runs that a redrive of an execution goes on with, by the path of their state.
 
