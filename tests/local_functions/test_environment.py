@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import stat
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +88,41 @@ def test_code_is_unpacked_once_with_its_modes(tmp_path: Path) -> None:
     zipped = archive({"run.sh": "#!"}, {"run.sh": stat.S_IFREG | 0o755})
     folder = unpack([zipped], tmp_path)
     assert (folder / "run.sh").stat().st_mode & 0o111
-    (folder / "kept").touch()
+    before = (folder / "run.sh").stat().st_ino
     assert unpack([zipped], tmp_path) == folder
-    assert (folder / "kept").exists()
+    assert (folder / "run.sh").stat().st_ino == before
+
+
+def _change(file: Path) -> None:
+    file.write_bytes(b"x" * file.stat().st_size)
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda folder: _change(folder / "a.py"),
+        lambda folder: (folder / "a.py").write_text("longer than it was before"),
+        lambda folder: (folder / "a.py").unlink(),
+        lambda folder: (folder / "in" / "b").chmod(0o644),
+        lambda folder: (folder / "sitecustomize.py").write_text("import evil"),
+        lambda folder: (folder / "added").symlink_to("/etc"),
+        lambda folder: shutil.rmtree(folder / "in"),
+    ],
+    ids=["changed", "longer", "gone", "mode", "added", "link added", "folder gone"],
+)
+def test_code_that_was_altered_in_the_cache_is_unpacked_again(tmp_path: Path, alter: Callable[[Path], object]) -> None:
+    zipped = [archive({"a.py": "one", "in/b": "two"}, {"in/b": 0o755}), archive({"c": "three"})]
+    folder = unpack(zipped, tmp_path)
+    (folder / "__pycache__").mkdir()
+    assert unpack(zipped, tmp_path) == folder
+    assert (folder / "__pycache__").is_dir()
+    alter(folder)
+    assert unpack(zipped, tmp_path) == folder
+    files = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert files == {"a.py": "one", "in/b": "two", "c": "three"}
+    assert stat.S_IMODE((folder / "in" / "b").stat().st_mode) == 0o755
+    assert not (folder / "added").exists()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 @pytest.mark.parametrize(

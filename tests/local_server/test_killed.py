@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError
 
 import distmap
 from cdk_distributed_map.local import control
@@ -339,3 +340,51 @@ def test_fails_when_another_has_the_state(guardian: Guardian, tmp_path: Path) ->
         assert not second.killed
     finally:
         second.stop()
+
+
+# Starts another in a session of its own, as a daemon does, and ends.
+STARTS_ANOTHER = """
+import subprocess, sys
+left = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL, start_new_session=True)
+print(left.pid, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("scratch", [True, False], ids=["of the engine", "of others"])
+def test_a_process_in_a_session_of_its_own_ends_with_the_engine(tmp_path: Path, *, scratch: bool) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    guardian = Guardian(scratch=folder)
+    named = {"TMPDIR": str(folder / "of-the-function")} if scratch else {}
+    started = subprocess.run(
+        [sys.executable, "-c", STARTS_ANOTHER],
+        env={**os.environ, **named},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    pid = int(started.stdout)
+    try:
+        assert alive(pid)
+        guardian.close()
+        assert alive(pid) is not scratch
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert not folder.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kills")
+def test_nothing_is_tried_again_once_the_embedded_aws_has_ended(guardian: Guardian, tmp_path: Path) -> None:
+    aws = EmbeddedAws(guardian=guardian, scratch=tmp_path, iam=False)
+    aws.start()
+    s3 = aws.clients()("s3")
+    tried: list[object] = []
+    s3.meta.events.register("request-created.s3", lambda **given: tried.append(given))
+    s3.list_buckets()
+    os.kill(aws.pid, signal.SIGKILL)
+    until(lambda: not alive(aws.pid))
+    with pytest.raises(BotoCoreError, match="the embedded AWS has ended"):
+        s3.list_buckets()
+    assert len(tried) == 2

@@ -1,4 +1,4 @@
-"""Unpacks code and layers into a cache, by hash: the same code is unpacked once."""
+"""Unpacks code and layers into a cache, by hash: the same code once, which is checked before it is used again."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
+
+_BYTECODE: Final = "__pycache__"
+_PIECE: Final = 1024 * 1024
 
 
 class CodeError(ValueError):
@@ -19,6 +24,9 @@ class CodeError(ValueError):
 
 def unpack(archives: Sequence[bytes], cache: Path) -> Path:
     """Return the folder that holds what the archives hold, the later over the earlier as Lambda merges layers.
+
+    One that is there already and holds anything else is replaced: functions can write into the folder of their code,
+    and whatever clears caches may have taken a part of it.
 
     Args:
         archives: Zip files.
@@ -31,7 +39,7 @@ def unpack(archives: Sequence[bytes], cache: Path) -> Path:
     for archive in archives:
         digest.update(hashlib.sha256(archive).digest())
     folder = cache / "code" / digest.hexdigest()[:32]
-    if folder.is_dir():
+    if folder.is_dir() and _holds(folder, archives):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=folder.parent))
@@ -39,14 +47,63 @@ def unpack(archives: Sequence[bytes], cache: Path) -> Path:
         for archive in archives:
             _extract(archive, building)
         building.chmod(0o755)
+        if folder.is_dir():
+            # Whoever runs from it finds the same files there as before.
+            folder.rename(f"{building}.altered")
         building.rename(folder)
     except OSError:
         if not folder.is_dir():
             raise
         # Somebody else was faster.
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        for left in (building, f"{building}.altered"):
+            shutil.rmtree(left, ignore_errors=True)
     return folder
+
+
+def _holds(folder: Path, archives: Sequence[bytes]) -> bool:
+    """Tell whether a folder holds what archives hold, and nothing else but Python's own bytecode."""
+    expected: set[str] = set()
+    for archive in reversed(archives):
+        try:
+            with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+                for entry in reversed(opened.infolist()):
+                    name = os.path.normpath(entry.filename)
+                    if entry.is_dir() or name in expected:
+                        continue
+                    expected.add(name)
+                    if not _is_entry(folder / name, entry, opened):
+                        return False
+        except (OSError, zipfile.BadZipFile):
+            return False
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [each for each in folders if each != _BYTECODE]
+        within = Path(parent).relative_to(folder)
+        linked = [each for each in folders if Path(parent, each).is_symlink()]
+        if not {str(within / each) for each in [*names, *linked]} <= expected:
+            return False
+    return True
+
+
+def _is_entry(file: Path, entry: zipfile.ZipInfo, opened: zipfile.ZipFile) -> bool:
+    if stat.S_ISLNK(entry.external_attr >> 16):
+        return file.is_symlink() and os.readlink(file) == opened.read(entry).decode()  # noqa: PTH115 - as it was written
+    found = file.lstat()
+    if (
+        not stat.S_ISREG(found.st_mode)
+        or found.st_size != entry.file_size
+        or stat.S_IMODE(found.st_mode) != _mode(entry)
+    ):
+        return False
+    checksum = 0
+    with file.open("rb") as source:
+        while piece := source.read(_PIECE):
+            checksum = zlib.crc32(piece, checksum)
+    return checksum == entry.CRC
+
+
+def _mode(entry: zipfile.ZipInfo) -> int:
+    return (stat.S_IMODE(entry.external_attr >> 16) or 0o644) | stat.S_IRUSR
 
 
 def _extract(archive: bytes, folder: Path) -> None:
@@ -82,4 +139,4 @@ def _extract_entry(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path
         return
     with opened.open(entry) as source, target.open("wb") as sink:
         shutil.copyfileobj(source, sink)
-    target.chmod((stat.S_IMODE(mode) or 0o644) | stat.S_IRUSR)
+    target.chmod(_mode(entry))
