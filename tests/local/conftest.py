@@ -45,8 +45,6 @@ class InProcessLambda:
         self._lock = threading.Lock()
         self.handlers: dict[str, Handler] = {}
         """Functions that exist only here, by name."""
-        self.running = 0
-        self.most_running = 0
         self.invocations = 0
 
     async def invoke(self, invocation: Invocation) -> Answer:
@@ -83,8 +81,6 @@ class InProcessLambda:
         request_id = str(uuid.uuid4())
         with self._lock:
             self.invocations += 1
-            self.running += 1
-            self.most_running = max(self.most_running, self.running)
         try:
             payload = json.dumps(handler(json.loads(invocation.payload)))
         except InvokeError:
@@ -98,9 +94,6 @@ class InProcessLambda:
                 "stackTrace": stack,
             }
             return Answer(payload=json.dumps(shown), function_error="Unhandled", request_id=request_id)
-        finally:
-            with self._lock:
-                self.running -= 1
         return Answer(payload=payload, request_id=request_id)
 
     def _code(self, name: str) -> Handler:
