@@ -86,10 +86,16 @@ def test_local_items_are_uploaded_and_run_on(
     assert [json.loads(line) for line in body.splitlines()] == [{"n": 1}, {"n": 2.5}, {"n": "ä"}]
 
 
-def test_csv_rows_are_read_as_aws_reads_them() -> None:
+def test_csv_rows_have_the_columns_of_the_header_as_on_aws() -> None:
     text = '\ufeffa,b\n1,"x ""y"""\n2\n3,z,dropped\n'.encode()
     rows = [json.loads(each) for each in read_items(io.BytesIO(text), "csv", name="rows.csv")]
     assert rows == [{"a": "1", "b": 'x "y"'}, {"a": "2", "b": ""}, {"a": "3", "b": "z"}]
+
+
+def test_csv_is_that_of_rfc_4180_where_a_backslash_is_none_but_itself() -> None:
+    text = b'a,b\nC:\\x,"say \\, ""hi"""\n'
+    rows = [json.loads(each) for each in read_items(io.BytesIO(text), "csv", name="rows.csv")]
+    assert rows == [{"a": "C:\\x", "b": 'say \\, "hi"'}]
 
 
 def test_starting_twice_with_items_uploads_once(squares: Pipeline, states: Any, s3: S3Client, bucket: str) -> None:

@@ -20,7 +20,10 @@ from distmap.limits import MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
 from distmap.wire import ITEM_FILES_FOLDER, ITEMS_FILE, ItemFile
 
 FileFormat = Literal["jsonl", "json", "csv"]
-"""JSON Lines, a JSON array, or CSV whose first row is the header: its values are texts, as on AWS."""
+"""JSON Lines, a JSON array, or CSV as RFC 4180 has it, whose first row is the header: its values are texts, as on AWS.
+
+Step Functions reads CSV by a grammar of its own, in which backslashes escape; what is read here never reaches it as CSV.
+"""
 
 _SUFFIXES: Final[dict[str, FileFormat]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
 _OTHER_DELIMITERS: Final = (";", "\t", "|")
