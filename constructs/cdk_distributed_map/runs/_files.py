@@ -22,7 +22,7 @@ from distmap.wire import ITEM_FILES_FOLDER, ITEMS_FILE, ItemFile
 FileFormat = Literal["jsonl", "json", "csv"]
 """JSON Lines, a JSON array, or CSV as RFC 4180 has it, whose first row is the header: its values are texts, as on AWS.
 
-Step Functions reads CSV by a grammar of its own, in which backslashes escape; what is read here never reaches it as CSV.
+Step Functions reads CSV by a grammar of its own, in which backslashes escape: it gets what is read here as JSON.
 """
 
 _SUFFIXES: Final[dict[str, FileFormat]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
