@@ -69,13 +69,13 @@ class DistributedMapPipeline(Construct):
             imported bucket. Default: 30 days in a bucket that a pipeline made, else never.
         removal_policy: What happens to the new bucket (destroyed only if empty) and log groups with the stack.
             Default: they are kept.
-        encryption_key: Customer-managed key for everything made here. Default: AWS's own keys. Giving one to a
-            pipeline that is deployed, or taking it away, replaces the state machine and ends its runs, unless
-            ``state_machine_name`` stays the same.
+        encryption_key: Customer-managed key for everything made here. Giving one to a deployed pipeline, or taking it
+            away, replaces the state machine and ends its runs, unless ``state_machine_name`` stays the same. Default:
+            AWS's own keys.
         role: Role of the state machine. Default: a new one.
-        state_machine_name: Name of the state machine. Default: made by CloudFormation, or by us where
-            ``encryption_key`` is given, since a key's conditions name the state machine. Another name than the one
-            deployed is another state machine: CloudFormation deletes the former one, and its runs end.
+        state_machine_name: Name of the state machine. Another one than that of the deployed pipeline makes
+            CloudFormation replace the state machine, which ends its runs. Default: made by CloudFormation, or by us
+            where ``encryption_key`` is given, since a key's conditions name the state machine.
         label: Label of the map, up to 40 characters. Default: made from the id.
         timeout: Longest time a run may take. Default: AWS's year.
         log_level: What the state machine logs; ``OFF`` makes no log group. Default: errors.

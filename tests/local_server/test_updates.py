@@ -132,6 +132,7 @@ def test_children_keep_their_states_and_lose_the_right_to_call_a_worker_that_was
 
     assert first["status"] == "SUCCEEDED"
     assert second["status"] == "FAILED"
+    assert "not authorized to perform: lambda:InvokeFunction" in second["cause"]
     assert updated.runs["Reworked"].error == "States.ExceedToleratedFailureThreshold"
 
 
