@@ -109,11 +109,11 @@ class Flow(sfn.StateMachineFragment):
 
     def _is_wrong(self, folders: Sequence[str]) -> str:
         """Return JSONata that is true where the input has ``items`` that are neither an item file nor the source's."""
-        key = f"$string({_ITEMS}.key)"  # of whatever kind it is: not every JSONata leaves out what doesn't matter
-        starts = " or ".join(f"$substring({key}, 0, $length({quote(each)})) = {quote(each)}" for each in folders)
+        starts = " or ".join(f"$substring({_ITEMS}.key, 0, $length({quote(each)})) = {quote(each)}" for each in folders)
         bucket = f"($not($exists({_ITEMS}.bucket)) or {_ITEMS}.bucket = {quote(self._place.bucket.bucket_name)})"
         enveloped = f'($not($exists({_ITEMS}.enveloped)) or $type({_ITEMS}.enveloped) in ["boolean", "null"])'
-        right = f"({_HAS_FILE}) and {bucket} and {enveloped} and ({starts})"
+        # A condition of its own: not every JSONata leaves out the right of an "and" that is false already.
+        right = f"({_HAS_FILE} ? {bucket} and {enveloped} and ({starts}) : false)"
         there = f'$type($states.input) = "object" and $exists({_ITEMS})'
         if self._source_is_items():
             own = f'$type({_ITEMS}) = "array" or $type({_ITEMS}) = "object" and $not($exists({_ITEMS}.key))'
