@@ -41,6 +41,8 @@ def limits_table() -> str:
         ("Express child", "no `.sync`, no task token, no activity, no Distributed Map inside"),
         ("worker `timeout`", f"1 to {limits.MAX_FUNCTION_SECONDS} s"),
         ("worker `memory_size`", f"{limits.MIN_FUNCTION_MEMORY_MB} to {limits.MAX_FUNCTION_MEMORY_MB:,} MB"),
+        ("a function's code", f"up to {limits.MAX_CODE_BYTES:,} bytes, unzipped, layers included"),
+        ("keys and prefixes", "no address (`s3://...`), no `*`, `?` or `${`, no slash at the beginning"),
         ("`items_pointer`", f"begins with `/`, under {limits.MAX_ITEMS_POINTER_LENGTH:,} characters"),
         ("CSV `headers`", f"not empty, no repeats, up to {limits.MAX_CSV_HEADER_BYTES:,} bytes"),
         ("buckets", "in the Region of the state machine, where both are known"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
@@ -43,6 +44,33 @@ def usable_role(scope: Construct, role: iam.IRole) -> iam.IRole:
     if not isinstance(role, iam.Role) or Stack.of(role).node.path == Stack.of(scope).node.path:
         return role
     return iam.Role.from_role_arn(scope, "GivenRole", role.role_arn)
+
+
+def trusting(role: iam.IRole) -> iam.IRole:
+    """Return a given role whose trust isn't known to leave Step Functions out.
+
+    Raises:
+        ValueError: Step Functions can't assume it.
+    """
+    policy = role.assume_role_policy if isinstance(role, iam.Role) else None
+    if policy is None:
+        return role
+    statements = Stack.of(role).resolve(policy.to_json()).get("Statement", [])
+    principals = [each.get("Principal") for each in statements if each.get("Effect", "Allow") == "Allow"]
+    services = [service for each in principals if isinstance(each, dict) for service in _listed(each.get("Service"))]
+    anybody = any(each in ("*", {"AWS": "*"}) for each in principals)
+    # Step Functions has one name in every Region and partition; what isn't a text is known only at deployment.
+    if any(not isinstance(each, str) or each.startswith("states.") for each in services) or anybody:
+        return role
+    trusted = ", ".join(services) or "no service"
+    raise ValueError(
+        f"role {role.node.path!r} trusts {trusted}, so Step Functions can't assume it: give it "
+        "assumed_by=ServicePrincipal('states.amazonaws.com') before it is given to the pipeline, or leave role out"
+    )
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def allow_logs(scope: Construct, key: kms.IKey) -> None:

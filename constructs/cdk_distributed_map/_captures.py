@@ -18,6 +18,7 @@ from constructs import Construct
 
 from cdk_distributed_map import _checks, _expressions, _kinds, _permissions
 from cdk_distributed_map._functions import DEFAULT_MEMORY_MB, FunctionSettings, PythonFunction
+from cdk_distributed_map._handlers import Role
 from distmap import limits, wire
 
 _BUILT_IN_TIMEOUT = Duration.minutes(15)
@@ -121,6 +122,9 @@ class Capture(abc.ABC):
         min_bytes = 1 if min_bytes is None else min_bytes
         if len(prefixes) == 0:
             raise ValueError("prefixes must not be empty: leave it out to list the whole bucket")
+        for prefix in prefixes:
+            if _checks.is_known(prefix):
+                _checks.plain_key("prefixes", prefix)
         _checks.whole_number("min_bytes", min_bytes, least=0, most=limits.MAX_EXACT_INTEGER, unit="bytes")
         _checks.whole_number("max_bytes", max_bytes, least=0, most=limits.MAX_EXACT_INTEGER, unit="bytes")
         if _checks.is_known(min_bytes) and _checks.is_known(max_bytes) and min_bytes > max_bytes:  # type: ignore[operator]  # both are numbers by the check
@@ -157,6 +161,7 @@ class Capture(abc.ABC):
         vpc: ec2.IVpc | None = None,
         vpc_subnets: ec2.SubnetSelection | None = None,
         security_groups: Sequence[ec2.ISecurityGroup] | None = None,
+        exclude: Sequence[str] | None = None,
     ) -> Capture:
         """Your own Python function, built from a folder, with the runtime put in.
 
@@ -166,6 +171,7 @@ class Capture(abc.ABC):
             PythonFunction(
                 folder=folder,
                 handler=handler,
+                role=Role.CAPTURE,
                 runtime=runtime,
                 architecture=architecture,
                 memory_size=DEFAULT_MEMORY_MB if memory_size is None else memory_size,
@@ -176,6 +182,7 @@ class Capture(abc.ABC):
                 vpc=vpc,
                 vpc_subnets=vpc_subnets,
                 security_groups=security_groups,
+                exclude=() if exclude is None else exclude,
             )
         )
 
@@ -210,6 +217,7 @@ class _BuiltIn(Capture):
         function = PythonFunction(
             folder=str(_built_in_folder()),
             handler="handler.handler",
+            role=Role.CAPTURE,
             memory_size=DEFAULT_MEMORY_MB if self.memory_size is None else self.memory_size,
             timeout=_BUILT_IN_TIMEOUT,
         )

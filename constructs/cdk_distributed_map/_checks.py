@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from aws_cdk import Stack, Token
@@ -103,16 +104,49 @@ def literal_key(name: str, value: str) -> None:
     """Check an S3 key or prefix that stands in the template: not a path into the input.
 
     Raises:
-        ValueError: It is empty, too long for S3, or looks like a path.
+        ValueError: It is empty, too long for S3, looks like a path into the input, or is surely no key.
     """
     text(name, value)
-    size = 0 if Token.is_unresolved(value) else len(value.encode())
+    if Token.is_unresolved(value):
+        return
+    size = len(value.encode(errors="surrogatepass"))
     if size > limits.MAX_KEY_BYTES:
         raise ValueError(f"{name} must have at most {limits.MAX_KEY_BYTES:,} bytes, as any S3 key, got {size:,}")
-    if value.startswith(("$.", "$$.", "{%")):
+    if value.startswith(("$.", "$$.", "$[", "{%")):
         raise ValueError(
             f"{name} got {value!r}: a key that comes from the input needs ItemSource.from_execution_input, "
             "which is told the buckets it may read"
+        )
+    plain_key(name, value)
+
+
+def plain_key(name: str, value: str) -> None:
+    """Check that an S3 key or prefix, or a part of one, says what it means to S3 and to IAM.
+
+    S3 takes ``*`` and ``?`` as they are, and IAM as patterns: nothing would be found, and more allowed than was meant.
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_resource.html
+
+    Raises:
+        ValueError: It is an address or a pattern, or begins with a slash.
+    """
+    if Token.is_unresolved(value):
+        return
+    address = re.match(r"(?:s3[an]?://|https?://)[^/]*/?|arn:[\w-]*:s3:::[^/]*/?", value, re.IGNORECASE)
+    if address is not None:
+        raise ValueError(
+            f"{name} must be a key inside the bucket, got the address {value!r}: give {value[address.end() :]!r} alone"
+        )
+    if value.startswith("/"):
+        raise ValueError(
+            f"{name} must not begin with a slash, got {value!r}: S3's keys don't, so give {value.lstrip('/')!r}; where "
+            "they really do, give it as Fn.join('', ['/', ...])"
+        )
+    pattern = re.search(r"[*?]|\$\{", value)
+    if pattern is not None:
+        before = value[: pattern.start()]
+        raise ValueError(
+            f"{name} must not hold {pattern[0]!r}, got {value!r}: S3 knows no patterns, and IAM would take it for one; "
+            f"give what the keys begin with, such as {before!r}; Capture.s3_listing(suffix=...) takes what they end in"
         )
 
 

@@ -12,6 +12,7 @@ from constructs import Construct
 
 from cdk_distributed_map import _kinds
 from cdk_distributed_map._functions import FunctionSettings, PythonFunction
+from cdk_distributed_map._handlers import Role
 
 _DEFAULT_MEMORY_MB = 1024
 
@@ -43,6 +44,7 @@ class Combiner:
         vpc: ec2.IVpc | None = None,
         vpc_subnets: ec2.SubnetSelection | None = None,
         security_groups: Sequence[ec2.ISecurityGroup] | None = None,
+        exclude: Sequence[str] | None = None,
     ) -> Combiner:
         """Your Python function, built from a folder, with the runtime put in.
 
@@ -53,6 +55,7 @@ class Combiner:
             declared=PythonFunction(
                 folder=folder,
                 handler=handler,
+                role=Role.COMBINE,
                 runtime=runtime,
                 architecture=architecture,
                 memory_size=_DEFAULT_MEMORY_MB if memory_size is None else memory_size,
@@ -63,6 +66,7 @@ class Combiner:
                 vpc=vpc,
                 vpc_subnets=vpc_subnets,
                 security_groups=security_groups,
+                exclude=() if exclude is None else exclude,
             )
         )
 

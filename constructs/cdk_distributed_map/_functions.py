@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,8 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 import distmap
-from cdk_distributed_map import _checks, _permissions
+from cdk_distributed_map import _checks, _code, _handlers, _permissions
+from cdk_distributed_map._handlers import Role
 from distmap import limits
 
 DEFAULT_RUNTIME = lambda_.Runtime.PYTHON_3_13
@@ -44,7 +47,6 @@ _RESERVED_VARIABLES = frozenset(
         "LAMBDA_TASK_ROOT",
     }
 )
-_COMPILED = ["__pycache__", "*.pyc"]
 
 # What Lambda needs to attach a function to a VPC; EC2 has no resource-level permissions for it.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
@@ -74,6 +76,7 @@ class PythonFunction:
 
     folder: str
     handler: str
+    role: Role
     runtime: lambda_.Runtime | None = None
     architecture: lambda_.Architecture | None = None
     memory_size: int = DEFAULT_MEMORY_MB
@@ -84,13 +87,15 @@ class PythonFunction:
     vpc: ec2.IVpc | None = None
     vpc_subnets: ec2.SubnetSelection | None = None
     security_groups: Sequence[ec2.ISecurityGroup] | None = None
+    exclude: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        _check_handler(self.folder, self.handler)
+        runtime = DEFAULT_RUNTIME if self.runtime is None else self.runtime
+        file = _handlers.check(self.folder, self.handler, role=self.role, python=_python_of(runtime))
         # Found from where the program is now: Node, which reads the folder later, may have been started elsewhere.
         object.__setattr__(self, "folder", str(Path(self.folder).resolve()))
-        if self.runtime is not None:
-            _check_runtime(self.runtime)
+        _code.check_shipped(self.folder, self.exclude, file.resolve())
+        _code.check_size(self.folder, self.exclude)
         _check_environment(self.environment or {})
         _checks.whole_number(
             "memory_size",
@@ -143,7 +148,7 @@ class PythonFunction:
             id,
             runtime=DEFAULT_RUNTIME if self.runtime is None else self.runtime,
             architecture=lambda_.Architecture.ARM_64 if self.architecture is None else self.architecture,
-            code=lambda_.Code.from_asset(self.folder, exclude=_COMPILED),
+            code=_code.asset(self.folder, self.exclude),
             handler=self.handler,
             memory_size=self.memory_size,
             ephemeral_storage_size=self.ephemeral_storage,
@@ -168,24 +173,16 @@ class PythonFunction:
         return function
 
 
-def _check_handler(folder: str, handler: str) -> None:
-    path = Path(folder)
-    if not path.is_dir():
-        raise ValueError(f"folder {folder!r} is not a folder: give the path of the function's code")
-    module, _, function = handler.rpartition(".")
-    if module == "" or function == "":
-        raise ValueError(f"handler must be '<module>.<function>', got {handler!r}")
-    file = path.joinpath(*module.split("."))
-    if not file.with_name(f"{file.name}.py").is_file() and not (file / "__init__.py").is_file():
-        raise ValueError(
-            f"handler {handler!r} needs the file {module.replace('.', '/')}.py in {folder!r}, which isn't there"
-        )
+def _python_of(runtime: lambda_.Runtime) -> tuple[int, int]:
+    """Return the version of Python of a runtime.
 
-
-def _check_runtime(runtime: lambda_.Runtime) -> None:
+    Raises:
+        ValueError: It is no Python, or one without a current boto3.
+    """
     version = re.fullmatch(r"python3\.(\d+)", runtime.name)
     if version is None or int(version[1]) < _OLDEST_PYTHON:
         raise ValueError(f"runtime must be Python 3.{_OLDEST_PYTHON} or later, got {runtime.name!r}")
+    return 3, int(version[1])
 
 
 def _check_environment(environment: Mapping[str, str]) -> None:
@@ -253,25 +250,33 @@ def runtime_layer(scope: Construct) -> lambda_.LayerVersion:
     return lambda_.LayerVersion(
         stack,
         RUNTIME_LAYER_ID,
-        code=lambda_.Code.from_asset(str(_layer_folder(stack)), exclude=_COMPILED),
+        code=_code.asset(str(_layer_folder(stack))),
         description="distmap: runtime of the functions of Distributed Map pipelines",
     )
 
 
 def _layer_folder(stack: Stack) -> Path:
-    """Lay the package out as a layer wants it, ``python/distmap``, in the folder that is synthesized into.
+    """Lay the package out as a layer wants it, ``python/distmap``, in a folder that is there while the program runs.
 
-    Bundling would do the same, but says so on the terminal at every synthesis.
+    Bundling would do the same, but says so on the terminal at every synthesis. The folder isn't in what is synthesized
+    into: a relative ``outdir`` begins where Node was started, which Python can't know once it has gone elsewhere.
     """
-    source = Path(distmap.__file__).resolve().parent
-    stage = Stage.of(stack)
-    if stage is None:
+    if Stage.of(stack) is None:
         raise ValueError(
             f"stack {stack.node.path!r} has no App or Stage above it, so its functions have no place for code"
         )
-    folder = Path(stage.asset_outdir, "distmap-runtime")
+    folder = Path(_layers().name)
+    if stack.node.try_get_context("aws:cdk:disable-asset-staging"):
+        # The folder isn't copied then, but named to whoever deploys, and must outlast the program.
+        folder = Path(tempfile.mkdtemp(prefix="distmap-runtime-"))
     target = folder / "python" / "distmap"
-    if target.is_dir():
-        shutil.rmtree(target)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(*_COMPILED))
+    if not target.is_dir():
+        source = Path(distmap.__file__).resolve().parent
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
     return folder
+
+
+@functools.cache
+def _layers() -> tempfile.TemporaryDirectory[str]:
+    """Return the folder of the layer, which is removed when the program ends."""
+    return tempfile.TemporaryDirectory(prefix="distmap-runtime-")

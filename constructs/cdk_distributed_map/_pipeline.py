@@ -201,7 +201,7 @@ class DistributedMapPipeline(Construct):
         self._key = encryption_key
         self._fragment: Flow | None = None
         self._place = root_place(self.payload_bucket, payload_prefix)
-        self.role = _access.state_machine_role(self) if role is None else role
+        self.role = _access.state_machine_role(self) if role is None else _access.trusting(role)
         self.log_group = _logging.destination(
             self,
             level=log_level,
@@ -417,6 +417,7 @@ def _check(payload_prefix: str, timeout: Duration | None, *, expiry: Duration | 
     known = "" if Token.is_unresolved(payload_prefix) else payload_prefix
     if known and (not known.endswith("/") or known.startswith("/")):
         raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {payload_prefix!r}")
+    _checks.plain_key("payload_prefix", payload_prefix)
     if timeout is not None and not timeout.is_unresolved():
         _checks.whole_number(
             "timeout", timeout.to_seconds(), least=1, most=limits.MAX_EXECUTION_SECONDS, unit="seconds"

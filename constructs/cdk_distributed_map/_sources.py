@@ -191,6 +191,7 @@ class ItemSource(abc.ABC):
                 raise ValueError("data_prefix is needed where manifest_key is known only at deployment")
             parts = manifest_key.split("/")[:-2]
             data_prefix = "/".join([*parts, "data/"])
+        _checks.literal_key("data_prefix", data_prefix)
         return FileItems(
             bucket=bucket,
             key=manifest_key,
@@ -272,6 +273,7 @@ class ItemSource(abc.ABC):
         for name, path in (("bucket_path", bucket_path), ("key_path", key_path)):
             if _checks.is_known(path):
                 raise ValueError(f"{name} must be a path into the input such as '$.bucket', got {path!r}")
+        _checks.plain_key("key_prefix", key_prefix or "")
         return InputFile(
             buckets=tuple(buckets),
             config=format.render(),

@@ -31,6 +31,7 @@ from cdk_distributed_map._functions import (
     known_reservation,
     known_timeout,
 )
+from cdk_distributed_map._handlers import Role
 from cdk_distributed_map._results import Results
 from cdk_distributed_map._retry import RetryPolicy
 from cdk_distributed_map._sources import ItemSource
@@ -101,6 +102,7 @@ class Worker(abc.ABC):
         vpc: ec2.IVpc | None = None,
         vpc_subnets: ec2.SubnetSelection | None = None,
         security_groups: Sequence[ec2.ISecurityGroup] | None = None,
+        exclude: Sequence[str] | None = None,
         reserved_concurrency: ReservedConcurrency | None = None,
         retry: RetryPolicy | None = None,
     ) -> Worker:
@@ -119,6 +121,10 @@ class Worker(abc.ABC):
             vpc: VPC to attach to. Default: none.
             vpc_subnets: Which of its subnets. Default: the private ones.
             security_groups: Default: a new one for the function.
+            exclude: What of the folder isn't shipped, in the grammar of ``.gitignore``, such as ``tests/``; ``!name``
+                takes back what is left out without being told, such as ``.env``, ``.git/``, ``.venv/``,
+                ``__pycache__/``, ``node_modules/`` and caches of tools. A ``.lambdaignore`` and a ``.dockerignore`` in
+                the folder count too. Default: nothing more.
             reserved_concurrency: Default: as much as the map may run at once.
             retry: Errors of your own to retry. Default: none; Lambda's own and throttling always are.
 
@@ -128,6 +134,7 @@ class Worker(abc.ABC):
         declared = PythonFunction(
             folder=folder,
             handler=handler,
+            role=Role.WORKER,
             runtime=runtime,
             architecture=architecture,
             memory_size=DEFAULT_MEMORY_MB if memory_size is None else memory_size,
@@ -138,6 +145,7 @@ class Worker(abc.ABC):
             vpc=vpc,
             vpc_subnets=vpc_subnets,
             security_groups=security_groups,
+            exclude=() if exclude is None else exclude,
         )
         reserved = ReservedConcurrency.matching() if reserved_concurrency is None else reserved_concurrency
         return PythonWorker(declared=declared, reserved=reserved, retry=retry)

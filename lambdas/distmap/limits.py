@@ -62,6 +62,8 @@ MAX_INVOCATION_PAYLOAD_BYTES: Final = 6 * 1024**2
 MAX_FUNCTION_THREADS: Final = 1_024
 """Threads and processes of one invocation together."""
 MAX_LAYERS: Final = 5
+MAX_CODE_BYTES: Final = 262_144_000
+"""The code of a function and all its layers, unzipped: 250 MB, in Lambda's words."""
 MAX_ENVIRONMENT_BYTES: Final = 4_096
 """All environment variables of a function together."""
 ACCOUNT_CONCURRENCY: Final = 1_000

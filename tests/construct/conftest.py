@@ -48,6 +48,8 @@ FLAGS: dict[str, Any] = {
 }
 
 HANDLER = "def handler(event, context):\n    return event\n"
+ANY_HANDLER = "from elsewhere import handler\n"
+"""One that may do for a worker, a capture and a combiner alike: the construct can't know what it is."""
 
 
 class Lab:
@@ -58,7 +60,7 @@ class Lab:
     ) -> None:
         self.code = folder / "code"
         self.code.mkdir()
-        (self.code / "handler.py").write_text(HANDLER)
+        (self.code / "handler.py").write_text(ANY_HANDLER)
         self.app = cdk.App(
             analytics_reporting=False, outdir=str(folder / "cdk.out"), context={**FLAGS, **(context or {})}
         )

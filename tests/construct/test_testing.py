@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def test_a_masked_template_does_not_move_with_the_code(new_lab: Callable[..., Lab]) -> None:
     found = []
-    for text in ("a = 1\n", "a = 2\n"):
+    for text in ("from one import handler\n", "from two import handler\n"):
         lab = new_lab()
         Path(lab.code, "handler.py").write_text(text)
         lab.pipeline(items=ItemSource.captured(Capture.ranges()), worker=lab.python_worker())

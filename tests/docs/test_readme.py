@@ -40,7 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             path.parent.mkdir(exist_ok=True)
             path.write_text(block.code, encoding="utf-8")
     (tmp_path / "capture").mkdir()
-    (tmp_path / "capture" / "handler.py").write_text("from distmap import capture_items\n", encoding="utf-8")
+    (tmp_path / "capture" / "handler.py").write_text("from yours import handler\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -50,7 +50,7 @@ SOURCES: dict[str, Source] = {
 def definitions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Definitions by source, and of one pipeline with everything, their references as ``${...}``."""
     code, out = tmp_path_factory.mktemp("code"), tmp_path_factory.mktemp("out")
-    (code / "handler.py").write_text("def handler(event, context):\n    return event\n")
+    (code / "handler.py").write_text("from elsewhere import handler\n")
     stack = cdk.Stack(cdk.App(analytics_reporting=False, outdir=str(out)), "Stack")
     bucket = s3.Bucket.from_bucket_name(stack, "Data", "data")
     worker = Worker.python(str(code), handler="handler.handler")

@@ -114,7 +114,7 @@ def everything_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cloud assembly of everything.py, with the feature flags of cdk.json."""
     folder = tmp_path_factory.mktemp("everything")
     (folder / "code").mkdir()
-    (folder / "code" / "handler.py").write_text("def handler(event, context):\n    return event\n")
+    (folder / "code" / "handler.py").write_text("from elsewhere import handler\n")
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
     done = subprocess.run(
         [sys.executable, str(HERE / "everything.py"), str(folder / "code")],
