@@ -1,4 +1,4 @@
-"""The local engine: items per second beside ministack's own Step Functions, a million items, and its start.
+"""The local engine: items per second beside ministack's own Step Functions, ten million items, and its start.
 
 python benchmarks/local.py
 """
@@ -147,7 +147,8 @@ def prepare(client: Client, *, items: int, concurrency: int, batched: bool) -> s
         time.sleep(0.05)
     # What is used for the first time takes its time once, not for each item: a function's process, the S3 API.
     client("lambda").invoke(FunctionName=NAME, Payload=b'{"Items": []}')
-    client("s3").get_object(Bucket=NAME, Key="items.json")["Body"].read()
+    with client("s3").get_object(Bucket=NAME, Key="items.json")["Body"] as body:
+        body.read(1)
     arn: str = client("stepfunctions").create_state_machine(
         name=NAME, definition=json.dumps(definition(function, concurrency=concurrency, batched=batched)), roleArn=role
     )["stateMachineArn"]
@@ -247,7 +248,7 @@ def main() -> None:
     """Measure everything and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=2_000, help="items of the map without batches (%(default)s)")
-    parser.add_argument("--many", type=int, default=1_000_000, help="items of the map with batches (%(default)s)")
+    parser.add_argument("--many", type=int, default=10_000_000, help="items of the map with batches (%(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each map without batches (%(default)s)")
     parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
     given = parser.parse_args()

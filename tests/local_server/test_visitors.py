@@ -22,6 +22,7 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.client import Config
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from cdk_distributed_map.local import control
 from cdk_distributed_map.local._embedded import EmbeddedAws
@@ -248,6 +249,13 @@ def test_fails_when_it_is_signed_with_another_key(
     assert "secret" not in text.lower().replace("secret access key", "").replace("secret key", "")
     assert bucket
     assert "owned" not in roles(local)
+
+
+def test_fails_when_the_keys_are_those_of_an_earlier_start(local: LocalAws) -> None:
+    before = {"aws_access_key_id": NOBODY.access_key, "aws_secret_access_key": NOBODY.secret_key}
+    client = boto3.client("stepfunctions", endpoint_url=local.endpoint_url, region_name="us-east-1", **before)
+    with pytest.raises(ClientError, match=r"is invalid\. The keys of a local AWS are new at each start: .*local env"):
+        client.list_state_machines()
 
 
 @pytest.mark.parametrize("iam", [True, False], ids=["iam", "no iam"])

@@ -58,7 +58,10 @@ class RefusedError(Exception):
 _missing = partial(RefusedError, "MissingAuthenticationToken", "Request is missing Authentication Token")
 _anonymous = partial(RefusedError, "AccessDenied", "Access Denied")
 _unknown = partial(
-    RefusedError, "UnrecognizedClientException", "The security token included in the request is invalid."
+    RefusedError,
+    "UnrecognizedClientException",
+    "The security token included in the request is invalid. The keys of a local AWS are new at each start: set its "
+    'environment again, as with eval "$(distmap local env)"',
 )
 _altered = partial(
     RefusedError,
@@ -245,6 +248,8 @@ def _check_signature(request: Request, key: str, account: str, body: bytes) -> N
         token = request.headers.get("x-amz-security-token", "")
     credential = evaluator.resolve_credential(key, account, token)
     if isinstance(credential, evaluator.CredentialResolutionError):
+        if credential.code == "UnrecognizedClientException":
+            raise _unknown()
         raise RefusedError(credential.code, credential.message)
     failure = sigv4.header_signature_failure(
         signature,

@@ -52,8 +52,8 @@ def is_content(request: Request) -> bool:
     """Tell whether a request's body is to be kept in a file: that of a large object, or of any part of an upload."""
     if request.method != "PUT" or not request.signed_for_s3 or "/" not in request.path.strip("/"):
         return False
-    length = request.headers.get(_DECODED) or request.headers.get("content-length")
-    return "uploadId" in request.query or length is None or int(length) >= LARGE
+    length = request.headers.get(_DECODED) or request.headers.get("content-length", "")
+    return "uploadId" in request.query or not length.isdecimal() or int(length) >= LARGE
 
 
 def spooled(read: Read, folder: Path, incomplete: type[Exception]) -> Read:
