@@ -85,6 +85,15 @@ def test_types_become_json(name: str) -> None:
     assert rows(column) == expected
 
 
+@pytest.mark.parametrize("name", list(CONVERTED))
+def test_parts_of_a_column_have_its_values(name: str) -> None:
+    column, expected = CONVERTED[name]
+    convert = _converter(column.type, "c")
+    parts = [(at, count) for at in range(len(column)) for count in range(len(column) - at + 1)]
+    for at, count in parts:
+        assert convert(column.slice(at, count)) == expected[at : at + count]
+
+
 def test_the_int96_of_spark_is_a_time() -> None:
     sink = io.BytesIO()
     table = pa.table({"c": pa.array([AT])})

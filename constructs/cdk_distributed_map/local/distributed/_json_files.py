@@ -61,6 +61,8 @@ class _Text(JsonText):
 
     def wrong(self, expected: str) -> ReaderError:
         """Return the error, without what the file holds."""
+        if self.position == 0 and not self._buffer:
+            return failed("it is empty, which is not JSON")
         return failed(f"it is not JSON: expected {expected} at character {self.position + 1}")
 
 
