@@ -59,6 +59,7 @@ CONVERTED: dict[str, tuple[Any, list[Any]]] = {
     "uuid": (pa.ExtensionArray.from_storage(pa.uuid(), pa.array([ID.bytes, None], pa.binary(16))), [str(ID), None]),
     "date32": (pa.array([AT.date(), None]), ["2024-01-02", None]),
     "date64": (pa.array([AT.date()], pa.date64()), ["2024-01-02"]),
+    "date-early": (pa.array([-1], pa.int32()).cast(pa.date32()), ["1969-12-31"]),
     "timestamp-s": (pa.array([0, None], pa.timestamp("s")), ["1970-01-01T00:00:00", None]),
     "timestamp-ms": (pa.array([1], pa.timestamp("ms")), ["1970-01-01T00:00:00.001000"]),
     "timestamp-us": (pa.array([AT]), ["2024-01-02T03:04:05.678901"]),
@@ -120,6 +121,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "year": (
         pa.array([2**60], pa.timestamp("ms")),
         "the column 'c' has a time outside of the years 1 to 9999 in row 1",
+    ),
+    "date": (
+        pa.array([None, 2**30], pa.int32()).cast(pa.date32()),
+        "the column 'c' has a time outside of the years 1 to 9999 in row 2",
     ),
     "duration": (
         pa.array([datetime.timedelta(1)]),

@@ -154,7 +154,7 @@ def _leaves(types: Any) -> list[tuple[Callable[[Any], bool], Convert]]:
         *((is_type, _base64) for is_type in raw),
         (types.is_floating, _floats),
         (types.is_decimal, lambda array: _each(array, _decimal)),
-        (types.is_date, lambda array: _each(array, lambda value: value.isoformat())),
+        (types.is_date, _dates),
         (types.is_timestamp, _timestamps),
         (types.is_time, _times),
     ]
@@ -217,6 +217,11 @@ def _decimal(value: decimal.Decimal) -> Json:
     if decimal.Decimal(repr(nearest)) != value:
         raise _UnfitError(0, "a decimal of more digits than a number keeps")
     return nearest
+
+
+def _dates(array: Any) -> list[Json]:
+    in_a_day = 1 if array.type.bit_width == 32 else _DAY_SECONDS * 1000
+    return _moments(array, lambda value: _timestamp(value // in_a_day * _DAY_SECONDS, 1).partition("T")[0])
 
 
 def _timestamps(array: Any) -> list[Json]:
