@@ -152,6 +152,18 @@ def test_memory_stays_what_it_was(aws: EmbeddedAws, s3: Any, tmp_path: Path) -> 
     assert peak(aws.pid) - before < 48 * 1024
 
 
+@LINUX
+def test_what_nobody_listens_to_is_not_kept(aws: EmbeddedAws, s3: Any) -> None:
+    s3.put_object(Bucket=BUCKET, Key="long", Body=content(MIB) * 64)
+    before = peak(aws.pid)
+    for _ in range(3):
+        body = s3.get_object(Bucket=BUCKET, Key="long")["Body"]
+        body.read(1)
+        body.close()
+    assert sum(len(piece) for piece in s3.get_object(Bucket=BUCKET, Key="long")["Body"].iter_chunks(MIB)) == 64 * MIB
+    assert peak(aws.pid) - before < 32 * 1024
+
+
 def peak(pid: int) -> int:
     """Return the peak of a process's memory in KiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -267,7 +267,7 @@ def serve(contents: Path) -> None:
     secure = as_if_secure(ministack.app)
 
     async def application(scope: Scope, receive: Any, send: Any) -> None:
-        await secure(scope, receive, in_pieces(send))
+        await secure(scope, receive, in_pieces(send, receive))
 
     vars(ministack)["app"] = Gate(application, secret=secret)
     if vars(s3)["S3_PERSIST"]:

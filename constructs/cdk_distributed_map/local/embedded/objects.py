@@ -10,6 +10,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import importlib
@@ -113,19 +114,33 @@ def kept(data: bytes, folder: Path) -> Body:
     return spool.body()
 
 
-def in_pieces(send: Send) -> Send:
-    """Return what sends contents that are in files piece by piece."""
+def in_pieces(send: Send, receive: Receive) -> Send:
+    """Return what sends contents that are in files piece by piece, as long as somebody listens."""
 
     async def sent(message: Message) -> None:
         body = message.get("body")
         if not isinstance(body, Body):
             await send(message)
             return
-        for piece in body.pieces():
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        gone = asyncio.ensure_future(_hung_up(receive))
+        try:
+            for piece in body.pieces():
+                # A turn for everybody else too, and for the word that the client has gone: the server takes what is
+                # sent to nobody, and keeps it.
+                await asyncio.sleep(0)
+                if gone.done():
+                    return
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            gone.cancel()
 
     return sent
+
+
+async def _hung_up(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 # -- where ministack looks at the bytes
