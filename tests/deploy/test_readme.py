@@ -76,7 +76,7 @@ def test_test_of_the_readme_passes(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "test_squares.py"],
         cwd=project,
-        env={**os.environ, **environment()},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -89,7 +89,7 @@ def test_test_of_the_document_on_the_local_engine_passes(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "test_throttled.py"],
         cwd=project,
-        env={**os.environ, **environment()},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

@@ -252,7 +252,7 @@ def test_fails_when_it_is_signed_with_another_key(
 
 
 def test_fails_when_the_keys_are_those_of_an_earlier_start(local: LocalAws) -> None:
-    before = {"aws_access_key_id": NOBODY.access_key, "aws_secret_access_key": NOBODY.secret_key}
+    before: dict[str, Any] = {"aws_access_key_id": NOBODY.access_key, "aws_secret_access_key": NOBODY.secret_key}
     client = boto3.client("stepfunctions", endpoint_url=local.endpoint_url, region_name="us-east-1", **before)
     with pytest.raises(ClientError, match=r"is invalid\. The keys of a local AWS are new at each start: .*local env"):
         client.list_state_machines()
