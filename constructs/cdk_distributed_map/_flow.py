@@ -70,9 +70,11 @@ class Flow(sfn.StateMachineFragment):
         return [child.label_name for child in self.node.find_all() if isinstance(child, ItemMap)]
 
     def statements(self) -> list[iam.PolicyStatement]:
-        """Return what the states need of a role, those of the user's own chain included."""
+        """Return what the states need of a role, those of the user's own chains included."""
         states = [child for child in self.node.find_all() if isinstance(child, sfn.State)]
         chains = [child.first_state for child in states if isinstance(child, ItemMap) and child.first_state is not None]
+        if self._on_failure is not None:
+            chains.append(self._on_failure.start_state)
         for first in chains:
             reachable = sfn.State.find_reachable_states(first, include_error_handlers=True)
             states += [state for state in reachable if state not in states]

@@ -65,8 +65,8 @@ class DistributedMapPipeline(Construct):
             failed children can no longer be redriven. They can still be run again from an item file.
         payload_bucket: Bucket of the run's files. Default: a new one, encrypted, TLS only, without public access.
         payload_prefix: Where in the bucket, ending in a slash. Default: its top. Needed where pipelines share one.
-        expire_runs_after: When the files of a run expire, in days, 14 at least for redrives to find them; not for an
-            imported bucket. Default: 30 days in a bucket that a pipeline made, else never.
+        expire_runs_after: When a run's files in the payload bucket expire, in days, 14 at least for redrives to find
+            them; not for an imported bucket. Default: 30 days in a bucket that a pipeline made, else never.
         removal_policy: What happens to the new bucket (destroyed only if empty) and log groups with the stack.
             Default: they are kept.
         encryption_key: Customer-managed key for everything made here. Giving one to a deployed pipeline, or taking it

@@ -320,13 +320,15 @@ def test_functions_of_a_pipeline_are_granted_what_it_offers(lab: Lab, *, given: 
     assert sorted(found) == policies
 
 
-def test_functions_that_a_workers_states_call_are_granted_what_it_offers(lab: Lab) -> None:
-    called = lab.function("Called")
+def test_functions_that_states_of_the_user_call_are_granted_what_it_offers(lab: Lab) -> None:
+    called, told = lab.function("Called"), lab.function("Told")
     pipeline = lab.pipeline(
-        worker=Worker.states(lambda scope: tasks.LambdaInvoke(scope, "Call", lambda_function=called))
+        worker=Worker.states(lambda scope: tasks.LambdaInvoke(scope, "Call", lambda_function=called)),
+        on_failure=sfn.Pass(lab.stack, "Handle").next(tasks.LambdaInvoke(lab.stack, "Tell", lambda_function=told)),
     )
     for grant in GRANTS:
-        assert getattr(pipeline, grant)(called).success
+        for function in (called, told):
+            assert getattr(pipeline, grant)(function).success
 
     assert circles(lab.template()) == []
 

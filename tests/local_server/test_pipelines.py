@@ -111,6 +111,17 @@ def test_functions_that_were_idle_for_weeks_are_waited_for(local: LocalAws, faul
     assert faults.calls == 8
 
 
+def test_a_log_group_has_the_name_of_its_stack_and_the_stacks_id(local: LocalAws) -> None:
+    stack_id = local.client("cloudformation").describe_stacks(StackName="Pipelines")["Stacks"][0]["StackId"]
+    groups = local.client("logs").describe_log_groups(logGroupNamePrefix="/aws/vendedlogs/")["logGroups"]
+    names = [str(group["logGroupName"]) for group in groups]
+
+    assert len(names) == len(set(names)) == 2
+    for name in names:
+        assert name.startswith("/aws/vendedlogs/states/Pipelines-")
+        assert name.endswith(stack_id.split("/")[2])
+
+
 GUARDED = {"items_at_most": 3, "at_once": 2, "count": 1, "percent": 50}
 
 

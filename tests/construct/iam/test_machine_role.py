@@ -205,6 +205,14 @@ def test_role_with_tracing(lab: Lab, allowed: Allowed) -> None:
     )
 
 
+def test_it_is_said_what_a_role_lacks_for_the_states_after_a_failure(lab: Lab) -> None:
+    role = iam.Role.from_role_arn(lab.stack, "R", "arn:aws:iam::111122223333:role/r", mutable=False)
+    lab.pipeline(role=role, on_failure=tasks.LambdaInvoke(lab.stack, "Tell", lambda_function=lab.function("Told")))
+
+    (text,) = lab.warnings("distmap:RoleLacksPermissions")
+    assert '"Told' in text
+
+
 def test_role_of_the_users_machine_gets_what_the_fragment_needs(lab: Lab, allowed: Allowed) -> None:
     pipeline = lab.pipeline(items=ItemSource.json(lab.bucket(), "in/items.json"))
     machine = sfn.StateMachine(lab.stack, "Own", definition_body=sfn.DefinitionBody.from_chainable(pipeline.fragment))
