@@ -286,6 +286,9 @@ class Flow(sfn.StateMachineFragment):
             return {} if own is None else {"ItemSelector": own}
         index, value = f"{_ITEM}.Index", f"{_ITEM}.Value"
         selector: dict[str, Any] = {"index": wrap(index), "value": wrap(value) if own is None else own}
+        several = settings.items.reads_several_files
+        if several:
+            selector["source"] = wrap(f"{_ITEM}.Source")
         if enveloped_file and not self._place.nested:
             kept = f"{_ITEMS}.enveloped = true"
             chosen = value if own is None else _expressions.source_text(own)
@@ -293,6 +296,10 @@ class Flow(sfn.StateMachineFragment):
                 "index": wrap(f"{kept} ? {value}.index : {index}"),
                 "value": wrap(f"{kept} ? {value}.value : {chosen}"),
             }
+            if several:
+                selector["source"] = wrap(f"{kept} and $exists({value}.source) ? {value}.source : null")
+        # The order in which what reads results looks for them; what else there is comes between the two.
+        selector["value"] = selector.pop("value")
         if settings.batching is None:
             selector["run"] = self._place.run
         return {"ItemSelector": selector}

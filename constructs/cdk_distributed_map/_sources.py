@@ -32,6 +32,11 @@ class ItemSource(abc.ABC):
     few: bool = False
     """Whether there can't be very many items."""
 
+    @property
+    def reads_several_files(self) -> bool:
+        """Whether the map reads items in several files, which AWS may number one by one: that isn't documented."""
+        return False
+
     @staticmethod
     @_kinds.checked
     def captured(capture: Capture, *, max_items: float | str | None = None) -> ItemSource:
@@ -402,6 +407,11 @@ class ListedObjects(ItemSource):
     load: FileFormat | None
     max_items: float | str | None = None
 
+    @property
+    def reads_several_files(self) -> bool:
+        """Whether it reads what is inside the objects."""
+        return self.load is not None
+
     def render(self, scope: Construct) -> dict[str, Any]:
         """Return the reader: a listing, of metadata or of what is inside the objects."""
         arguments = {"Bucket": self.bucket.bucket_name}
@@ -437,6 +447,11 @@ class FileItems(ItemSource):
     version_id: str | None = None
     owner: str | None = None
     max_items: float | str | None = None
+
+    @property
+    def reads_several_files(self) -> bool:
+        """Whether the file is a manifest that names others."""
+        return "ManifestType" in self.config
 
     def render(self, scope: Construct) -> dict[str, Any]:
         """Return the reader of the file."""

@@ -41,7 +41,7 @@ class BatchRun:
         self._call = retry.bind(call)
         self._retry = retry
         self._deadline = deadline
-        self._identifiers = list(map(str, range(len(work.values)) if work.indexes is None else work.indexes))
+        self._identifiers = work.identifiers()
         self._waiting = deque(range(len(work.values)))
         self._texts: list[str | None] = [None] * len(work.values)
         self._failures: dict[int, ItemFailure] = {}
@@ -69,7 +69,7 @@ class BatchRun:
     def _take_items(self) -> None:
         """Take items until there is none left or the deadline comes near."""
         work, call, deadline, texts = self._work, self._call, self._deadline, self._texts
-        indexes, values, take = work.indexes, work.values, self._waiting.popleft
+        indexes, sources, values, take = work.indexes, work.sources, work.values, self._waiting.popleft
         slot = ItemSlot(work.run, work.batch_input)
         token = slot_of_thread.set(slot)
         now = monotonic()
@@ -81,6 +81,8 @@ class BatchRun:
                     break
                 if indexes is not None:
                     slot.index = indexes[position]
+                if sources is not None:
+                    slot.source = sources[position]
                 try:
                     texts[position] = as_sent(call(values[position]), what="the result")
                 except MemoryError:
@@ -140,8 +142,8 @@ class BatchRun:
         """Return the text of the :class:`distmap.wire.WorkerAnswer`, whose results are text already."""
         tried, identifiers = self._failures, self._identifiers
         results = [
-            f'{{"itemIdentifier": "{identifier}", "result": {text}}}'
-            for identifier, text in zip(identifiers, self._texts, strict=True)
+            f'{{"itemIdentifier": {identifier}, "result": {text}}}'
+            for identifier, text in zip(self._quoted(), self._texts, strict=True)
             if text is not None
         ]
         failures = [tried[position] for position in sorted(tried)]
@@ -156,6 +158,12 @@ class BatchRun:
         if self._work.indexes is None:
             members["positional"] = "true"
         return "{" + ", ".join([f'"{name}": {text}' for name, text in members.items()]) + "}"
+
+    def _quoted(self) -> list[str]:
+        """Return the identifiers as JSON texts: an index needs no escapes, and the name of a file may."""
+        if self._work.sources is None:
+            return [f'"{identifier}"' for identifier in self._identifiers]
+        return [as_sent(identifier, what="an identifier") for identifier in self._identifiers]
 
     def _fail_what_is_nested_too_deep(self) -> None:
         for position, text in enumerate(self._texts):

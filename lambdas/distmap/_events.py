@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from distmap._errors import EventError
+from distmap._identity import identifier_of
 from distmap.wire import BATCH_INPUT_KEY, Envelope, Run
 
 _EXPECTED: Final = (
@@ -26,10 +28,20 @@ class Work(NamedTuple):
     values: list[Any]
     indexes: list[int] | None
     """None where the items are bare."""
+    sources: list[str | None] | None
+    """Where each of them was read: None where the items are bare, or none is told."""
     run: Run | None
     """None where the items are bare."""
     batch_input: dict[str, Any]
     """The user's part of the batch input."""
+
+    def identifiers(self) -> list[str]:
+        """Return what names each item in the answer: its position in the batch where it is bare."""
+        if self.indexes is None:
+            return list(map(str, range(len(self.values))))
+        if self.sources is None:
+            return list(map(str, self.indexes))
+        return [identifier_of(index, source) for index, source in zip(self.indexes, self.sources, strict=True)]
 
 
 def read_work(event: Any) -> Work:
@@ -40,16 +52,16 @@ def read_work(event: Any) -> Work:
     """
     if not isinstance(event, dict):
         if event is None or isinstance(event, (str, int, float, bool, list)):
-            return Work("item", [event], None, None, {})
+            return Work("item", [event], None, None, None, {})
         message = f"{_EXPECTED}; got a {type(event).__name__}, which no JSON text gives"
         raise EventError(message)
     if "BatchInput" in event or ("Items" in event and len(event) == 1):
         return _read_batch(event)
-    if event.keys() == {"index", "value", "run"} and isinstance(event["run"], dict) and "prefix" in event["run"]:
+    if is_envelope(event) and isinstance(event["run"], dict) and "prefix" in event["run"]:
         run = check_run(event["run"], _EXPECTED)
-        return Work("envelope", [event["value"]], _indexes(_enveloped([event])), run, {})
+        return Work("envelope", [event["value"]], *_identities(_enveloped([event])), run, {})
     _refuse_other_events(event)
-    return Work("item", [event], None, None, {})
+    return Work("item", [event], None, None, None, {})
 
 
 def check_run(run: Any, expected: str) -> Run:
@@ -83,12 +95,12 @@ def _read_batch(event: dict[str, Any]) -> Work:
         message = f"{_EXPECTED}; got BatchInput: {batch_input!r:.200}"
         raise EventError(message)
     if BATCH_INPUT_KEY not in batch_input:
-        return Work("batch", items, None, None, batch_input)
+        return Work("batch", items, None, None, None, batch_input)
     ours = batch_input[BATCH_INPUT_KEY]
     run = check_run(ours.get("run") if isinstance(ours, dict) else ours, _EXPECTED)
     theirs = {key: value for key, value in batch_input.items() if key != BATCH_INPUT_KEY}
     envelopes = _enveloped(items)
-    return Work("batch", [item["value"] for item in envelopes], _indexes(envelopes), run, theirs)
+    return Work("batch", [item["value"] for item in envelopes], *_identities(envelopes), run, theirs)
 
 
 def _enveloped(items: list[Any]) -> list[Envelope]:
@@ -99,18 +111,29 @@ def _enveloped(items: list[Any]) -> list[Envelope]:
     return items
 
 
-def _indexes(items: list[Envelope]) -> list[int]:
+def _identities(items: list[Envelope]) -> tuple[list[int], list[str | None] | None]:
     indexes = [item["index"] for item in items]
     for index in indexes:
         # bool is an int to Python, and JSON's true is no index.
         if type(index) is not int or index < 0:
             message = f"{_EXPECTED}; got an index that is no integer from 0: {index!r:.200}"
             raise EventError(message)
-    if len(set(indexes)) != len(indexes):
-        twice = next(index for index in indexes if indexes.count(index) > 1)
+    sources = [item.get("source") for item in items] if any("source" in item for item in items) else None
+    for source in sources or ():
+        if source is not None and not isinstance(source, str):
+            message = f"{_EXPECTED}; got a source that is no text: {source!r:.200}"
+            raise EventError(message)
+    told: Sequence[object] = indexes if sources is None else list(zip(sources, indexes, strict=True))
+    if len(set(told)) != len(told):
+        twice = next(index for index, each in zip(indexes, told, strict=True) if told.count(each) > 1)
         message = f"{_EXPECTED}; got two items with index {twice} in one batch, which must tell them apart"
         raise EventError(message)
-    return indexes
+    return indexes, sources
+
+
+def is_envelope(event: dict[str, Any]) -> bool:
+    """Whether a child's input is a single item in its envelope."""
+    return event.keys() - {"source"} == {"index", "value", "run"}
 
 
 def _refuse_other_events(event: dict[str, Any]) -> None:

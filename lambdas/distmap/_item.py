@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from distmap._errors import ItemContextError
+from distmap._identity import identifier_of
 from distmap.wire import Run
 
 
@@ -16,6 +17,8 @@ class Item:
 
     index: int | None
     """Position of the item in its source, from 0; None for a bare item."""
+    source: str | None
+    """Where it was read, ``s3://bucket/key``, where the map reads several files; else None."""
     run: Run | None
     """The run it belongs to; None for a bare item."""
     batch_input: dict[str, Any]
@@ -34,19 +37,22 @@ class Item:
         if self.index is None or self.run is None:
             message = "a bare item has no key: let the map send items in their envelope (index, value and run)"
             raise ItemContextError(message)
-        return f"{self.run.get('firstRun', self.run['id'])}{self.run['path']}/{self.index}"
+        return f"{self.run.get('firstRun', self.run['id'])}{self.run['path']}/{identifier_of(self.index, self.source)}"
 
 
 class ItemSlot:
     """Where the loop notes which item it is at. Setting an attribute is far cheaper than a context variable."""
 
-    __slots__ = ("batch_input", "index", "run")
+    __slots__ = ("batch_input", "index", "run", "source")
 
-    def __init__(self, run: Run | None, batch_input: dict[str, Any], index: int | None = None) -> None:
+    def __init__(
+        self, run: Run | None, batch_input: dict[str, Any], index: int | None = None, source: str | None = None
+    ) -> None:
         """Begin with no item."""
         self.run = run
         self.batch_input = batch_input
         self.index = index
+        self.source = source
 
 
 slot_of_thread: ContextVar[ItemSlot] = ContextVar("distmap_item")
@@ -66,7 +72,7 @@ def current_item() -> Item:
             "that runs it (or in one started with contextvars.copy_context().run)"
         )
         raise ItemContextError(message) from None
-    return Item(slot.index, slot.run, slot.batch_input)
+    return Item(slot.index, slot.source, slot.run, slot.batch_input)
 
 
 def item_key() -> str:

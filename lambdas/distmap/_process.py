@@ -168,11 +168,12 @@ class _Worker:
         self, work: Work, call: Callable[[Any], Any], deadline: Deadline, context: Any, started: float
     ) -> Any:
         index = None if work.indexes is None else work.indexes[0]
-        identifier = str(index) if index is not None else "0"
+        source = None if work.sources is None else work.sources[0]
+        (identifier,) = work.identifiers()
         answer: WorkerAnswer = {"batchItemResults": [], "batchItemFailures": [], "batchItemsUnprocessed": []}
         if deadline.is_near():
             raise _no_time(deadline)
-        token = slot_of_thread.set(ItemSlot(work.run, work.batch_input, index))
+        token = slot_of_thread.set(ItemSlot(work.run, work.batch_input, index, source))
         try:
             result, size = self._try_single(call, work.values[0], deadline)
         except MemoryError:
@@ -211,8 +212,7 @@ class _Worker:
         if failures:
             fields["errors"] = dict(Counter(failure["error"] for failure in failures))
         if failures and self._log_items:
-            indexes = range(len(work.values)) if work.indexes is None else work.indexes
-            where = {str(index): value for index, value in zip(indexes, work.values, strict=True)}
+            where = dict(zip(work.identifiers(), work.values, strict=True))
             fields["failures"] = [{**failure, "value": where[failure["itemIdentifier"]]} for failure in failures]
         log_line(
             "items processed",

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any, Final, Literal, TypeGuard
 
 from distmap._errors import ResultsError
+from distmap._events import is_envelope
+from distmap._identity import ItemNumbers, identity_of
 from distmap._json import decode
 from distmap.wire import BATCH_FAILED_ERROR, BATCH_INPUT_KEY, Spilled, WorkerAnswer
 
@@ -33,6 +35,7 @@ class Result:
 
     Attributes:
         index: The item's position in its source; None where the items came bare, or the export doesn't tell it.
+        source: The file it was read from, ``s3://bucket/key``, where the map read several; else None.
         value: What the item's function returned; None unless it succeeded.
         status: ``"SUCCEEDED"``, ``"FAILED"``, or ``"UNPROCESSED"``: never tried, or left when a deadline came near.
         error: Type of what it raised, or the error of its whole child; None unless it failed.
@@ -44,6 +47,7 @@ class Result:
     # There are millions of successes: their other attributes are the class's, which makes them much cheaper.
     __slots__ = ("index", "value")
 
+    source: str | None = None
     status: Status = "SUCCEEDED"
     error: str | None = None
     cause: str | None = None
@@ -65,6 +69,17 @@ class Result:
         return f"<Result {self.index} {self.status} {outcome:.80}>"
 
 
+class OfFile(Result):
+    """What became of an item that succeeded, of one of several files."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, index: int, source: str, value: Any) -> None:
+        """Note that it succeeded."""
+        super().__init__(index, value)
+        self.source = source
+
+
 class Unsuccessful(Result):
     """What became of an item that didn't succeed.
 
@@ -73,7 +88,7 @@ class Unsuccessful(Result):
         child: ARN of its child; None where that never ran.
     """
 
-    __slots__ = ("cause", "child", "error", "has_item", "item", "outcome", "status")
+    __slots__ = ("cause", "child", "error", "has_item", "item", "outcome", "source", "status")
 
     def __init__(
         self,
@@ -86,6 +101,7 @@ class Unsuccessful(Result):
     ) -> None:
         """Note what became of an item; ``item`` is the item itself where it is known."""
         super().__init__(index, None)
+        self.source = None
         self.outcome = outcome
         self.status = _STATUSES[outcome]
         self.error = error
@@ -103,10 +119,11 @@ class Child:
         output: What it returned; None unless it succeeded.
     """
 
-    __slots__ = ("_given", "_parsed", "output", "record")
+    __slots__ = ("_given", "_numbers", "_parsed", "output", "record")
 
-    def __init__(self, record: dict[str, Any] | None, output: Any = None) -> None:
-        """Take what was exported of a child."""
+    def __init__(self, record: dict[str, Any] | None, output: Any = None, *, numbers: ItemNumbers) -> None:
+        """Take what was exported of a child; ``numbers`` are those of the items of several files."""
+        self._numbers = numbers
         self.record = record
         self.output = output
         self._given: Any = None
@@ -143,12 +160,16 @@ class Child:
         return self._given
 
     def inputs(self) -> list[tuple[int | None, Any]]:
-        """Return the items it got, each with its index where it had one; none where its input wasn't exported.
+        """Return the items it got, each with its index or number where it had one; none without its input.
 
         Raises:
             ResultsError: An item has an index that is none.
         """
-        return items_of(self.given) if self.has_input else []
+        return items_of(self.given, self._numbers) if self.has_input else []
+
+    def identities(self) -> list[tuple[int | None, str | None]]:
+        """Return index and file of each of them."""
+        return [(None, None) if number is None else self._numbers.identity(number) for number, _ in self.inputs()]
 
     @property
     def is_batch(self) -> bool:
@@ -163,7 +184,7 @@ class Child:
         batch_input = given.get("BatchInput")
         ours = batch_input.get(BATCH_INPUT_KEY) if isinstance(batch_input, dict) else None
         told = ours.get("run") if isinstance(ours, dict) else None
-        if told is None and _is_envelope(given):
+        if told is None and is_envelope(given):
             told = given["run"]
         return told if isinstance(told, dict) and isinstance(told.get("prefix"), str) else None
 
@@ -188,7 +209,7 @@ def words(error: Exception) -> str:
     return text[:1].lower() + text[1:]
 
 
-def items_of(given: Any) -> list[tuple[int | None, Any]]:
+def items_of(given: Any, numbers: ItemNumbers) -> list[tuple[int | None, Any]]:
     """Return the items in a child's input, each with its index where it had one.
 
     Raises:
@@ -198,23 +219,11 @@ def items_of(given: Any) -> list[tuple[int | None, Any]]:
         if "Items" in given and given.keys() <= {"BatchInput", "Items"}:
             batch_input = given.get("BatchInput")
             if isinstance(batch_input, dict) and BATCH_INPUT_KEY in batch_input:
-                return [(_index_of(item), item["value"]) for item in given["Items"]]
+                return [(numbers.number(*identity_of(item)), item["value"]) for item in given["Items"]]
             return [(None, item) for item in given["Items"]]
-        if _is_envelope(given):
-            return [(_index_of(given), given["value"])]
+        if is_envelope(given):
+            return [(numbers.number(*identity_of(given)), given["value"])]
     return [(None, given)]
-
-
-def _is_envelope(given: dict[str, Any]) -> bool:
-    return given.keys() == {"index", "value", "run"}
-
-
-def _index_of(envelope: dict[str, Any]) -> int:
-    index = envelope["index"]
-    if type(index) is not int or index < 0:
-        message = f"an item has the index {index!r:.40}, which is no position in a source"
-        raise ResultsError(message)
-    return index
 
 
 def message_of(cause: str | None) -> str:

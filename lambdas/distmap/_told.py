@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from distmap._errors import ResultsError, SpillError
 from distmap._export import Export, File, Kind, Report, RunFolder, folder_of
+from distmap._identity import ItemNumbers, parse_identifier
 from distmap._indexes import IndexSet
 from distmap._json import decode
 from distmap._quick import QuickLook
 from distmap._records import (
     UNREADABLE,
     Child,
+    OfFile,
     Outcome,
     Result,
     Unsuccessful,
@@ -92,6 +94,7 @@ class Reader:
 
     Attributes:
         export: The files.
+        numbers: Numbers of the items of several files, which stand for their indexes.
         run: Whose they are; None where that isn't known: then no spilled answer is read, and no record is a stranger.
     """
 
@@ -104,6 +107,7 @@ class Reader:
         plain_outputs: bool = True,
         captured: int | None = None,
         report: Report | None = None,
+        numbers: ItemNumbers | None = None,
     ) -> None:
         """Look at nothing yet.
 
@@ -115,7 +119,10 @@ class Reader:
                 the results are known to be exported with the transformation NONE.
             captured: How many items the source has, from 0; by default any index is taken.
             report: Called with what doesn't fit, which then counts for nothing. By default it is raised.
+            numbers: Numbers of the items of several files, where other readers are to have the same. By default
+                its own.
         """
+        self.numbers = ItemNumbers() if numbers is None else numbers
         self.export = Export(s3, place)
         self.run = run if run is not None else None if place is None else folder_of(place)
         self._s3 = s3
@@ -177,6 +184,18 @@ class Reader:
             told = resolve(self._own_spilled(told), s3=self._s3)
         return told if is_answer(told) else None
 
+    def reveal(self, result: Result) -> Result:
+        """Return a result with the item's own index and its file, where it has a number instead."""
+        if not self.numbers or result.index is None:
+            return result
+        index, source = self.numbers.identity(result.index)
+        if source is None:
+            return result
+        if not isinstance(result, Unsuccessful):
+            return OfFile(index, source, result.value)
+        result.index, result.source = index, source
+        return result
+
     def sum_up(self) -> None:
         """Report what was found and is in no number."""
         if self._report is not None:
@@ -219,7 +238,7 @@ class Reader:
         if (status in {"SUCCEEDED", "PENDING"}) if file.kind == "FAILED" else (status != file.kind):
             self._misfit(_OF_ANOTHER_KIND, "record", f"{file.where} ({status})")
             return None
-        return self._own_child(Child(whole))
+        return self._own_child(Child(whole, numbers=self.numbers))
 
     def _successful_child(self, whole: Any, file: File) -> Child | None:
         record = is_record(whole)
@@ -233,14 +252,14 @@ class Reader:
             if not record:
                 return None
         if not record:
-            return Child(None, whole)
+            return Child(None, whole, numbers=self.numbers)
         if whole["Status"] != "SUCCEEDED":
             self._misfit(_OF_ANOTHER_KIND, "record", f"{file.where} ({whole['Status']})")
             return None
         if "Output" not in whole:
             message = f"the output of {whole['ExecutionArn']} was not exported"
             raise ResultsError(message)
-        return self._own_child(Child(whole, decode(whole["Output"])))
+        return self._own_child(Child(whole, decode(whole["Output"]), numbers=self.numbers))
 
     def _own_child(self, child: Child) -> Child | None:
         run = child.run()
@@ -291,7 +310,9 @@ class Reader:
         for name, member in members:
             if name not in _IDENTIFIED:
                 continue
-            identifier = _identifier(member["itemIdentifier"] if name != "batchItemsUnprocessed" else member)
+            identifier = self.numbers.number(
+                *parse_identifier(member["itemIdentifier"] if name != "batchItemsUnprocessed" else member)
+            )
             if not known.has(identifier) or (known.positional and identifier in told):
                 self._misfit(_ASTRAY, "result", f"{child.arn} (item {identifier:,})")
                 continue
@@ -436,12 +457,3 @@ def _members(answer: Any) -> Iterator[tuple[str, Any]]:
                 message = f"{name} of an answer has {member!r:.40} in it, which is no object"
                 raise TypeError(message)
             yield name, member
-
-
-def _identifier(given: object) -> int:
-    if type(given) is int and given >= 0:
-        return given
-    if isinstance(given, str) and given.isascii() and given.isdecimal():
-        return int(given)
-    message = f"an answer has the itemIdentifier {given!r:.40}, which is the index of no item"
-    raise ValueError(message)

@@ -60,6 +60,9 @@ class Envelope(TypedDict):
 
     index: int
     """Position of the item in its source, from 0: its identity in the run, which a retry keeps."""
+    source: NotRequired[str | None]
+    """Where the item was read, ``s3://bucket/key``, where a map reads several files: whether AWS numbers their items
+    through isn't documented, so that index and source together are the identity. Null where the index alone is."""
     value: Any
     """The item itself."""
     run: NotRequired[Run]
@@ -84,7 +87,7 @@ class ItemResult(TypedDict):
     """An item that succeeded."""
 
     itemIdentifier: str
-    """The item's index, as a decimal string."""
+    """The item's index, as a decimal string; ``<source>#<index>`` where it has a source: see ``_identity``."""
     result: Any
 
 

@@ -153,7 +153,8 @@ def retried(retry: Run | None, states: Any, s3: S3Client) -> tuple[Any, list[tup
     body = s3.get_object(Bucket=items["bucket"], Key=items["key"])["Body"].read()
     assert items["enveloped"] is True
     # Whichever run of the chain was retried, items keep the identity that they had in the first.
-    assert items["firstRun"] == f"{retry.arn.rpartition(':')[0]}:{items['key'].split('/')[1]}"
+    first = items["key"].partition("/retries/")[0].rpartition("/")[2]
+    assert items["firstRun"] == f"{retry.arn.rpartition(':')[0]}:{first}"
     return run, [(each["index"], each["value"]) for each in map(json.loads, body.splitlines())]
 
 

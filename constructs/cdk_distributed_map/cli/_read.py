@@ -149,6 +149,8 @@ def _show_failures(run: Run, found: Iterable[Any], limit: int) -> None:
         _show.say(f"{count:,}  {one_line(error, 300)}")
         for each in examples[error]:
             which = "an item" if each.index is None else f"item {each.index:,}"
+            if each.source is not None:
+                which += f" of {one_line(each.source, 300)}"
             if each.map is not None:
                 which += f" of {each.map} in {each.path}"
             _show.say(f"  {which}: {one_line(each.cause, 300)}" if each.cause else f"  {which}")

@@ -146,6 +146,7 @@ def ledger(made: Ledger) -> None:
         say(f"{error.count:,}  {one_line(error.error, 300)}{late}")
         for example in error.examples:
             which = "an item" if example.index is None else f"item {example.index:,}"
+            which += "" if example.source is None else f" of {one_line(example.source, 200)}"
             say(f"    {which}: {one_line(example.cause, 200)}" if example.cause else f"    {which}")
     nested(made)
     for note in made.notes:

@@ -25,6 +25,8 @@ class Faults:
         express_duplicate: Express children that run twice, side by side: AWS runs them at least once. What they do
             is done twice, and one of the two results counts.
         s3_error: Requests of state machines to S3, retries of the SDK included, that S3 answers with ``InternalError``.
+        index_by_file: Map Runs whose ``Map.Item.Index`` begins anew in each of several files: it isn't documented
+            whether AWS numbers the items of such a map through, as is done here without it.
         seed: Makes a series of faults repeatable in one thread of calls. Default: a new series each time.
 
     Raises:
@@ -38,6 +40,7 @@ class Faults:
     lost_answer: float = 0.0
     express_duplicate: float = 0.0
     s3_error: float = 0.0
+    index_by_file: float = 0.0
     seed: int | None = None
     _random: random.Random = field(init=False, repr=False, compare=False)
     _lock: threading.Lock = field(init=False, repr=False, compare=False, default_factory=threading.Lock)

@@ -7,10 +7,11 @@ A hundred million items, the most a map can have, take a hundred megabytes. Ever
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from cdk_distributed_map.runs._errors import ResultFilesError
+from distmap._identity import ItemNumbers
 from distmap.limits import MAX_ITEMS
 
 MISSING: Final = 0
@@ -33,6 +34,8 @@ class Example:
     cause: str
     child: str | None
     """ARN of the child it failed in."""
+    source: str | None = None
+    """The file it is in, where the map reads several."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,15 @@ class ErrorCount:
     timed_out: bool
     count: int
     examples: tuple[Example, ...]
+
+    def revealed(self, numbers: ItemNumbers) -> ErrorCount:
+        """Return it with the items' own indexes and files, where they have numbers instead."""
+        found = [
+            each if each.index is None else replace(each, index=index, source=source)
+            for each in self.examples
+            for index, source in [(None, None) if each.index is None else numbers.identity(each.index)]
+        ]
+        return replace(self, examples=tuple(found))
 
 
 class IndexesSeen:

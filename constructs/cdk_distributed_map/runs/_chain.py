@@ -16,6 +16,7 @@ from cdk_distributed_map.runs import _files
 from cdk_distributed_map.runs._aws import error_code, errors
 from cdk_distributed_map.runs._errors import NotFoundError
 from cdk_distributed_map.runs._names import retry_number
+from distmap._identity import ItemNumbers, identity_of
 from distmap._stream import lines, object_chunks
 from distmap.wire import ITEMS_FILE
 
@@ -86,10 +87,10 @@ def lines_of(link: Link) -> Iterator[bytes]:
         yield from lines(object_chunks(link.run.aws.s3(), bucket, link.key))
 
 
-def indexes_of(link: Link) -> Iterator[int]:
-    """Yield the indexes of the items that a retry tries again."""
+def indexes_of(link: Link, numbers: ItemNumbers) -> Iterator[int]:
+    """Yield the indexes, or the numbers, of the items that a retry tries again."""
     for line in lines_of(link):
-        yield json.loads(line)["index"]
+        yield numbers.number(*identity_of(json.loads(line)))
 
 
 @dataclass(frozen=True, kw_only=True)

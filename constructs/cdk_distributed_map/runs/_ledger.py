@@ -14,6 +14,7 @@ from cdk_distributed_map.runs._nested import NestedAccount, accounts
 from cdk_distributed_map.runs._reader import note
 from cdk_distributed_map.runs._unread import unread
 from cdk_distributed_map.runs._words import NO_ITEMS, Problems, counted
+from distmap._identity import ItemNumbers
 from distmap.wire import ResultsPlace
 
 if TYPE_CHECKING:
@@ -75,6 +76,8 @@ class Ledger:
     nested: tuple[NestedAccount, ...] = ()
     """The same for each map nested in the children, whose items are in none of the numbers above."""
     states: ItemStates = field(repr=False, compare=False)
+    numbers: ItemNumbers = field(default_factory=ItemNumbers, repr=False, compare=False)
+    """Where the map reads several files: the numbers of the items in them, by which ``states`` knows them."""
 
     @property
     def accounted(self) -> int:
@@ -131,7 +134,12 @@ class Ledger:
                     "timedOut": each.timed_out,
                     "count": each.count,
                     "examples": [
-                        {"index": example.index, "cause": example.cause, "child": example.child}
+                        {
+                            "index": example.index,
+                            **({} if example.source is None else {"source": example.source}),
+                            "cause": example.cause,
+                            "child": example.child,
+                        }
                         for example in each.examples
                     ],
                 }
@@ -159,6 +167,7 @@ class _Maker:
         self._problems = Problems()
         self._notes: list[str] = []
         self._states = ItemStates(None)
+        self._numbers = ItemNumbers()
         self._batched = root.pipeline.definition.item_file.batched
         self._ended: dict[str, bool] = {}
 
@@ -263,8 +272,8 @@ class _Maker:
             pending=pending,
             missing=missing,
             duplicates=states.duplicates,
-            errors=tuple(failures),
-            missing_examples=() if bare else tuple(states.indexes(_account.MISSING, most=_EXAMPLES)),
+            errors=tuple(each.revealed(self._numbers) for each in failures),
+            missing_examples=() if bare or self._numbers else tuple(states.indexes(_account.MISSING, most=_EXAMPLES)),
             problems=self._problems.told(),
             notes=tuple(self._notes),
             run_error=run_error,
@@ -272,6 +281,7 @@ class _Maker:
             unidentified=bare,
             nested=nested,
             states=states,
+            numbers=self._numbers,
         )
 
     def _describe(self, run: Run) -> RunDescription | None:
@@ -322,7 +332,7 @@ class _Maker:
 
         def counting() -> Iterator[int]:
             nonlocal count
-            for index in _chain.indexes_of(link):
+            for index in _chain.indexes_of(link, self._numbers):
                 count += 1
                 yield index
 
@@ -336,7 +346,7 @@ class _Maker:
         # Without an item there are no results to wait for.
         found = None if found_unread is not None and not found_unread.read else self._places(run, described)
         ended = self._ended[run.name]
-        readers = [_scan.reader(run, place, report=self._problems.add) for place in found or ()]
+        readers = [_scan.reader(run, place, report=self._problems.add, numbers=self._numbers) for place in found or ()]
         with errors(f"reading the results of {run.name!r}"):
             note(readers, self._states, batched=self._batched, report=self._problems.add, ended=ended)
         if found is None or not ended:

@@ -20,6 +20,7 @@ from cdk_distributed_map.runs._reader import note
 from cdk_distributed_map.runs._words import counted
 from distmap._errors import ResultsError
 from distmap._export import Export
+from distmap._identity import ItemNumbers
 from distmap.wire import ITEMS_FILE, MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, ResultsPlace
 
 if TYPE_CHECKING:
@@ -220,7 +221,8 @@ class _Accountant:
             account.report(f"{where}: {text}")
 
         ended = self._ended.get(place.run.name, True)
-        readers = [_scan.reader(place.run, each, report=report) for each in manifests]
+        numbers = ItemNumbers()
+        readers = [_scan.reader(place.run, each, report=report, numbers=numbers) for each in manifests]
         with errors(f"reading the results of {nested.folder}{path} of {place.run.name!r}"):
             try:
                 some = note(readers, states, batched=nested.batched, report=report, ended=ended)

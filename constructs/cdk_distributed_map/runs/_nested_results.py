@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cdk_distributed_map.runs import _chain, _results
 from cdk_distributed_map.runs._account import IndexesSeen
 from cdk_distributed_map.runs._aws import errors
+from distmap._identity import ItemNumbers
 from distmap._indexes import IndexSet
 from distmap.wire import MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, ResultsPlace
 
@@ -103,9 +104,10 @@ def _once(site: Site, *, unsuccessful: bool) -> Iterator[ItemResult]:
 def failures(run: Run) -> Iterator[Failure]:
     """Yield the items of nested maps that failed or were left unprocessed."""
     for site in sites(run):
-        seen = IndexesSeen()
+        seen, numbers = IndexesSeen(), ItemNumbers()
         for result in _once(site, unsuccessful=False):
             if result.index is not None:
-                seen.add(result.index)
-        for failure in _results.failures_of(site.run, site.places, lambda index, seen=seen: seen.add(index)):  # type: ignore[misc] # mypy can't infer a default
+                seen.add(numbers.number(result.index, result.source))
+        wanted = seen.add
+        for failure in _results.failures_of(site.run, site.places, wanted, numbers):
             yield replace(failure, map=site.map, path=site.shown_path)

@@ -216,7 +216,7 @@ def _add(children: Children, child: Child, *, express: bool) -> None:
     children.busy.spread(started, stopped)
     power = max(0, math.ceil(math.log2(max(seconds * 1000, 1))))
     children.durations[power] = children.durations.get(power, 0) + 1
-    indexes = [index for index, _ in child.inputs() if index is not None]
+    indexes = [index for index, _ in child.identities() if index is not None]
     which = f"items {min(indexes):,} to {max(indexes):,}" if indexes else ""
     entry = (seconds, child.arn or "", which)
     if len(children.slowest) < _SLOWEST:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote, unquote
 
 from cdk_distributed_map.runs import _arns, _chain, _scan
 from cdk_distributed_map.runs._account import IndexesSeen
@@ -24,6 +25,7 @@ from cdk_distributed_map.runs._tables import COLUMNS
 from cdk_distributed_map.runs._unread import unread
 from distmap._errors import DistmapError
 from distmap._export import File
+from distmap._identity import ItemNumbers
 from distmap._indexes import IndexSet
 from distmap._records import Unsuccessful
 from distmap._told import Reader, Told
@@ -51,6 +53,8 @@ class ItemResult:
     """The message of that."""
     item: Any = None
     """The item itself, where it did not succeed and its child's input was exported."""
+    source: str | None = None
+    """The file it was read from, ``s3://bucket/key``, where the map read several: they are indexed one by one."""
     map: str | None = None
     """Label of the nested map it is an item of; None for an item of the outermost map."""
     path: str | None = None
@@ -62,8 +66,10 @@ class ItemResult:
         return self.status == "SUCCEEDED"
 
 
-_FIELDS: Final = (*COLUMNS, "item")  # of what is sorted: results of one map
+_FIELDS: Final = (*COLUMNS, "item", "source")  # of what is sorted: results of one map
 _SEE_LEDGER: Final = "`distmap ledger` tells which items that leaves unaccounted for"
+_Key = tuple[str, float]
+"""What results are sorted by: file, and index."""
 _SORTED_BYTES: Final = 32 * 1024**2
 
 
@@ -86,6 +92,8 @@ class Failure:
     """ARN of the child."""
     link: str | None
     """Where the console shows the child."""
+    source: str | None = None
+    """The file the item was read from, where the map read several."""
     map: str | None = None
     """Label of the nested map it is an item of; None for an item of the outermost map."""
     path: str | None = None
@@ -102,7 +110,7 @@ def results(
 
 def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator[ItemResult]:
     root = _chain.root_of(run)
-    seen = IndexSet()
+    seen, numbers = IndexSet(), ItemNumbers()
     some = False
     why = ""
     read: list[list[_Files]] = []
@@ -120,7 +128,8 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
             expected = described is not None and _chain.has_items(each, described)
             found = _scan.exported(each, described, wait_seconds=wait_seconds, expected=expected) or []
             ended = described is None or described.ended
-            files = [_files(_scan.reader(each, place, captured=captured), ended=ended) for place in found]
+            readers = [_scan.reader(each, place, captured=captured, numbers=numbers) for place in found]
+            files = [_files(reader, ended=ended) for reader in readers]
             if not any(files):
                 some = some or (described is not None and not expected)
                 continue
@@ -186,7 +195,8 @@ def files_of(run: Run, places: Iterable[ResultsPlace]) -> list[_Files]:
     Raises:
         ResultFilesError: They don't fit.
     """
-    return [_files(_scan.reader(run, place)) for place in places]
+    numbers = ItemNumbers()
+    return [_files(_scan.reader(run, place, numbers=numbers)) for place in places]
 
 
 def successes_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemResult]:
@@ -202,8 +212,8 @@ def successes_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemResult
                     fresh = told.fresh_successes(seen)
                 except DistmapError as error:
                     raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
-                for result in fresh:
-                    yield ItemResult(result.index, "SUCCEEDED", result.value)
+                for result in map(each.reader.reveal, fresh):
+                    yield ItemResult(result.index, "SUCCEEDED", result.value, source=result.source)
 
 
 def unsuccessful_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemResult]:
@@ -214,8 +224,10 @@ def unsuccessful_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemRes
     """
     for each in files:
         for told in each.told("SUCCEEDED", "FAILED", "PENDING"):
-            for other in seen.fresh(told.others):
-                yield ItemResult(other.index, other.status, None, other.error, other.cause, other.item)
+            for other in map(each.reader.reveal, seen.fresh(told.others)):
+                yield ItemResult(
+                    other.index, other.status, None, other.error, other.cause, other.item, source=other.source
+                )
 
 
 def _describe(run: Run) -> RunDescription | None:
@@ -229,12 +241,12 @@ def in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
     """Sort in bounded memory: sorted pieces in temporary files, merged. Results without an index come last."""
     with ExitStack() as stack:
         pieces: list[IO[str]] = []
-        rows: list[tuple[float, str]] = []
+        rows: list[tuple[_Key, str]] = []
         size = 0
         encode = json.JSONEncoder(separators=(",", ":")).encode  # made once: json.dumps makes one for each call
         for result in found:
             text = encode([getattr(result, name) for name in _FIELDS])
-            rows.append((_key(result.index), text))
+            rows.append((_key(result), text))
             size += len(text) + 200
             if size > _SORTED_BYTES:
                 pieces.append(stack.enter_context(_piece(rows)))
@@ -245,22 +257,22 @@ def in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
             yield ItemResult(*json.loads(text))
 
 
-def _piece(rows: list[tuple[float, str]]) -> IO[str]:
+def _piece(rows: list[tuple[_Key, str]]) -> IO[str]:
     file = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - the caller's exit stack closes it
     # The key stands before the row, so that merging needs no look into it.
-    file.writelines(f"{key} {text}\n" for key, text in sorted(rows, key=lambda row: row[0]))
+    file.writelines(f"{quote(key[0])} {key[1]} {text}\n" for key, text in sorted(rows, key=lambda row: row[0]))
     file.seek(0)
     return file
 
 
-def _rows(file: IO[str]) -> Iterator[tuple[float, str]]:
+def _rows(file: IO[str]) -> Iterator[tuple[_Key, str]]:
     for line in file:
-        key, _, text = line.partition(" ")
-        yield float(key), text
+        source, index, text = line.split(" ", 2)
+        yield (unquote(source), float(index)), text
 
 
-def _key(index: int | None) -> float:
-    return float("inf") if index is None else index
+def _key(result: ItemResult) -> _Key:
+    return result.source or "", float("inf") if result.index is None else result.index
 
 
 def failures(run: Run, ledger: Ledger) -> Iterator[Failure]:
@@ -272,7 +284,7 @@ def failures(run: Run, ledger: Ledger) -> Iterator[Failure]:
     chain = [root, *(link.run for link in _chain.links_of(root))]
     for each in reversed(chain):
         wanted = _not_yet(ledger, seen)
-        yield from failures_of(each, _scan.places(each), wanted)
+        yield from failures_of(each, _scan.places(each), wanted, ledger.numbers)
         if ledger.unidentified:
             return  # items without identity: the last run tried everything that was left
 
@@ -281,23 +293,27 @@ def _not_yet(ledger: Ledger, seen: IndexesSeen) -> Callable[[int], bool]:
     return lambda index: not ledger.states.succeeded(index) and seen.add(index)
 
 
-def failures_of(run: Run, places: Iterable[ResultsPlace], wanted: Callable[[int], bool]) -> Iterator[Failure]:
+def failures_of(
+    run: Run, places: Iterable[ResultsPlace], wanted: Callable[[int], bool], numbers: ItemNumbers
+) -> Iterator[Failure]:
     """Yield the failures in the results of one run.
 
     Args:
         run: The run.
         places: Where the results are.
         wanted: Tells whether a failure of the item of an index is to be had; asked once for each failure.
+        numbers: Numbers that stand for the indexes of items of several files.
     """
     for place in places:
         # What can't be read is told by the ledger, which every caller has made.
-        reader = _scan.reader(run, place, report=lambda _: None)
+        reader = _scan.reader(run, place, report=lambda _: None, numbers=numbers)
         for file in _scan.files(reader):
             if file.kind == "PENDING":
                 continue
             for told in reader.read(file):
                 for other in told.others:
                     if other.index is None or wanted(other.index):
+                        reader.reveal(other)
                         yield _failure(run, other)
 
 
@@ -305,6 +321,7 @@ def _failure(run: Run, other: Unsuccessful) -> Failure:
     left = other.outcome == "UNPROCESSED"
     return Failure(
         index=other.index,
+        source=other.source,
         item=other.item,
         has_item=other.has_item,
         status=other.outcome,

@@ -205,7 +205,9 @@ class _Values:
             for child in self._children(run, skip_well=not self._around):
                 for index, value in child.inputs():
                     if index is not None and self._wanted(index) and self._written.add(index):
-                        yield _encode({"index": index, "value": value})
+                        own, source = self._ledger.numbers.identity(index)
+                        told = {"index": own} if source is None else {"index": own, "source": source}
+                        yield _encode({**told, "value": value})
 
     def _children(self, run: Run, *, skip_well: bool) -> Iterator[Child]:
         """Yield the children of a run; what can't be read is told by the ledger, and asked about there."""
@@ -221,7 +223,7 @@ class _Values:
 
     def _files(self, run: Run) -> Iterator[tuple[Reader, File]]:
         for place in _scan.places(run):
-            reader = _scan.reader(run, place, report=lambda _: None)
+            reader = _scan.reader(run, place, report=lambda _: None, numbers=self._ledger.numbers)
             for file in _scan.files(reader):
                 yield reader, file
 

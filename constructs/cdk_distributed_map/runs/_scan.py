@@ -13,6 +13,7 @@ from cdk_distributed_map.runs._aws import error_code, errors
 from cdk_distributed_map.runs._errors import NotReadyError, ResultFilesError
 from distmap._errors import ResultsError
 from distmap._export import Export, File, NoManifestError, Report, RunFolder, folder_of
+from distmap._identity import ItemNumbers
 from distmap._told import Reader
 from distmap.wire import MANIFEST_FILE, RESULTS_FOLDER, ResultsPlace
 
@@ -31,7 +32,14 @@ _LATEST_SECONDS: Final = 3600.0
 """After this, what isn't there won't come."""
 
 
-def reader(run: Run, place: ResultsPlace, *, report: Report | None = None, captured: int | None = None) -> Reader:
+def reader(
+    run: Run,
+    place: ResultsPlace,
+    *,
+    report: Report | None = None,
+    captured: int | None = None,
+    numbers: ItemNumbers | None = None,
+) -> Reader:
     """Return the reader of what one map run of a run exported.
 
     Args:
@@ -39,6 +47,7 @@ def reader(run: Run, place: ResultsPlace, *, report: Report | None = None, captu
         place: Where the manifest is.
         report: Called with what doesn't fit. Default: it is raised.
         captured: How many items the source has. Default: any index is taken.
+        numbers: Numbers of the items of several files, where other readers are to have the same.
     """
     definition = run.pipeline.definition
     found = folder_of(place)
@@ -47,7 +56,15 @@ def reader(run: Run, place: ResultsPlace, *, report: Report | None = None, captu
     )
     # What the maps nested in the children export isn't known.
     as_records = not whose.path and {definition.source.transformation, definition.item_file.transformation} == {"NONE"}
-    return Reader(run.aws.s3(), place, run=whose, plain_outputs=not as_records, captured=captured, report=report)
+    return Reader(
+        run.aws.s3(),
+        place,
+        run=whose,
+        plain_outputs=not as_records,
+        captured=captured,
+        report=report,
+        numbers=numbers,
+    )
 
 
 def files(reader: Reader, *, ended: bool = True) -> list[File]:

@@ -29,7 +29,8 @@ def as_row(result: ItemResult) -> dict[str, Any]:
     Those of nested maps begin with ``map`` and ``path``.
     """
     row: dict[str, Any] = {} if result.map is None else {"map": result.map, "path": result.path}
-    row |= {"index": result.index, "status": result.status}
+    row |= {"index": result.index} if result.source is None else {"index": result.index, "source": result.source}
+    row["status"] = result.status
     if result.succeeded:
         return {**row, "value": result.value}
     return {**row, "item": result.item, "error": result.error, "cause": result.cause}

@@ -70,6 +70,8 @@ class Feed:
         self._left = max_items
         self._blocking = blocking
         self._index = 0
+        self._by_file = services.faults.strikes("index_by_file")
+        self._source = ""
         self._item: dict[str, Any] = {}
         # One context for all items: each selection is turned into text before the next item replaces it.
         self._scene = scene.in_context({**scene.context, "Map": {"Item": self._item}})
@@ -110,6 +112,8 @@ class Feed:
 
     def _selected(self, chunk: Chunk) -> Iterable[str]:
         items = chunk.items
+        if self._by_file and chunk.source != self._source:
+            self._source, self._index = chunk.source, 0
         if len(items) > self._left:
             items = items[: self._left]
         self._left -= len(items)
