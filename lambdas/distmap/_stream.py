@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 from codecs import getincrementaldecoder
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from json import JSONDecoder
+from json import JSONDecodeError, JSONDecoder
+from math import isinf
 from typing import TYPE_CHECKING, Any, Final
 
 from distmap._errors import ResultsError
+from distmap.limits import MAX_ITEM_BYTES
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -40,6 +42,28 @@ def _no_constant(name: str) -> Any:
 
 
 _raw_decode: Final = JSONDecoder(parse_constant=_no_constant).raw_decode
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if isinf(value):
+        message = "out of range number"
+        raise ValueError(message)
+    return value
+
+
+_finite_decode: Final = JSONDecoder(parse_constant=_no_constant, parse_float=_finite).raw_decode
+
+
+def what_is_wrong(error: ValueError | RecursionError) -> str:
+    """Return what is wrong with a JSON text as its decoder tells it, but for its words about Python."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, JSONDecodeError):
+        return f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno:,}"
+    if isinstance(error, UnicodeEncodeError):
+        return "it has half of a surrogate pair, which UTF-8 hasn't"
+    return "it has a number of too many digits" if "digits" in str(error) else str(error)
 
 
 def object_chunks(s3: S3Client, bucket: str, key: str) -> Iterator[bytes]:
@@ -133,7 +157,15 @@ def member_elements(chunks: Iterable[bytes]) -> Iterator[tuple[str, Any]]:
 
 
 class JsonText:
-    """What of a stream of JSON was read and not yet consumed."""
+    """What of a stream of JSON was read and not yet consumed.
+
+    Attributes:
+        largest: Characters of the largest value that is read whole. Default: :data:`LARGEST_VALUE`.
+        raw_decode: Reads a value from a text at a position, and returns it with its end.
+    """
+
+    largest: int | None = None
+    raw_decode: Callable[[str, int], tuple[Any, int]] = staticmethod(_raw_decode)
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -173,8 +205,11 @@ class JsonText:
         self._next()
         while True:
             try:
-                value, end = _raw_decode(self._buffer, self._position)
+                value, end = self.raw_decode(self._buffer, self._position)
             except ValueError as error:
+                if not isinstance(error, JSONDecodeError):
+                    # More of the stream would not help.
+                    raise self.refused(what_is_wrong(error)) from error
                 if not self._read_more():
                     raise self.wrong("a JSON value") from error
                 continue
@@ -217,8 +252,9 @@ class JsonText:
         self._consumed += self._position
         pieces = [self._buffer[self._position :]]
         wanted = len(pieces[0])
-        if wanted > LARGEST_VALUE:
-            raise self.wrong(f"a JSON value of at most {LARGEST_VALUE:,} characters")
+        largest = LARGEST_VALUE if self.largest is None else self.largest
+        if wanted > largest:
+            raise self.wrong(f"a JSON value of at most {largest:,} characters")
         self._position = 0
         read = 0
         while read <= wanted and not self._ended:
@@ -238,7 +274,20 @@ class JsonText:
         message = f"expected {expected} at character {self.position:,}, found {found!r}"
         return ResultsError(message)
 
+    def refused(self, what: str) -> Exception:
+        """Return the error of a stream that has what is no JSON, or can't be read here."""
+        message = f"{what} at character {self.position:,}"
+        return ResultsError(message)
+
     @property
     def position(self) -> int:
         """How many characters were consumed."""
         return self._consumed + self._position
+
+
+class ItemText(JsonText):
+    """A JSON file of items: none is larger than a map takes, and no number is too large to be written again."""
+
+    # Escapes make a text up to three times as long as it is in UTF-8, but for control characters.
+    largest: int = 3 * MAX_ITEM_BYTES
+    raw_decode = staticmethod(_finite_decode)

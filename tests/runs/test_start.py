@@ -160,6 +160,17 @@ def test_items_from_elsewhere_are_copied(squares: Pipeline, states: Any, s3: S3C
         (b"[1, 2", "json", r"items is not a JSON array: [^\n]*, after \d items\Z"),
         (b"[1, NaN]", "json", r"items is not a JSON array: [^\n]*, after \d items\Z"),
         (b"[1, 1e400]", "json", r"items is not a JSON array: out of range [^\n]*, after \d items\Z"),
+        (b"[" + b"9" * 4301 + b"]", "json", "it has a number of too many digits at character 1, after 0 items"),
+        (b"[1, 1e" + b"9" * 30 + b"]", "json", "out of range number at character 4, after 1 items"),
+        (b"[" * 100_000, "json", "it is nested too deeply, after 0 items"),
+        (b"[1] [2]", "json", "expected the end at character 4"),
+        (b"[1,\xff]", "json", "expected UTF-8 text"),
+        (b'["\\ud800"]', "json", "it has half of a surrogate pair"),
+        (b'["' + b"x" * 40_000_000 + b'"]', "json", "expected a JSON value of at most 25,165,824 characters"),
+        (b'"' + b"x" * 26_000_000 + b'"', "jsonl", "line 1 of items has more than 25,165,824 bytes"),
+        (b"n\n" + b"x" * 26_000_000, "csv", "line 2 of items has more than 25,165,824 bytes"),
+        (b"9" * 4301, "jsonl", "line 1 of items is not JSON: it has a number of too many digits"),
+        (b"1e999", "jsonl", "line 1 of items is not JSON: the number 1e999 is out of range"),
         (b"", "json", "items is empty"),
         (b"", "csv", "items is empty: CSV begins with a row of column names"),
         (b"a,b\n\xff,1\n", "csv", "line 2 of items is not UTF-8: it has the byte 0xff at 1"),
@@ -176,6 +187,17 @@ def test_items_from_elsewhere_are_copied(squares: Pipeline, states: Any, s3: S3C
         "cut off",
         "NaN",
         "too large a number",
+        "too many digits",
+        "an exponent without end",
+        "100,000 brackets",
+        "two arrays",
+        "not UTF-8 in an array",
+        "half a surrogate pair",
+        "one text without end",
+        "one line without end",
+        "one row without end",
+        "too many digits in a line",
+        "too large a number in a line",
         "empty",
         "no header",
         "not UTF-8",
@@ -287,3 +309,9 @@ def test_what_keeps_people_waiting_is_said(squares: Pipeline, states: Any) -> No
     assert len(said) == 1
     assert said[0].startswith("DescribeExecution: connection was closed before we received a valid response")
     assert said[0].endswith("; trying again")
+
+
+def test_csv_of_an_item_file_is_that_of_rfc_4180() -> None:
+    text = b'a,b\n"say ""hi""",x\\,y\n\\\\,"{""k"":""v""}"\n'
+    rows = [json.loads(each) for each in read_items(io.BytesIO(text), "csv", name="rows.csv")]
+    assert rows == [{"a": 'say "hi"', "b": "x\\"}, {"a": "\\\\", "b": '{"k":"v"}'}]

@@ -65,7 +65,11 @@ def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         click.argument("pipeline"),
         click.option("--input", "given", metavar="JSON|@FILE|-", help="Input of the execution. Default: {}."),
         click.option("--items", metavar="FILE|s3://BUCKET/KEY|-", help="Run on these items instead."),
-        click.option("--items-format", metavar="FORMAT", help="jsonl, json or csv. Default: by the name."),
+        click.option(
+            "--items-format",
+            metavar="FORMAT",
+            help="jsonl, json, or csv (RFC 4180, with a header). Default: by the name.",
+        ),
         click.option("--name", metavar="NAME", help="Name of the run. Default: a unique one."),
         click.option("--watch", "watching", is_flag=True, help="Follow the run to its end."),
     ]
@@ -105,6 +109,9 @@ _HELP = """Start a run of PIPELINE.
     distmap run Squares --items numbers.csv --name nightly-2026-11-21
     generate | distmap run Squares --items - --items-format jsonl
     distmap run Stack/Squares --items s3://bucket/list.jsonl
+
+    CSV is read as RFC 4180 has it, not by Step Functions' grammar for the CSV files that a map reads itself: a
+    backslash is a character like any other.
     """
 
 

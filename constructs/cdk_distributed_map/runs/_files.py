@@ -6,17 +6,20 @@ import codecs
 import csv
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Literal, get_args
 
 from cdk_distributed_map.runs._aws import Aws, error_code, errors
 from cdk_distributed_map.runs._definition import PipelineDefinition
-from cdk_distributed_map.runs._errors import InputError, MissingPackageError
+from cdk_distributed_map.runs._errors import InputError
 from cdk_distributed_map.runs._slow import Slow, megabytes
-from distmap._stream import lines, object_chunks
-from distmap.limits import MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
+from distmap._errors import ResultsError
+from distmap._stream import ItemText, lines, object_chunks, what_is_wrong
+from distmap.limits import MAX_ITEM_BYTES, MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
 from distmap.wire import ITEM_FILES_FOLDER, ITEMS_FILE, ItemFile
 
 FileFormat = Literal["jsonl", "json", "csv"]
@@ -27,7 +30,7 @@ Step Functions reads CSV by a grammar of its own, in which backslashes escape: i
 
 _SUFFIXES: Final[dict[str, FileFormat]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
 _OTHER_DELIMITERS: Final = (";", "\t", "|")
-_LARGEST_SELECTED_BYTES: Final = 8 * 1024**2
+_CHUNK_BYTES: Final = 1 << 20
 GONE: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket"})
 """What S3 says of an object that isn't there, or whose bucket isn't."""
 
@@ -36,7 +39,14 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"the constant {constant} is no number of JSON")
 
 
-_DECODE: Final = json.JSONDecoder(parse_constant=_refuse).decode
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return value
+
+
+_DECODE: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
 
 
 def parse_json(data: bytes, *, what: str) -> Any:
@@ -59,7 +69,8 @@ def parse_json(data: bytes, *, what: str) -> Any:
         raise InputError(f"{what} is nested too deeply to be read: make it flatter") from error
     except ValueError as error:
         shown = data[:80].decode("utf-8", "replace")
-        raise InputError(f"{what} is not JSON: {_lowered(error)}; got {shown!r}") from error
+        wrong = _lowered(error) if isinstance(error, json.JSONDecodeError) else what_is_wrong(error)
+        raise InputError(f"{what} is not JSON: {wrong}; got {shown!r}") from error
 
 
 def format_of(name: str, given: str | None = None) -> FileFormat:
@@ -194,7 +205,7 @@ def spool(
             f"the pipeline reads item files as {target.input_type}, which can't be written here: put the file under "
             f"{target.payload_prefix}{ITEM_FILES_FOLDER}/ of the bucket {target.bucket} and start with its key"
         )
-    largest = _LARGEST_SELECTED_BYTES if target.selects else SPILL_BYTES
+    largest = MAX_ITEM_BYTES if target.selects else SPILL_BYTES
     items = read_items(source, file_format, name=name)
     return SpooledItems(items, array=target.input_type == "JSON", largest=largest, notice=notice)
 
@@ -204,7 +215,6 @@ def read_items(source: BinaryIO, file_format: FileFormat, *, name: str) -> Itera
 
     Raises:
         InputError: A line or a row can't be read.
-        MissingPackageError: It is a JSON array and ``ijson`` isn't installed.
     """
     if file_format == "jsonl":
         yield from _json_lines(source, name)
@@ -225,7 +235,8 @@ def _json_lines(source: BinaryIO, name: str) -> Iterator[bytes]:
             where = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno:,}"
             raise InputError(f"line {number:,} of {name} is not JSON: {where}; got {text[:80]!r}") from error
         except ValueError as error:
-            raise InputError(f"line {number:,} of {name} is not JSON: {error}; got {text[:80]!r}") from error
+            what = what_is_wrong(error)
+            raise InputError(f"line {number:,} of {name} is not JSON: {what}; got {text[:80]!r}") from error
         except RecursionError as error:
             raise InputError(f"line {number:,} of {name} is nested too deeply to be read: make it flatter") from error
         yield text.encode()
@@ -233,7 +244,12 @@ def _json_lines(source: BinaryIO, name: str) -> Iterator[bytes]:
 
 def _lines(source: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
     """Yield the lines of a file with their numbers, without the mark that some editors put before UTF-8."""
-    for number, line in enumerate(source, start=1):
+    for number, line in enumerate(iter(lambda: source.readline(ItemText.largest + 1), b""), start=1):
+        if len(line) > ItemText.largest:
+            raise InputError(
+                f"line {number:,} of {name} has more than {ItemText.largest:,} bytes, and an item has at most "
+                f"{MAX_ITEM_BYTES:,}: put what is large into S3 and make the item say where"
+            )
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -243,7 +259,7 @@ def _lines(source: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
 
 def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
     # The limit is the process's, and below what an item may have.
-    csv.field_size_limit(max(csv.field_size_limit(), _LARGEST_SELECTED_BYTES))
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_ITEM_BYTES))
     reader = csv.DictReader((line for _, line in _lines(source, name)), restval="", restkey=None, strict=True)
     try:
         columns = reader.fieldnames
@@ -269,46 +285,29 @@ def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
 
 
 def _json_array(source: BinaryIO, name: str) -> Iterator[bytes]:
-    try:
-        import ijson  # type: ignore[import-untyped]  # noqa: PLC0415 - it has no types; only a JSON array needs it
-    except ImportError as error:
-        raise MissingPackageError(
-            "reading a JSON array item by item needs ijson: pip install 'cdk-distributed-map[cli]', or give JSON Lines"
-        ) from error
-    first, mark = b"", codecs.BOM_UTF8
-    while not first.strip():
-        first = source.read(1)
-        if mark and first == mark[:1]:
-            first, mark = b" ", mark[1:]
-        if not first:
+    chunks = iter(lambda: source.read(_CHUNK_BYTES), b"")
+    first = b""
+    while not first.removeprefix(codecs.BOM_UTF8).strip():
+        chunk = next(chunks, None)
+        if chunk is None:
             raise InputError(f"{name} is empty: it must hold a JSON array of items")
-    if first != b"[":
-        raise InputError(f"{name} begins with {first.decode('utf-8', 'replace')!r}: it must hold a JSON array of items")
+        first += chunk
+    first = first.removeprefix(codecs.BOM_UTF8).lstrip()
+    if not first.startswith(b"["):
+        raise InputError(
+            f"{name} begins with {first[:1].decode('utf-8', 'replace')!r}: it must hold a JSON array of items"
+        )
     count = 0
+    text = ItemText(chain([first], chunks))
     try:
-        # Not as floats: then ijson refuses integers that have more than 64 bits.
-        for item in ijson.items(_Again(first, source), "item", use_float=False):
+        text.expect("[")
+        for item in text.elements():
             yield _encode(item)
             count += 1
-    except (ijson.JSONError, ValueError) as error:
-        # ijson draws a picture of the place, of several lines.
-        what = _lowered(error).partition("\n")[0].strip()
+        text.expect_end()
+    except (ResultsError, ValueError, RecursionError) as error:
+        what = str(error) if isinstance(error, ResultsError) else what_is_wrong(error)
         raise InputError(f"{name} is not a JSON array: {what}, after {count:,} items") from error
-
-
-class _Again:
-    """A file whose first byte was taken for a look."""
-
-    def __init__(self, first: bytes, rest: BinaryIO) -> None:
-        self._first = first
-        self._rest = rest
-
-    def read(self, size: int = -1) -> bytes:
-        """Read on."""
-        if size == 0:
-            return b""
-        first, self._first = self._first, b""
-        return first + self._rest.read(size if size < 0 else max(0, size - len(first)))
 
 
 def is_in_place(bucket: str, key: str, definition: PipelineDefinition) -> bool:
@@ -368,7 +367,7 @@ def has_lines(aws: Aws, *, bucket: str, key: str) -> bool:
 
 
 def _encode(item: Any) -> bytes:
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=float).encode()
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _lowered(error: Exception) -> str:

@@ -10,7 +10,7 @@ from cdk_distributed_map.local._json import Json, dumps, loads, size
 from cdk_distributed_map.local.distributed._errors import ReaderError, failed
 from cdk_distributed_map.local.distributed._text import decoded, lines, text_blocks
 from distmap import limits
-from distmap._stream import JsonText
+from distmap._stream import ItemText
 
 _TOO_DEEP: Final = "it is nested too deeply"
 # Below this, no text can have too many bytes, whatever its characters are.
@@ -56,7 +56,7 @@ def _what(error: ValueError) -> str:
     return str(error)
 
 
-class _Text(JsonText):
+class _Text(ItemText):
     """A JSON file that is read as it comes."""
 
     def wrong(self, expected: str) -> ReaderError:
@@ -64,6 +64,11 @@ class _Text(JsonText):
         if self.position == 0 and not self._buffer:
             return failed("it is empty, which is not JSON")
         return failed(f"it is not JSON: expected {expected} at character {self.position + 1}")
+
+    def refused(self, what: str) -> ReaderError:
+        """Return the error, likewise: what is wrong may hold a part of the file."""
+        del what
+        return self.wrong("a JSON value")
 
 
 def json_items(stream: IO[bytes], pointer: str) -> Iterator[Entry | Json]:
