@@ -13,10 +13,13 @@ import sysconfig
 import tarfile
 import zipfile
 from email.message import Message
+from importlib import metadata as distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 pytestmark = pytest.mark.checkout
 
@@ -185,6 +188,102 @@ def test_metadata_declares_the_pythons_that_are_supported(metadata: Message) -> 
     assert metadata["License-Expression"] == "Apache-2.0"
 
 
-def test_base_install_is_the_cdk_alone(metadata: Message) -> None:
-    base = {each for each in metadata.get_all("Requires-Dist", []) if "extra ==" not in each}
-    assert {re.split(r"[<>=]", each)[0] for each in base} == {"aws-cdk-lib", "constructs"}
+def test_base_install_is_the_cdk_and_what_the_command_needs(metadata: Message) -> None:
+    every = metadata.get_all("Requires-Dist", [])
+    base = {re.split(r"[<>=]", each)[0] for each in every if "extra ==" not in each}
+    assert base == {"aws-cdk-lib", "constructs", "boto3", "click", "jinja2", "rich"}
+    # The extra is kept for those who asked for it, and brings nothing.
+    assert "cli" in metadata.get_all("Provides-Extra", [])
+    assert not [each for each in every if "extra == 'cli'" in each or 'extra == "cli"' in each]
+
+
+def closure(names: set[str]) -> dict[str, distributions.Distribution]:
+    """Return distributions of this environment, and all that they need without an extra."""
+    found: dict[str, distributions.Distribution] = {}
+    pending = list(names)
+    while pending:
+        name = canonicalize_name(pending.pop())
+        if name in found:
+            continue
+        found[name] = distributions.distribution(name)
+        needed = [Requirement(each) for each in found[name].requires or []]
+        pending += [each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
+    return found
+
+
+@pytest.fixture(scope="module")
+def command_python(wheel: Path, metadata: Message, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment of the package and what it says it needs, but for the CDK, which the command starts without."""
+    folder = tmp_path_factory.mktemp("base") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
+    subprocess.run(install, check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    base = {Requirement(each) for each in metadata.get_all("Requires-Dist", []) if "extra ==" not in each}
+    for each in closure({each.name for each in base} - {"aws-cdk-lib", "constructs"}).values():
+        for top in {file.parts[0] for file in each.files or [] if file.parts[0] not in {"..", "__pycache__"}}:
+            if not (site / top).exists():
+                (site / top).symlink_to(each.locate_file(top))
+    return python
+
+
+def run_bare(python: Path, *arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_REGION": "us-east-1", "HOME": str(cwd)}
+    return subprocess.run(
+        [str(python), *arguments],
+        cwd=cwd,
+        env={"PATH": "", **keys, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_command_works_with_the_base_install(command_python: Path, tmp_path: Path) -> None:
+    told = run_bare(command_python, str(command_python.with_name("distmap")), "--help", cwd=tmp_path)
+    assert (told.returncode, "Run a Distributed Map pipeline" in told.stdout) == (0, True), told.stderr
+    # Every module of the command and the client, as each command imports its own.
+    code = """
+import importlib, pkgutil
+import cdk_distributed_map.cli, cdk_distributed_map.runs, cdk_distributed_map.plan
+for package in (cdk_distributed_map.cli, cdk_distributed_map.runs, cdk_distributed_map.plan):
+    for module in pkgutil.iter_modules(package.__path__):
+        if module.name != "__main__":
+            importlib.import_module(f"{package.__name__}.{module.name}")
+import boto3, click, jinja2, rich
+"""
+    told = run_bare(command_python, "-c", code, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    command = [str(command_python.with_name("distmap")), "list", "Squares", "--region", "nowhere-1"]
+    told = run_bare(command_python, *command, "--endpoint-url", "nonsense", cwd=tmp_path)
+    assert (told.returncode, "an endpoint is a URL such as" in told.stderr) == (1, True), told.stderr
+
+
+def test_local_says_how_to_get_what_it_needs_whatever_boto3_there_is(command_python: Path, tmp_path: Path) -> None:
+    distmap = str(command_python.with_name("distmap"))
+    told = run_bare(command_python, distmap, "local", "status", cwd=tmp_path)
+    assert told.returncode == 1
+    assert "run `distmap local install`, which makes an environment of its own" in told.stderr
+    assert "cdk-distributed-map[local]" in told.stderr
+    assert run_bare(command_python, distmap, "local", "--help", cwd=tmp_path).returncode == 0
+
+
+def test_local_runs_in_the_environment_of_its_own(command_python: Path, bare_python: Path, tmp_path: Path) -> None:
+    distmap = str(command_python.with_name("distmap"))
+    own = {"DISTMAP_LOCAL_ENVIRONMENT": str(bare_python.parents[1])}
+    told = run_bare(command_python, distmap, "local", "status", cwd=tmp_path, **own)
+    assert (told.returncode, told.stderr) == (1, "nothing runs\n")
+
+
+def test_local_makes_an_environment_of_its_own(command_python: Path, wheel: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    environment = {"DISTMAP_LOCAL_ENVIRONMENT": str(own), "PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1"}
+    distmap = str(command_python.with_name("distmap"))
+    arguments = [distmap, "local", "install", "--from", str(wheel), "--json"]
+    told = run_bare(command_python, *arguments, cwd=tmp_path, **environment)
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout) == {"environment": str(own), "installed": True}
+    assert list(own.glob("lib/python*/site-packages/cdk_distributed_map"))
+    arguments[4] = str(tmp_path / "no.whl")
+    assert run_bare(command_python, *arguments, cwd=tmp_path, **environment).returncode == 1

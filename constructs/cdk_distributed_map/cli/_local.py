@@ -8,28 +8,24 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cdk_distributed_map.cli import _exit, _show
+from cdk_distributed_map.cli import _exit, _local_environment, _show
 from cdk_distributed_map.cli._options import json_option
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 
-def _control() -> ModuleType:
-    """Return the module that does the work; it needs the extra ``local``.
+_ARGUMENTS: Final = "distmap.local.arguments"
 
-    Raises:
-        ClickException: The extra isn't installed.
-    """
-    try:
-        from cdk_distributed_map.local import control  # noqa: PLC0415 - heavy, and an extra of its own
-    except ImportError as error:
-        message = f"{error.name} isn't installed: run pip install 'cdk-distributed-map[local]'"
-        raise click.ClickException(message) from error
+
+def _control() -> ModuleType:
+    """Return the module that does the work; it needs the extra ``local``."""
+    from cdk_distributed_map.local import control  # noqa: PLC0415 - heavy, and an extra of its own
+
     return control
 
 
@@ -59,11 +55,26 @@ def _tell(value: Any) -> None:
 
 
 class _Local(click.Group):
-    """Commands whose errors are told in a line."""
+    """Commands whose errors are told in a line, and that run where what they need is installed."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the arguments for another environment's command."""
+        ctx.meta[_ARGUMENTS] = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        _control()
+        """Run the command, in the environment of its own where this one lacks what it needs."""
+        arguments: list[str] = ctx.meta[_ARGUMENTS]
+        if arguments[:1] == ["install"]:
+            return super().invoke(ctx)
+        missing = _local_environment.missing()
+        if missing and not {"-h", "--help"} & set(arguments):
+            interpreter = _local_environment.python()
+            if interpreter is None:
+                raise click.ClickException(_local_environment.advice(missing))
+            return _local_environment.hand_over(interpreter, arguments)
+        if missing:
+            return super().invoke(ctx)
         from cdk_distributed_map.local._assembly import AssemblyError  # noqa: PLC0415 - see _control
         from cdk_distributed_map.local._deploy import DeployError  # noqa: PLC0415
         from cdk_distributed_map.local._embedded import EmbeddedAwsError  # noqa: PLC0415
@@ -192,3 +203,17 @@ def deploy(folder: Path, assembly: Path, stacks: tuple[str, ...], *, as_json: bo
     for stack, values in outputs.items():
         for name, value in values.items():
             _show.say(f"{stack}.{name} = {value}")
+
+
+@local.command()
+@click.option("--from", "requirement", metavar="PATH", help="Wheel or folder of this package. Default: the index.")
+@json_option
+def install(requirement: str | None, *, as_json: bool) -> int:
+    """Make an environment of its own for the local AWS, which takes one release of botocore alone.
+
+    For where pip can't install cdk-distributed-map[local] beside the boto3 there is. `distmap local` runs there then.
+    """
+    code = _local_environment.install(requirement, functools.partial(_show.say, err=True))
+    if as_json:
+        _tell({"environment": str(_local_environment.folder()), "installed": code == _exit.SUCCESS})
+    return code

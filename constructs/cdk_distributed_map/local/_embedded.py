@@ -72,7 +72,11 @@ class EmbeddedAws:
         port: int | None = None,
     ) -> None:
         if importlib.util.find_spec("ministack") is None:
-            message = "ministack, the AWS that runs locally, is not installed: install cdk-distributed-map[local]"
+            message = (
+                "ministack, the AWS that runs locally, is not installed: install cdk-distributed-map[local]. It takes "
+                "one botocore alone: where that doesn't go with the boto3 here, use an environment of its own, which "
+                "`distmap local install` makes for the command"
+            )
             raise EmbeddedAwsError(message)
         self.port = port if port is not None else free_port()
         self.url = f"http://127.0.0.1:{self.port}"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cdk_distributed_map.plan import express_children, invocations, standard_children
 from cdk_distributed_map.runs import _arns, _chain, _scan
 from cdk_distributed_map.runs._aws import errors
-from cdk_distributed_map.runs._errors import MissingPackageError, NotFoundError, RunsError
+from cdk_distributed_map.runs._errors import NotFoundError, RunsError
 from distmap._records import Child
 
 if TYPE_CHECKING:
@@ -226,15 +226,9 @@ def _add(children: Children, child: Child, *, express: bool) -> None:
 
 
 def render(told: Told) -> str:
-    """Return the page.
+    """Return the page."""
+    import jinja2  # noqa: PLC0415 - only a page needs it, and it takes longer to import than the rest
 
-    Raises:
-        MissingPackageError: ``jinja2`` isn't installed.
-    """
-    try:
-        import jinja2  # noqa: PLC0415 - an optional package
-    except ImportError as error:
-        raise MissingPackageError("a report needs jinja2: pip install 'cdk-distributed-map[cli]'") from error
     source = resources.files("cdk_distributed_map.runs").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)

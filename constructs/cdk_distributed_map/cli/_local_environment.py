@@ -1,0 +1,81 @@
+"""An environment of its own for ``distmap local``, where the one of this command can't have what it needs.
+
+The embedded AWS takes one release of botocore alone, so the extra ``local`` can't be installed beside another boto3.
+It is then installed into an environment below the cache, and the command hands itself over to that.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from cdk_distributed_map.cli import _exit
+
+VARIABLE: Final = "DISTMAP_LOCAL_ENVIRONMENT"
+"""Names the environment's folder. Default: one for each release of this package and of Python below the cache."""
+_NEEDED: Final = ("ministack", "awslambdaric", "jsonata")
+_PACKAGE: Final = "cdk-distributed-map"
+
+
+def missing() -> list[str]:
+    """Return what isn't installed here of what the local AWS is made of."""
+    return [name for name in _NEEDED if find_spec(name) is None]
+
+
+def folder() -> Path:
+    """Return where the environment is, or would be."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        return Path(given)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "distmap" / f"local-{version(_PACKAGE)}-python{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def python() -> Path | None:
+    """Return the interpreter of the environment, None where there is none."""
+    found = folder() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return found if found.exists() else None
+
+
+def hand_over(interpreter: Path, arguments: Sequence[str]) -> int:
+    """Run ``distmap local`` there, and return its exit code."""
+    # What is set for this environment's Python isn't for that one.
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONHOME"}}
+    command = [str(interpreter), "-m", "cdk_distributed_map.cli", "local", *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def install(requirement: str | None, say: Callable[[str], None]) -> int:
+    """Make the environment, or bring it up to date, and return an exit code.
+
+    Args:
+        requirement: What to install, as pip takes it: a wheel or a folder. Default: this release from the index.
+        say: Called with what happens.
+    """
+    what = f"{_PACKAGE}[local]=={version(_PACKAGE)}" if requirement is None else f"{requirement}[local]"
+    say(f"installing {what} into {folder()}")
+    venv.create(folder(), with_pip=True)
+    interpreter = python()
+    assert interpreter is not None  # noqa: S101 - it was just made
+    command = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", what]
+    if subprocess.run(command, check=False).returncode:
+        say("pip could not install it: what it says is above")
+        return _exit.ERROR
+    say("installed: `distmap local` runs there from now on")
+    return _exit.SUCCESS
+
+
+def advice(names: Sequence[str]) -> str:
+    """Return what to do where something isn't installed."""
+    return (
+        f"the local AWS needs {' and '.join(names)}, not installed here: run `distmap local install`, which makes an "
+        "environment of its own for it, whatever boto3 is here; or pip install "
+        f"'{_PACKAGE}[local]', which takes the one botocore that its embedded AWS (ministack) is made for"
+    )
