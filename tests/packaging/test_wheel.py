@@ -224,7 +224,7 @@ def command_python(wheel: Path, metadata: Message, tmp_path_factory: pytest.Temp
     for each in closure({each.name for each in base} - {"aws-cdk-lib", "constructs"}).values():
         for top in {file.parts[0] for file in each.files or [] if file.parts[0] not in {"..", "__pycache__"}}:
             if not (site / top).exists():
-                (site / top).symlink_to(each.locate_file(top))
+                (site / top).symlink_to(str(each.locate_file(top)))
     return python
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import venv
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -61,9 +60,11 @@ def install(requirement: str | None, say: Callable[[str], None]) -> int:
     """
     what = f"{_PACKAGE}[local]=={version(_PACKAGE)}" if requirement is None else f"{requirement}[local]"
     say(f"installing {what} into {folder()}")
-    venv.create(folder(), with_pip=True)
+    made = subprocess.run([sys.executable, "-m", "venv", str(folder())], check=False).returncode
     interpreter = python()
-    assert interpreter is not None  # noqa: S101 - it was just made
+    if made or interpreter is None:
+        say("Python could not make a virtual environment: what it says is above")
+        return _exit.ERROR
     command = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", what]
     if subprocess.run(command, check=False).returncode:
         say("pip could not install it: what it says is above")
