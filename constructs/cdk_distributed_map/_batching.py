@@ -55,7 +55,7 @@ class Batching:
                 f"batch_input has {size:,} bytes, a child's input at most {limits.MAX_BATCH_BYTES:,} with its items: "
                 "put it into S3 and pass its key"
             )
-        if self.batch_input is not None and wire.BATCH_INPUT_KEY in self.batch_input:
+        if wire.BATCH_INPUT_KEY in {str(key).removesuffix(".$") for key in self.batch_input or {}}:
             raise ValueError(f"batch_input must not use the key {wire.BATCH_INPUT_KEY!r}, which is the runtime's")
 
     def render(self, scope: Construct, *, run: Any | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ too, since JSONata would flatten what JSONPath keeps apart.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 from aws_cdk import Stack, Token
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import IConstruct
+
+from cdk_distributed_map import _intrinsics
+from distmap import limits
 
 _SEGMENT = re.compile(
     r"""\.(?P<name>[^\W\d][\w-]*)            # .name
@@ -100,6 +104,8 @@ def to_jsonata(scope: IConstruct, value: str, *, name: str) -> str:
         return str(text).strip()[2:-2].strip()
     if isinstance(text, str) and text.startswith("$"):
         return from_json_path(text, name=name)
+    if _intrinsics.is_intrinsic(text):
+        return _intrinsics.to_jsonata(text, name=name, path=lambda path: from_json_path(path, name=name))
     raise ValueError(
         f"{name} got {text!r}: give a JSONPath such as '$.bucket', a context path such as '$$.Execution.Name', "
         "or JSONata as '{% ... %}'"
@@ -128,7 +134,7 @@ def number(scope: IConstruct, value: float | str, *, name: str, bounds: tuple[in
         text = value
     elif Token.is_unresolved(value):
         resolved = Stack.of(scope).resolve(value)
-        if isinstance(resolved, str) and resolved.startswith("$"):
+        if isinstance(resolved, str) and resolved.startswith(("$", "States.")):
             text = resolved
     if text is None:
         return value
@@ -147,6 +153,13 @@ def _bounded(jsonata: str, bounds: tuple[int, int], *, name: str) -> str:
     )
 
 
+def is_expression(value: object) -> bool:
+    """Tell whether a text is a path, JSONata or a token of ``JsonPath``, not a literal or a token of a deployment."""
+    if not isinstance(value, str):
+        return False
+    return value.startswith(("$.", "$$.", "$[", "{%")) or value == "$" or sfn.JsonPath.is_encoded_json_path(value)
+
+
 def template(scope: IConstruct, value: Any, *, name: str) -> Any:
     """Render a payload template: every JSONPath and JSONata inside it becomes an expression.
 
@@ -154,8 +167,8 @@ def template(scope: IConstruct, value: Any, *, name: str) -> Any:
     Language. A bare string that looks like a path is refused rather than taken literally.
 
     Raises:
-        ValueError: A string looks like a path but isn't marked as one, a path can't be translated, or a key occurs
-            both with and without ``.$``.
+        ValueError: A string looks like a path but isn't marked as one, a path can't be translated, a key occurs both
+            with and without ``.$``, or a value would come out of jsii as another one.
         TypeError: A key isn't a string, or a value isn't JSON.
     """
     if isinstance(value, Mapping):
@@ -163,18 +176,48 @@ def template(scope: IConstruct, value: Any, *, name: str) -> Any:
             if isinstance(key, str) and f"{key}.$" in value:
                 raise ValueError(f"{name} has both {key!r} and {key + '.$'!r}, which are one key: take out one of them")
         return {_key(key, name): _entry(scope, key, item, name=f"{name}[{key!r}]") for key, item in value.items()}
+    # Node is asked only about what may be a token: it would not survive a NaN inside a list.
+    may_be_token = not isinstance(value, str | int | float | list | tuple) or _is_list_token(value)
+    if value is not None and may_be_token and Token.is_unresolved(value):
+        # A path to a list or an object, an intrinsic function, or JSON that is known only at deployment.
+        resolved = Stack.of(scope).resolve(value)
+        known = isinstance(resolved, str) and resolved.startswith(("$", "States."))
+        return expression(scope, resolved, name=name) if known else value
     if isinstance(value, list | tuple):
         return [template(scope, item, name=f"{name}[{at}]") for at, item in enumerate(value)]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return number(scope, value, name=name)
+        return number(scope, _exact(value, name), name=name)
     if isinstance(value, str):
-        return _text(scope, value, name=name)
+        return _text(scope, _whole_text(value, name), name=name)
     if value is not None and not isinstance(value, bool):
-        # A token of another kind resolves to JSON of its own.
-        if Token.is_unresolved(value):
-            return value
         raise TypeError(f"{name} must be JSON, got {value!r}")
     return value
+
+
+def _is_list_token(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 1 and isinstance(value[0], str) and value[0].startswith("#{")
+
+
+def _exact(value: float, name: str) -> float:
+    """Return a number as plain JSON, or refuse one that a double, which is what jsii and JSONata have, can't hold."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"{name} must be JSON, got {value!r}: JSON has no such number")
+        return value
+    if abs(value) > limits.MAX_EXACT_INTEGER:
+        raise ValueError(
+            f"{name} must be a number within {limits.MAX_EXACT_INTEGER:,}, which a double holds exactly, got {value}: "
+            "give it as a string"
+        )
+    return int(value)
+
+
+def _whole_text(value: str, name: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} must be text, got {value!r:.100}: half of a character has no UTF-8") from error
+    return str.__str__(value)
 
 
 def _text(scope: IConstruct, value: str, *, name: str) -> str:
@@ -193,7 +236,9 @@ def _text(scope: IConstruct, value: str, *, name: str) -> str:
 def _key(key: object, name: str) -> str:
     if not isinstance(key, str):
         raise TypeError(f"{name} has the key {key!r}, which must be a string")
-    return key.removesuffix(".$")
+    if key.startswith("$jsii.") or key == "__proto__":
+        raise ValueError(f"{name} has the key {key!r}, which means something else to jsii: give it another name")
+    return _whole_text(key, name).removesuffix(".$")
 
 
 def _entry(scope: IConstruct, key: str, value: Any, *, name: str) -> Any:
@@ -220,11 +265,4 @@ def source_text(rendered: Any) -> str:
 def _list_text(items: list[Any]) -> str:
     if not any(is_jsonata(item) for item in items):
         return "[" + ", ".join(source_text(item) for item in items) + "]"
-    # JSONata's [...] would put the elements of an array that an expression yields in the place of the array.
-    text = "[]"
-    for item in items:
-        one = f"[{source_text(item)}]"
-        if is_jsonata(item):
-            one = f'($one := {source_text(item)}; $type($one) = "array" ? [[$one]] : [$one])'
-        text = f"$append({text}, {one})"
-    return text
+    return _intrinsics.array([(source_text(item), not is_jsonata(item)) for item in items])

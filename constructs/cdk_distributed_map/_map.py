@@ -78,7 +78,7 @@ class ItemMap(sfn.DistributedMap):
         """Return the state; called more than once in a synthesis, so nothing is changed here."""
         state = super().to_state_json(top_level_query_language)
         processor = {**state["ItemProcessor"], **self._children(top_level_query_language)}
-        return {**state, "ItemProcessor": processor, **self._fields}
+        return dict(_with_nulls({**state, "ItemProcessor": processor, **self._fields}))
 
     def _children(self, top_level: sfn.QueryLanguage | None) -> dict[str, Any]:
         """Return the states of a child, each with the query language it is written in.
@@ -147,6 +147,15 @@ class ItemFileMap(ItemMap):
         """Return the state with the twin's children."""
         processor = self._twin.to_state_json(top_level_query_language)["ItemProcessor"]
         return {**super().to_state_json(top_level_query_language), "ItemProcessor": renamed(processor)}
+
+
+def _with_nulls(value: Any) -> Any:
+    """Return a state whose nulls survive jsii, which drops every key without a value: as a token of null."""
+    if isinstance(value, Mapping):
+        return {key: _with_nulls(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nulls(item) for item in value]
+    return sfn.JsonPath.DISCARD if value is None else value
 
 
 def renamed(graph: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,28 +53,34 @@ class ItemSource(abc.ABC):
     @staticmethod
     @_kinds.checked
     def s3_objects(
-        bucket: s3.IBucket,
+        bucket: s3.IBucket | Sequence[s3.IBucket],
         *,
         prefix: str | None = None,
         load: FileFormat | None = None,
         max_items: float | str | None = None,
+        bucket_path: str | None = None,
+        key_prefix: str | None = None,
     ) -> ItemSource:
         """The objects of a bucket, listed by the map itself.
 
         An empty object, such as a folder made in a console, is an item too; ``Capture.s3_listing`` skips them.
 
         Args:
-            bucket: Bucket to list, in the account of the state machine.
-            prefix: Only keys that begin so, best with a slash at the end. Default: the whole bucket.
+            bucket: Bucket to list, in the account of the state machine; or a list of those that the input may name.
+            prefix: Only keys that begin so, best with a slash at the end: a literal, or where it stands in the
+                execution's input, as a JSONPath or JSONata. Default: the whole bucket.
             load: Format of the objects, to get the rows inside them instead of their metadata. Default: each
                 item is an object's ``Key``, ``Size``, ``Etag``, ``LastModified`` and ``StorageClass``.
             max_items: Most items to process. Default: all.
+            bucket_path: Where the bucket's name is in the input, for a list of buckets. Default: ``$.bucket``.
+            key_prefix: What the prefixes from the input begin with, to narrow the role. Default: any.
         """
-        if prefix is not None:
+        place = _input_place(bucket, bucket_path, key_prefix, key=prefix, name="prefix")
+        if prefix is not None and not place.names_key:
             _checks.literal_key("prefix", prefix)
         if load is not None and load.config.get("ItemsPointer") is not None:
             raise ValueError("load can't have an items_pointer: AWS takes one for a single JSON file only")
-        return ListedObjects(bucket=bucket, prefix=prefix, load=load, max_items=max_items)
+        return ListedObjects(place=place, prefix=prefix, load=load, max_items=max_items)
 
     @staticmethod
     @_kinds.checked
@@ -168,28 +174,44 @@ class ItemSource(abc.ABC):
     @staticmethod
     @_kinds.checked
     def inventory(
-        bucket: s3.IBucket,
+        bucket: s3.IBucket | Sequence[s3.IBucket],
         manifest_key: str,
         *,
         data_bucket: s3.IBucket | None = None,
         data_prefix: str | None = None,
         max_items: float | str | None = None,
+        bucket_path: str | None = None,
+        key_prefix: str | None = None,
     ) -> ItemSource:
         """An S3 Inventory report in CSV: one item per object listed in it.
 
         Args:
-            bucket: Bucket of the manifest.
-            manifest_key: Key of its ``manifest.json``.
+            bucket: Bucket of the manifest; or a list of those that the input may name.
+            manifest_key: Key of its ``manifest.json``: a literal, or where it stands in the execution's input, since
+                each day has another one.
             data_bucket: Bucket of the data files the manifest names. Default: the manifest's.
             data_prefix: Where the data files are, for the role. Default: ``data/`` beside the folder of the
-                manifest's date, where S3 Inventory writes them.
+                manifest's date, where S3 Inventory writes them; ``data/`` under ``key_prefix``, where the key comes
+                from the input.
             max_items: Most items to process. Default: all.
+            bucket_path: Where the bucket's name is in the input, for a list of buckets. Default: ``$.bucket``.
+            key_prefix: What the keys from the input begin with, to narrow the role: the folder of the inventory's
+                configuration, ending in a slash. Default: any.
 
         Raises:
             ValueError: The key doesn't end in ``manifest.json``.
         """
-        _checks.literal_key("manifest_key", manifest_key)
-        if not Token.is_unresolved(manifest_key) and not manifest_key.endswith("manifest.json"):
+        place = _input_place(bucket, bucket_path, key_prefix, key=manifest_key, name="manifest_key")
+        if not place.names_key:
+            _checks.literal_key("manifest_key", manifest_key)
+        if data_prefix is None and place.names_key:
+            if not place.key_prefix.endswith("/"):
+                raise ValueError(
+                    "data_prefix is needed where manifest_key comes from the input: give it, or the inventory's folder "
+                    "as key_prefix='inventory/<bucket>/<configuration>/'"
+                )
+            data_prefix = f"{place.key_prefix}data/"
+        if not place.names_key and not Token.is_unresolved(manifest_key) and not manifest_key.endswith("manifest.json"):
             raise ValueError(f"manifest_key must name an inventory's manifest.json, got {manifest_key!r}")
         if data_prefix is None:
             if Token.is_unresolved(manifest_key):
@@ -198,38 +220,45 @@ class ItemSource(abc.ABC):
             data_prefix = "/".join([*parts, "data/"])
         _checks.literal_key("data_prefix", data_prefix)
         return FileItems(
-            bucket=bucket,
+            place=place,
             key=manifest_key,
             config={"ManifestType": "S3_INVENTORY"},
-            data=(bucket if data_bucket is None else data_bucket, data_prefix),
+            data=(place.buckets if data_bucket is None else (data_bucket,), data_prefix),
             max_items=max_items,
         )
 
     @staticmethod
     @_kinds.checked
     def athena_manifest(
-        bucket: s3.IBucket,
+        bucket: s3.IBucket | Sequence[s3.IBucket],
         manifest_key: str,
         *,
         format: FileFormat,
         data_prefix: str,
         data_bucket: s3.IBucket | None = None,
         max_items: float | str | None = None,
+        bucket_path: str | None = None,
+        key_prefix: str | None = None,
     ) -> ItemSource:
         """The data files of an Athena ``UNLOAD``: one item per row of any of them.
 
         Args:
-            bucket: Bucket of the manifest.
-            manifest_key: Key of the ``...-manifest.csv`` of the query.
+            bucket: Bucket of the manifest; or a list of those that the input may name.
+            manifest_key: Key of the ``...-manifest.csv`` of the query: a literal, or where it stands in the execution's
+                input, since each query has another one.
             format: Format of the data files: CSV with headers given (Athena writes none), JSON Lines or Parquet.
             data_prefix: Where the data files are (the query's ``TO`` without the bucket), for the role.
             data_bucket: Their bucket. Default: the manifest's.
             max_items: Most items to process. Default: all.
+            bucket_path: Where the bucket's name is in the input, for a list of buckets. Default: ``$.bucket``.
+            key_prefix: What the keys from the input begin with, to narrow the role. Default: any.
 
         Raises:
             ValueError: CSV without given headers, or JSON.
         """
-        _checks.literal_key("manifest_key", manifest_key)
+        place = _input_place(bucket, bucket_path, key_prefix, key=manifest_key, name="manifest_key")
+        if not place.names_key:
+            _checks.literal_key("manifest_key", manifest_key)
         _checks.literal_key("data_prefix", data_prefix)
         if format.input_type == "JSON":
             raise ValueError("format must be csv, json_lines or parquet: Athena unloads JSON as one text per line")
@@ -238,10 +267,10 @@ class ItemSource(abc.ABC):
                 "format is CSV without headers: Athena writes no header row, so give FileFormat.csv(headers=[...])"
             )
         return FileItems(
-            bucket=bucket,
+            place=place,
             key=manifest_key,
             config={"ManifestType": "ATHENA_DATA", **format.render()},
-            data=(bucket if data_bucket is None else data_bucket, data_prefix),
+            data=(place.buckets if data_bucket is None else (data_bucket,), data_prefix),
             max_items=max_items,
         )
 
@@ -365,9 +394,57 @@ def _file(
     for name, value in (("version_id", version_id), ("expected_bucket_owner", owner)):
         if value is not None:
             _checks.text(name, value)
+    place = InputPlace(buckets=(bucket,))
     return FileItems(
-        bucket=bucket, key=key, config=form.render(), max_items=max_items, version_id=version_id, owner=owner
+        place=place, key=key, config=form.render(), max_items=max_items, version_id=version_id, owner=owner
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputPlace:
+    """Which buckets and keys a source may name, where some of it comes from the input."""
+
+    buckets: tuple[s3.IBucket, ...]
+    bucket_path: str | None = None
+    """Where the bucket's name is in the input, where it isn't the one bucket."""
+    key_prefix: str = ""
+    names_key: bool = False
+    """Whether the key or prefix comes from the input."""
+
+    def bucket_name(self, scope: Construct) -> str:
+        """Return the bucket's name as it is rendered."""
+        if self.bucket_path is None:
+            return self.buckets[0].bucket_name
+        return _expressions.expression(scope, self.bucket_path, name="bucket_path")
+
+    def key(self, scope: Construct, key: str, *, name: str) -> str:
+        """Return a key or prefix as it is rendered."""
+        return _expressions.expression(scope, key, name=name) if self.names_key else key
+
+
+def _input_place(
+    bucket: s3.IBucket | Sequence[s3.IBucket],
+    bucket_path: str | None,
+    key_prefix: str | None,
+    *,
+    key: str | None,
+    name: str,
+) -> InputPlace:
+    several = isinstance(bucket, list | tuple)
+    buckets = tuple(bucket) if isinstance(bucket, list | tuple) else (bucket,)
+    if len(buckets) == 0:
+        raise ValueError("bucket must name at least one bucket that the input may name, got []: list them")
+    if bucket_path is not None and not several:
+        raise ValueError("bucket_path needs a list of the buckets that the input may name: give bucket=[...]")
+    if several:
+        bucket_path = "$.bucket" if bucket_path is None else bucket_path
+        if not _expressions.is_expression(bucket_path):
+            raise ValueError(f"bucket_path must be a path into the input such as '$.bucket', got {bucket_path!r}")
+    names_key = _expressions.is_expression(key)
+    if key_prefix is not None and not names_key:
+        raise ValueError(f"key_prefix narrows what the input may name, but {name} is no path into it: leave it out")
+    _checks.plain_key("key_prefix", key_prefix or "")
+    return InputPlace(buckets=buckets, bucket_path=bucket_path, key_prefix=key_prefix or "", names_key=names_key)
 
 
 @dataclass(frozen=True)
@@ -402,7 +479,7 @@ class CapturedItems(ItemSource):
 class ListedObjects(ItemSource):
     """Objects listed by the map."""
 
-    bucket: s3.IBucket
+    place: InputPlace
     prefix: str | None
     load: FileFormat | None
     max_items: float | str | None = None
@@ -414,36 +491,39 @@ class ListedObjects(ItemSource):
 
     def render(self, scope: Construct) -> dict[str, Any]:
         """Return the reader: a listing, of metadata or of what is inside the objects."""
-        arguments = {"Bucket": self.bucket.bucket_name}
+        arguments = {"Bucket": self.place.bucket_name(scope)}
         if self.prefix is not None:
-            arguments["Prefix"] = self.prefix
+            arguments["Prefix"] = self.place.key(scope, self.prefix, name="prefix")
         config = {} if self.load is None else {"Transformation": "LOAD_AND_FLATTEN", **self.load.render()}
         return reader("listObjectsV2", arguments, self._config(scope, config))
 
     def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
         """Return the right to list, and to read where the objects are loaded."""
         del scope
-        prefixes = None if self.prefix is None else [self.prefix]
-        listing = _permissions.list_objects(self.bucket, prefixes)
-        if self.load is None:
-            return listing
-        return [*listing, *_permissions.read_objects(self.bucket, f"{self.prefix or ''}*")]
+        prefix = self.place.key_prefix if self.place.names_key else self.prefix or ""
+        found: list[iam.PolicyStatement] = []
+        for bucket in self.place.buckets:
+            found += _permissions.list_objects(bucket, [prefix] if prefix else None)
+            if self.load is not None:
+                found += _permissions.read_objects(bucket, f"{prefix}*")
+        return found
 
     def validate(self, scope: Construct) -> None:
         """Check the Region."""
         super().validate(scope)
-        _checks.same_region(scope, self.bucket, name="the bucket of s3_objects")
-        _checks.same_account(scope, self.bucket, name="the bucket of s3_objects")
+        for bucket in self.place.buckets:
+            _checks.same_region(scope, bucket, name="the bucket of s3_objects")
+            _checks.same_account(scope, bucket, name="the bucket of s3_objects")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FileItems(ItemSource):
     """Items in one file of S3, or in the files that a manifest names."""
 
-    bucket: s3.IBucket
+    place: InputPlace
     key: str
     config: dict[str, Any]
-    data: tuple[s3.IBucket, str] | None = None
+    data: tuple[Sequence[s3.IBucket], str] | None = None
     version_id: str | None = None
     owner: str | None = None
     max_items: float | str | None = None
@@ -455,7 +535,8 @@ class FileItems(ItemSource):
 
     def render(self, scope: Construct) -> dict[str, Any]:
         """Return the reader of the file."""
-        arguments = {"Bucket": self.bucket.bucket_name, "Key": self.key}
+        place = self.place
+        arguments = {"Bucket": place.bucket_name(scope), "Key": place.key(scope, self.key, name="manifest_key")}
         if self.version_id is not None:
             arguments["VersionId"] = self.version_id
         if self.owner is not None:
@@ -465,18 +546,22 @@ class FileItems(ItemSource):
     def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
         """Return the right to read the file, and the data files under it."""
         del scope
-        own = _permissions.read_objects(self.bucket, self.key, version=self.version_id is not None)
-        if self.data is None:
-            return own
-        bucket, prefix = self.data
-        return [*own, *_permissions.read_objects(bucket, f"{prefix}*")]
+        key = f"{self.place.key_prefix}*" if self.place.names_key else self.key
+        found: list[iam.PolicyStatement] = []
+        for bucket in self.place.buckets:
+            found += _permissions.read_objects(bucket, key, version=self.version_id is not None)
+        data, prefix = ((), "") if self.data is None else self.data
+        for bucket in data:
+            found += _permissions.read_objects(bucket, f"{prefix}*")
+        return found
 
     def validate(self, scope: Construct) -> None:
         """Check the Regions."""
         super().validate(scope)
-        _checks.same_region(scope, self.bucket, name="the bucket of the items")
-        if self.data is not None:
-            _checks.same_region(scope, self.data[0], name="the bucket of the data files")
+        for bucket in self.place.buckets:
+            _checks.same_region(scope, bucket, name="the bucket of the items")
+        for bucket in () if self.data is None else self.data[0]:
+            _checks.same_region(scope, bucket, name="the bucket of the data files")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,9 +65,22 @@ CASES: dict[str, tuple[Make, tuple[str, ...]]] = {
         ("key got '$.key'", "ItemSource.from_execution_input"),
     ),
     "empty-prefix": (lambda lab: ItemSource.s3_objects(lab.bucket(), prefix=""), ("prefix must not be empty",)),
-    "prefix-from-the-input": (
-        lambda lab: ItemSource.s3_objects(lab.bucket(), prefix="{% $states.input.p %}"),
-        ("prefix got", "ItemSource.from_execution_input"),
+    "no-buckets-to-list": (lambda _: ItemSource.s3_objects([], prefix="$.p"), ("bucket must name at least one", "[]")),
+    "bucket-path-of-one": (
+        lambda lab: ItemSource.s3_objects(lab.bucket(), prefix="$.p", bucket_path="$.b"),
+        ("bucket_path needs a list", "bucket=[...]"),
+    ),
+    "bucket-path-literal": (
+        lambda lab: ItemSource.s3_objects([lab.bucket()], prefix="$.p", bucket_path="data"),
+        ("bucket_path must be a path", "'data'"),
+    ),
+    "key-prefix-of-a-literal": (
+        lambda lab: ItemSource.s3_objects(lab.bucket(), prefix="in/", key_prefix="in/"),
+        ("key_prefix narrows", "prefix is no path", "leave it out"),
+    ),
+    "inventory-from-the-input": (
+        lambda lab: ItemSource.inventory(lab.bucket(), "$.manifest"),
+        ("data_prefix is needed where manifest_key comes from the input", "key_prefix="),
     ),
     "load-with-pointer": (
         lambda lab: ItemSource.s3_objects(lab.bucket(), load=FileFormat.json(items_pointer="/a")),

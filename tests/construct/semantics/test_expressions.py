@@ -179,11 +179,6 @@ def test_tokens_of_the_app_stay_and_tokens_of_the_input_are_read(lab: Lab) -> No
     assert lab.stack.resolve(rendered["name"]) == "Stack"
 
 
-def test_an_intrinsic_function_of_jsonpath_is_refused_with_the_remedy(lab: Lab) -> None:
-    with pytest.raises(ValueError, match=r"item_selector.*States\.UUID.*JSONata"):
-        _expressions.template(lab.stack, {"id": sfn.JsonPath.uuid()}, name="item_selector")
-
-
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items=st.lists(DOCUMENTS, min_size=1, max_size=3))
 def test_what_expressions_yield_is_kept_whole_in_a_list(evaluate: Evaluate, items: list[Any]) -> None:
