@@ -29,6 +29,10 @@ class IndexSet:
         self._bits = bytearray(_FIRST_BYTES)
         self._size = 8 * _FIRST_BYTES
 
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return int.from_bytes(self._bits, "little").bit_count()
+
     def fresh(self, things: Iterable[T]) -> list[T]:
         """Return those things whose index is new, or None, and add their indexes.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from distmap._answer import IDENTIFIED, Known, members_of
 from distmap._errors import ResultsError, SpillError
 from distmap._export import Export, File, Kind, Report, RunFolder, folder_of
 from distmap._identity import ItemNumbers, parse_identifier
@@ -279,7 +280,7 @@ class Reader:
                 return self._streamed(child, output)
             output = resolve(output, s3=self._s3)
         if is_answer(output):
-            return (self._of_answer(child, _members(output), positional="positional" in output),)
+            return (self._of_answer(child, members_of(output), positional="positional" in output),)
         return (self._of_foreign(child, output),)
 
     def _streamed(self, child: Child, reference: Spilled) -> Iterator[Told]:
@@ -288,27 +289,27 @@ class Reader:
             for _ in read_spilled(reference, self._s3):
                 pass  # what is not what was spilled there is not to be counted in part
         told: set[int | None] = set()
-        known = _Known(child, positional=False)
+        known = Known(child, positional=False)
         for member in member_elements(read_spilled(reference, self._s3)):
             yield self._of_members(child, [member], known, told)
         self._check_left_out(child, known, told)
 
     def _of_answer(self, child: Child, members: Iterable[tuple[str, Any]], *, positional: bool) -> Told:
-        known = _Known(child, positional=positional)
+        known = Known(child, positional=positional)
         told: set[int | None] = set()
         found = self._of_members(child, members, known, told)
         self._check_left_out(child, known, told)
         return found
 
     def _of_members(
-        self, child: Child, members: Iterable[tuple[str, Any]], known: _Known, told: set[int | None]
+        self, child: Child, members: Iterable[tuple[str, Any]], known: Known, told: set[int | None]
     ) -> Told:
         """Return what members of an answer say, and add the identifiers that they are about to ``told``."""
         indexes: list[int | None] = []
         values: list[Any] = []
         others: list[Unsuccessful] = []
         for name, member in members:
-            if name not in _IDENTIFIED:
+            if name not in IDENTIFIED:
                 continue
             identifier = self.numbers.number(
                 *parse_identifier(member["itemIdentifier"] if name != "batchItemsUnprocessed" else member)
@@ -328,7 +329,7 @@ class Reader:
                 others.append(Unsuccessful(index, "UNPROCESSED", None, None, *known.item(identifier), child=child.arn))
         return Told(indexes, values, others)
 
-    def _check_left_out(self, child: Child, known: _Known, told: Collection[int | None]) -> None:
+    def _check_left_out(self, child: Child, known: Known, told: Collection[int | None]) -> None:
         left = 0 if known.items is None else len(known.items) - len(told)
         # The ledger counts items with an index as missing, which nobody can do for others.
         if left > 0 and (self._report is None or known.positional):
@@ -358,8 +359,8 @@ class Reader:
         try:
             answer = self.answer(child, "FAILED")
             if answer is not None:
-                known = _Known(child, positional="positional" in answer)
-                found = self._of_members(child, list(_members(answer)), known, told)
+                known = Known(child, positional="positional" in answer)
+                found = self._of_members(child, list(members_of(answer)), known, told)
                 if known.positional:
                     self._check_left_out(child, known, told)
                     return () if earlier else (found,)
@@ -419,41 +420,3 @@ class Reader:
             message = f"{file.where} has a record that can't be read: {words(error)}"
             raise ResultsError(message) from error
         self._report(f"{file.where} has a record that can't be read: {words(error)}")
-
-
-_IDENTIFIED: Final = ("batchItemResults", "batchItemFailures", "batchItemsUnprocessed")
-
-
-class _Known:
-    """The items that a child got, by the identifiers that its answer has for them."""
-
-    def __init__(self, child: Child, *, positional: bool) -> None:
-        self.positional = positional
-        self.items: dict[int | None, Any] | None = None
-        if child.has_input:
-            inputs = child.inputs()
-            self.items = {position if positional else index: item for position, (index, item) in enumerate(inputs)}
-
-    def has(self, identifier: int) -> bool:
-        return self.items is None or identifier in self.items
-
-    def item(self, identifier: int) -> tuple[Any, ...]:
-        return () if self.items is None else (self.items[identifier],)
-
-
-def _members(answer: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the members of an answer one by one.
-
-    Raises:
-        TypeError: One of its lists is none.
-    """
-    for name in _IDENTIFIED:
-        members = answer[name]
-        if not isinstance(members, list):
-            message = f"{name} of an answer is {members!r:.40}, which is no list"
-            raise TypeError(message)
-        for member in members:
-            if name != "batchItemsUnprocessed" and not isinstance(member, dict):
-                message = f"{name} of an answer has {member!r:.40} in it, which is no object"
-                raise TypeError(message)
-            yield name, member

@@ -238,6 +238,18 @@ def test_the_run_without_damage_is_whole(finish: Callable[..., tuple[Run, Place]
     assert run.ledger().is_complete
 
 
+def test_fails_when_results_are_fewer_than_the_items_of_a_run_that_succeeded(
+    finish: Callable[..., tuple[Run, Place]], states: Any
+) -> None:
+    run, place = finish()
+    without(place, "SUCCEEDED", 0)
+    place.s3.delete_object(Bucket=place.bucket, Key=place.key("SUCCEEDED_0"))
+    states.executions[run.arn].ended = ("SUCCEEDED", 1.0)
+    with pytest.raises(ResultFilesError, match="'one' had 30 items, and there are 20 in its result files"):
+        list(run.results(wait_seconds=0))
+    assert run.ledger(wait_seconds=0).missing == 10
+
+
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
 @pytest.mark.parametrize("content", ["JSON", "JSONL"])
 def test_names_of_files_do_not_tell_what_is_in_them(

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from distmap import Result, Results, ResultsError, SpillError, process_items
 from distmap._export import folder_of
+from distmap._indexes import IndexSet
 from distmap._quick import quick_output
+from distmap.limits import MAX_ITEMS
 from distmap.wire import Run, WorkerAnswer
 
 if TYPE_CHECKING:
@@ -540,3 +542,22 @@ def test_fails_when_it_is_not_known_whose_the_spilled_answer_is(run: Run, s3: S3
 def test_a_run_is_known_by_the_key_of_its_manifest(key: str, expected: tuple[str, str] | None) -> None:
     found = folder_of({"bucket": "b", "key": key})
     assert (found if found is None else (found.prefix, found.path)) == expected
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    ranges=st.lists(st.tuples(st.integers(0, 60_000), st.integers(1, 40)), max_size=20),
+    one=st.integers(0, 60_000),
+)
+def test_a_range_of_indexes_is_added_where_all_are_new(ranges: list[tuple[int, int]], one: int) -> None:
+    indexes, expected = IndexSet(), {one}
+    assert indexes.add_range([one])
+    for first, number in ranges:
+        wanted = list(range(first, first + number))
+        assert indexes.add_range(wanted) == expected.isdisjoint(wanted)
+        if expected.isdisjoint(wanted):
+            expected |= set(wanted)
+    assert len(indexes) == len(expected)
+    assert {result.index for result in indexes.fresh([Result(n, None) for n in range(60_100)])}.isdisjoint(expected)
+    for odd in ([], [None], [2, 1], [-1], [MAX_ITEMS], [MAX_ITEMS - 1, MAX_ITEMS]):
+        assert not indexes.add_range(odd)

@@ -19,10 +19,12 @@ from cdk_distributed_map.runs._errors import (
     NotReadyError,
     ResultFilesError,
     RunFailedError,
+    RunsError,
 )
 from cdk_distributed_map.runs._reader import LEFT
 from cdk_distributed_map.runs._tables import COLUMNS
 from cdk_distributed_map.runs._unread import unread
+from cdk_distributed_map.runs._words import counted
 from distmap._errors import DistmapError
 from distmap._export import File
 from distmap._identity import ItemNumbers
@@ -130,12 +132,15 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
             ended = described is None or described.ended
             readers = [_scan.reader(each, place, captured=captured, numbers=numbers) for place in found]
             files = [_files(reader, ended=ended) for reader in readers]
-            if not any(files):
+            tally = _Tally()
+            yield from successes_in(files, seen, tally)
+            if files and described is not None and described.status == "SUCCEEDED":
+                _check_whole(each, files, tally)
+            if any(files):
+                some = True
+                read.append(files)
+            else:
                 some = some or (described is not None and not expected)
-                continue
-            some = True
-            read.append(files)
-            yield from successes_in(files, seen)
         if not some:
             if why:
                 raise RunFailedError(f"there are no results: {why}")
@@ -145,6 +150,53 @@ def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator
             )
         if unsuccessful:
             yield from _of_last_attempts(read, seen)
+
+
+class _Tally:
+    """How many items of one run the files tell anything of."""
+
+    def __init__(self) -> None:
+        self.countable = True
+        """Whether it is so many for sure: an output without a record may be one of several items."""
+        self._indexes = IndexSet()
+        self._bare = 0
+
+    def add(self, told: Told) -> None:
+        self.countable = self.countable and not told.is_plain
+        if told.indexes and not self._indexes.add_range(told.indexes):
+            for index in told.indexes:
+                self._add(index)
+        for other in told.others:
+            self._add(other.index)
+
+    def _add(self, index: int | None) -> None:
+        if index is None:
+            self._bare += 1
+        else:
+            self._indexes.add_range([index])
+
+    def __len__(self) -> int:
+        return len(self._indexes) + self._bare
+
+
+def _check_whole(run: Run, files: list[_Files], tally: _Tally) -> None:
+    """Raise where a run that succeeded had more items than there are in its result files.
+
+    Raises:
+        ResultFilesError: It had.
+    """
+    try:
+        total = max((each.items.total for each in run.own_map_runs()), default=0)
+    except RunsError:
+        return  # it may have been too long ago, or not be for this user to see: the ledger tells it from the item file
+    for each in files:
+        for told in each.told("PENDING"):
+            tally.add(told)
+    if tally.countable and len(tally) < total:
+        raise ResultFilesError(
+            f"{run.name!r} had {counted(total, 'item')}, and there are {len(tally):,} in its result files; "
+            f"{_SEE_LEDGER}"
+        )
 
 
 def _count_told(run: Run, described: RunDescription | None) -> int | None:
@@ -199,14 +251,21 @@ def files_of(run: Run, places: Iterable[ResultsPlace]) -> list[_Files]:
     return [_files(_scan.reader(run, place, numbers=numbers)) for place in places]
 
 
-def successes_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemResult]:
+def successes_in(files: Iterable[_Files], seen: IndexSet, tally: _Tally | None = None) -> Iterator[ItemResult]:
     """Yield the successes whose index is new: items of batches that failed, too.
+
+    Args:
+        files: The files.
+        seen: Indexes that came before, to which those are added.
+        tally: Where to count every item that is told of. Default: nowhere.
 
     Raises:
         ResultFilesError: A file is missing, cut off or not what it should be.
     """
     for each in files:
         for told in each.told("SUCCEEDED", "FAILED"):
+            if tally is not None:
+                tally.add(told)
             if told.indexes:
                 try:
                     fresh = told.fresh_successes(seen)

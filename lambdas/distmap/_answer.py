@@ -1,0 +1,53 @@
+"""The answer of a worker built on this package, member by member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from distmap._records import Child
+
+IDENTIFIED: Final = ("batchItemResults", "batchItemFailures", "batchItemsUnprocessed")
+
+
+class Known:
+    """The items that a child got, by the identifiers that its answer has for them.
+
+    Attributes:
+        positional: Whether these are positions in the batch.
+        items: The items; None where the child's input wasn't exported.
+    """
+
+    def __init__(self, child: Child, *, positional: bool) -> None:
+        """Read the child's input."""
+        self.positional = positional
+        self.items: dict[int | None, Any] | None = None
+        if child.has_input:
+            inputs = child.inputs()
+            self.items = {position if positional else index: item for position, (index, item) in enumerate(inputs)}
+
+    def has(self, identifier: int) -> bool:
+        """Tell whether the child got the item, as far as that is known."""
+        return self.items is None or identifier in self.items
+
+    def item(self, identifier: int) -> tuple[Any, ...]:
+        """Return the item; nothing where it isn't known."""
+        return () if self.items is None else (self.items[identifier],)
+
+
+def members_of(answer: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the members of an answer one by one.
+
+    Raises:
+        TypeError: One of its lists is none.
+    """
+    for name in IDENTIFIED:
+        members = answer[name]
+        if not isinstance(members, list):
+            message = f"{name} of an answer is {members!r:.40}, which is no list"
+            raise TypeError(message)
+        for member in members:
+            if name != "batchItemsUnprocessed" and not isinstance(member, dict):
+                message = f"{name} of an answer has {member!r:.40} in it, which is no object"
+                raise TypeError(message)
+            yield name, member
