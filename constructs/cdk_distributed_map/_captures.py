@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -247,16 +247,18 @@ def _check_ages(after: str | None, before: str | None, min_age: Duration | None,
     if len(known) == len(times) and known["modified_after"] >= known["modified_before"]:
         raise ValueError(f"modified_after must be before modified_before, got {after!r} and {before!r}")
     ages = [age.to_seconds() for age in (min_age, max_age) if age is not None and not age.is_unresolved()]
+    for age in ages:
+        if age > limits.MAX_AGE_SECONDS:
+            raise ValueError(f"ages must be at most {limits.MAX_AGE_SECONDS:,} s (a thousand years), got {age:,} s")
     if len(ages) == 2 and ages[0] > ages[1]:
         raise ValueError(f"min_age must not be over max_age, got {ages[0]:,} s and {ages[1]:,} s: nothing would match")
 
 
 def _moment(name: str, text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{name} must be an ISO 8601 date-time such as '2026-09-01T00:00:00Z', got {text!r}") from None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    moment = wire.date_time(text)
+    if moment is None:
+        raise ValueError(f"{name} must be {wire.DATE_TIME}, got {text!r}")
+    return moment
 
 
 def _setting(scope: Construct, key: str, value: Any) -> Any:

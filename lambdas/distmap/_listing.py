@@ -11,6 +11,8 @@ from distmap._clients import s3_client
 from distmap._errors import EventError
 from distmap._json import encode
 from distmap._ordered import read_in_order
+from distmap.limits import MAX_AGE_SECONDS, MAX_EXACT_INTEGER
+from distmap.wire import DATE_TIME, date_time
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef, ObjectTypeDef
@@ -100,14 +102,15 @@ class ListingSource:
 def _filter(settings: dict[str, Any], started: datetime) -> Callable[[ObjectTypeDef], bool]:
     """Return what says of an object whether it is an item."""
     suffix = settings.get("suffix")
-    if suffix is not None:
-        suffix = _text(settings, "suffix")
+    if not (suffix is None or isinstance(suffix, str)):
+        message = f"suffix must be a text, got {suffix!r:.200}"
+        raise EventError(message)
     least = _count(settings, "minBytes") or 0
     most = _count(settings, "maxBytes")
     if most is not None and least > most:
         message = f"minBytes {least:,} is over maxBytes {most:,}: no object could match"
         raise EventError(message)
-    min_age, max_age = _count(settings, "minAgeSeconds"), _count(settings, "maxAgeSeconds")
+    min_age, max_age = (_count(settings, name, most=MAX_AGE_SECONDS) for name in ("minAgeSeconds", "maxAgeSeconds"))
     since = _latest(_time(settings, "modifiedAfter"), _before(started, max_age))
     until = _time(settings, "modifiedBefore")
     old_enough = _before(started, min_age)
@@ -147,12 +150,12 @@ def _text(settings: dict[str, Any], name: str) -> str:
     return value
 
 
-def _count(settings: dict[str, Any], name: str) -> float | None:
+def _count(settings: dict[str, Any], name: str, *, most: float = MAX_EXACT_INTEGER) -> float | None:
     value = settings.get(name)
     if value is None:
         return None
-    if type(value) not in (int, float) or not value >= 0:
-        message = f"{name} must be a number from 0, got {value!r:.200}"
+    if type(value) not in (int, float) or not 0 <= value <= most:
+        message = f"{name} must be a number from 0 to {most:,}, got {value!r:.200}"
         raise EventError(message)
     return value  # type: ignore[no-any-return] # just checked
 
@@ -161,13 +164,8 @@ def _time(settings: dict[str, Any], name: str) -> datetime | None:
     value = settings.get(name)
     if value is None:
         return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        message = (
-            f"{name} must be an ISO 8601 date-time with a time zone, such as 2026-01-31T12:00:00Z, got {value!r:.100}"
-        )
+    moment = date_time(value)
+    if moment is None:
+        message = f"{name} must be {DATE_TIME}, got {value!r:.100}"
         raise EventError(message)
     return moment

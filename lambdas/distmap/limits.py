@@ -87,3 +87,5 @@ FAILURE_MESSAGE_CHARACTERS: Final = 24_000
 """A batch's failure message above this, escaped, goes to S3: a cause holds it beside Lambda's stack trace."""
 RAMP_SECONDS: Final = 600
 """A ramp of this length must be outlasted by the retries of a Standard child."""
+MAX_AGE_SECONDS: Final = 1_000 * 366 * 86_400
+"""Ages of objects that a capture asks for: a thousand years, before which the calendar ends."""

@@ -17,6 +17,7 @@ Where things are in the payload bucket (``<prefix>`` is the pipeline's payload p
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, NotRequired, TypedDict
 
 RUNS_FOLDER: Final = "runs"
@@ -269,3 +270,19 @@ class Manifest(TypedDict):
 def run_prefix(execution_name: str, payload_prefix: str = "") -> str:
     """Return where a run's files begin: ``<payload prefix>runs/<execution name>``."""
     return f"{payload_prefix}{RUNS_FOLDER}/{execution_name}"
+
+
+DATE_TIME: Final = "an ISO 8601 date-time with its offset from UTC, such as 2026-01-31T12:00:00Z"
+"""What :func:`date_time` takes, in words: the same at synthesis and in a run."""
+
+
+def date_time(text: object) -> datetime | None:
+    """Return the moment that a setting names; None where it isn't :data:`DATE_TIME`."""
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        moment.astimezone(UTC)  # the calendar ends somewhere
+    except (ValueError, OverflowError):
+        return None
+    return None if moment.tzinfo is None else moment

@@ -168,9 +168,21 @@ CASES: dict[str, tuple[Make, tuple[str, ...]]] = {
         lambda lab: Capture.s3_listing(lab.bucket(), modified_after="yesterday"),
         ("modified_after", "ISO 8601", "'yesterday'"),
     ),
+    "listing-date-without-offset": (
+        lambda lab: Capture.s3_listing(lab.bucket(), modified_after="2026-09-01T00:00:00"),
+        ("modified_after", "with its offset from UTC", "2026-01-31T12:00:00Z", "'2026-09-01T00:00:00'"),
+    ),
+    "listing-date-alone": (
+        lambda lab: Capture.s3_listing(lab.bucket(), modified_before="2026-09-01"),
+        ("modified_before", "with its offset from UTC", "'2026-09-01'"),
+    ),
+    "listing-age": (
+        lambda lab: Capture.s3_listing(lab.bucket(), max_age=cdk.Duration.days(10**6)),
+        ("ages must be at most 31,622,400,000 s", "86,400,000,000 s"),
+    ),
     "listing-dates": (
         lambda lab: Capture.s3_listing(
-            lab.bucket(), modified_after="2026-09-02T00:00:00", modified_before="2026-09-01T00:00:00Z"
+            lab.bucket(), modified_after="2026-09-02T00:00:00Z", modified_before="2026-09-01T00:00:00Z"
         ),
         ("modified_after must be before modified_before", "2026-09-02"),
     ),

@@ -393,6 +393,7 @@ def test_a_listing_gives_each_object_that_is_not_empty(listed: str, run: Run, s3
 
 
 FILTERS: dict[str, tuple[dict[str, Any], Callable[[str], bool]]] = {
+    "no-suffix": ({"suffix": ""}, lambda key: not key.endswith("/")),
     "suffix": ({"suffix": ".txt"}, lambda key: key.endswith(".txt")),
     "empty-too": ({"minBytes": 0}, lambda _: True),
     "sizes": ({"minBytes": 12, "maxBytes": 19}, lambda key: not key.endswith("/") and 12 <= len(key.encode()) <= 19),
@@ -470,18 +471,31 @@ def test_fails_when_the_bucket_cannot_be_listed_and_leaves_nothing(run: Run, s3:
         ({"bucket": "logs--use1-az5--x-s3"}, "is a directory bucket, which lists in no order"),
         ({"prefixes": "a"}, "prefixes must be a list of texts, got 'a'"),
         ({"prefixes": ["a", 3]}, "got ['a', 3]"),
-        ({"suffix": 3}, "suffix must be a text that isn't empty, got 3"),
-        ({"minBytes": -1}, "minBytes must be a number from 0, got -1"),
-        ({"maxBytes": "9"}, "maxBytes must be a number from 0, got '9'"),
+        ({"suffix": 3}, "suffix must be a text, got 3"),
+        ({"minBytes": -1}, "minBytes must be a number from 0 to 9,007,199,254,740,991, got -1"),
+        ({"maxBytes": "9"}, "maxBytes must be a number from 0 to 9,007,199,254,740,991, got '9'"),
         ({"minBytes": 9, "maxBytes": 8}, "minBytes 9 is over maxBytes 8: no object could match"),
-        ({"modifiedAfter": "yesterday"}, "modifiedAfter must be an ISO 8601 date-time with a time zone"),
-        ({"modifiedBefore": "2026-01-01T00:00:00"}, "modifiedBefore must be an ISO 8601 date-time with a time zone"),
+        (
+            {"modifiedAfter": "yesterday"},
+            "modifiedAfter must be an ISO 8601 date-time with its offset from UTC, such as",
+        ),
+        (
+            {"modifiedBefore": "2026-01-01T00:00:00"},
+            "modifiedBefore must be an ISO 8601 date-time with its offset from UTC, such as",
+        ),
         (
             {"modifiedAfter": "2026-01-02T00:00:00Z", "modifiedBefore": "2026-01-01T00:00:00Z"},
             "objects would have to be",
         ),
         ({"minAgeSeconds": 100, "maxAgeSeconds": 50}, "objects would have to be modified after"),
-        ({"maxAgeSeconds": True}, "maxAgeSeconds must be a number from 0, got True"),
+        (
+            {"modifiedAfter": "2026-01-01"},
+            "modifiedAfter must be an ISO 8601 date-time with its offset from UTC, such as",
+        ),
+        ({"modifiedAfter": "9999-12-31T23:59:59-10:00"}, "modifiedAfter must be an ISO 8601 date-time with its offset"),
+        ({"modifiedAfter": 3}, "modifiedAfter must be an ISO 8601 date-time with its offset from UTC, such as"),
+        ({"maxAgeSeconds": 1e12}, "maxAgeSeconds must be a number from 0 to 31,622,400,000, got 1000000000000.0"),
+        ({"maxAgeSeconds": True}, "maxAgeSeconds must be a number from 0 to 31,622,400,000, got True"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
