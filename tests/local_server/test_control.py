@@ -17,11 +17,13 @@ from typing import Any
 
 import pytest
 
+from cdk_distributed_map.endpoints import bare_session
 from cdk_distributed_map.local import control
 from cdk_distributed_map.local.__main__ import main
 from cdk_distributed_map.local._environment import environment_of, local_environment
 from cdk_distributed_map.local._sdk import Keys, clients
 from cdk_distributed_map.local.control import LocalError
+from cdk_distributed_map.local.functions._launch import pinned
 from cdk_distributed_map.local.server import LocalAws
 
 GIVE_UP_SECONDS = 120
@@ -139,6 +141,13 @@ def test_it_starts_and_is_used_in_a_shell_that_is_set_up_for_something_else(
 def test_other_exceptions_to_the_proxy_stay(before: dict[str, str], after: str) -> None:
     variables = local_environment("http://127.0.0.1:1", "us-east-1", Keys("a", "s"), before)
     assert [variables["NO_PROXY"], variables["no_proxy"]] == [after, after]
+
+
+def test_nothing_asks_the_metadata_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULTS_MODE", "auto")
+    assert bare_session().get_config_variable("defaults_mode") == "legacy"
+    variables = environment_of(local_environment("http://127.0.0.1:1", "us-east-1", Keys("a", "s")), os.environ)
+    assert variables["AWS_DEFAULTS_MODE"] == pinned("http://127.0.0.1:1")["AWS_DEFAULTS_MODE"] == "legacy"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

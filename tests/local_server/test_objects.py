@@ -173,6 +173,13 @@ def peak(pid: int) -> int:
 # -- a disk that is full
 
 
+def limit(pid: int, size: int) -> None:
+    """Let a process write no larger files from now on."""
+    import resource
+
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
+
+
 @contextlib.contextmanager
 def files_of_at_most(size: int, pid: int) -> Iterator[None]:
     """Let a process write no larger files, as on a disk with no room left."""
@@ -237,6 +244,22 @@ def test_fails_when_a_small_object_cannot_be_kept(aws: EmbeddedAws, s3: Any, ver
     assert not list(aws._state.rglob("*.tmp"))
     s3.put_object(Bucket=bucket, Key="k", Body=b"after")
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"after"
+
+
+@LINUX
+@pytest.mark.parametrize("full", [True, False], ids=["full", "room"])
+def test_it_is_said_that_a_state_could_not_be_written(tmp_path: Path, *, full: bool) -> None:
+    said: list[str] = []
+    with LocalAws(state=tmp_path, warn=said.append) as aws:
+        aws.client("sqs").create_queue(QueueName="kept")
+        if full:
+            # For as long as it lives.
+            limit(aws.pids["aws"], 50)
+    lost = f"not all of the state could be written to {tmp_path}: objects are there, all else may be as it was before"
+    assert said == ([lost] if full else [])
+    with LocalAws(state=tmp_path, warn=said.append) as aws:
+        assert aws.killed is full
+        assert len(aws.client("sqs").list_queues().get("QueueUrls", [])) == (0 if full else 1)
 
 
 def test_a_state_is_found_again(tmp_path: Path) -> None:

@@ -84,6 +84,8 @@ class EmbeddedAws:
         """Credentials of the account's root, as long as it runs."""
         self.secret = secrets.token_urlsafe(32)
         """What lets the engine in, and whom it passes on."""
+        self.lost = False
+        """Whether it could not write all of its state when it ended."""
         self._guardian = guardian
         self._scratch = scratch
         self._region = region
@@ -163,6 +165,7 @@ class EmbeddedAws:
                 process.wait()
         self._guardian.forget(process.pid)
         self._process = None
+        self.lost = self._state is not None and (self._state / "lock").stat().st_size > 0
 
     def clients(self, *, pool: int = 50) -> Callable[[str], Any]:
         """Return what gives clients of its own port, by the name of the service: for the engine alone.

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import sys
 import time
@@ -213,9 +214,25 @@ def write_in_pairs(s3: ModuleType) -> None:
     vars(s3).update(_persist_object=persisted(s3, persist_in_pairs), _atomic_write=write_one)
 
 
+class Failures(logging.Handler):
+    """Notes that something went wrong, which ministack tells its log alone."""
+
+    seen = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take what is logged."""
+        self.seen = self.seen or record.levelno >= logging.ERROR
+
+
 @contextlib.contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Have a folder of state to itself; its lock file is empty unless whoever had it is at work or was killed.
+def alone(lock: Path, failures: Failures) -> Iterator[None]:
+    """Have a folder of state to itself.
+
+    Its lock file is empty unless whoever had it is at work, was killed, or could not write all of the state.
+
+    Args:
+        lock: The lock file.
+        failures: Whether the state could be written.
 
     Raises:
         SystemExit: Another process has it.
@@ -236,9 +253,9 @@ def alone(lock: Path) -> Iterator[None]:
         try:
             yield
         except SystemExit:
-            file.truncate(0)
+            file.truncate(0 if not failures.seen else None)
             raise
-        file.truncate(0)
+        file.truncate(0 if not failures.seen else None)
 
 
 def _locked(file: int) -> bool:
@@ -281,7 +298,9 @@ def main() -> None:
         serve(Path(os.environ["TMPDIR"], "objects"))
         return
     lock = Path(sys.argv.pop())
-    with alone(lock):
+    failures = Failures()
+    importlib.import_module("ministack.core.persistence").logger.addHandler(failures)
+    with alone(lock, failures):
         mend(Path(os.environ["S3_DATA_DIR"]))
         # Beside where they go in the end: the same disk.
         serve(lock.parent / "contents")

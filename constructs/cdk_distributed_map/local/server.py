@@ -43,9 +43,10 @@ T = TypeVar("T")
 ACCOUNT: Final = "000000000000"
 REGION: Final = "us-east-1"
 KILLED: Final = (
-    "the local AWS that had this state before was killed: its objects are there, all else is as it was when it last "
-    "ended in order; deploy again"
+    "the local AWS that had this state before was killed, or could not write it: its objects are there, all else is as "
+    "it was when it last ended in order; deploy again"
 )
+LOST: Final = "not all of the state could be written to {}: objects are there, all else may be as it was before"
 _LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
 _WATCH_SECONDS: Final = 0.5
 _FIRST_PAUSE_SECONDS: Final = 0.01
@@ -331,7 +332,7 @@ class LocalAws:
             state=self._state,
             endpoint=f"http://127.0.0.1:{port}",
         )
-        self._stack.callback(aws.stop)
+        self._stack.callback(self._stop, aws)
         aws.start()
         if aws.killed:
             self.killed = True
@@ -386,6 +387,11 @@ class LocalAws:
         self._clients = _sdk.clients(endpoint.url, region=self.region, keys=aws.keys)
         endpoints.opened(endpoint.url, endpoints.LocalEndpoint(self.region, *aws.keys))
         self._stack.callback(endpoints.closed, endpoint.url)
+
+    def _stop(self, aws: EmbeddedAws) -> None:
+        aws.stop()
+        if aws.lost:
+            self._warn(LOST.format(self._state))
 
     def _roles(self, direct: Callable[[str], Any]) -> RolePolicies:
         # Not before the embedded AWS has been found: without it, that says what to install.
