@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cdk_distributed_map import Batching, Capture, Combiner, ItemSource, Worker
+from cdk_distributed_map import Batching, Capture, Combiner, FileFormat, ItemSource, Worker
 
 if TYPE_CHECKING:
     from tests.construct.conftest import Lab
@@ -512,3 +512,26 @@ def test_capture_of_a_nested_map_writes_under_its_place(lab: Lab, evaluate: Eval
     assert payload["key"] == "runs/e1/nested/P-Nested/3/items.jsonl"
     assert payload["run"] == {**RUN, "path": "/3"}
     assert payload["input"] == given
+
+
+# -- items of several files
+
+
+def test_an_item_of_several_files_says_which_and_keeps_it_in_a_retry(lab: Lab, evaluate: Evaluate) -> None:
+    source = ItemSource.s3_objects(lab.bucket(), prefix="in/", load=FileFormat.json_lines())
+    pipeline = lab.pipeline(items=source, batching=Batching(max_items=2))
+    context = item_context(3, {"n": 1})
+    context["Map"]["Item"]["Source"] = "s3://b/in/a"
+    first = lab.state(pipeline, "map")["ItemSelector"]
+    assert evaluate(first, {"input": {}, "context": context}) == {
+        "index": 3,
+        "source": "s3://b/in/a",
+        "value": {"n": 1},
+    }
+
+    selector = lab.state(pipeline, "map item file")["ItemSelector"]
+    given = {"items": {"key": "runs/a", "enveloped": True}}
+    for line in ({"index": 7, "source": "s3://b/in/a", "value": 5}, {"index": 7, "source": None, "value": 5}):
+        assert evaluate(selector, {"input": given, "context": item_context(0, line)}) == line
+    plain = {"input": {"items": {"key": "items/a"}}, "context": item_context(4, {"source": "of the user"})}
+    assert evaluate(selector, plain) == {"index": 4, "source": None, "value": {"source": "of the user"}}
