@@ -150,6 +150,11 @@ def test_stop_ends_the_execution_that_is_waited_for(bench: Bench, hanging: dict[
     assert (bench.ended(execution)["status"], bench.ended(execution)["error"]) == ("ABORTED", "Enough")
     (child,) = bench.sfn.list_executions(stateMachineArn=inner)["executions"]
     assert child["status"] == "ABORTED"
+    told = bench.sfn.describe_execution(executionArn=child["executionArn"])
+    assert "error" not in told
+    assert told["cause"] == (
+        f"The Task state in AWS Step Functions execution [{execution}] which was managing this resource was aborted"
+    )
 
 
 def test_execution_that_is_waited_for_runs_out_of_time(bench: Bench, hanging: dict[str, Any]) -> None:
@@ -166,7 +171,12 @@ def test_fails_when_an_execution_is_started_with_an_unknown_field(bench: Bench) 
     state = {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution", "End": True}
     given = {"StateMachineArn": bench.machine(PASS), "Inputs": {}}
     found = bench.run({"StartAt": "Go", "States": {"Go": {**state, "Parameters": given}}})
-    assert "The field 'Inputs' is not supported by Step Functions" in found["cause"]
+    told = 'could not be used to start the Task: [The field "Inputs" is not supported by Step Functions]'
+    assert told in found["cause"]
+    assert [event["type"] for event in bench.events(found["executionArn"])][-2:] == [
+        "TaskStateEntered",
+        "ExecutionFailed",
+    ]
 
 
 def test_history_can_be_read_backwards_and_without_data(bench: Bench) -> None:

@@ -87,7 +87,8 @@ def start_execution(execution: Execution, program: Program) -> asyncio.Task[None
 
 async def _watch(execution: Execution, seconds: float) -> None:
     await execution.services.clock.sleep(seconds)
-    stop_execution(execution, ExecutionStoppedError("TIMED_OUT", _errors.TIMEOUT))
+    # As recorded: the status says it, and there is no error beside it.
+    stop_execution(execution, ExecutionStoppedError("TIMED_OUT"))
 
 
 def stop_execution(execution: Execution, why: ExecutionStoppedError) -> None:

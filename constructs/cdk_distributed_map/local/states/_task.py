@@ -68,6 +68,7 @@ class TaskState(AttemptingState):
             token = call.new_token()
             scene = scene.in_context({**context, "Task": {"Token": token}})
         arguments = self.flow.arguments(scene, self._integration.default(scene.root))
+        self._integration.check(arguments)
         call.scheduled(arguments)
         try:
             result = await _within(call, self._integration.run(arguments, call))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from cdk_distributed_map.local import _errors
@@ -46,6 +46,14 @@ class Integration(abc.ABC):
         """Return the arguments of a state that gives none."""
         del input
         return {}
+
+    def check(self, arguments: Json) -> None:
+        """Check the arguments before anything is scheduled.
+
+        Raises:
+            StateError: ``States.Runtime``: Step Functions itself can't make a call of them.
+        """
+        del arguments
 
     @abc.abstractmethod
     async def run(self, arguments: Json, call: Call) -> Json:
@@ -176,6 +184,24 @@ class Call:
 
 HEARTBEAT = object()
 """What a token's future holds after a heartbeat."""
+
+
+def unusable(arguments: Json, why: str) -> StateError:
+    """Return the error of arguments that Step Functions can't make a call of, in its words."""
+    return runtime(f"The Parameters '{dumps(arguments)}' could not be used to start the Task: [{why}]")
+
+
+def check_names(arguments: Json, known: Collection[str]) -> None:
+    """Check that arguments are an object and have no field that an integration doesn't take.
+
+    Raises:
+        StateError: ``States.Runtime``: they aren't, or have one.
+    """
+    if not isinstance(arguments, Mapping):
+        raise unusable(arguments, "The parameters must be an object")
+    unknown = sorted(set(arguments) - set(known))
+    if unknown:
+        raise unusable(arguments, f'The field "{unknown[0]}" is not supported by Step Functions')
 
 
 def text_of(value: Json) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from email.utils import formatdate
-from functools import lru_cache
 from typing import Any, Final
 
 from cdk_distributed_map.local._errors import StateError, runtime
 from cdk_distributed_map.local._json import Json, dumps, loads, size
 from cdk_distributed_map.local._services import Answer, Invocation, InvokeError, Services
-from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
+from cdk_distributed_map.local.tasks._http import http_date, metadata
+from cdk_distributed_map.local.tasks._integration import Call, Integration, check_names, fitting
 from distmap import limits
 
 _INVOCATION_TYPES = ("RequestResponse", "Event")
@@ -60,13 +59,16 @@ async def invoked(call: Call, invocation: Invocation) -> Answer:
     return answer
 
 
-async def asked(call: Call, invocation: Invocation, refusal: Callable[[InvokeError, str], str]) -> Answer:
+async def asked(
+    call: Call, invocation: Invocation, refusal: Callable[[InvokeError, str], str], *, denied_error: str = _DENIED
+) -> Answer:
     """Call a function and return its answer, an error of its own included.
 
     Args:
         call: The call.
         invocation: What is called.
         refusal: Words the cause where Lambda refuses, of its error and the function's ARN.
+        denied_error: Name of the error where the role may not. Default: that of the optimized integration.
 
     Raises:
         StateError: Lambda refused the call.
@@ -76,7 +78,7 @@ async def asked(call: Call, invocation: Invocation, refusal: Callable[[InvokeErr
     call.refuse_elsewhere("FunctionName", arn)
     denied = call.denied("lambda:InvokeFunction", arn)
     if denied is not None:
-        raise StateError(_DENIED, refusal(InvokeError("AccessDeniedException", denied, status=403), arn))
+        raise StateError(denied_error, refusal(InvokeError("AccessDeniedException", denied, status=403), arn))
     try:
         with services.clock.real():
             answer = await services.invoker.invoke(invocation)
@@ -132,6 +134,10 @@ def result_of(payload: str, arn: str) -> Json:
 class LambdaInvoke(Integration):
     """``arn:aws:states:::lambda:invoke``, also with ``.waitForTaskToken``."""
 
+    def check(self, arguments: Json) -> None:
+        """Check the names of the arguments."""
+        check_names(arguments, _FIELDS)
+
     async def run(self, arguments: Json, call: Call) -> Json:
         """Call the function that the arguments name."""
         invocation = _invocation(arguments, call)
@@ -145,10 +151,8 @@ class LambdaInvoke(Integration):
 
 
 def _invocation(arguments: Json, call: Call) -> Invocation:
-    if not isinstance(arguments, dict) or not isinstance(arguments.get("FunctionName"), str):
+    if not isinstance(arguments.get("FunctionName"), str):
         raise runtime(f"The Lambda task needs a FunctionName, got: {dumps(arguments)}")
-    if not arguments.keys() <= _FIELDS:
-        raise runtime(f"The field '{min(arguments.keys() - _FIELDS)}' is not supported by Step Functions")
     if arguments.get("ClientContext") is not None:
         told = dumps(arguments["ClientContext"])
         raise runtime(f"The local engine doesn't run ClientContext, got {told}: leave it out")
@@ -172,9 +176,14 @@ def _invocation(arguments: Json, call: Call) -> Invocation:
 class SdkInvoke(Integration):
     """``arn:aws:states:::aws-sdk:lambda:invoke``, which takes an error of the function's for an answer."""
 
+    def check(self, arguments: Json) -> None:
+        """Check the names of the arguments."""
+        check_names(arguments, _FIELDS)
+
     async def run(self, arguments: Json, call: Call) -> Json:
         """Call the function that the arguments name."""
-        answer = await asked(call, _invocation(arguments, call), _sdk_refusal)
+        invocation = _invocation(arguments, call)
+        answer = await asked(call, invocation, _sdk_refusal, denied_error="Lambda.LambdaException")
         result = {
             "ExecutedVersion": answer.version,
             "FunctionError": answer.function_error,
@@ -203,7 +212,7 @@ def sdk_answer(answer: Answer, payload: Json) -> dict[str, Any]:
         "Connection": "keep-alive",
         "Content-Length": str(size(answer.payload)),
         "Content-Type": "application/json",
-        "Date": _http_date(int(time.time())),
+        "Date": http_date(int(time.time())),
         "X-Amz-Executed-Version": answer.version,
         **log_header,
         "x-amzn-Remapped-Content-Length": "0",
@@ -214,19 +223,9 @@ def sdk_answer(answer: Answer, payload: Json) -> dict[str, Any]:
         "ExecutedVersion": answer.version,
         **({} if answer.log is None else {"LogResult": answer.log}),
         "Payload": payload,
-        "SdkHttpMetadata": {
-            "AllHttpHeaders": {key: [value] for key, value in headers.items()},
-            "HttpHeaders": headers,
-            "HttpStatusCode": answer.status,
-        },
-        "SdkResponseMetadata": {"RequestId": request_id},
+        **metadata(headers, answer.status, request_id),
         "StatusCode": answer.status,
     }
-
-
-@lru_cache(maxsize=4)
-def _http_date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)
 
 
 class LambdaFunction(Integration):

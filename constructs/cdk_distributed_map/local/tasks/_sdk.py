@@ -20,6 +20,7 @@ from cdk_distributed_map.local._json import Json, dumps
 from cdk_distributed_map.local._missing import as_told
 from cdk_distributed_map.local._services import Starter
 from cdk_distributed_map.local.tasks._gaps import completed
+from cdk_distributed_map.local.tasks._http import metadata
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
 from cdk_distributed_map.local.tasks._invalid import refusal
 from cdk_distributed_map.local.tasks._permissions import condition_keys, permission
@@ -247,15 +248,7 @@ class OptimizedCall(SdkCall):
         if self.service == "eventbridge" and answer.get("FailedEntryCount"):
             raise StateError("EventBridge.FailedEntry", dumps(answer))
         headers = meta.get("HTTPHeaders", {})
-        result = {
-            **answer,
-            "SdkHttpMetadata": {
-                "AllHttpHeaders": {name: [value] for name, value in headers.items()},
-                "HttpHeaders": dict(headers),
-                "HttpStatusCode": meta.get("HTTPStatusCode", 200),
-            },
-            "SdkResponseMetadata": {"RequestId": meta.get("RequestId", "")},
-        }
+        result = {**answer, **metadata(headers, meta.get("HTTPStatusCode", 200), meta.get("RequestId", ""))}
         if self.token:
             call.submitted(result)
             return await call.answered()
