@@ -62,6 +62,7 @@ _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "403", "For
 _UNREACHED: Final = frozenset({"500", "502", "503", "504", "InternalError", "InternalFailure", "ServiceUnavailable"})
 _AMAZON_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _SERVER_ERROR: Final = 500
+_NOT_WELL: Final = 300
 _ATTEMPTS: Final = 10
 _ATTEMPTS_BEFORE_A_WORD: Final = 3
 """Attempts of one call that may fail before something is said: they take about two seconds."""
@@ -185,6 +186,8 @@ class Aws:
                     "and AWS_ENDPOINT_URL"
                 ) from error
             client.meta.events.register_first("needs-retry", self._repeated)
+            client.meta.events.register("before-parse", _check_body)
+            client.meta.events.register("after-call", _check_answer)
             return client
 
     def _one_session(self) -> Session:
@@ -219,6 +222,44 @@ class Aws:
             self.notice(f"{operation.name}: AWS throttles the call ({code}); trying again")
         elif status >= _SERVER_ERROR:
             self.notice(f"{operation.name}: AWS failed to answer ({code or status}); trying again")
+
+
+def _check_body(*, operation_model: Any, response_dict: Any, **_: Any) -> None:
+    """Refuse what says that it went well and is no answer of AWS's, before botocore stumbles over it.
+
+    That is the page of a proxy or of a sign-in. What an object of S3 holds is anybody's.
+    """
+    if response_dict["status_code"] >= _NOT_WELL or operation_model.has_streaming_output:
+        return
+    body = response_dict["body"] or b""
+    start = body.lstrip()[:9].lower()
+    is_json = "json" in operation_model.service_model.metadata["protocol"]
+    is_page = start.startswith((b"<html", b"<!doctype"))
+    if is_page or (start and not start.startswith(b"{" if is_json else b"<")) or not _is_utf8(body):
+        raise _not_of_aws(operation_model.name)
+
+
+def _check_answer(*, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
+    """Refuse an answer that went well and lacks what such an answer always has."""
+    if http_response.status_code >= _NOT_WELL or model.output_shape is None or model.has_streaming_output:
+        return
+    if any(parsed.get(name) is None for name in model.output_shape.required_members):
+        raise _not_of_aws(model.name)
+
+
+def _not_of_aws(call: str) -> ConnectionLostError:
+    return ConnectionLostError(
+        f"{call}: the answer is none of AWS's: is there a proxy or a page to sign in between, or is the endpoint of "
+        "somebody else?"
+    )
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_loopback(url: str) -> bool:
@@ -303,7 +344,10 @@ def _of_answer(error: Exception, doing: str) -> AwsError:
 def _without_answer(error: Exception, doing: str) -> AwsError | None:
     """Return an error of boto3 itself."""
     from botocore import exceptions as boto  # noqa: PLC0415 - see the module docstring
+    from botocore.parsers import ResponseParserError  # noqa: PLC0415 - likewise
 
+    if isinstance(error, ResponseParserError):
+        return _not_of_aws(doing)
     if isinstance(error, boto.NoRegionError):
         return AwsError(f"{doing}: no Region is set: give --region, AWS_REGION or a profile that has one")
     if isinstance(error, boto.ProfileNotFound):

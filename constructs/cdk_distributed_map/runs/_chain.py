@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs import _files
 from cdk_distributed_map.runs._aws import error_code, errors
-from cdk_distributed_map.runs._errors import NotFoundError
+from cdk_distributed_map.runs._errors import NotFoundError, ResultFilesError
 from cdk_distributed_map.runs._names import retry_number
 from distmap._identity import ItemNumbers, identity_of
+from distmap._records import UNREADABLE, words
 from distmap._stream import lines, object_chunks
 from distmap.wire import ITEMS_FILE
 
@@ -88,9 +89,20 @@ def lines_of(link: Link) -> Iterator[bytes]:
 
 
 def indexes_of(link: Link, numbers: ItemNumbers) -> Iterator[int]:
-    """Yield the indexes, or the numbers, of the items that a retry tries again."""
-    for line in lines_of(link):
-        yield numbers.number(*identity_of(json.loads(line)))
+    """Yield the indexes, or the numbers, of the items that a retry tries again.
+
+    Raises:
+        ResultFilesError: The file isn't as a retry writes it.
+    """
+    for number, line in enumerate(lines_of(link), start=1):
+        try:
+            yield numbers.number(*identity_of(json.loads(line)))
+        except UNREADABLE as error:
+            bucket = link.run.pipeline.definition.item_file.bucket
+            raise ResultFilesError(
+                f"line {number:,} of s3://{bucket}/{link.key} is no item of a retry: {words(error)}. The file has been "
+                "changed, so what the retry ran can't be told; a version of it may be left, where the bucket keeps them"
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
