@@ -130,17 +130,21 @@ def grant_read_results(
 
 
 def taker(
-    scope: IConstruct,
+    scope: Construct,
     grantee: iam.IGrantable,
     *,
+    role: iam.IRole,
     functions: Sequence[tuple[Construct, str, lambda_.IFunction]],
     flow: Flow,
 ) -> iam.IGrantable:
     """Return what takes a grant to a principal: a policy of the pipeline's own, for the functions that it calls.
 
-    See :func:`_permissions.policy_for`; functions that the states of a worker call are in the same position.
+    See :func:`_permissions.policy_for`; functions that the user's states call, and the state machine's own role, are in
+    the same position.
     """
     place = _place(grantee)
+    if place is not None and place == _place(role):
+        return _permissions.policy_of_role(scope, "Own", role)
     for own_scope, name, function in functions:
         if place is not None and place == _place(function):
             return _permissions.policy_for(own_scope, name, function)

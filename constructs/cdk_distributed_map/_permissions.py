@@ -101,13 +101,16 @@ def policy_for(scope: Construct, id: str, function: lambda_.IFunction) -> iam.IG
     Returns:
         The function itself where its role isn't known; the CDK then says what can't be granted.
     """
-    if function.role is None:
-        return function
+    return function if function.role is None else policy_of_role(scope, id, function.role)
+
+
+def policy_of_role(scope: Construct, id: str, role: iam.IRole) -> iam.Policy:
+    """Return the policy ``<id>Policy`` under ``scope``, which belongs to a role: the same one for the same id."""
     policy = scope.node.try_find_child(f"{id}Policy")
     if isinstance(policy, iam.Policy):
         return policy
     policy = iam.Policy(scope, f"{id}Policy")
-    policy.attach_to_role(function.role)
+    policy.attach_to_role(role)
     return policy
 
 

@@ -321,7 +321,7 @@ class DistributedMapPipeline(Construct):
         )
 
     def _taker(self, grantee: iam.IGrantable) -> iam.IGrantable:
-        return _access.taker(self, grantee, functions=self._parts.functions(), flow=self._flow)
+        return _access.taker(self, grantee, role=self.role, functions=self._parts.functions(), flow=self._flow)
 
     # -- metrics
 

@@ -320,6 +320,17 @@ def test_functions_of_a_pipeline_are_granted_what_it_offers(lab: Lab, *, given: 
     assert sorted(found) == policies
 
 
+@pytest.mark.parametrize("by", ["state_machine", "role"])
+def test_a_state_machine_is_granted_what_its_pipeline_offers(lab: Lab, by: str) -> None:
+    pipeline = lab.pipeline()
+    for grant in GRANTS:
+        assert getattr(pipeline, grant)(getattr(pipeline, by)).success
+
+    assert circles(lab.template()) == []
+    (policy,) = policies_of(lab.template(), "states:DescribeMapRun")
+    assert policy.startswith("POwnPolicy")
+
+
 def test_functions_that_states_of_the_user_call_are_granted_what_it_offers(lab: Lab) -> None:
     called, told = lab.function("Called"), lab.function("Told")
     pipeline = lab.pipeline(
