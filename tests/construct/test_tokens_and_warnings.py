@@ -114,7 +114,7 @@ def test_a_payload_prefix_known_only_at_deployment_is_where_item_files_are(lab: 
     pipeline = lab.pipeline(payload_prefix=lab.text_parameter("Prefix").value_as_string)
 
     condition = lab.state(pipeline, "find items")["Choices"][0]["Condition"]
-    assert 'items.key), 0, $length("${Prefix}runs/")) = "${Prefix}runs/"' in condition
+    assert '$length("${Prefix}runs/")) = "${Prefix}runs/"' in condition
 
 
 def test_times_known_only_at_deployment_pass(lab: Lab) -> None:
