@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.local_server.test_roles import Roles, one_task, roles, statement
 
 if TYPE_CHECKING:
