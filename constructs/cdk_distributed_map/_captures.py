@@ -43,6 +43,9 @@ class Capture(abc.ABC):
         start: float | str | None = None,
         inclusive: bool | None = None,
         memory_size: int | None = None,
+        vpc: ec2.IVpc | None = None,
+        vpc_subnets: ec2.SubnetSelection | None = None,
+        security_groups: Sequence[ec2.ISecurityGroup] | None = None,
     ) -> Capture:
         """Ranges of ``chunk`` numbers, over ``number`` numbers: ``{"from": 0, "to": 5}``, ``{"from": 5, "to": 10}`` ...
 
@@ -57,6 +60,9 @@ class Capture(abc.ABC):
             inclusive: Whether ``to`` is the last number of its range: with ``start=1`` the ranges are
                 ``{"from": 1, "to": 5}``, ``{"from": 6, "to": 10}`` ... Default: it is the number after it.
             memory_size: Memory of the capture function in MB. Default: 512.
+            vpc: VPC to attach the capture function to; it must reach S3 from there. Default: none.
+            vpc_subnets: Which of its subnets. Default: the private ones.
+            security_groups: Default: a new one for the function.
 
         Raises:
             ValueError: A literal is not a whole number of at least 0 (``number``, ``start``) or 1 (``chunk``), or they
@@ -83,7 +89,8 @@ class Capture(abc.ABC):
             "start": start,
             "inclusive": inclusive,
         }
-        return _BuiltIn(settings=settings, memory_size=memory_size)
+        network = _Network(vpc, vpc_subnets, security_groups)
+        return _BuiltIn(settings=settings, memory_size=memory_size, network=network)
 
     @staticmethod
     @_kinds.checked
@@ -99,6 +106,9 @@ class Capture(abc.ABC):
         min_age: Duration | None = None,
         max_age: Duration | None = None,
         memory_size: int | None = None,
+        vpc: ec2.IVpc | None = None,
+        vpc_subnets: ec2.SubnetSelection | None = None,
+        security_groups: Sequence[ec2.ISecurityGroup] | None = None,
     ) -> Capture:
         """The objects of a bucket, filtered.
 
@@ -114,6 +124,9 @@ class Capture(abc.ABC):
             min_age: Only objects at least this old when the run starts. Default: any.
             max_age: Only objects at most this old when the run starts. Default: any.
             memory_size: Memory of the capture function in MB. Default: 512.
+            vpc: VPC to attach the capture function to; it must reach S3 from there. Default: none.
+            vpc_subnets: Which of its subnets. Default: the private ones.
+            security_groups: Default: a new one for the function.
 
         Raises:
             ValueError: No prefix, a negative size, a date-time that isn't one, or bounds between which nothing is.
@@ -143,7 +156,8 @@ class Capture(abc.ABC):
             "minAgeSeconds": None if min_age is None else min_age.to_seconds(),
             "maxAgeSeconds": None if max_age is None else max_age.to_seconds(),
         }
-        return _BuiltIn(settings=settings, memory_size=memory_size, bucket=bucket)
+        network = _Network(vpc, vpc_subnets, security_groups)
+        return _BuiltIn(settings=settings, memory_size=memory_size, network=network, bucket=bucket)
 
     @staticmethod
     @_kinds.checked
@@ -201,14 +215,26 @@ class Capture(abc.ABC):
         del scope
         return {}
 
+    def listed(self) -> list[tuple[s3.IBucket, str]]:
+        """Return the buckets and prefixes that are listed, where they are known."""
+        return []
+
     def statements(self) -> list[iam.PolicyStatement]:
         """Return what the function's role needs beyond writing the items."""
         return []
 
 
+@dataclass(frozen=True)
+class _Network:
+    vpc: ec2.IVpc | None = None
+    vpc_subnets: ec2.SubnetSelection | None = None
+    security_groups: Sequence[ec2.ISecurityGroup] | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class _BuiltIn(Capture):
     settings: dict[str, Any]
+    network: _Network
     memory_size: int | None = None
     bucket: s3.IBucket | None = None
     resumable: bool = field(default=True, init=False)
@@ -220,12 +246,22 @@ class _BuiltIn(Capture):
             role=Role.CAPTURE,
             memory_size=DEFAULT_MEMORY_MB if self.memory_size is None else self.memory_size,
             timeout=_BUILT_IN_TIMEOUT,
+            vpc=self.network.vpc,
+            vpc_subnets=self.network.vpc_subnets,
+            security_groups=self.network.security_groups,
         )
         return function.build(scope, id, settings=settings, description="distmap: captures the items of a run")
 
     def event_settings(self, scope: Construct) -> dict[str, Any]:
         rendered = {key: _setting(scope, key, value) for key, value in self.settings.items()}
         return rendered if self.bucket is None else {**rendered, "bucket": self.bucket.bucket_name}
+
+    def listed(self) -> list[tuple[s3.IBucket, str]]:
+        suffix = self.settings.get("suffix")
+        # Files of runs end in .json or .jsonl, spilled answers too.
+        if self.bucket is None or (suffix is not None and not suffix.endswith((".json", ".jsonl"))):
+            return []
+        return [(self.bucket, prefix) for prefix in self.settings["prefixes"] if _checks.is_known(prefix)]
 
     def statements(self) -> list[iam.PolicyStatement]:
         if self.bucket is None:

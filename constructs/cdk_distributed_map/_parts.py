@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cdk_distributed_map import _checks, _permissions
+from cdk_distributed_map import _checks, _permissions, _warnings
 from cdk_distributed_map._expressions import quote, wrap
 from cdk_distributed_map._functions import FunctionSettings
 from cdk_distributed_map._map import item_file_label
@@ -126,6 +126,9 @@ def bind_parts(
     results_bucket = bucket if settings.results.bucket is None else settings.results.bucket
     _checks.same_region(scope, results_bucket, name="the bucket of the results")
     _checks.same_account(scope, results_bucket, name="the bucket of the results")
+    folders = [(bucket, f"{payload_prefix}{kind}/") for kind in (wire.RUNS_FOLDER, wire.ITEM_FILES_FOLDER)]
+    folders.append((results_bucket, f"{payload_prefix}{wire.RUNS_FOLDER}/"))
+    _warnings.lists_runs(scope, settings.items.listed(), folders)
     concurrency = _product(outer_concurrency, settings.max_concurrency)
     label = _checks.label_from(default_label) if settings.label is None else settings.label
     place = WorkerPlace(

@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cdk_distributed_map import _checks, _expressions, _kinds, _permissions
+from cdk_distributed_map import _checks, _expressions, _kinds, _permissions, _warnings
 from cdk_distributed_map._captures import Capture
 from cdk_distributed_map._formats import CsvDelimiter, FileFormat
 from distmap import limits
@@ -356,6 +356,10 @@ class ItemSource(abc.ABC):
         del scope
         _checks.whole_number("max_items", self.max_items, least=1, most=limits.MAX_ITEMS)
 
+    def listed(self) -> list[tuple[s3.IBucket, str]]:
+        """Return the buckets and prefixes that are listed, where they are known."""
+        return []
+
     def known_count(self) -> int | None:
         """Return the number of items where it is bounded by a literal, else ``None``."""
         return (
@@ -464,6 +468,10 @@ class CapturedItems(ItemSource):
         del scope
         return []
 
+    def listed(self) -> list[tuple[s3.IBucket, str]]:
+        """Return what the capture lists."""
+        return self.capture.listed()
+
     def most(self, scope: Construct, *, bounds: tuple[int, int] | None = None) -> float | str | None:
         """Return the most items to capture, rendered and held to bounds; None for all.
 
@@ -508,9 +516,18 @@ class ListedObjects(ItemSource):
                 found += _permissions.read_objects(bucket, f"{prefix}*")
         return found
 
+    def listed(self) -> list[tuple[s3.IBucket, str]]:
+        """Return what is listed, unless the input says it."""
+        known = not self.place.names_key and (self.prefix is None or _checks.is_known(self.prefix))
+        return [(bucket, self.prefix or "") for bucket in self.place.buckets] if known else []
+
     def validate(self, scope: Construct) -> None:
         """Check the Region."""
         super().validate(scope)
+        if self.load is not None and not self.place.names_key:
+            _warnings.empty_objects(scope, self.load.input_type, self.prefix)
+        if self.prefix is not None and not self.place.names_key:
+            _warnings.unlikely_key(scope, "prefix", self.prefix, bucket=self.place.buckets[0], is_file=False)
         for bucket in self.place.buckets:
             _checks.same_region(scope, bucket, name="the bucket of s3_objects")
             _checks.same_account(scope, bucket, name="the bucket of s3_objects")
@@ -558,6 +575,8 @@ class FileItems(ItemSource):
     def validate(self, scope: Construct) -> None:
         """Check the Regions."""
         super().validate(scope)
+        if not self.place.names_key:
+            _warnings.unlikely_key(scope, "key", self.key, bucket=self.place.buckets[0], is_file=True)
         for bucket in self.place.buckets:
             _checks.same_region(scope, bucket, name="the bucket of the items")
         for bucket in () if self.data is None else self.data[0]:

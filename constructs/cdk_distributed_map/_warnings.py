@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from aws_cdk import Annotations, Duration, Stack, Token
@@ -24,6 +26,9 @@ LARGE_RESERVATION: Final = "distmap:LargeReservation"
 OPEN_MAP_RUNS: Final = "distmap:OpenMapRuns"
 ROLE_LACKS_PERMISSIONS: Final = "distmap:RoleLacksPermissions"
 KEY_LACKS_PERMISSIONS: Final = "distmap:KeyLacksPermissions"
+EMPTY_OBJECTS: Final = "distmap:EmptyObjects"
+LISTS_RUNS: Final = "distmap:ListsRuns"
+UNLIKELY_KEY: Final = "distmap:UnlikelyKey"
 SHARED_PREFIX: Final = "distmap:SharedPrefix"
 LOG_GROUP_NAME: Final = "distmap:LogGroupName"
 EXPRESS_ROLE_TRUST: Final = "distmap:ExpressRoleTrust"
@@ -84,9 +89,7 @@ def shared_prefix(scope: Construct, bucket: s3.IBucket, prefix: str) -> bool:
     Returns:
         Whether they do.
     """
-    # A bucket can be imported more than once; only its name tells that it is the same one.
-    name = bucket.node.path if Token.is_unresolved(bucket.bucket_name) else bucket.bucket_name
-    place = f"{name}/{prefix}"
+    place = f"{_place(bucket)}/{prefix}"
     root = scope.node.root.node
     if any(entry.type == _PLACE and entry.data == place for entry in root.metadata):
         warn(
@@ -187,3 +190,64 @@ def large_reservation(scope: Construct, reserved: float | None) -> None:
             f"{limits.ACCOUNT_CONCURRENCY:,} by default, of which {limits.UNRESERVABLE_CONCURRENCY} can't be reserved: "
             "raise the quota first, or the deployment fails",
         )
+
+
+def lists_runs(
+    scope: Construct, listed: Sequence[tuple[s3.IBucket, str]], written: Sequence[tuple[s3.IBucket, str]]
+) -> None:
+    """Warn of a source that lists what the runs write: the second run would take the first one's files for items."""
+    for bucket, prefix in listed:
+        for other, folder in written:
+            known = not Token.is_unresolved(folder) or prefix == ""
+            if known and _place(bucket) == _place(other) and (folder.startswith(prefix) or prefix.startswith(folder)):
+                warn(
+                    scope,
+                    LISTS_RUNS,
+                    f"the source lists the prefix {prefix!r} of the bucket whose {folder!r} the runs write to, so a "
+                    "run takes the files of earlier ones for items: list another prefix, or give the runs a bucket of "
+                    "their own",
+                )
+                return
+
+
+def empty_objects(scope: Construct, input_type: str, prefix: str | None) -> None:
+    """Warn of a loaded folder of JSON or Parquet, in which one empty object fails the run."""
+    if input_type in {"JSON", "PARQUET"} and (prefix is None or prefix.endswith("/")):
+        warn(
+            scope,
+            EMPTY_OBJECTS,
+            f"one empty object under {prefix or 'the bucket'!r}, such as _SUCCESS or the marker of a folder, fails the "
+            f"whole run, since it is no {input_type}: give a prefix that only the data files share, such as "
+            f"'{prefix or ''}part-', or list them with Capture.s3_listing, which skips empty objects, and read each by "
+            "a nested map",
+        )
+
+
+def unlikely_key(scope: Construct, name: str, key: str, *, bucket: s3.IBucket, is_file: bool) -> None:
+    """Warn of a key or prefix that S3 takes and hardly anybody means: a run over nothing would succeed."""
+    if Token.is_unresolved(key):
+        return
+    own = None if Token.is_unresolved(bucket.bucket_name) else f"{bucket.bucket_name}/"
+    odd = {
+        "begins with the bucket's own name": own is not None and key.startswith(own),
+        "begins or ends with a space": key != key.strip(),
+        "has two slashes in a row": "//" in key,
+        "has a backslash": "\\" in key,
+        "has a place to be filled in": re.search(r"\{\w*\}|%[YmdHM]\b|<\w+>", key) is not None,
+        "is written as in a URL": re.search(r"%[0-9A-Fa-f]{2}", key) is not None,
+        "is relative to a folder": key.startswith(("./", "../", "~/")),
+        "names a folder, not a file": is_file and key.endswith("/"),
+    }
+    found = [why for why, is_so in odd.items() if is_so]
+    if found:
+        warn(
+            scope,
+            UNLIKELY_KEY,
+            f"{name} {key!r} {found[0]}; if no key of the bucket does, a run has no items and succeeds, or finds no "
+            "file: give it as the keys really are",
+        )
+
+
+def _place(bucket: s3.IBucket) -> str:
+    # A bucket can be imported more than once; only its name tells that it is the same one.
+    return bucket.node.path if Token.is_unresolved(bucket.bucket_name) else bucket.bucket_name
