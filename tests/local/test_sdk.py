@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cdk_distributed_map.local import UnsupportedError
+from cdk_distributed_map.local.tasks import _java
+from cdk_distributed_map.local.tasks._resources import integration
+
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
 
@@ -50,7 +54,7 @@ def test_names_that_are_data_stay_as_they_are(bench: Bench, table: str, prefix: 
 def test_metadata_of_an_object_stays_as_it_is(bench: Bench) -> None:
     bucket = bench.bucket()
     bench.s3.put_object(Bucket=bucket, Key="k", Body=b"x", Metadata={"owner": "me"})
-    found = bench.output(call(f"{SDK}s3:getObject", {"bucket": bucket, "key": "k"}))
+    found = bench.output(call(f"{SDK}s3:getObject", {"Bucket": bucket, "Key": "k"}))
     assert (found["Metadata"], found["Body"], found["ETag"][:1]) == ({"owner": "me"}, "x", '"')
 
 
@@ -199,6 +203,108 @@ def test_missing_parameters_are_an_error_of_the_service(
     machine = call(resource, parameters, Catch=catch)
     machine["States"]["After"] = {"Type": "Pass", "Result": "caught", "End": True}
     assert bench.output(machine) == "caught"
+
+
+@pytest.mark.parametrize(
+    ("resource", "parameters", "field"),
+    [
+        (f"{SDK}s3:getObject", {"bucket": "b", "Key": "k"}, "bucket"),
+        (f"{SDK}rds:stopDBInstance", {"DBInstanceIdentifier": "d"}, "DBInstanceIdentifier"),
+        (f"{SDK}s3:putObject", {"Bucket": "b", "Key": "k", "SSEKMSKeyId": "x"}, "SSEKMSKeyId"),
+        (f"{SDK}dynamodb:putItem", {"TableName": "t", "Item": {"id": {"s": "a"}}}, "s"),
+        (f"{OPTIMIZED}sqs:sendMessage", {"QueueUrl": "q", "MessageBody": "m", "TaskToken": "t"}, "TaskToken"),
+        (f"{OPTIMIZED}lambda:invoke", {"FunctionName": "f", "TaskToken": "t"}, "TaskToken"),
+        (f"{SDK}lambda:invoke", {"FunctionName": "f", "payload": {}}, "payload"),
+    ],
+    ids=["small", "acronym", "acronyms", "inside", "optimized", "function", "function-sdk"],
+)
+def test_fails_when_a_field_is_not_named_as_the_sdk_for_java_does(
+    bench: Bench, resource: str, parameters: dict[str, Any], field: str
+) -> None:
+    found = bench.run(call(resource, parameters))
+    assert found["error"] == "States.Runtime"
+    assert found["cause"] == (
+        "An error occurred while executing the state 'Call' (entered at the event id #2). The Parameters "
+        f"'{json.dumps(parameters, separators=(',', ':'))}' could not be used to start the Task: "
+        f'[The field "{field}" is not supported by Step Functions]'
+    )
+    assert [event["type"] for event in bench.events(found["executionArn"])][1:] == [
+        "TaskStateEntered",
+        "ExecutionFailed",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("ARN", "Arn"),
+        ("DBInstanceIdentifier", "DbInstanceIdentifier"),
+        ("SSEKMSKeyId", "SsekmsKeyId"),
+        ("ETag", "ETag"),
+        ("MD5OfMessageBody", "Md5OfMessageBody"),
+        ("ChecksumCRC32", "ChecksumCRC32"),
+        ("VPCSecurityGroups", "VpcSecurityGroups"),
+        ("logGroupName", "LogGroupName"),
+        ("S3Key", "S3Key"),
+        ("id", "Id"),
+    ],
+)
+def test_members_are_named_as_the_sdk_for_java_does(name: str, told: str) -> None:
+    assert _java.member(name) == told
+
+
+@pytest.mark.parametrize(
+    ("identity", "told"),
+    [
+        ("DynamoDB", "DynamoDb"),
+        ("CloudWatch Logs", "CloudWatchLogs"),
+        ("SFN", "Sfn"),
+        ("EC2", "Ec2"),
+        ("ElastiCache", "ElastiCache"),
+        ("API Gateway", "ApiGateway"),
+        ("CodeBuild", "CodeBuild"),
+        ("RDS Data", "RdsData"),
+        ("Elastic Load Balancing v2", "ElasticLoadBalancingV2"),
+        ("Database Migration Service", "DatabaseMigration"),
+    ],
+)
+def test_services_are_named_as_the_sdk_for_java_does(identity: str, told: str) -> None:
+    assert _java.service(identity) == told
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ("QueueDoesNotExist", "QueueDoesNotExistException"),
+        ("DBInstanceNotFoundFault", "DbInstanceNotFoundException"),
+        ("KMSInvalidStateException", "KmsInvalidStateException"),
+        ("EC2AccessDeniedException", "Ec2AccessDeniedException"),
+        ("ConditionalCheckFailedException", "ConditionalCheckFailedException"),
+    ],
+)
+def test_errors_are_named_as_the_sdk_for_java_does(shape: str, told: str) -> None:
+    assert _java.exception(shape) == told
+
+
+def test_results_are_named_as_the_sdk_for_java_does(bench: Bench, client: Callable[..., Any]) -> None:
+    name = f"s{uuid.uuid4().hex[:8]}"
+    client("secretsmanager").create_secret(Name=name, SecretString="{}")
+    found = bench.output(call(f"{SDK}secretsmanager:getSecretValue", {"SecretId": name}))
+    assert {"Arn", "CreatedDate", "Name", "SecretString", "VersionId", "VersionStages"} <= set(found)
+    queue = client("sqs").create_queue(QueueName=name)["QueueUrl"]
+    message = {"QueueUrl": queue, "MessageBody": {"a": 1}}
+    assert set(bench.output(call(f"{SDK}sqs:sendMessage", message))) == {"Md5OfMessageBody", "MessageId"}
+    # The optimized integration is older, and has the names of the API.
+    told = bench.output(call(f"{OPTIMIZED}sqs:sendMessage", message))
+    assert set(told) == {"MD5OfMessageBody", "MessageId", "SdkHttpMetadata", "SdkResponseMetadata"}
+
+
+@pytest.mark.parametrize(
+    ("service", "right"), [("logs", "cloudwatchlogs"), ("events", "eventbridge"), ("stepfunctions", "sfn")]
+)
+def test_fails_when_a_service_has_another_name_in_resources(service: str, right: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"has no service '{service}': AWS's name of it is '{right}'"):
+        integration(f"{SDK}{service}:listTagsForResource")
 
 
 def test_fails_when_a_parameter_has_the_wrong_type(bench: Bench) -> None:

@@ -215,6 +215,11 @@ class _Role:
     def _refusal(self, decision: str, action: str, resource: str, kind: str) -> str:
         # S3 puts the resource in quotes, the other services don't.
         shown = f'"{resource}"' if action.startswith("s3:") else resource
+        # Two services write their actions in a way of their own.
+        if action.startswith("sns:"):
+            action = f"SNS:{action[4:]}"
+        elif action.startswith("sqs:"):
+            action = action.lower()
         if decision == "Deny":
             reason = f"with an explicit deny in {'an identity' if kind == 'identity' else 'a resource'}-based policy"
         else:

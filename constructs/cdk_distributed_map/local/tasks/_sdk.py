@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
-from botocore.model import OperationNotFoundError
 from botocore.response import StreamingBody
 from botocore.session import Session
 
@@ -19,32 +18,18 @@ from cdk_distributed_map.local._errors import ApiError, StateError, UnsupportedE
 from cdk_distributed_map.local._json import Json, dumps
 from cdk_distributed_map.local._missing import as_told
 from cdk_distributed_map.local._services import Starter
+from cdk_distributed_map.local.tasks import _java
 from cdk_distributed_map.local.tasks._gaps import completed
 from cdk_distributed_map.local.tasks._http import metadata
-from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting
+from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting, unusable
 from cdk_distributed_map.local.tasks._invalid import refusal
 from cdk_distributed_map.local.tasks._permissions import condition_keys, permission
-from cdk_distributed_map.local.tasks._values import parsed, request, shown
+from cdk_distributed_map.local.tasks._values import UnknownFieldError, parsed, request, shown
 
-# Service ids of the AWS SDK for Java, as Resource ARNs have them, where boto3 has another name.
-_BOTO_NAMES: Final = {
-    "cloudwatchlogs": "logs",
-    "eventbridge": "events",
-    "sfn": "stepfunctions",
-    "cognitoidentityprovider": "cognito-idp",
-    "elasticloadbalancingv2": "elbv2",
-    "resourcegroupstaggingapi": "resourcegroupstaggingapi",
-}
 # An answer to HEAD has no body to tell the error in: the SDK knows what is missing.
 _WITHOUT_BODY: Final = {("HeadObject", "404"): "NoSuchKey", ("HeadBucket", "404"): "NoSuchBucket"}
-# How errors of a service begin: the class names of the AWS SDK for Java.
-_ERROR_NAMES: Final = {
-    "dynamodb": "DynamoDb",
-    "eventbridge": "EventBridge",
-    "cloudwatchlogs": "CloudWatchLogs",
-    "cloudwatch": "CloudWatch",
-    "secretsmanager": "SecretsManager",
-}
+# What services call it that a caller may not, where it isn't AccessDenied or AccessDeniedException.
+_DENIALS: Final = {"ec2": "UnauthorizedOperation", "sns": "AuthorizationError"}
 
 
 class SdkCall(Integration):
@@ -61,18 +46,36 @@ class SdkCall(Integration):
         self.service = service
         self.action = action.removesuffix(".waitForTaskToken")
         self._boto_name = _boto_name(service)
+        self._operation = self.action[:1].upper() + self.action[1:]
         if resource_type is None:
             _check_action(service, self.action, self._boto_name)
 
     @property
     def error_name(self) -> str:
         """How errors of the service begin."""
-        return _ERROR_NAMES.get(self.service, self.service[:1].upper() + self.service[1:])
+        return _java.service(_service_model(self._boto_name).service_id)
 
     @property
     def general_error(self) -> str:
         """Class of the errors that the service doesn't declare."""
         return f"{self.error_name}Exception"
+
+    def named(self, name: str) -> str:
+        """Return a member's name in parameters and results."""
+        return _java.member(name)
+
+    def check(self, arguments: Json) -> None:
+        """Check the names of the arguments, those inside them too."""
+        self._request(arguments)
+
+    def _request(self, arguments: Json) -> Any:
+        if not isinstance(arguments, Mapping):
+            raise unusable(arguments, "The parameters must be an object")
+        shape = _service_model(self._boto_name).operation_model(self._operation).input_shape
+        try:
+            return request(shape, arguments, named=self.named)
+        except UnknownFieldError as error:
+            raise unusable(arguments, f'The field "{error}" is not supported by Step Functions') from error
 
     async def run(self, arguments: Json, call: Call) -> Json:
         """Make the call."""
@@ -88,34 +91,23 @@ class SdkCall(Integration):
         Raises:
             StateError: It failed.
         """
-        if not isinstance(arguments, Mapping):
-            raise runtime(f"The parameters of {self.resource_type}:{self.action} must be an object: {dumps(arguments)}")
         services = call.frame.services
         client = services.clients.client(self._boto_name, call.role)
-        operation = self.action[:1].upper() + self.action[1:]
-        try:
-            model = client.meta.service_model.operation_model(operation)
-        except OperationNotFoundError as error:
-            raise StateError(
-                "States.Runtime", f"{self.service} has no action {self.action}", terminal=True, in_state=True
-            ) from error
-        parameters = request(model.input_shape, arguments)
+        model = client.meta.service_model.operation_model(self._operation)
+        parameters = self._request(arguments)
         prefix = str(client.meta.service_model.signing_name)
-        action, resource = permission(self._boto_name, prefix, operation, parameters, services)
+        action, resource = permission(self._boto_name, prefix, self._operation, parameters, services)
         # Services let other accounts in, by policies of their own; no call leaves its region.
         call.refuse_elsewhere(f"{self.service}:{self.action} of", resource, accounts=False)
         denied = call.denied(action, resource, condition_keys(self._boto_name, parameters))
         if denied is not None:
-            # Services that talk JSON refuse with 400, the others with 403.
-            status = 400 if client.meta.service_model.protocol == "json" else 403
-            meta = {"HTTPStatusCode": status, "RequestId": str(uuid.uuid4())}
-            cause = self._cause(denied, meta, "AccessDeniedException")
-            raise StateError(f"{self.error_name}.{self.general_error}", cause)
-        method = getattr(client, xform_name(operation))
+            raise self.failed(_denial(denied, model), model)
+        method = getattr(client, xform_name(self._operation))
         starter = services.starter
         try:
-            if self._boto_name == "stepfunctions" and starter is not None and starter.answers(operation):
-                return dict(shown(model.output_shape, await _own_answer(starter, model, parameters))), {}
+            if self._boto_name == "stepfunctions" and starter is not None and starter.answers(self._operation):
+                own = await _own_answer(starter, model, parameters)
+                return dict(shown(model.output_shape, own, named=self.named)), {}
             answer = dict(await services.blocking(lambda: _read(method(**parameters))))
         except ClientError as error:
             told = error
@@ -128,7 +120,8 @@ class SdkCall(Integration):
         except BotoCoreError as error:
             raise runtime(str(error)) from error
         meta = answer.pop("ResponseMetadata", {})
-        return dict(shown(model.output_shape, completed(self.service, operation, parameters, answer))), meta
+        whole = completed(self.service, self._operation, parameters, answer)
+        return dict(shown(model.output_shape, whole, named=self.named)), meta
 
     def failed(self, error: ClientError, model: Any) -> StateError:
         """Return an error as the SDK integration names and words it."""
@@ -154,8 +147,18 @@ def _exception(code: str, model: Any) -> str | None:
     for shape in model.service_model.error_shapes:
         declared = {shape.name, str(shape.metadata.get("error", {}).get("code", shape.name))}
         if {code, f"{code}Exception"} & declared:
-            return f"{str(shape.name).removesuffix('Fault').removesuffix('Exception')}Exception"
+            return _java.exception(str(shape.name))
     return None
+
+
+def _denial(message: str, model: Any) -> ClientError:
+    """Return a service's answer to who may not: those that talk plain JSON refuse with 400, the others with 403."""
+    service = model.service_model
+    usual = "AccessDeniedException" if "json" in service.protocol else "AccessDenied"
+    code = _DENIALS.get(str(service.service_name), usual)
+    meta = {"HTTPStatusCode": 400 if service.protocol == "json" else 403, "RequestId": str(uuid.uuid4())}
+    told: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": meta}
+    return ClientError(told, model.name)
 
 
 @cache
@@ -171,15 +174,25 @@ def _boto_name(service: str) -> str:
         UnsupportedError: There is no such service.
     """
     known = {name.replace("-", ""): name for name in _models().get_available_services()}
-    found = _BOTO_NAMES.get(service, known.get(service))
+    renamed = {name.replace("-", ""): java for java, name in _java.BOTO_NAMES.items()}
+    if service in renamed:
+        raise UnsupportedError(
+            f"an SDK integration has no service {service!r}: AWS's name of it is {renamed[service]!r}"
+        )
+    found = _java.BOTO_NAMES.get(service, known.get(service))
     if found is None:
         raise UnsupportedError(f"the SDK has no service {service!r}: give its id in lower case, as in aws-sdk:dynamodb")
     return found
 
 
 @cache
+def _service_model(boto_name: str) -> Any:
+    return _models().get_service_model(boto_name)
+
+
+@cache
 def _check_action(service: str, action: str, boto_name: str) -> None:
-    operations = {name[:1].lower() + name[1:] for name in _models().get_service_model(boto_name).operation_names}
+    operations = {name[:1].lower() + name[1:] for name in _service_model(boto_name).operation_names}
     if action not in operations:
         near = get_close_matches(action, operations, n=1, cutoff=0)
         raise UnsupportedError(
@@ -234,6 +247,10 @@ class OptimizedCall(SdkCall):
     def general_error(self) -> str:
         """Class of the errors that the service doesn't declare."""
         return _OPTIMIZED_NAMES[self.service][1]
+
+    def named(self, name: str) -> str:
+        """Return a member's name: these integrations are older, and have it as the API does."""
+        return f"{name[:1].upper()}{name[1:]}"
 
     def _cause(self, message: str, meta: Mapping[str, Any], code: str) -> str:
         # These integrations are older, and so is their SDK.

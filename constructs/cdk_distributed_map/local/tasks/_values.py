@@ -7,9 +7,16 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from cdk_distributed_map.local._errors import runtime
 from cdk_distributed_map.local._json import Json, dumps
 from cdk_distributed_map.local.tasks._integration import text_of
+
+Naming = Callable[[str], str]
+"""Writes a name of boto3's model."""
+
+
+class UnknownFieldError(LookupError):
+    """An API action has no such parameter. The argument is its name."""
+
 
 _FROM_TEXT: Final[dict[str, Callable[[str], Any]]] = {
     "integer": int,
@@ -20,27 +27,35 @@ _FROM_TEXT: Final[dict[str, Callable[[str], Any]]] = {
 }
 
 
-def request(shape: Any, value: Json) -> Any:  # noqa: PLR0911 - one return for each kind of shape
-    """Return parameters as boto3 wants them: AWS writes every name with a capital, some models don't."""
+def request(shape: Any, value: Json, *, named: Naming) -> Any:  # noqa: PLR0911 - one return for each kind of shape
+    """Return parameters as boto3 wants them.
+
+    Args:
+        shape: Their shape in boto3's model.
+        value: The parameters.
+        named: How the integration writes the model's names.
+
+    Raises:
+        UnknownFieldError: There is no such name.
+    """
     if shape is None or value is None:
         return value if shape is not None else {}
     kind = shape.type_name
     if kind == "structure" and isinstance(value, Mapping):
         if getattr(shape, "is_document_type", False):
             return value
-        names = {name[:1].upper() + name[1:]: name for name in shape.members}
+        names = {_member(shape, name, named): name for name in shape.members}
         built = {}
         for key, item in value.items():
-            name = key if key in shape.members else names.get(key[:1].upper() + key[1:])
-            if name is None:
-                raise runtime(f"The field '{key}' is not supported by Step Functions")
+            if key not in names:
+                raise UnknownFieldError(key)
             if item is not None:
-                built[name] = request(shape.members[name], item)
+                built[names[key]] = request(shape.members[names[key]], item, named=named)
         return built
     if kind == "list" and isinstance(value, list):
-        return [request(shape.member, item) for item in value]
+        return [request(shape.member, item, named=named) for item in value]
     if kind == "map" and isinstance(value, Mapping):
-        return {key: request(shape.value, item) for key, item in value.items()}
+        return {key: request(shape.value, item, named=named) for key, item in value.items()}
     if kind == "blob":
         # The body of an S3 object is the JSON of its value, the quotes of a text included.
         return (dumps(value) if shape.serialization.get("streaming") else text_of(value)).encode()
@@ -49,6 +64,11 @@ def request(shape: Any, value: Json) -> Any:  # noqa: PLR0911 - one return for e
     if kind in _FROM_TEXT and isinstance(value, str):
         return _from_text(kind, value)
     return value
+
+
+def _member(shape: Any, name: str, named: Naming) -> str:
+    # BOOL, NULL, SS and the like of DynamoDB are data more than names; how SDK integrations have them isn't recorded.
+    return name if shape.name == "AttributeValue" else named(name)
 
 
 def _from_text(kind: str, text: str) -> Any:
@@ -70,16 +90,23 @@ def parsed(shape: Any, value: Any) -> Any:
     return value
 
 
-def shown(shape: Any, value: Any) -> Json:
-    """Return boto3's answer as Step Functions shows it: members with a capital, keys of maps as they are."""
+def shown(shape: Any, value: Any, *, named: Naming) -> Json:
+    """Return boto3's answer as Step Functions shows it: keys of maps as they are.
+
+    Args:
+        shape: Its shape in boto3's model.
+        value: The answer.
+        named: How the integration writes the model's names.
+    """
     if getattr(shape, "is_document_type", False):
         return value
     if isinstance(value, Mapping):
         if shape.type_name == "map":
-            return {str(key): shown(shape.value, item) for key, item in value.items()}
-        return {f"{key[:1].upper()}{key[1:]}": shown(shape.members[key], item) for key, item in value.items()}
+            return {str(key): shown(shape.value, item, named=named) for key, item in value.items()}
+        members = shape.members
+        return {_member(shape, key, named): shown(members[key], item, named=named) for key, item in value.items()}
     if isinstance(value, list):
-        return [shown(shape.member, item) for item in value]
+        return [shown(shape.member, item, named=named) for item in value]
     if isinstance(value, datetime):
         # Java writes no more digits of a second than it needs, three at a time.
         digits = "milliseconds" if value.microsecond and value.microsecond % 1000 == 0 else "auto"
