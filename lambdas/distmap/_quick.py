@@ -25,7 +25,7 @@ _SUCCEEDED: Final = b'"Status":"SUCCEEDED"'
 _ITEM: Final = re.compile(rb'\{\\"index\\":(\d+),\\"value\\":')
 
 _identifier: Final = itemgetter("itemIdentifier")
-_result: Final = itemgetter("result")
+_RESULT: Final = '"result":'
 
 
 class QuickLook:
@@ -42,7 +42,7 @@ class QuickLook:
         self._path = b"" if run is None else _member("path", run.path)
 
     def successes(self, line: bytes) -> tuple[list[int], list[Any]] | None:
-        """Return indexes and values of the items of a child that answered for all of them, all of which succeeded.
+        """Return indexes and results of the items of a child that answered for all of them, all of which succeeded.
 
         Returns:
             None where that isn't so, or can't be told without parsing the input.
@@ -59,14 +59,16 @@ class QuickLook:
         results = answer["batchItemResults"]
         try:
             identifiers = ",".join(map(_identifier, results))
-            values = list(map(_result, results))
         except (TypeError, KeyError):
             return None
         # Values that look like items are found too: then the two differ, and a longer look is taken.
         given = _ITEM.findall(line, start, stop)
         if not given or len(given) != len(results) or b",".join(given).decode() != identifiers:
             return None
-        return list(map(int, given)), values
+        # Each has a result: taking them out here would cost those most who only count.
+        if text is None or text.count(_RESULT) < len(results):
+            return None
+        return list(map(int, given)), results
 
 
 def quick_output(line: bytes) -> tuple[str | None, int]:

@@ -80,24 +80,24 @@ class Results:
         reader = Reader(self._s3, self.place, run=self._run, captured=self._captured)
         files = reader.files()
         answered = [file for file in files if file.kind != "PENDING"]
-        seen, reveal = IndexSet(), reader.reveal
+        seen, revealed = IndexSet(), reader.revealed
         waiting: list[Unsuccessful] | None = []
         waiting_bytes = 0
         # A batch that failed may have items in it that succeeded: those come before any failure, too.
         for file, told in self._read(reader, answered):
-            yield from map(reveal, self._successes(told, file, seen))
+            yield from revealed(self._successes(told, file, seen))
             if told.others and waiting is not None:
                 waiting += told.others
                 waiting_bytes += sum(map(_size, told.others))
                 if waiting_bytes > _WAITING_BYTES:
                     waiting = None
         if waiting is not None:
-            yield from map(reveal, self._others(waiting, seen))
+            yield from revealed(self._others(waiting, seen))
         else:
             for _, told in self._read(reader, answered):
-                yield from map(reveal, self._others(told.others, seen))
+                yield from revealed(self._others(told.others, seen))
         for _, told in self._read(reader, [file for file in files if file.kind == "PENDING"]):
-            yield from map(reveal, self._others(told.others, seen))
+            yield from revealed(self._others(told.others, seen))
 
     def manifests(self) -> list[Manifest]:
         """Return the manifests of the map run, that of the latest redrive first.

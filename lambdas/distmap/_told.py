@@ -8,6 +8,7 @@ its run and of its file's kind, and that an answer is about the items that its c
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from distmap._answer import IDENTIFIED, Known, members_of
@@ -31,7 +32,7 @@ from distmap._records import (
 )
 from distmap._spill import check_own, is_spilled, read_spilled, resolve
 from distmap._stream import member_elements
-from distmap.wire import ResultsPlace, Spilled
+from distmap.wire import ItemResult, ResultsPlace, Spilled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -46,19 +47,20 @@ _OF_ANOTHER_KIND: Final = "{} of another kind than their file, which count for n
 _NO_RECORD: Final = "{} without a child, where others have one, which count for nothing, such as one in {}"
 _LEFT_OUT: Final = "{} left out by the answer of their child, such as one of {}"
 
+_result: Final = itemgetter("result")
+
 
 class Told:
     """What a record, or a part of one, says of items.
 
     Attributes:
         indexes: The items that succeeded; None for one that came bare, or whose index the export doesn't tell.
-        values: What the function returned for each of them; None where the child's output tells nothing about each.
         others: The items that did not succeed.
         is_plain: Whether it is an output without a record, which tells neither its child nor that child's items.
         why: Why there are no values.
     """
 
-    __slots__ = ("indexes", "is_plain", "others", "values", "why")
+    __slots__ = ("_answered", "_values", "indexes", "is_plain", "others", "why")
 
     def __init__(
         self,
@@ -66,15 +68,22 @@ class Told:
         values: Sequence[Any] | None = (),
         others: Sequence[Unsuccessful] = (),
         *,
+        answered: Sequence[ItemResult] | None = None,
         is_plain: bool = False,
         why: str = "",
     ) -> None:
-        """Note what is said."""
+        """Note what is said; ``answered`` has the values where they aren't given."""
         self.indexes = indexes
-        self.values = values
+        self._answered = answered
+        self._values = values
         self.others = others
         self.is_plain = is_plain
         self.why = why
+
+    @property
+    def values(self) -> Sequence[Any] | None:
+        """What the function returned for each that succeeded; None where its child's output tells nothing of each."""
+        return self._values if self._answered is None else list(map(_result, self._answered))
 
     def fresh_successes(self, seen: IndexSet) -> list[Result]:
         """Return the successes whose index is new, and add their indexes.
@@ -82,9 +91,14 @@ class Told:
         Raises:
             ResultsError: There are no values, or no item of a map can have such an index.
         """
-        if self.values is None:
+        try:
+            values = self.values
+        except KeyError as error:
+            message = f"an answer has an item without its {error}"
+            raise ResultsError(message) from error
+        if values is None:
             raise ResultsError(self.why)
-        pairs = zip(self.indexes, self.values, strict=True)
+        pairs = zip(self.indexes, values, strict=True)
         if seen.add_range(self.indexes):
             return [Result(index, value) for index, value in pairs]
         return seen.fresh([Result(index, value) for index, value in pairs])
@@ -185,9 +199,13 @@ class Reader:
             told = resolve(self._own_spilled(told), s3=self._s3)
         return told if is_answer(told) else None
 
+    def revealed(self, results: Sequence[Result]) -> Iterable[Result]:
+        """Return results with the items' own indexes and files, where they have numbers instead."""
+        return map(self.reveal, results) if self.numbers else results
+
     def reveal(self, result: Result) -> Result:
-        """Return a result with the item's own index and its file, where it has a number instead."""
-        if not self.numbers or result.index is None:
+        """Return one of them."""
+        if result.index is None:
             return result
         index, source = self.numbers.identity(result.index)
         if source is None:
@@ -211,11 +229,11 @@ class Reader:
         found = None if self._records is False else self._look.successes(line)
         if found is None:
             return None
-        indexes, values = found
+        indexes, results = found
         if self._captured is not None and max(indexes) >= self._captured:
             return None
         self._records = True
-        return Told(indexes, values)
+        return Told(indexes, answered=results)
 
     def _closely(self, value: Any, as_line: bool, file: File) -> Iterable[Told]:  # noqa: FBT001 - internal
         child = self._child(value, as_line, file)

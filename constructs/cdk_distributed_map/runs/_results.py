@@ -271,7 +271,7 @@ def successes_in(files: Iterable[_Files], seen: IndexSet, tally: _Tally | None =
                     fresh = told.fresh_successes(seen)
                 except DistmapError as error:
                     raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
-                for result in map(each.reader.reveal, fresh):
+                for result in each.reader.revealed(fresh):
                     yield ItemResult(result.index, "SUCCEEDED", result.value, source=result.source)
 
 
@@ -283,7 +283,7 @@ def unsuccessful_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemRes
     """
     for each in files:
         for told in each.told("SUCCEEDED", "FAILED", "PENDING"):
-            for other in map(each.reader.reveal, seen.fresh(told.others)):
+            for other in each.reader.revealed(seen.fresh(told.others)):
                 yield ItemResult(
                     other.index, other.status, None, other.error, other.cause, other.item, source=other.source
                 )
