@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from typing import Any, Final
@@ -23,7 +23,7 @@ from cdk_distributed_map.local.tasks._gaps import completed
 from cdk_distributed_map.local.tasks._http import metadata
 from cdk_distributed_map.local.tasks._integration import Call, Integration, fitting, unusable
 from cdk_distributed_map.local.tasks._invalid import refusal
-from cdk_distributed_map.local.tasks._permissions import condition_keys, permission
+from cdk_distributed_map.local.tasks._permissions import condition_keys, permissions
 from cdk_distributed_map.local.tasks._values import UnknownFieldError, parsed, request, shown
 
 # An answer to HEAD has no body to tell the error in: the SDK knows what is missing.
@@ -96,12 +96,16 @@ class SdkCall(Integration):
         model = client.meta.service_model.operation_model(self._operation)
         parameters = self._request(arguments)
         prefix = str(client.meta.service_model.signing_name)
-        action, resource = permission(self._boto_name, prefix, self._operation, parameters, services)
-        # Services let other accounts in, by policies of their own; no call leaves its region.
-        call.refuse_elsewhere(f"{self.service}:{self.action} of", resource, accounts=False)
-        denied = call.denied(action, resource, condition_keys(self._boto_name, parameters))
-        if denied is not None:
-            raise self.failed(_denial(denied, model), model)
+        named = parameters
+        if self._boto_name in _LOOKED_UP:
+            named = await services.blocking(lambda: _looked_up(self._boto_name, client, parameters))
+        context = condition_keys(self._boto_name, parameters)
+        for action, resource in permissions(self._boto_name, prefix, self._operation, named, services):
+            # Services let other accounts in, by policies of their own; no call leaves its region.
+            call.refuse_elsewhere(f"{self.service}:{self.action} of", resource, accounts=False)
+            denied = call.denied(action, resource, context)
+            if denied is not None:
+                raise self.failed(_denial(denied, model), model)
         method = getattr(client, xform_name(self._operation))
         starter = services.starter
         try:
@@ -214,6 +218,26 @@ async def _own_answer(starter: Starter, model: Any, parameters: dict[str, Any]) 
         told: Any = {"Error": {"Code": error.code, "Message": error.message}, "ResponseMetadata": meta}
         raise ClientError(told, model.name) from error
     return dict(parsed(model.output_shape, answer))
+
+
+# Where IAM is asked about the ARN of what a call names otherwise: the parameter, and what tells the ARN.
+_LOOKED_UP: Final[dict[str, tuple[str, Callable[[Any, str], Any]]]] = {
+    "kms": ("KeyId", lambda client, name: client.describe_key(KeyId=name)["KeyMetadata"]["Arn"]),
+    "secretsmanager": ("SecretId", lambda client, name: client.describe_secret(SecretId=name)["ARN"]),
+}
+
+
+def _looked_up(service: str, client: Any, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return parameters with ARNs in place of aliases and names that don't make up an ARN."""
+    parameter, find = _LOOKED_UP[service]
+    name = parameters.get(parameter)
+    if not isinstance(name, str):
+        return parameters
+    try:
+        return {**parameters, parameter: str(find(client, name))}
+    except (ClientError, ParamValidationError):
+        # What doesn't exist says so when it is used.
+        return parameters
 
 
 def _read(answer: dict[str, Any]) -> dict[str, Any]:

@@ -90,7 +90,7 @@ def parsed(shape: Any, value: Any) -> Any:
     return value
 
 
-def shown(shape: Any, value: Any, *, named: Naming) -> Json:
+def shown(shape: Any, value: Any, *, named: Naming) -> Json:  # noqa: PLR0911 - one return for each kind of shape
     """Return boto3's answer as Step Functions shows it: keys of maps as they are.
 
     Args:
@@ -98,6 +98,9 @@ def shown(shape: Any, value: Any, *, named: Naming) -> Json:
         value: The answer.
         named: How the integration writes the model's names.
     """
+    if shape is None:
+        # Of many actions the model has no answer.
+        return {}
     if getattr(shape, "is_document_type", False):
         return value
     if isinstance(value, Mapping):
