@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cdk_distributed_map.local import _jsonata_language
 from cdk_distributed_map.local._errors import StateError, UnsupportedError
 from cdk_distributed_map.local._jsonata import Expression
 
@@ -29,7 +30,20 @@ def value(text: str) -> Any:
         ),
         ("-'a'", 'D1002: Cannot negate a non-numeric value: "a"'),
         ("-null", "D1002: Cannot negate a non-numeric value: null"),
-        ("1 / 0", "D1001: Number out of range: null"),
+        ("1 / 0 + 1", "D1001: Number out of range: null"),
+        ("0 / 0 + 1", 'T2001: The left side of the "+" operator must evaluate to a number'),
+        (
+            "$string(1 / 0)",
+            "D3001: Attempting to invoke string function on Infinity or NaN",
+        ),
+        (
+            "$toMillis('2026-01-01 00:00:00')",
+            (
+                "D3110: The argument of the toMillis function must be an ISO 8601 formatted timestamp. "
+                'Given "2026-01-01 00:00:00"'
+            ),
+        ),
+        ("$decodeUrlComponent('%zz')", 'D3140: Malformed URL passed to $decodeUrlComponent(): "%zz"'),
         ("['a'..'b']", "T2003: The left side of the range operator (..) must evaluate to an integer"),
         ("{5: 1}", "T1003: Key in object structure must evaluate to a string; got: 5"),
         ("$foo(1)", "T1006: Attempted to invoke a non-function"),
@@ -102,6 +116,21 @@ def test_fails_when_jsonata_of_aws_fails(text: str, told: str) -> None:
         ("[1, 2] ~> $map(function($v) { $v * 2 })", [2, 4]),
         ("$partition([1, 2, 3], 2)", [[1, 2], [3]]),
         ("'abc' ~> $hash('MD5')", "900150983cd24fb0d6963f7d28e17f72"),
+        # Measured on AWS: what is no number of JSON's is a text, and no error before it is calculated with.
+        ("[1 / 0, -1 / 0, 0 / 0, 1e308 * 10]", ["Infinity", "-Infinity", "NaN", "Infinity"]),
+        ("$floor(1 / 0)", "Infinity"),
+        ("1 / 0 > 5", True),
+        ("$parseInteger('abc', '0')", "NaN"),
+        ("$string(1e20)", "100000000000000000000"),
+        ("$string(999999999999999868928)", "999999999999999900000"),
+        ("[$string(1e19), $string(1e21)]", ["10000000000000000000", "1e+21"]),
+        ("$partition([1, 2, 3], 1.5)", [[1], [2], [3]]),
+        ("$exists($partition([], 2)) or $exists($partition([1], 0))", False),
+        ("$parse(\"{'a': 'say \\\"hi\\\"'}\")", {"a": 'say "hi"'}),
+        ("$base64decode('YWJ')", "ab"),
+        ("$decodeUrlComponent('a+b%E6')", "a b\ufffd"),
+        ("$toMillis('2026-01-01T00:00:00')", 1767225600000),
+        ("1" + " + 1" * 99, 100),
     ],
 )
 def test_values_are_those_of_aws(text: str, expected: Any) -> None:
@@ -112,3 +141,53 @@ def test_values_are_those_of_aws(text: str, expected: Any) -> None:
 def test_fails_when_aws_cannot_parse_it(text: str) -> None:
     with pytest.raises(UnsupportedError, match="the JSONata expression"):
         Expression(text)
+
+
+@pytest.mark.parametrize("text", ["$parse('NaN')", "$parse('1e400')", '$parse(\'{"a": 1, "a": 2}\')', "$parse('{')"])
+def test_fails_when_a_text_is_not_json(text: str) -> None:
+    with pytest.raises(StateError, match="The argument of function parse is not JSON"):
+        value(text)
+
+
+@pytest.mark.parametrize("text", ["$base64decode('!!!')", "$partition([1], -1)"])
+def test_fails_when_an_argument_is_out_of_range(text: str) -> None:
+    with pytest.raises(StateError, match="D3137"):
+        value(text)
+
+
+RECURSIVE = "($f := function($x) { $x <= 0 ? 0 : 1 + $f($x - 1) }; $f(%s))"
+
+
+# As measured on AWS: the last that it takes, and the first that it doesn't.
+@pytest.mark.parametrize("text", [RECURSIVE % 31, "(" * 99 + "1" + ")" * 99], ids=["calls", "brackets"])
+def test_expressions_nest_as_deeply_as_on_aws(text: str) -> None:
+    assert value(text) in {1, 31}
+
+
+@pytest.mark.parametrize("text", [RECURSIVE % 32, "1" + " + 1" * 100], ids=["calls", "sum"])
+def test_fails_when_an_expression_nests_too_deeply(text: str) -> None:
+    with pytest.raises(StateError) as failed:
+        value(text)
+    assert str(failed.value.cause).endswith(
+        "threw an error during evaluation: Stack overflow error: Check for non-terminating recursive function. "
+        "Consider rewriting as tail-recursive"
+    )
+
+
+def test_fails_when_an_expression_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_jsonata_language, "_MAX_SECONDS", 0)
+    with pytest.raises(StateError) as failed:
+        value("($f := function($x) { $f($x + 1) }; $f(1))")
+    assert str(failed.value.cause).endswith(": Expression evaluation timeout: Check for infinite loop")
+
+
+def test_parts_that_follow_each_other_do_not_nest() -> None:
+    text = "$map([1..2000], function($v) { {'a': $v * 2 + 1, 'b': $string($v) & 'x', 'c': $v.d, 'e': $exists($v)} })"
+    assert len(value(text)) == 2000
+
+
+def test_an_expression_that_failed_for_its_depth_can_be_evaluated_again() -> None:
+    expression = Expression("($f := function($x) { $x <= 0 ? 0 : 1 + $f($x - 1) }; $f($n))")
+    with pytest.raises(StateError):
+        expression.value({"n": 50}, "Output")
+    assert expression.value({"n": 20}, "Output") == 20

@@ -6,21 +6,25 @@ takes some 15 microseconds for a plain path, so the expressions that run for eve
 
 from __future__ import annotations
 
+import base64
 import json
+import math
 import random
+import re
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
 from jsonata.jexception import JException
 from jsonata.utils import Utils
 
 from cdk_distributed_map.local import _fastpath
 from cdk_distributed_map.local._errors import StateError, UnsupportedError, evaluation
-from cdk_distributed_map.local._intrinsics import array_partition, hash_text
-from cdk_distributed_map.local._json import Json, dumps, loads, type_name
-from cdk_distributed_map.local._jsonata_language import NULL, PYTHON_ERRORS, Language, function, message
+from cdk_distributed_map.local._intrinsics import hash_text
+from cdk_distributed_map.local._json import Json, dumps, type_name
+from cdk_distributed_map.local._jsonata_language import NULL, PYTHON_ERRORS, BoundError, Language, function, message
 
 UNDEFINED: Final = _fastpath.UNDEFINED
 _MAX_DEPTH: Final = 100
@@ -87,6 +91,8 @@ class Expression:
             raise evaluation(f"{what} returned an unsupported result type.", field) from None
         except JException as error:
             raise evaluation(f"{what} threw an error during evaluation. {message(error)}", field) from error
+        except BoundError as error:
+            raise evaluation(f"{what} threw an error during evaluation: {error}", field) from error
         except PYTHON_ERRORS as error:
             raise evaluation(f"{what} threw an error during evaluation. {error}", field) from error
         if result is UNDEFINED:
@@ -133,7 +139,7 @@ def _json(value: Any, depth: int) -> Json:
     if isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
-        return int(value) if value.is_integer() and abs(value) < 1e15 and str(value) == "-0.0" else value
+        return _number(value)
     if depth > _MAX_DEPTH:
         raise ValueError("the result is nested too deeply")
     if isinstance(value, list):
@@ -143,6 +149,13 @@ def _json(value: Any, depth: int) -> Json:
     if isinstance(value, dict):
         return {str(key): _json(item, depth + 1) for key, item in value.items() if not _is_function(item)}
     raise _UnsupportedTypeError(type(value).__name__)
+
+
+def _number(value: float) -> Json:
+    if not math.isfinite(value):
+        # JSON has no such numbers: AWS writes their names.
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return int(value) if value.is_integer() and abs(value) < 1e15 and str(value) == "-0.0" else value
 
 
 def _is_function(value: Any) -> bool:
@@ -159,10 +172,12 @@ class _Error(JException):  # type: ignore[misc]  # the library has no types
 def _partition(items: Json = None, chunk: Json = None) -> Json:
     if items is None or chunk is None:
         return None
-    try:
-        return array_partition(items, chunk)
-    except ValueError as error:
-        raise _Error(f"Argument 2 of function partition is not valid: {error}") from error
+    size = math.floor(chunk)
+    if size < 0:
+        raise _Error("The chunk size of function partition must not be negative")
+    if size == 0 or not items:
+        return None
+    return [items[at : at + size] for at in range(0, len(items), size)]
 
 
 def _range(first: Json, last: Json, step: Json) -> Json:
@@ -198,10 +213,59 @@ def _parse(text: Json = None) -> Json:
     if text is None:
         return None
     try:
-        parsed = loads(text)
-    except ValueError as error:
+        # As AWS reads it: texts may stand in single quotes; names of an object that are there twice may not.
+        parsed = _PARSER.decode(_SINGLE_QUOTED.sub(_double_quoted, text).strip())
+    except (ValueError, RecursionError) as error:
         raise _Error(f"The argument of function parse is not JSON: {error}") from error
     return NULL if parsed is None else parsed
+
+
+_SINGLE_QUOTED: Final = re.compile(r"""("(?:[^"\\]|\\.)*")|'((?:[^'\\]|\\.)*)'""", re.DOTALL)
+
+
+def _double_quoted(found: re.Match[str]) -> str:
+    if found[1] is not None:
+        return found[1]
+    inside = re.sub(r"""\\'|(?<!\\)\"""", lambda quote: "'" if quote[0] == "\\'" else '\\"', found[2])
+    return f'"{inside}"'
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is out of range")
+    return value
+
+
+def _once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a name twice")
+    return found
+
+
+_PARSER: Final = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_once)
+
+
+def _base64decode(text: Json = None) -> Json:
+    if text is None:
+        return None
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8", "replace")
+    except ValueError as error:
+        raise _Error(f"The argument of function base64decode is not Base64: {error}") from error
+
+
+def _decode_url_component(text: Json = None) -> Json:
+    if text is None:
+        return None
+    if re.search(r"%(?![0-9a-fA-F]{2})", text):
+        raise JException("D3140", -1, "decodeUrlComponent", text)
+    return unquote_plus(text, errors="replace")
 
 
 def _distinct(values: Json) -> Json:
@@ -234,6 +298,8 @@ _FUNCTIONS: Final = {
         ("uuid", "<:s>", lambda: str(uuid.uuid4())),
         ("parse", "<s:x>", _parse),
         ("distinct", "<x:x>", _distinct),
+        ("base64decode", "<s-:s>", _base64decode),
+        ("decodeUrlComponent", "<s-:s>", _decode_url_component),
         ("eval", "<x?x?:x>", _no_eval),
     )
 }

@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
+import time
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from jsonata import jsonata as library
@@ -46,6 +49,24 @@ _FAILURES: Final = {
     "power": ("D3061", 2),
     "toMillis": ("D3110", 1),
 }
+_MAX_DEPTH: Final = 100
+# AWS gives an expression one second; this library takes some ten times as long.
+_MAX_SECONDS: Final = 10
+_LOOK_EVERY: Final = 256
+_TOO_DEEP: Final = (
+    "Stack overflow error: Check for non-terminating recursive function. Consider rewriting as tail-recursive"
+)
+_TOO_LONG: Final = "Expression evaluation timeout: Check for infinite loop"
+# Up to here a whole number is written with all its digits.
+_WHOLE: Final = 1e21
+_ROUNDING: Final = frozenset({"abs", "ceil", "floor", "round"})
+_ISO: Final = re.compile(
+    r"\d{4}(-[01]\d)*(-[0-3]\d)*(T[0-2]\d:[0-5]\d:[0-5]\d)*(\.\d+)?([+-][0-2]\d:?[0-5]\d|Z)?", re.ASCII
+)
+
+
+class BoundError(Exception):
+    """An expression nests too deeply or takes too long. AWS tells no code of it."""
 
 
 def message(error: JException) -> str:
@@ -82,6 +103,33 @@ def _no_json(value: Any) -> Any:
     return None if value is NULL else {}
 
 
+class _Bounds:
+    """How deep an evaluation may nest and how long it may take."""
+
+    __slots__ = ("calls", "depth", "until")
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.calls = 0
+        self.until = time.monotonic() + _MAX_SECONDS
+
+    def enter(self) -> None:
+        """Count a part of the expression that begins.
+
+        Raises:
+            BoundError: It is one too many.
+        """
+        self.depth += 1
+        self.calls += 1
+        if self.depth > _MAX_DEPTH:
+            raise BoundError(_TOO_DEEP)
+        if self.calls % _LOOK_EVERY == 0 and time.monotonic() > self.until:
+            raise BoundError(_TOO_LONG)
+
+
+_THREAD: Final = threading.local()
+
+
 class Language(library.Jsonata):  # type: ignore[misc]  # the library has no types
     """A parsed expression.
 
@@ -94,6 +142,34 @@ class Language(library.Jsonata):  # type: ignore[misc]  # the library has no typ
         for later in ("??", "?:"):
             library.Jsonata.get_parser().symbol_table.pop(later, None)
         super().__init__(text)
+
+    def evaluate(self, input: Any, bindings: Any = None) -> Any:
+        """Return the result.
+
+        Raises:
+            JException: The evaluation failed.
+            BoundError: It went too deep, or took too long.
+        """
+        outer = getattr(_THREAD, "bounds", None)
+        _THREAD.bounds = _Bounds()
+        try:
+            return super().evaluate(input, bindings)
+        finally:
+            _THREAD.bounds = outer
+
+    def eval(self, expr: Any, input: Any, environment: Any) -> Any:
+        """Return the result of a part of the expression.
+
+        Raises:
+            JException: The evaluation failed.
+            BoundError: It went too deep, or took too long.
+        """
+        bounds = _THREAD.bounds
+        try:
+            bounds.enter()
+            return super().eval(expr, input, environment)
+        finally:
+            bounds.depth -= 1
 
     def validate_arguments(self, signature: Any, args: Any, context: Any) -> Any:
         """Return the arguments as a function takes them.
@@ -115,12 +191,24 @@ class Language(library.Jsonata):  # type: ignore[misc]  # the library has no typ
         known = isinstance(proc, library.Jsonata.JFunction | library.Jsonata.JLambda)
         if not (known or Functions.is_lambda(proc) or Functions.is_regex(proc)):
             raise JException("T1006", 0)
+        name = str(getattr(proc, "function_name", None))
+        first = args[0] if args else None
+        if name == "string" and isinstance(first, int | float) and not isinstance(first, bool):
+            digits = _digits(first)
+            if digits is not None:
+                return digits
+        if name in _ROUNDING and isinstance(first, float) and not math.isfinite(first):
+            return first
+        if name == "toMillis" and isinstance(first, str) and len(args) == 1 and not _ISO.fullmatch(first):
+            raise JException("D3110", -1, first)
         try:
             return super().apply_inner(proc, args, input, environment)
         except JException:
             raise
         except PYTHON_ERRORS as error:
-            failure = _FAILURES.get(str(getattr(proc, "function_name", None)))
+            if name == "parseInteger" and isinstance(error, ValueError):
+                return math.nan
+            failure = _FAILURES.get(name)
             if failure is None:
                 raise
             code, told = failure
@@ -134,10 +222,28 @@ class Language(library.Jsonata):  # type: ignore[misc]  # the library has no typ
         """
         both = Utils.is_numeric(lhs) and Utils.is_numeric(rhs)
         if both and op in {"/", "%"} and rhs == 0:
-            raise JException("D1001", 0, math.inf)
+            # As in JavaScript: it is no error until it is calculated with.
+            return math.nan if op == "%" or lhs == 0 else math.copysign(math.inf, lhs)
         if both and op == "%":
             return Utils.convert_number(math.fmod(lhs, rhs))
+        if both and op == "*" and not math.isfinite(float(lhs) * float(rhs)):
+            return float(lhs) * float(rhs)
         return super().evaluate_numeric_expression(lhs, rhs, op)
+
+
+def _digits(value: float) -> str | None:
+    """Return a whole number that the library would write with an exponent, None for others.
+
+    Raises:
+        JException: It isn't a number of JSON's.
+    """
+    if not math.isfinite(value):
+        raise JException("D3001", -1)
+    if abs(value) >= _WHOLE or value != math.floor(value):
+        return None
+    if isinstance(value, int) and abs(value) < 2**63:
+        return str(value)
+    return f"{Decimal(repr(float(value))):f}".removesuffix(".0")
 
 
 def function(name: str, signature: str, implementation: Any) -> Any:
