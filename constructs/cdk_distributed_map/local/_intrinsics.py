@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import inspect
 import json
 import math
 import random
@@ -18,7 +19,7 @@ from typing import Any
 
 from cdk_distributed_map.local._errors import INTRINSIC, StateError, UnsupportedError
 from cdk_distributed_map.local._json import Json, dumps, loads, number
-from cdk_distributed_map.local._paths import NotFoundError, Roots, compile_path
+from cdk_distributed_map.local._paths import NoArrayError, NotFoundError, Roots, compile_path
 
 _MAX_NESTING = 10
 _MAX_RANGE = 1_000
@@ -77,9 +78,13 @@ def _path_argument(text: str) -> Evaluator:
     def get(roots: Roots) -> Json:
         try:
             return path.get(roots)
+        except NoArrayError:
+            # As measured on AWS: what its library says, instead of the sentence below.
+            raise
         except NotFoundError as error:
-            shown = dumps(roots.context if text.startswith("$$") else roots.root)
-            message = f"The JsonPath argument for the field '{text}' could not be found in the input '{shown}'"
+            # The state's input, even where the path leads into the context object.
+            shown = dumps(roots.root)
+            message = f"The JsonPath argument for the field '{path.told}' could not be found in the input '{shown}'"
             raise NotFoundError(message) from error
 
     return get
@@ -107,9 +112,12 @@ def _call(text: str, token: re.Match[str], depth: int) -> tuple[Evaluator, int]:
     if text[at : at + 1] != ")":
         raise UnsupportedError(f"{text!r} lacks a ')' at {text[at:]!r}")
 
+    fits = _takes(name, len(arguments))
+
     def evaluate(roots: Roots) -> Json:
         values = [argument(roots) for argument in arguments]
         try:
+            _wants(fits, f"{len(values)} is not a number of arguments that it takes")
             return function(*values)
         except (TypeError, ValueError, IndexError, KeyError, AttributeError, RecursionError) as error:
             # Whatever a function can't take is one error to AWS.
@@ -117,6 +125,14 @@ def _call(text: str, token: re.Match[str], depth: int) -> tuple[Evaluator, int]:
             raise StateError(INTRINSIC, cause, in_state=True) from error
 
     return evaluate, at + 1
+
+
+def _takes(name: str, arguments: int) -> bool:
+    try:
+        inspect.signature(_FUNCTIONS[name]).bind(*range(arguments))
+    except TypeError:
+        return False
+    return True
 
 
 def _path_end(text: str, at: int) -> int:
@@ -233,7 +249,8 @@ def _base64_encode(text: Json) -> str:
 
 def _base64_decode(text: Json) -> str:
     _wants(len(_text(text)) <= _MAX_TEXT, f"the text may have {_MAX_TEXT} characters")
-    return base64.b64decode(text).decode()
+    # As Java's decoder: strict in its alphabet, though not about padding.
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True).decode("utf-8", "replace")
 
 
 def hash_text(value: Json, algorithm: Json) -> str:

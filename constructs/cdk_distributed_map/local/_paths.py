@@ -34,6 +34,14 @@ class NotFoundError(LookupError):
     """A definite path leads nowhere. The argument is what Jayway, the library that AWS uses, says of it."""
 
 
+class BeyondError(NotFoundError):
+    """A path ends with the index of an item that an array doesn't have."""
+
+
+class NoArrayError(NotFoundError):
+    """A path has an index where there is no array."""
+
+
 class Roots(Protocol):
     """What a path can start from."""
 
@@ -53,6 +61,11 @@ class Path:
     """The path from its root, as ``$...``."""
     kind: str
     """``input``, ``context`` or the name of a variable behind a ``$``."""
+
+    @property
+    def told(self) -> str:
+        """The path as errors have it: into the context object, it begins at the context object's root."""
+        return self.rest if self.kind == "context" else self.text
 
     def get(self, roots: Roots) -> Json:
         """Return the value, a list for a path that can match more than once.
@@ -84,9 +97,11 @@ class Path:
                     raise NotFoundError(self._missing(depth))
                 value = value[step]
             elif not isinstance(value, list):
-                raise NotFoundError(self._no_array(depth, value))
+                raise NoArrayError(self._no_array(depth, value))
             elif -len(value) <= step < len(value):
                 value = value[step]
+            elif depth == len(self.steps) - 1:
+                raise BeyondError(self._missing(depth))
             else:
                 raise NotFoundError(self._missing(depth))
         return value

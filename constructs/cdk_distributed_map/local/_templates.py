@@ -9,7 +9,7 @@ from cdk_distributed_map.local._errors import UnsupportedError, runtime
 from cdk_distributed_map.local._intrinsics import compile_intrinsic, is_intrinsic
 from cdk_distributed_map.local._json import Json, dumps
 from cdk_distributed_map.local._jsonata import UNDEFINED, compile_expression, is_expression
-from cdk_distributed_map.local._paths import NotFoundError, compile_path
+from cdk_distributed_map.local._paths import BeyondError, NotFoundError, compile_path
 from cdk_distributed_map.local._scene import Scene
 
 Evaluator = Callable[[Scene], Json]
@@ -149,9 +149,13 @@ def path_or_intrinsic(text: Any, field: str) -> Evaluator:
         try:
             return path.get(scene)
         except NotFoundError as error:
-            shown = dumps(scene.context if text.startswith("$$") else scene.root)
+            if isinstance(error, BeyondError) and field.endswith(".$"):
+                # As measured on AWS: in a payload template it is null, and no error as elsewhere.
+                return None
+            shown = dumps(scene.context if path.kind == "context" else scene.root)
             raise runtime(
-                f"The JSONPath '{text}' specified for the field '{field}' could not be found in the input '{shown}'"
+                f"The JSONPath '{path.told}' specified for the field '{field}' could not be found in the input "
+                f"'{shown}'"
             ) from error
 
     return get
