@@ -64,6 +64,12 @@ EXPRESSIONS = st.one_of(
             "States.Base64Decode(States.Base64Encode($.s))",
             "States.Hash($.s, 'SHA-256')",
             "States.Hash($.s, 'MD5')",
+            "States.Format('\\'{}\\' and {}', $.n, $.t)",
+            "States.ArrayLength($.list[*])",
+            "States.JsonToString($.list)",
+            "States.ArrayPartition(States.ArrayRange(1, 6, 1), 4)",
+            "$.list[-1]",
+            "$['o']",
         ]
     ),
     st.integers(1, 4).map(lambda size: f"States.ArrayPartition($.list, {size})"),

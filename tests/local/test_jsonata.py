@@ -128,6 +128,7 @@ def test_fails_when_jsonata_of_aws_fails(text: str, told: str) -> None:
         ("$exists($partition([], 2)) or $exists($partition([1], 0))", False),
         ("$parse(\"{'a': 'say \\\"hi\\\"'}\")", {"a": 'say "hi"'}),
         ("$base64decode('YWJ')", "ab"),
+        ("['\U0001f600' < '\uffee', 'a' <= 'a', 'a' > 'B', 'b' >= 'c']", [True, True, True, False]),
         ("$decodeUrlComponent('a+b%E6')", "a b\ufffd"),
         ("$toMillis('2026-01-01T00:00:00')", 1767225600000),
         ("1" + " + 1" * 99, 100),

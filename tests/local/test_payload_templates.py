@@ -9,6 +9,7 @@ import pytest
 from cdk_distributed_map.local._errors import StateError
 from cdk_distributed_map.local._scene import Scene
 from cdk_distributed_map.local._templates import json_path_template
+from cdk_distributed_map.local.states._comparisons import COMPARISONS
 
 INPUT = {"items": [1, 2], "other": 1, "text": "a", "nul": None}
 CONTEXT = {"State": {"Name": "P"}}
@@ -110,3 +111,17 @@ def test_fails_when_an_argument_does_not_fit(expression: str) -> None:
     assert failed.value.error == "States.IntrinsicFailure"
     assert "lambda" not in str(failed.value.cause)
     assert "positional" not in str(failed.value.cause)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted", "holds"),
+    [
+        ("StringLessThan", "\U0001f600", "\uffee", True),
+        ("StringGreaterThanEquals", "\uffee", "\U0001f600", True),
+        ("StringLessThan", "B", "a", True),
+        ("StringEquals", "\U0001f600", "\U0001f600", True),
+        ("StringLessThan", 1, "a", False),
+    ],
+)
+def test_texts_are_ordered_by_their_units_as_in_java(name: str, value: Any, wanted: str, *, holds: bool) -> None:
+    assert COMPARISONS[name](value, wanted) == holds

@@ -54,6 +54,11 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
+def ordered(text: str) -> bytes:
+    """Return what texts are ordered by in Java and JavaScript: their units in UTF-16."""
+    return text.encode("utf-16-be", "surrogatepass")
+
+
 def size(text: str) -> int:
     """Return the bytes of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))

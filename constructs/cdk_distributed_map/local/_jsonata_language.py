@@ -22,6 +22,8 @@ from jsonata.jexception import JException
 from jsonata.signature import Signature
 from jsonata.utils import Utils
 
+from cdk_distributed_map.local._json import ordered
+
 NULL: Final = Utils.NULL_VALUE
 PYTHON_ERRORS: Final = (
     ArithmeticError,
@@ -213,6 +215,17 @@ class Language(library.Jsonata):  # type: ignore[misc]  # the library has no typ
                 raise
             code, told = failure
             raise JException(code, -1, *[*args[:told], None, None][:2]) from error
+
+    def evaluate_comparison_expression(self, lhs: Any, rhs: Any, op: str | None) -> Any:
+        """Return the result of an operator of order.
+
+        Raises:
+            JException: The operands have no order.
+        """
+        if isinstance(lhs, str) and isinstance(rhs, str):
+            lhs, rhs = ordered(lhs), ordered(rhs)
+            return {"<": lhs < rhs, "<=": lhs <= rhs, ">": lhs > rhs, ">=": lhs >= rhs}[str(op)]
+        return super().evaluate_comparison_expression(lhs, rhs, op)
 
     def evaluate_numeric_expression(self, lhs: Any, rhs: Any, op: str | None) -> Any:
         """Return the result of an arithmetic operator.

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from cdk_distributed_map.local._intrinsics import same
-from cdk_distributed_map.local._json import Json, number
+from cdk_distributed_map.local._json import Json, number, ordered
 from cdk_distributed_map.local._rules import Rule
 
 _TIMESTAMP: Final = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2})?)(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})", re.ASCII)
@@ -26,8 +26,8 @@ def timestamp(value: Json) -> tuple[datetime, str] | None:
         return None
 
 
-def _text(value: Json) -> str | None:
-    return value if isinstance(value, str) else None
+def _text(value: Json) -> bytes | None:
+    return ordered(value) if isinstance(value, str) else None
 
 
 def _number(value: Json) -> float | None:
