@@ -13,6 +13,7 @@ from cdk_distributed_map.local._flow import JSON_PATH, JSONATA
 from cdk_distributed_map.local._frame import Frame
 from cdk_distributed_map.local._json import Json
 from cdk_distributed_map.local._rules import TOP, check, check_state
+from cdk_distributed_map.local._scopes import check_scopes
 from cdk_distributed_map.local.distributed._state import DistributedMapState
 from cdk_distributed_map.local.states._choice import ChoiceState
 from cdk_distributed_map.local.states._fail import FailState
@@ -101,6 +102,7 @@ def compile_definition(text: str, *, express: bool = False) -> Program:
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise UnsupportedError(f"the Label {twice[0]!r} is on two maps: give each Distributed Map its own")
+    check_scopes(definition, _targets)
     if express:
         refuse_in_express(definition)
     return program
