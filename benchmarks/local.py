@@ -22,8 +22,8 @@ from typing import Any
 
 from _measure import Measured, machine, progress, run, table
 
-from cdk_distributed_map.local._embedded import EmbeddedAws
-from cdk_distributed_map.local._guardian import Guardian
+from cdk_distributed_map.local.embedded.process import EmbeddedAws
+from cdk_distributed_map.local.guardian import Guardian
 from cdk_distributed_map.local.server import LocalAws
 
 NAME = "benchmark"

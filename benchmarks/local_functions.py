@@ -20,9 +20,9 @@ from typing import Any
 
 from _measure import machine, progress, table
 
-from cdk_distributed_map.local._embedded import EmbeddedAws
-from cdk_distributed_map.local._guardian import Guardian
+from cdk_distributed_map.local.embedded.process import EmbeddedAws
 from cdk_distributed_map.local.functions import DeployedFunctions, Functions, FunctionSettings
+from cdk_distributed_map.local.guardian import Guardian
 from cdk_distributed_map.local.server import LocalAws
 
 AT_ONCE = (1, 8, 64)

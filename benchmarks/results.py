@@ -45,10 +45,11 @@ def _run(items: int) -> Any:
     """Return the run as the client sees it, with what Step Functions would say of it given."""
     from datetime import UTC, datetime  # noqa: PLC0415 - a candidate imports what it needs
 
-    from cdk_distributed_map.runs import Pipeline, RunDescription, _chain, _scan  # noqa: PLC0415
-    from cdk_distributed_map.runs._aws import Aws  # noqa: PLC0415
-    from cdk_distributed_map.runs._definition import MapDefinition, PipelineDefinition  # noqa: PLC0415
-    from cdk_distributed_map.runs._run import Run  # noqa: PLC0415
+    from cdk_distributed_map.runs import Pipeline, RunDescription  # noqa: PLC0415
+    from cdk_distributed_map.runs.aws.sessions import Aws  # noqa: PLC0415
+    from cdk_distributed_map.runs.files import chain, scan  # noqa: PLC0415
+    from cdk_distributed_map.runs.find.definition import MapDefinition, PipelineDefinition  # noqa: PLC0415
+    from cdk_distributed_map.runs.run import Run  # noqa: PLC0415
 
     made = MapDefinition(
         label="L",
@@ -71,8 +72,8 @@ def _run(items: int) -> Any:
     Run.describe = lambda self: RunDescription(  # type: ignore[method-assign] # see above
         name="r", arn=self.arn, status="SUCCEEDED", started=now, stopped=now, input={}, output={"items": file}
     )
-    _scan.places = lambda _: [PLACE]  # type: ignore[assignment,list-item] # see above
-    _chain.links_of = lambda _: []  # type: ignore[assignment] # see above
+    scan.places = lambda _: [PLACE]  # type: ignore[assignment,list-item] # see above
+    chain.links_of = lambda _: []  # type: ignore[assignment] # see above
     from distmap._export import Export  # noqa: PLC0415
 
     Export._sizes = lambda self: {}  # type: ignore[method-assign] # noqa: SLF001, ARG005 - see above

@@ -8,17 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cdk_distributed_map._batching import Batching
-    from cdk_distributed_map._captures import Capture
-    from cdk_distributed_map._combine import Combiner
-    from cdk_distributed_map._concurrency import ReservedConcurrency
-    from cdk_distributed_map._formats import CsvDelimiter, FileFormat
-    from cdk_distributed_map._observability import Alarms
-    from cdk_distributed_map._pipeline import DistributedMapPipeline
-    from cdk_distributed_map._results import OutputType, Results, Transformation
-    from cdk_distributed_map._retry import RetryPolicy
-    from cdk_distributed_map._sources import ItemSource
-    from cdk_distributed_map._workers import ItemShape, Worker
+    from cdk_distributed_map.pipeline import DistributedMapPipeline
+    from cdk_distributed_map.resources.observability import Alarms
+    from cdk_distributed_map.settings.batching import Batching
+    from cdk_distributed_map.settings.captures import Capture
+    from cdk_distributed_map.settings.combiner import Combiner
+    from cdk_distributed_map.settings.concurrency import ReservedConcurrency
+    from cdk_distributed_map.settings.formats import CsvDelimiter, FileFormat
+    from cdk_distributed_map.settings.results import OutputType, Results, Transformation
+    from cdk_distributed_map.settings.retry import RetryPolicy
+    from cdk_distributed_map.settings.sources import ItemSource
+    from cdk_distributed_map.settings.workers import ItemShape, Worker
 
 __all__ = [
     "Alarms",
@@ -39,21 +39,21 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Alarms": "_observability",
-    "Batching": "_batching",
-    "Capture": "_captures",
-    "Combiner": "_combine",
-    "CsvDelimiter": "_formats",
-    "DistributedMapPipeline": "_pipeline",
-    "FileFormat": "_formats",
-    "ItemShape": "_workers",
-    "ItemSource": "_sources",
-    "OutputType": "_results",
-    "ReservedConcurrency": "_concurrency",
-    "Results": "_results",
-    "RetryPolicy": "_retry",
-    "Transformation": "_results",
-    "Worker": "_workers",
+    "Alarms": "resources.observability",
+    "Batching": "settings.batching",
+    "Capture": "settings.captures",
+    "Combiner": "settings.combiner",
+    "CsvDelimiter": "settings.formats",
+    "DistributedMapPipeline": "pipeline",
+    "FileFormat": "settings.formats",
+    "ItemShape": "settings.workers",
+    "ItemSource": "settings.sources",
+    "OutputType": "settings.results",
+    "ReservedConcurrency": "settings.concurrency",
+    "Results": "settings.results",
+    "RetryPolicy": "settings.retry",
+    "Transformation": "settings.results",
+    "Worker": "settings.workers",
 }
 
 # Hidden from type checkers, which see the imports above and still report a misspelt name.

@@ -19,12 +19,23 @@ _PIPELINE_ID: Final = re.compile(rf"{_MACHINE}[0-9A-F]{{8}}\Z")
 _HUMAN_LENGTH: Final = 240
 LABEL_FORBIDDEN: Final = re.compile(r"""[\s?*<>{}\[\]:;,\\|^~$#%&`"/\x00-\x1f\x7f-\x9f]""")
 """Characters that AWS refuses in the label of a map."""
+_LABEL_SUFFIX = "-ItemFile"
 
 
 def label_from(construct: str) -> str:
     """Return a label made from a construct's id: what AWS refuses taken out, at most 40 characters."""
     cleaned = LABEL_FORBIDDEN.sub("", construct).encode("ascii", "ignore").decode()
     return cleaned[:MAX_LABEL_LENGTH] or "Map"
+
+
+def item_file_label(label: str) -> str:
+    """Return the label of the map over an item file."""
+    other = f"{label}{_LABEL_SUFFIX}"
+    if len(other) <= MAX_LABEL_LENGTH:
+        return other
+    # Labels that begin alike must not become the same one.
+    digest = hashlib.sha256(label.encode()).hexdigest()[:6]
+    return f"{label[: MAX_LABEL_LENGTH - len(_LABEL_SUFFIX) - 7]}-{digest}{_LABEL_SUFFIX}"
 
 
 def logical_id(path: str) -> str:

@@ -19,7 +19,7 @@ from rich.console import Console
 from cdk_distributed_map.cli import _exit, _output, _progress
 from cdk_distributed_map.cli._main import _COMMANDS
 from cdk_distributed_map.runs import Counts, MapRun, Progress
-from cdk_distributed_map.runs._pipelines import logical_id
+from cdk_distributed_map.runs.find.pipelines import logical_id
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -87,7 +87,10 @@ def test_up_takes_faults_and_clock(tmp_path: Path) -> None:
     [
         ("throttle", "a fault is given as NAME=SHARE, as in throttle=0.1, got 'throttle'"),
         ("throttle=2", "the share of the fault 'throttle' must be between 0 and 1, got 2.0"),
-        ("rain=0.5", "unknown fault 'rain'; faults are crash, express_duplicate, hang, inactive, lost_answer"),
+        (
+            "rain=0.5",
+            "unknown fault 'rain'; faults are crash, express_duplicate, hang, inactive, index_by_file, lost_answer",
+        ),
     ],
     ids=["no share", "too large", "unknown"],
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.runs import _report
+from cdk_distributed_map.runs.report import page as page_module
 
 VOID = {"meta", "br", "rect"}
 
@@ -61,7 +61,7 @@ def test_page_is_whole_and_fetches_nothing(page: str) -> None:
 def test_concurrency_is_that_of_the_children_however_wide_the_bars_are() -> None:
     """Many short children in one bar are not at work at once."""
     origin = datetime(2026, 11, 25, tzinfo=UTC)
-    busy = _report.Timeline(origin)
+    busy = page_module.Timeline(origin)
     for second in range(600):  # two at once, of a second each, for ten minutes: in bars of eight seconds
         for _ in range(2):
             busy.spread(origin + timedelta(seconds=second), origin + timedelta(seconds=second + 1))

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cdk_distributed_map.cli as package
-from cdk_distributed_map.runs._results import ItemResult
-from cdk_distributed_map.runs._tables import write_csv
-from cdk_distributed_map.runs._words import one_line, visible
+from cdk_distributed_map.runs.results.item_results import ItemResult
+from cdk_distributed_map.runs.results.tables import write_csv
+from cdk_distributed_map.runs.text import one_line, visible
 
 # Title, clear screen, the same by one character of C1, right to left, an invisible tag, a line that looks like ours.
 NASTY = "x\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnihton\u2066\u200e\U000e0041\x7f\r\u2028\nit adds up: 1"

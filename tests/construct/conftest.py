@@ -29,8 +29,8 @@ from cdk_distributed_map import (
     RetryPolicy,
     Worker,
 )
-from cdk_distributed_map._definition import parse
-from cdk_distributed_map._map import walk
+from cdk_distributed_map.definition.check import parse
+from cdk_distributed_map.definition.map_state import walk
 from cdk_distributed_map.testing import masked
 
 WRITER_FLAG = "@aws-cdk/aws-stepfunctions:useDistributedMapResultWriterV2"

@@ -13,7 +13,7 @@ import pytest
 
 import cdk_distributed_map
 from cdk_distributed_map import Capture, Combiner, ItemSource, Worker
-from cdk_distributed_map._code import LEFT_OUT
+from cdk_distributed_map.settings.code_folder import LEFT_OUT
 from distmap import limits
 
 if TYPE_CHECKING:

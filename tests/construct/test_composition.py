@@ -16,7 +16,7 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from aws_cdk.assertions import Template
 
 from cdk_distributed_map import Capture, Combiner, DistributedMapPipeline, ItemSource, Worker
-from cdk_distributed_map._map import walk
+from cdk_distributed_map.definition.map_state import walk
 
 if TYPE_CHECKING:
     from tests.construct.conftest import Lab

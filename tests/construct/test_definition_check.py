@@ -12,8 +12,8 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk.assertions import Template
 
 from cdk_distributed_map import Capture, DistributedMapPipeline, ItemSource, Results, Worker
-from cdk_distributed_map._definition import parse
-from cdk_distributed_map._map import walk
+from cdk_distributed_map.definition.check import parse
+from cdk_distributed_map.definition.map_state import walk
 
 if TYPE_CHECKING:
     from tests.construct.conftest import Lab

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cdk_distributed_map import Capture, Combiner, Worker
-from cdk_distributed_map._handlers import Role, check
+from cdk_distributed_map.settings.handlers import Role, check
 
 WORKER, CAPTURE, COMBINE = Role.WORKER, Role.CAPTURE, Role.COMBINE
 DECORATED = "from distmap import process_items\n\n\n@process_items\ndef handler(item):\n    return item\n"

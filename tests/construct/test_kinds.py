@@ -28,8 +28,8 @@ from cdk_distributed_map import (
     Results,
     RetryPolicy,
     Worker,
-    _kinds,
 )
+from cdk_distributed_map.settings import kinds
 
 if TYPE_CHECKING:
     from tests.construct.conftest import Lab
@@ -225,11 +225,11 @@ def test_objects_of_the_cdk_pass_wherever_they_come_from(lab: Lab) -> None:
         Results(bucket=bucket)
     assert made.encryption_key is not None
     for key in (made.encryption_key, kms.Key.from_key_arn(lab.stack, "Key", "arn:aws:kms:eu-west-1:1:key/k")):
-        _kinds.require("key", key, kms.IKey)
+        kinds.require("key", key, kms.IKey)
     Alarms(actions=[Nothing()])
     role = lab.function().role
-    _kinds.require("role", role, iam.IRole)
-    _kinds.require("grantee", lab.function(), iam.IGrantable)
+    kinds.require("role", role, iam.IRole)
+    kinds.require("grantee", lab.function(), iam.IGrantable)
 
 
 def test_every_interface_in_a_signature_has_words() -> None:
@@ -241,4 +241,4 @@ def test_every_interface_in_a_signature_has_words() -> None:
         for word in re.findall(r"\bI[A-Z]\w+", str(parameter.annotation))
     } - {"ItemSource", "ItemShape"}
 
-    assert found <= set(_kinds._INTERFACES)
+    assert found <= set(kinds._INTERFACES)

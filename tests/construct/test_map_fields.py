@@ -20,7 +20,7 @@ from cdk_distributed_map import (
     Transformation,
     Worker,
 )
-from cdk_distributed_map._map import walk
+from cdk_distributed_map.definition.map_state import walk
 
 if TYPE_CHECKING:
     from tests.construct.conftest import Lab

@@ -15,16 +15,8 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdk_distributed_map import (
-    Alarms,
-    Batching,
-    ItemSource,
-    ReservedConcurrency,
-    Results,
-    RetryPolicy,
-    Worker,
-    _checks,
-)
+from cdk_distributed_map import Alarms, Batching, ItemSource, ReservedConcurrency, Results, RetryPolicy, Worker
+from cdk_distributed_map.settings import checks
 from distmap import limits
 
 if TYPE_CHECKING:
@@ -346,13 +338,13 @@ WRONG_LABEL = re.compile(r"""[\s?*<>{}\[\]:;,\\|^~$#%&`"/]|[^\x21-\x7e]""")
 def test_a_label_passes_only_if_aws_takes_it(label: str) -> None:
     acceptable = 0 < len(label) <= limits.MAX_LABEL_LENGTH and not WRONG_LABEL.search(label)
 
-    assert passes(_checks.label, label) == acceptable
+    assert passes(checks.label, label) == acceptable
 
 
 @settings(max_examples=200, deadline=None)
 @given(construct_id=st.text(min_size=1, max_size=80))
 def test_every_construct_id_makes_a_label(construct_id: str) -> None:
-    _checks.label(_checks.label_from(construct_id))
+    checks.label(checks.label_from(construct_id))
 
 
 NUMBERS = st.one_of(st.integers(-(10**9), 10**9), st.floats(allow_nan=True, allow_infinity=True))
@@ -363,13 +355,13 @@ NUMBERS = st.one_of(st.integers(-(10**9), 10**9), st.floats(allow_nan=True, allo
 def test_a_whole_number_passes_only_within_its_bounds(value: float, least: int, most: int) -> None:
     acceptable = math.isfinite(value) and value == int(value) and least <= value <= most
 
-    assert passes(_checks.whole_number, "number", value, least=least, most=most) == acceptable
+    assert passes(checks.whole_number, "number", value, least=least, most=most) == acceptable
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=NUMBERS)
 def test_a_percentage_passes_only_from_0_to_100(value: float) -> None:
-    assert passes(_checks.percentage, "percentage", value) == (0 <= value <= 100)
+    assert passes(checks.percentage, "percentage", value) == (0 <= value <= 100)
 
 
 def test_fails_when_the_timeout_of_a_task_is_nothing(lab: Lab) -> None:

@@ -390,11 +390,11 @@ def test_ranges_pass_only_if_a_map_can_read_them(number: int, chunk: int) -> Non
     amount=st.integers(1, limits.MAX_CONCURRENT_CHILDREN), concurrency=st.integers(1, limits.MAX_CONCURRENT_CHILDREN)
 )
 def test_a_concurrency_passes_only_up_to_the_reservation(amount: int, concurrency: int) -> None:
-    from cdk_distributed_map import _concurrency
+    from cdk_distributed_map.settings import concurrency as concurrency_module
 
     reserved = ReservedConcurrency.of(amount).resolve(concurrency)
     try:
-        _concurrency.check_reservation(concurrency, reserved, what="the worker")
+        concurrency_module.check_reservation(concurrency, reserved, what="the worker")
     except ValueError:
         assert concurrency > amount
     else:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from cdk_distributed_map.local import ApiError, Engine
-from cdk_distributed_map.local._services import ConditionKeys
+from cdk_distributed_map.local.execution.services import ConditionKeys
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

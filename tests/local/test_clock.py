@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.local._clock import Clock, iso, new_loop
+from cdk_distributed_map.local.execution.clock import Clock, iso, new_loop
 
 
 class Runner:

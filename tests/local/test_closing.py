@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cdk_distributed_map.local import Engine
-from cdk_distributed_map.local.distributed._records import Spool
+from cdk_distributed_map.local.execution.records import Spool
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

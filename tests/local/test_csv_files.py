@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from cdk_distributed_map.local._errors import StateError
-from cdk_distributed_map.local.distributed._csv_files import csv_rows
+from cdk_distributed_map.local.distributed.csv_files import csv_rows
+from cdk_distributed_map.local.errors import StateError
 from distmap import limits
 
 
@@ -72,7 +72,7 @@ def test_blocks_may_end_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = rows(text)
     assert expected == [["1", "x\r\ny"], ["\\", "é"]]
     for size in range(1, 12):
-        monkeypatch.setattr("cdk_distributed_map.local.distributed._text._BLOCK", size)
+        monkeypatch.setattr("cdk_distributed_map.local.distributed.text_files._BLOCK", size)
         assert rows(text) == expected
 
 

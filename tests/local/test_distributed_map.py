@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cdk_distributed_map.local._clock import _GRACE
+from cdk_distributed_map.local.execution.clock import _GRACE
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.local._errors import ApiError
-from cdk_distributed_map.local._store import Store
-from cdk_distributed_map.local.distributed._records import Spool
-from cdk_distributed_map.local.distributed._registry import MapRuns
+from cdk_distributed_map.local.errors import ApiError
+from cdk_distributed_map.local.execution.records import Spool
+from cdk_distributed_map.local.execution.registry import MapRuns
+from cdk_distributed_map.local.execution.store import Store
 
 PREFIX = "arn:aws:states:us-east-1:000000000000"
 

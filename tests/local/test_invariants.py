@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdk_distributed_map.local._errors import StateError
-from cdk_distributed_map.local._json import dumps, loads, size
-from cdk_distributed_map.local.distributed._batcher import Batcher
+from cdk_distributed_map.local.asl.json_text import dumps, loads, size
+from cdk_distributed_map.local.distributed.batcher import Batcher
+from cdk_distributed_map.local.errors import StateError
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

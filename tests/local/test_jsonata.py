@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.local import _jsonata_language
-from cdk_distributed_map.local._errors import StateError, UnsupportedError
-from cdk_distributed_map.local._jsonata import Expression
+from cdk_distributed_map.local.asl import jsonata_language
+from cdk_distributed_map.local.asl.jsonata import Expression
+from cdk_distributed_map.local.errors import StateError, UnsupportedError
 
 INPUT = {"n": 5, "t": True, "none": None, "mixed": [1, "1"], "o": {"k": "v"}}
 
@@ -176,7 +176,7 @@ def test_fails_when_an_expression_nests_too_deeply(text: str) -> None:
 
 
 def test_fails_when_an_expression_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_jsonata_language, "_MAX_SECONDS", 0)
+    monkeypatch.setattr(jsonata_language, "_MAX_SECONDS", 0)
     with pytest.raises(StateError) as failed:
         value("($f := function($x) { $f($x + 1) }; $f(1))")
     assert str(failed.value.cause).endswith(": Expression evaluation timeout: Check for infinite loop")

@@ -12,8 +12,8 @@ import pytest
 import zstandard
 from botocore.response import StreamingBody
 
-from cdk_distributed_map.local._errors import StateError
-from cdk_distributed_map.local.distributed._streams import open_object
+from cdk_distributed_map.local.distributed.streams import open_object
+from cdk_distributed_map.local.errors import StateError
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

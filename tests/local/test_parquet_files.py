@@ -13,8 +13,8 @@ import pyarrow as pa  # type: ignore[import-untyped]  # it has no types
 import pytest
 from pyarrow import parquet
 
-from cdk_distributed_map.local._errors import StateError
-from cdk_distributed_map.local.distributed._parquet_files import _converter, parquet_rows
+from cdk_distributed_map.local.distributed.parquet_files import _converter, parquet_rows
+from cdk_distributed_map.local.errors import StateError
 
 D = decimal.Decimal
 AT = datetime.datetime.fromisoformat("2024-01-02T03:04:05.678901")

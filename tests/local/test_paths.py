@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.local._paths import NotFoundError, compile_path
-from cdk_distributed_map.local._scene import Scene
+from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.paths import NotFoundError, compile_path
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.local._errors import StateError
-from cdk_distributed_map.local._scene import Scene
-from cdk_distributed_map.local._templates import json_path_template
-from cdk_distributed_map.local.states._comparisons import COMPARISONS
+from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.templates import json_path_template
+from cdk_distributed_map.local.errors import StateError
+from cdk_distributed_map.local.states.comparisons import COMPARISONS
 
 INPUT = {"items": [1, 2], "other": 1, "text": "a", "nul": None}
 CONTEXT = {"State": {"Name": "P"}}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cdk_distributed_map.local import Engine
-from cdk_distributed_map.local._services import NOT_ASSUMED, ConditionKeys
+from cdk_distributed_map.local.execution.services import NOT_ASSUMED, ConditionKeys
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cdk_distributed_map.local import UnsupportedError
-from cdk_distributed_map.local._program import compile_definition
+from cdk_distributed_map.local.program import compile_definition
 
 State = dict[str, Any]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cdk_distributed_map.local import UnsupportedError
-from cdk_distributed_map.local.tasks import _java
-from cdk_distributed_map.local.tasks._resources import integration
+from cdk_distributed_map.local.tasks import java
+from cdk_distributed_map.local.tasks.resources import integration
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench
@@ -250,7 +250,7 @@ def test_fails_when_a_field_is_not_named_as_the_sdk_for_java_does(
     ],
 )
 def test_members_are_named_as_the_sdk_for_java_does(name: str, told: str) -> None:
-    assert _java.member(name) == told
+    assert java.member(name) == told
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_members_are_named_as_the_sdk_for_java_does(name: str, told: str) -> Non
     ],
 )
 def test_services_are_named_as_the_sdk_for_java_does(identity: str, told: str) -> None:
-    assert _java.service(identity) == told
+    assert java.service(identity) == told
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_services_are_named_as_the_sdk_for_java_does(identity: str, told: str) -
     ],
 )
 def test_errors_are_named_as_the_sdk_for_java_does(shape: str, told: str) -> None:
-    assert _java.exception(shape) == told
+    assert java.exception(shape) == told
 
 
 def test_results_are_named_as_the_sdk_for_java_does(bench: Bench, client: Callable[..., Any]) -> None:

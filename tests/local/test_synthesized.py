@@ -23,8 +23,8 @@ from cdk_distributed_map import (
     ItemSource,
     Worker,
 )
-from cdk_distributed_map._definition import parse
-from cdk_distributed_map.local._program import compile_definition
+from cdk_distributed_map.definition.check import parse
+from cdk_distributed_map.local.program import compile_definition
 
 if TYPE_CHECKING:
     from tests.local.conftest import Bench

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.functions import (
     Credentials,
@@ -19,6 +18,7 @@ from cdk_distributed_map.local.functions import (
     FunctionSettings,
     InvokeResult,
 )
+from cdk_distributed_map.local.guardian import Guardian
 
 T = TypeVar("T")
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"

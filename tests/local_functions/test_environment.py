@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from cdk_distributed_map.local.functions import UnsupportedRuntimeError
-from cdk_distributed_map.local.functions._code import CodeError, unpack
-from cdk_distributed_map.local.functions._libraries import cache_folder
-from cdk_distributed_map.local.functions._pythons import OLDEST, declared, find, python_for
+from cdk_distributed_map.local.functions.function_code import CodeError, unpack
+from cdk_distributed_map.local.functions.libraries import cache_folder
+from cdk_distributed_map.local.functions.pythons import OLDEST, declared, find, python_for
 
 
 def answer(result: Any) -> Any:

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdk_distributed_map.local._services import Invocation
+from cdk_distributed_map.local.execution.services import Invocation
 from cdk_distributed_map.local.functions import Functions, ServiceError
-from cdk_distributed_map.local.functions._results import exit_message
+from cdk_distributed_map.local.functions.results import exit_message
 from distmap import limits
 
 CLIENTS = pytest.mark.parametrize("native", [True, False], ids=["native", "stand-in"])

@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local.faults import SHARES, Faults
 from cdk_distributed_map.local.functions import Functions, FunctionSettings, InvokeResult, ServiceError
-from cdk_distributed_map.local.functions._concurrency import Concurrency
-from cdk_distributed_map.local.functions._load import Load
+from cdk_distributed_map.local.functions.concurrency import Concurrency
+from cdk_distributed_map.local.functions.load import Load
+from cdk_distributed_map.local.guardian import Guardian
 
 GIVE_UP_SECONDS = 120
 
@@ -301,7 +301,7 @@ import asyncio, json, sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 import conftest
-from cdk_distributed_map.local._guardian import Guardian
+from cdk_distributed_map.local.guardian import Guardian
 
 async def work(functions):
     spawned = json.loads((await functions.run("spawn", b"{}")).payload)

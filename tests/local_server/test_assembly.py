@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.local._assembly import AssemblyError, read_assembly
+from cdk_distributed_map.local.embedded.assembly import AssemblyError, read_assembly
 
 
 def names(folder: Path) -> list[str]:

@@ -20,10 +20,10 @@ import pytest
 from cdk_distributed_map.endpoints import bare_session
 from cdk_distributed_map.local import control
 from cdk_distributed_map.local.__main__ import main
-from cdk_distributed_map.local._environment import environment_of, local_environment
-from cdk_distributed_map.local._sdk import Keys, clients
 from cdk_distributed_map.local.control import LocalError
-from cdk_distributed_map.local.functions._launch import pinned
+from cdk_distributed_map.local.embedded.environment import environment_of, local_environment
+from cdk_distributed_map.local.embedded.sdk import Keys, clients
+from cdk_distributed_map.local.functions.launch import pinned
 from cdk_distributed_map.local.server import LocalAws
 
 GIVE_UP_SECONDS = 120
@@ -205,7 +205,7 @@ def test_nothing_is_left_when_it_is_killed(folder: Path, assembly: Any, tmp_path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("main", ["_embedded_main", "_guardian_main"], ids=["embedded AWS", "guardian"])
+@pytest.mark.parametrize("main", ["process_main", "guardian_main"], ids=["embedded AWS", "guardian"])
 def test_it_ends_when_a_process_that_it_needs_is_killed(folder: Path, main: str) -> None:
     running = control.up(folder=folder)
     below = children(running.pid)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.local._assembly import AssemblyError
-from cdk_distributed_map.local._deploy import DeployError
+from cdk_distributed_map.local.embedded.assembly import AssemblyError
+from cdk_distributed_map.local.embedded.deploy import DeployError
 from cdk_distributed_map.local.server import LocalAws
 
 QUEUE = {"Type": "AWS::SQS::Queue"}

@@ -22,9 +22,9 @@ from botocore.exceptions import BotoCoreError
 
 import distmap
 from cdk_distributed_map.local import control
-from cdk_distributed_map.local._embedded import EmbeddedAws, EmbeddedAwsError
-from cdk_distributed_map.local._guardian import Guardian
-from cdk_distributed_map.local._sdk import clients
+from cdk_distributed_map.local.embedded.process import EmbeddedAws, EmbeddedAwsError
+from cdk_distributed_map.local.embedded.sdk import clients
+from cdk_distributed_map.local.guardian import Guardian
 
 GIVE_UP_SECONDS = 120
 BUCKET = "killed"
@@ -92,7 +92,7 @@ def users_of(endpoint: str) -> list[int]:
 
 def embedded(pid: int) -> int:
     """Return the process of the embedded AWS that a process started."""
-    return next(each for each in tree(pid) if b"_embedded_main" in Path(f"/proc/{each}/cmdline").read_bytes())
+    return next(each for each in tree(pid) if b"process_main" in Path(f"/proc/{each}/cmdline").read_bytes())
 
 
 def archive() -> bytes:
@@ -260,11 +260,11 @@ def test_what_a_killed_one_has_lost_is_said_once(folder: Path, caplog: pytest.Lo
 PUT_TWICE = """
 import hashlib, os, signal, sys
 from pathlib import Path
-from cdk_distributed_map.local import _embedded_main
+from cdk_distributed_map.local.embedded import process_main
 from ministack.services import s3
 
-_embedded_main.mend(Path(os.environ["S3_DATA_DIR"]))
-_embedded_main.write_in_pairs(s3)
+process_main.mend(Path(os.environ["S3_DATA_DIR"]))
+process_main.write_in_pairs(s3)
 left, move = int(sys.argv[1]), os.replace
 
 def moved(*arguments, **named):

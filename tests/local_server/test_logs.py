@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from cdk_distributed_map.local._logs import LogWriter
+from cdk_distributed_map.local.functions.logs import LogWriter
 from cdk_distributed_map.local.server import LocalAws
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.local._executions import LocalExecution
+from cdk_distributed_map.local.execution.executions import LocalExecution
 from cdk_distributed_map.local.server import LocalAws
 
 ACCOUNT = "000000000000"

@@ -16,9 +16,9 @@ import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
-from cdk_distributed_map.local._embedded import EmbeddedAws
-from cdk_distributed_map.local._guardian import Guardian
 from cdk_distributed_map.local.embedded.bodies import Body, Spool
+from cdk_distributed_map.local.embedded.process import EmbeddedAws
+from cdk_distributed_map.local.guardian import Guardian
 from cdk_distributed_map.local.server import LocalAws
 
 MIB = 1024 * 1024

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cdk_distributed_map.local import UnsupportedError
-from cdk_distributed_map.local._roles import RolePolicies
+from cdk_distributed_map.local.iam.roles import RolePolicies
 from cdk_distributed_map.local.server import LocalAws
 
 ACCOUNT = "000000000000"

@@ -14,7 +14,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 
 from cdk_distributed_map import DistributedMapPipeline, ItemSource, ReservedConcurrency, Worker
-from cdk_distributed_map.local._executions import LocalExecution
+from cdk_distributed_map.local.execution.executions import LocalExecution
 from cdk_distributed_map.local.server import LocalAws
 
 # Waits at its first item until the gate is open, which is when the stack has been updated.

@@ -25,9 +25,9 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from cdk_distributed_map.local import control
-from cdk_distributed_map.local._embedded import EmbeddedAws
-from cdk_distributed_map.local._guardian import Guardian
-from cdk_distributed_map.local._sdk import Keys
+from cdk_distributed_map.local.embedded.process import EmbeddedAws
+from cdk_distributed_map.local.embedded.sdk import Keys
+from cdk_distributed_map.local.guardian import Guardian
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client
 

@@ -700,7 +700,7 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         Transformation,
         Worker,
     )
-    from cdk_distributed_map._definition import parse
+    from cdk_distributed_map.definition.check import parse
 
     code = tmp_path_factory.mktemp("code")
     (code / "handler.py").write_text(

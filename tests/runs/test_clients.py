@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cdk_distributed_map.runs import Client, Pipeline
-from cdk_distributed_map.runs._aws import Aws
+from cdk_distributed_map.runs.aws.sessions import Aws
 
 REAL_KEYS = {"AWS_ACCESS_KEY_ID": "AKIAREALREALREALREAL", "AWS_SECRET_ACCESS_KEY": "real", "AWS_SESSION_TOKEN": "token"}
 

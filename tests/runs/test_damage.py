@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cdk_distributed_map.runs import AwsError, Client, ConnectionLostError, Pipeline, Run, RunsError
-from cdk_distributed_map.runs._report import gather, render
+from cdk_distributed_map.runs.report.page import gather, render
 
 DEEP = b"[" * 100_000
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {

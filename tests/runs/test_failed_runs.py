@@ -206,6 +206,6 @@ def test_results_read_no_more_of_an_item_file_than_its_first_item(
             read.append(len(chunk))
             yield chunk
 
-    monkeypatch.setattr("cdk_distributed_map.runs._files.object_chunks", counting)
+    monkeypatch.setattr("cdk_distributed_map.runs.files.item_files.object_chunks", counting)
     assert len(list(squares.run("run").results())) == 1
     assert len(read) == 1

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cdk_distributed_map.runs import Ledger, NotReadyError, Pipeline, ResultFilesError
-from cdk_distributed_map.runs._account import MISSING, PENDING, SUCCEEDED, ItemStates
+from cdk_distributed_map.runs.files.item_states import MISSING, PENDING, SUCCEEDED, ItemStates
 from distmap import Results
 from distmap.wire import BatchFailure
 
@@ -333,7 +333,7 @@ def test_late_manifest_is_waited_for(
         if len(pauses) == 2:
             whole(writer, 20)
 
-    monkeypatch.setattr("cdk_distributed_map.runs._scan.time.sleep", pause)
+    monkeypatch.setattr("cdk_distributed_map.runs.files.scan.time.sleep", pause)
     assert squares.run(writer.run["name"]).ledger().succeeded == 20
     assert len(pauses) == 2
 
@@ -342,7 +342,7 @@ def test_results_wait_for_a_late_manifest_too(
     squares: Pipeline, finish: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = finish(squares, 20)
-    monkeypatch.setattr("cdk_distributed_map.runs._scan.time.sleep", lambda _: whole(writer, 20))
+    monkeypatch.setattr("cdk_distributed_map.runs.files.scan.time.sleep", lambda _: whole(writer, 20))
     assert len(list(squares.run(writer.run["name"]).results())) == 20
 
 

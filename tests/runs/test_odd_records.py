@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.runs import Pipeline, ResultFilesError, Run, RunsError, _report
+from cdk_distributed_map.runs import Pipeline, ResultFilesError, Run, RunsError
+from cdk_distributed_map.runs.report import page
 
 ITEMS = [(index, {"n": index}) for index in range(3)]
 DEEP = "[" * 3000 + "]" * 3000
@@ -142,7 +143,7 @@ def test_record_is_counted_or_named(case: str, odd: Callable[..., tuple[Run, Any
             raise RunsError(ledger.problems[0])
     # The others say what they can, or why they can't.
     assert len(list(run.failures())) == failed
-    assert _report.gather(run).ledger.succeeded == ledger.succeeded
+    assert page.gather(run).ledger.succeeded == ledger.succeeded
     with suppress(ResultFilesError):
         list(run.results(unsuccessful=True))
 

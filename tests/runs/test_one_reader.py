@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cdk_distributed_map.runs import NotReadyError, Pipeline, ResultFilesError, Run, _report
+from cdk_distributed_map.runs import NotReadyError, Pipeline, ResultFilesError, Run
+from cdk_distributed_map.runs.report import page
 from distmap import DistmapError, Results, combine_results
 
 if TYPE_CHECKING:
@@ -368,7 +369,7 @@ def statuses(run: Run) -> dict[str, int]:
 
 def test_a_redrive_that_is_refused_exports_the_same_again(bare_run: tuple[Run, Any], s3: S3Client) -> None:
     run, writer = bare_run
-    before = numbers(run), statuses(run), _report.gather(run).children.number
+    before = numbers(run), statuses(run), page.gather(run).children.number
     assert before == ((3, 1, 2, 0, True), {"SUCCEEDED": 3, "FAILED": 1, "UNPROCESSED": 2}, 4)
     writer.write(redrive=1)
     # What AWS writes beside: a file of successes without any.
@@ -381,7 +382,7 @@ def test_a_redrive_that_is_refused_exports_the_same_again(bare_run: tuple[Run, A
     s3.put_object(
         Bucket=writer.run["bucket"], Key=f"{writer.folder}/Redrive-1/manifest.json", Body=json.dumps(manifest).encode()
     )
-    assert (numbers(run), statuses(run), _report.gather(run).children.number) == before
+    assert (numbers(run), statuses(run), page.gather(run).children.number) == before
     assert len(list(run.failures())) == 1
     assert again(run, s3) == ['"item 3"', '"item 4"', '"item 5"']
 
@@ -397,7 +398,7 @@ def test_what_a_redrive_has_finished_is_not_run_again(bare_run: tuple[Run, Any],
     (failure,) = run.failures()
     assert (failure.item, failure.error) == ("item 5", "ABORTED")
     assert "which was managing this resource was aborted" in failure.cause
-    assert _report.gather(run).children.number == 6
+    assert page.gather(run).children.number == 6
     assert again(run, s3) == ['"item 5"']
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cdk_distributed_map.runs import AmbiguousNameError, Client, InputError, NotFoundError
-from cdk_distributed_map.runs._definition import read_definition
-from cdk_distributed_map.runs._pipelines import logical_id
+from cdk_distributed_map.runs.find.definition import read_definition
+from cdk_distributed_map.runs.find.pipelines import logical_id
 
 
 def test_logical_id_is_the_one_the_cdk_makes() -> None:

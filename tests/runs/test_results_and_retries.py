@@ -22,11 +22,10 @@ from cdk_distributed_map.runs import (
     Run,
     RunStateError,
     UnavailableItemsError,
-    _results,
-    _tables,
     to_pandas,
     to_polars,
 )
+from cdk_distributed_map.runs.results import item_results, tables
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -85,7 +84,7 @@ def test_results_come_in_order_each_once(first: Run) -> None:
 
 def test_order_does_not_depend_on_memory(first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = list(first.results(ordered=True, unsuccessful=True))
-    monkeypatch.setattr(_results, "_SORTED_BYTES", 1000)
+    monkeypatch.setattr(item_results, "_SORTED_BYTES", 1000)
     assert list(first.results(ordered=True, unsuccessful=True)) == expected
 
 
@@ -93,19 +92,19 @@ def test_results_in_every_format(first: Run, tmp_path: Any) -> None:
     import pyarrow.parquet as pq  # type: ignore[import-untyped] # it has no types
 
     lines, rows = io.StringIO(), io.StringIO(newline="")
-    assert _tables.write_json_lines(first.results(ordered=True), lines) == 16
+    assert tables.write_json_lines(first.results(ordered=True), lines) == 16
     assert json.loads(lines.getvalue().splitlines()[1]) == {"index": 1, "status": "SUCCEEDED", "value": {"n": 1}}
-    assert _tables.write_csv(first.results(ordered=True), rows) == 16
+    assert tables.write_csv(first.results(ordered=True), rows) == 16
     assert list(csv.reader(io.StringIO(rows.getvalue())))[2] == ["1", "SUCCEEDED", '{"n": 1}', "", ""]
     with (tmp_path / "out.parquet").open("wb") as file:
-        assert _tables.write_parquet(first.results(ordered=True, unsuccessful=True), file) == 39
+        assert tables.write_parquet(first.results(ordered=True, unsuccessful=True), file) == 39
     table = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert table[5] == {"index": 5, "status": "FAILED", "value": None, "error": "ValueError", "cause": "bad 5"}
 
 
 def test_results_as_frames(first: Run) -> None:
     frame = to_pandas(first.results(ordered=True))
-    assert (list(frame.columns), len(frame), frame["value"][1]) == (list(_tables.COLUMNS), 16, {"n": 1})
+    assert (list(frame.columns), len(frame), frame["value"][1]) == (list(tables.COLUMNS), 16, {"n": 1})
     assert to_polars(first.results(ordered=True))["index"].to_list()[:3] == [0, 1, 2]
 
 

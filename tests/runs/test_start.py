@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdk_distributed_map.runs import InputError, NotFoundError, Pipeline, RunStateError
-from cdk_distributed_map.runs._files import SpooledItems, format_of, read_items
-from cdk_distributed_map.runs._names import check_name, new_name, retry_name, retry_number
-from cdk_distributed_map.runs._slow import Slow
+from cdk_distributed_map.runs.files.item_files import SpooledItems, format_of, read_items
+from cdk_distributed_map.runs.find.names import check_name, new_name, retry_name, retry_number
+from cdk_distributed_map.runs.notices import Slow
 from distmap.limits import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:

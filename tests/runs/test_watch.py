@@ -12,8 +12,8 @@ import pytest
 
 from cdk_distributed_map.cli._progress import line
 from cdk_distributed_map.runs import Client, CredentialsError, NotFoundError, Pipeline, Progress, Run
-from cdk_distributed_map.runs._pace import Paces
-from cdk_distributed_map.runs._watch import Watcher
+from cdk_distributed_map.runs.aws.pace import Paces
+from cdk_distributed_map.runs.watch.progress import Watcher
 
 MOST_STEPS = 200_000
 

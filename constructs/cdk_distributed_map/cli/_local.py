@@ -75,10 +75,10 @@ class _Local(click.Group):
             return _local_environment.hand_over(interpreter, arguments)
         if missing:
             return super().invoke(ctx)
-        from cdk_distributed_map.local._assembly import AssemblyError  # noqa: PLC0415 - see _control
-        from cdk_distributed_map.local._deploy import DeployError  # noqa: PLC0415
-        from cdk_distributed_map.local._embedded import EmbeddedAwsError  # noqa: PLC0415
         from cdk_distributed_map.local.control import LocalError  # noqa: PLC0415
+        from cdk_distributed_map.local.embedded.assembly import AssemblyError  # noqa: PLC0415 - see _control
+        from cdk_distributed_map.local.embedded.deploy import DeployError  # noqa: PLC0415
+        from cdk_distributed_map.local.embedded.process import EmbeddedAwsError  # noqa: PLC0415
 
         try:
             return super().invoke(ctx)

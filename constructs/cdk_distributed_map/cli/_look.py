@@ -12,7 +12,7 @@ import click
 
 from cdk_distributed_map.cli import _exit, _options, _show
 from cdk_distributed_map.runs import Client, MapRun, Pipeline, RunDescription
-from cdk_distributed_map.runs._words import counted
+from cdk_distributed_map.runs.text import counted
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs import RunSummary
@@ -219,12 +219,12 @@ def logs(client: Client, target: str, name: str | None, *, child: str | None, li
     distmap logs Squares
     distmap logs Squares latest --child arn:aws:states:...:execution:Squares/Squares:5f2d...
     """
-    from cdk_distributed_map.runs import _logs  # noqa: PLC0415 - only this command needs it
+    from cdk_distributed_map.runs.report import logs as logs_module  # noqa: PLC0415 - only this command needs it
 
     run = _options.find_run(client, target, name)
     if child is not None and ":express:" in child:
         _show.say("Express children have no history: these are all lines of the run while the child ran", err=True)
-    for entry in _logs.lines(run, child=child, limit=limit):
+    for entry in logs_module.lines(run, child=child, limit=limit):
         if as_json:
             _show.json_line({"time": entry.time, "group": entry.group, "text": entry.text})
         else:
@@ -243,7 +243,7 @@ def open_(client: Client, target: str, name: str | None, *, printing: bool, as_j
     distmap open Squares
     distmap open Squares nightly-2026-11-21 --print
     """
-    from cdk_distributed_map.runs._arns import console_url  # noqa: PLC0415 - only this command needs it
+    from cdk_distributed_map.runs.aws.arns import console_url  # noqa: PLC0415 - only this command needs it
 
     run = _options.find_run(client, target, name)
     url = console_url(run.arn)

@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _run(arguments: list[str] | None) -> int:
-    from cdk_distributed_map.runs._errors import (  # noqa: PLC0415 - not needed to complete a word
+    from cdk_distributed_map.runs.errors import (  # noqa: PLC0415 - not needed to complete a word
         ResultFilesError,
         RunFailedError,
         RunsError,

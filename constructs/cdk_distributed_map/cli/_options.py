@@ -12,7 +12,7 @@ import click
 
 from cdk_distributed_map.cli import _show
 from cdk_distributed_map.runs import Client, Run
-from cdk_distributed_map.runs._words import visible
+from cdk_distributed_map.runs.text import visible
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:

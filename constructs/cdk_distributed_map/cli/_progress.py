@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.cli import _exit, _options, _show
 from cdk_distributed_map.runs import AwsError, RunsError
-from cdk_distributed_map.runs._words import NO_ITEMS, counted, one_line, visible
+from cdk_distributed_map.runs.text import NO_ITEMS, counted, one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

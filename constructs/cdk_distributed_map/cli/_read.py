@@ -13,7 +13,7 @@ import click
 
 from cdk_distributed_map.cli import _exit, _options, _output, _show
 from cdk_distributed_map.runs import Client, Run
-from cdk_distributed_map.runs._words import counted, one_line
+from cdk_distributed_map.runs.text import counted, one_line
 
 _KINDS: Final = {"": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 
@@ -40,7 +40,7 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
     distmap results Squares --ordered > squares.jsonl
     distmap results Squares nightly-2026-11-21 -o squares.parquet
     """
-    from cdk_distributed_map.runs import _tables  # noqa: PLC0415 - only this command needs it
+    from cdk_distributed_map.runs.results import tables  # noqa: PLC0415 - only this command needs it
 
     kind = _kind(output, options["kind"])
     if kind == "parquet" and output is None and sys.stdout.isatty():
@@ -51,13 +51,13 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
     nested = options["nested"]
     chosen = run.nested_results if nested else run.results
     found = chosen(ordered=options["ordered"], unsuccessful=options["everything"])
-    columns = _tables.NESTED_COLUMNS if nested else _tables.COLUMNS
+    columns = tables.NESTED_COLUMNS if nested else tables.COLUMNS
     if kind == "parquet":
         with _output.binary(output) as binary:
-            count = _tables.write_parquet(found, binary, columns)
+            count = tables.write_parquet(found, binary, columns)
     else:
         with _output.text(output) as text:
-            count = _tables.write_csv(found, text, columns) if kind == "csv" else _tables.write_json_lines(found, text)
+            count = tables.write_csv(found, text, columns) if kind == "csv" else tables.write_json_lines(found, text)
     if output is not None and output != _output.STDOUT:
         _show.say(f"{counted(count, 'result')} of {run.name} in {output}", err=True)
     return _exit.SUCCESS
@@ -174,16 +174,16 @@ def report(client: Client, target: str, name: str | None, *, output: str | None,
     \b
     distmap report Squares -o squares.html
     """
-    from cdk_distributed_map.runs import _report  # noqa: PLC0415 - only this command needs it
+    from cdk_distributed_map.runs.report import page  # noqa: PLC0415 - only this command needs it
 
     run = _options.find_run(client, target, name)
-    told = _report.gather(run)
+    told = page.gather(run)
     if as_json:
         _show.as_json(told.to_json())
         return _exit.SUCCESS
     path = f"{run.name}.html" if output is None else output
     with _output.text(path) as file:
-        file.write(_report.render(told))
+        file.write(page.render(told))
     if path != _output.STDOUT:
         _show.say(path)
     return _exit.SUCCESS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cdk_distributed_map.runs._words import NO_ITEMS, counted, one_line, visible
+from cdk_distributed_map.runs.text import NO_ITEMS, counted, one_line, visible
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -16,7 +16,7 @@ from cdk_distributed_map.runs import Client, InputError, Pipeline, Run
 
 
 def _parse_input(text: str | None) -> Any:
-    from cdk_distributed_map.runs._files import parse_json  # noqa: PLC0415 - only where there is an input
+    from cdk_distributed_map.runs.files.item_files import parse_json  # noqa: PLC0415 - only where there is an input
 
     if text is None:
         return None
@@ -41,7 +41,7 @@ def _start_run(pipeline: Pipeline, *, given: Any, items: str | None, items_forma
         if items_format is not None:
             raise InputError(f"--items-format {items_format} is of --items, which isn't given")
         return pipeline.start(given, name=name)
-    from cdk_distributed_map.runs._files import format_of  # noqa: PLC0415 - only where there is a file
+    from cdk_distributed_map.runs.files.item_files import format_of  # noqa: PLC0415 - only where there is a file
 
     if items.startswith("s3://"):
         bucket, _, key = items.removeprefix("s3://").partition("/")

@@ -4,11 +4,11 @@ It reads state machines from an embedded AWS and answers the Step Functions API 
 run it refuses, by field and with the remedy.
 """
 
-from cdk_distributed_map.local._clients import EndpointClients, EndpointInvoker
-from cdk_distributed_map.local._endpoint import Endpoint
-from cdk_distributed_map.local._engine import Engine
-from cdk_distributed_map.local._errors import ApiError, UnsupportedError
-from cdk_distributed_map.local._services import (
+from cdk_distributed_map.local.embedded.clients import EndpointClients, EndpointInvoker
+from cdk_distributed_map.local.endpoints.endpoint import Endpoint
+from cdk_distributed_map.local.engine import Engine
+from cdk_distributed_map.local.errors import ApiError, UnsupportedError
+from cdk_distributed_map.local.execution.services import (
     AllowAll,
     Answer,
     Authorizer,

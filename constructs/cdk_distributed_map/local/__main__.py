@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cdk_distributed_map.local import control
-from cdk_distributed_map.local._assembly import AssemblyError
-from cdk_distributed_map.local._deploy import DeployError
-from cdk_distributed_map.local._embedded import EmbeddedAwsError
-from cdk_distributed_map.local._guardian import GuardianError
 from cdk_distributed_map.local.control import LocalError
+from cdk_distributed_map.local.embedded.assembly import AssemblyError
+from cdk_distributed_map.local.embedded.deploy import DeployError
+from cdk_distributed_map.local.embedded.process import EmbeddedAwsError
+from cdk_distributed_map.local.guardian import GuardianError
 from cdk_distributed_map.local.server import ACCOUNT, REGION
 
 

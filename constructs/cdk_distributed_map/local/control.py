@@ -22,11 +22,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from cdk_distributed_map.local import _sdk
-from cdk_distributed_map.local._address import check_address
-from cdk_distributed_map.local._deploy import Deployer, Progress
-from cdk_distributed_map.local._environment import astray, local_environment
-from cdk_distributed_map.local._lambda_endpoint import HEALTH_PATH, health_answer
+from cdk_distributed_map.local.embedded import sdk
+from cdk_distributed_map.local.embedded.address import check_address
+from cdk_distributed_map.local.embedded.deploy import Deployer, Progress
+from cdk_distributed_map.local.embedded.environment import astray, local_environment
+from cdk_distributed_map.local.endpoints.lambda_endpoint import HEALTH_PATH, health_answer
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.server import ACCOUNT, KILLED, REGION, LocalAws
 
@@ -78,9 +78,9 @@ class Running:
     killed: bool = False
 
     @property
-    def keys(self) -> _sdk.Keys:
+    def keys(self) -> sdk.Keys:
         """Credentials of its account's root."""
-        return _sdk.Keys(self.access_key, self.secret_key)
+        return sdk.Keys(self.access_key, self.secret_key)
 
     def as_json(self) -> dict[str, Any]:
         """Return what to tell machines: all but what lets whoever has it in, or pass for it."""
@@ -329,7 +329,7 @@ def deploy(
         DeployError: A stack was refused.
     """
     running = _need(folder)
-    client = _sdk.clients(running.endpoint, region=running.region, keys=running.keys)
+    client = sdk.clients(running.endpoint, region=running.region, keys=running.keys)
     deployer = Deployer(client, account=running.account, region=running.region, progress=progress)
     return deployer.deploy(Path(assembly), stacks)
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cdk_distributed_map.local._environment import astray
+from cdk_distributed_map.local.embedded.environment import astray
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.server import LocalAws
 

@@ -15,18 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cdk_distributed_map import endpoints, names
-from cdk_distributed_map.local import _sdk
-from cdk_distributed_map.local._address import check_address
-from cdk_distributed_map.local._deploy import Deployer, Progress
-from cdk_distributed_map.local._embedded import EmbeddedAws, free_port
-from cdk_distributed_map.local._engine import Engine
-from cdk_distributed_map.local._environment import environment_of, local_environment
-from cdk_distributed_map.local._executions import LocalExecution, described
-from cdk_distributed_map.local._guardian import Guardian
-from cdk_distributed_map.local._lambda_endpoint import LocalEndpoint
-from cdk_distributed_map.local._logs import LogWriter
-from cdk_distributed_map.local._s3_faults import let_s3_fail
-from cdk_distributed_map.local._services import Authorizer
+from cdk_distributed_map.local.embedded import sdk
+from cdk_distributed_map.local.embedded.address import check_address
+from cdk_distributed_map.local.embedded.deploy import Deployer, Progress
+from cdk_distributed_map.local.embedded.environment import environment_of, local_environment
+from cdk_distributed_map.local.embedded.process import EmbeddedAws, free_port
+from cdk_distributed_map.local.embedded.s3_faults import let_s3_fail
+from cdk_distributed_map.local.endpoints.lambda_endpoint import LocalEndpoint
+from cdk_distributed_map.local.engine import Engine
+from cdk_distributed_map.local.execution.executions import LocalExecution, described
+from cdk_distributed_map.local.execution.services import Authorizer
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.functions import (
     DeployedFunctions,
@@ -35,9 +33,11 @@ from cdk_distributed_map.local.functions import (
     FunctionSettings,
     InvokeResult,
 )
+from cdk_distributed_map.local.functions.logs import LogWriter
+from cdk_distributed_map.local.guardian import Guardian
 
 if TYPE_CHECKING:
-    from cdk_distributed_map.local._roles import RolePolicies
+    from cdk_distributed_map.local.iam.roles import RolePolicies
 
 T = TypeVar("T")
 ACCOUNT: Final = "000000000000"
@@ -143,7 +143,7 @@ class LocalAws:
         return self._started(self._endpoint).url
 
     @property
-    def keys(self) -> _sdk.Keys:
+    def keys(self) -> sdk.Keys:
         """Credentials of the account's root: ``access_key`` and ``secret_key``, new ones at each start.
 
         Raises:
@@ -384,7 +384,7 @@ class LocalAws:
         endpoint.start()
         self._stack.callback(endpoint.close)
         self._endpoint = endpoint
-        self._clients = _sdk.clients(endpoint.url, region=self.region, keys=aws.keys)
+        self._clients = sdk.clients(endpoint.url, region=self.region, keys=aws.keys)
         endpoints.opened(endpoint.url, endpoints.LocalEndpoint(self.region, *aws.keys))
         self._stack.callback(endpoints.closed, endpoint.url)
 
@@ -395,7 +395,7 @@ class LocalAws:
 
     def _roles(self, direct: Callable[[str], Any]) -> RolePolicies:
         # Not before the embedded AWS has been found: without it, that says what to install.
-        from cdk_distributed_map.local._roles import RolePolicies  # noqa: PLC0415
+        from cdk_distributed_map.local.iam.roles import RolePolicies  # noqa: PLC0415
 
         return RolePolicies(direct, region=self.region, account=self.account)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cdk_distributed_map.runs._client import Client, Pipeline
-    from cdk_distributed_map.runs._described import Counts, MapRun, RunDescription, RunSummary
-    from cdk_distributed_map.runs._errors import (
+    from cdk_distributed_map.runs.aws.descriptions import Counts, MapRun, RunDescription, RunSummary
+    from cdk_distributed_map.runs.client import Client, Pipeline
+    from cdk_distributed_map.runs.errors import (
         AmbiguousNameError,
         AwsError,
         ConnectionLostError,
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
         ThrottledError,
         UnavailableItemsError,
     )
-    from cdk_distributed_map.runs._ledger import Ledger
-    from cdk_distributed_map.runs._nested import NestedAccount
-    from cdk_distributed_map.runs._results import Failure, ItemResult
-    from cdk_distributed_map.runs._run import Run
-    from cdk_distributed_map.runs._tables import to_pandas, to_polars
-    from cdk_distributed_map.runs._watch import Progress
+    from cdk_distributed_map.runs.ledger.nested import NestedAccount
+    from cdk_distributed_map.runs.ledger.reconciliation import Ledger
+    from cdk_distributed_map.runs.results.item_results import Failure, ItemResult
+    from cdk_distributed_map.runs.results.tables import to_pandas, to_polars
+    from cdk_distributed_map.runs.run import Run
+    from cdk_distributed_map.runs.watch.progress import Progress
 
 __all__ = [
     "AmbiguousNameError",
@@ -65,20 +65,20 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Client": "_client",
-    "Counts": "_described",
-    "Failure": "_results",
-    "ItemResult": "_results",
-    "Ledger": "_ledger",
-    "MapRun": "_described",
-    "NestedAccount": "_nested",
-    "Pipeline": "_client",
-    "Progress": "_watch",
-    "Run": "_run",
-    "RunDescription": "_described",
-    "RunSummary": "_described",
-    "to_pandas": "_tables",
-    "to_polars": "_tables",
+    "Client": "client",
+    "Counts": "aws.descriptions",
+    "Failure": "results.item_results",
+    "ItemResult": "results.item_results",
+    "Ledger": "ledger.reconciliation",
+    "MapRun": "aws.descriptions",
+    "NestedAccount": "ledger.nested",
+    "Pipeline": "client",
+    "Progress": "watch.progress",
+    "Run": "run",
+    "RunDescription": "aws.descriptions",
+    "RunSummary": "aws.descriptions",
+    "to_pandas": "results.tables",
+    "to_polars": "results.tables",
 }
 
 # Hidden from type checkers, which see the imports above and still report a misspelt name.
@@ -89,7 +89,7 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib  # noqa: PLC0415 - only what is used is imported
 
-        return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, '_errors')}"), name)
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'errors')}"), name)
 
     def __dir__() -> list[str]:
         return sorted([*globals(), *__all__])

@@ -12,7 +12,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdk_distributed_map import _expressions
+from cdk_distributed_map.settings import expressions
 
 if TYPE_CHECKING:
     from tests.construct.conftest import Lab
@@ -53,7 +53,7 @@ def documents_with_a_path(draw: st.DrawFn) -> tuple[Any, str, Any]:
 @given(case=documents_with_a_path())
 def test_a_path_selects_the_same_in_jsonata(evaluate: Evaluate, case: tuple[Any, str, Any]) -> None:
     document, path, selected = case
-    translated = _expressions.wrap(_expressions.from_json_path(f"${path}", name="path"))
+    translated = expressions.wrap(expressions.from_json_path(f"${path}", name="path"))
 
     assert evaluate(translated, {"input": document}) == selected
 
@@ -62,7 +62,7 @@ def test_a_path_selects_the_same_in_jsonata(evaluate: Evaluate, case: tuple[Any,
 @given(case=documents_with_a_path())
 def test_a_context_path_selects_the_same_in_jsonata(evaluate: Evaluate, case: tuple[Any, str, Any]) -> None:
     document, path, selected = case
-    translated = _expressions.wrap(_expressions.from_json_path(f"$${path}", name="path"))
+    translated = expressions.wrap(expressions.from_json_path(f"$${path}", name="path"))
 
     assert evaluate(translated, {"context": document}) == selected
 
@@ -70,7 +70,7 @@ def test_a_context_path_selects_the_same_in_jsonata(evaluate: Evaluate, case: tu
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(items=st.lists(DOCUMENTS, max_size=4))
 def test_all_elements_of_an_array_are_the_array(evaluate: Evaluate, items: list[Any]) -> None:
-    translated = _expressions.wrap(_expressions.from_json_path("$.items[*]", name="path"))
+    translated = expressions.wrap(expressions.from_json_path("$.items[*]", name="path"))
 
     assert evaluate(translated, {"input": {"items": items}}) == items
 
@@ -81,7 +81,7 @@ def test_a_rendered_template_means_the_same_as_one_expression(evaluate: Evaluate
     # What looks like JSONata or a path is something else in a template.
     template = _quoted(value)
 
-    assert evaluate(_expressions.wrap(_expressions.source_text(template)), {}) == template
+    assert evaluate(expressions.wrap(expressions.source_text(template)), {}) == template
 
 
 def _quoted(value: Any) -> Any:
@@ -111,7 +111,7 @@ def _quoted(value: Any) -> Any:
     ids=str,
 )
 def test_translations(path: str, jsonata: str) -> None:
-    assert _expressions.from_json_path(path, name="path") == jsonata
+    assert expressions.from_json_path(path, name="path") == jsonata
 
 
 @pytest.mark.parametrize(
@@ -121,54 +121,54 @@ def test_translations(path: str, jsonata: str) -> None:
 )
 def test_fails_when_a_path_has_no_exact_translation(path: str) -> None:
     with pytest.raises(ValueError, match=r"my_path has the path .* can't be translated.*\{% \.\.\. %\}"):
-        _expressions.from_json_path(path, name="my_path")
+        expressions.from_json_path(path, name="my_path")
 
 
 def test_fails_when_a_name_has_a_back_quote() -> None:
     with pytest.raises(ValueError, match=r"my_path .*back quote.*JSONata"):
-        _expressions.from_json_path("$['a`b']", name="my_path")
+        expressions.from_json_path("$['a`b']", name="my_path")
 
 
 @pytest.mark.parametrize("value", ["bucket", "", "%$.a%", "{%", "{% a"], ids=repr)
 def test_fails_when_a_path_is_neither_jsonpath_nor_jsonata(lab: Lab, value: str) -> None:
     with pytest.raises(ValueError, match=r"my_path got .*JSONPath such as .*JSONata"):
-        _expressions.expression(lab.stack, value, name="my_path")
+        expressions.expression(lab.stack, value, name="my_path")
 
 
 @pytest.mark.parametrize("text", ["$.a", "$$.Execution.Name", "$[0]", "$", "$$"], ids=str)
 def test_fails_when_a_bare_string_of_a_template_looks_like_a_path(lab: Lab, text: str) -> None:
     with pytest.raises(ValueError, match=r"batch_input\['x'\]\[1\] got the text .*JsonPath.string_at"):
-        _expressions.template(lab.stack, {"x": [1, text]}, name="batch_input")
+        expressions.template(lab.stack, {"x": [1, text]}, name="batch_input")
 
 
 @pytest.mark.parametrize("text", ["$5.00", "costs $.5", "a$.b", "$price", "100 %"], ids=str)
 def test_text_that_only_has_a_dollar_stays_text(lab: Lab, text: str) -> None:
-    assert _expressions.template(lab.stack, {"x": text}, name="batch_input") == {"x": text}
+    assert expressions.template(lab.stack, {"x": text}, name="batch_input") == {"x": text}
 
 
 def test_fails_when_a_key_that_ends_in_a_path_sign_holds_no_path(lab: Lab) -> None:
     with pytest.raises(TypeError, match=r"ends in '\.\$' and must hold a path, got 5"):
-        _expressions.template(lab.stack, {"x.$": 5}, name="batch_input")
+        expressions.template(lab.stack, {"x.$": 5}, name="batch_input")
 
 
 def test_fails_when_a_key_is_no_string(lab: Lab) -> None:
     with pytest.raises(TypeError, match=r"key 5, which must be a string"):
-        _expressions.template(lab.stack, {5: "x"}, name="batch_input")
+        expressions.template(lab.stack, {5: "x"}, name="batch_input")
 
 
 def test_fails_when_two_keys_become_the_same(lab: Lab) -> None:
     with pytest.raises(ValueError, match=r"batch_input has both 'x' and 'x\.\$'"):
-        _expressions.template(lab.stack, {"x": 1, "x.$": "$.a"}, name="batch_input")
+        expressions.template(lab.stack, {"x": 1, "x.$": "$.a"}, name="batch_input")
 
 
 def test_fails_when_a_value_is_not_json(lab: Lab) -> None:
     with pytest.raises(TypeError, match=r"batch_input\['x'\] must be JSON, got .*Duration"):
-        _expressions.template(lab.stack, {"x": cdk.Duration.seconds(1)}, name="batch_input")
+        expressions.template(lab.stack, {"x": cdk.Duration.seconds(1)}, name="batch_input")
 
 
 def test_tokens_of_the_app_stay_and_tokens_of_the_input_are_read(lab: Lab) -> None:
     parameter = lab.number_parameter("N")
-    rendered = _expressions.template(
+    rendered = expressions.template(
         lab.stack,
         {"app": parameter.value_as_number, "input": sfn.JsonPath.number_at("$.n"), "name": lab.stack.stack_name},
         name="batch_input",
@@ -183,7 +183,7 @@ def test_tokens_of_the_app_stay_and_tokens_of_the_input_are_read(lab: Lab) -> No
 @given(items=st.lists(DOCUMENTS, min_size=1, max_size=3))
 def test_what_expressions_yield_is_kept_whole_in_a_list(evaluate: Evaluate, items: list[Any]) -> None:
     template = [f"{{% $states.input.`{at}` %}}" for at in range(len(items))]
-    text = _expressions.wrap(_expressions.source_text({"all": ["first", *template, [1]]}))
+    text = expressions.wrap(expressions.source_text({"all": ["first", *template, [1]]}))
 
     found = evaluate(text, {"input": {str(at): item for at, item in enumerate(items)}})
     assert found == {"all": ["first", *items, [1]]}

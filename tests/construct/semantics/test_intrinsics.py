@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_cdk import aws_stepfunctions as sfn
 
-from cdk_distributed_map import Batching, _expressions
-from cdk_distributed_map.local._intrinsics import compile_intrinsic
-from cdk_distributed_map.local._jsonata import compile_expression
+from cdk_distributed_map import Batching
+from cdk_distributed_map.local.asl.intrinsics import compile_intrinsic
+from cdk_distributed_map.local.asl.jsonata import compile_expression
+from cdk_distributed_map.settings import expressions
 
 if TYPE_CHECKING:
     from tests.construct.conftest import Lab
@@ -69,7 +70,7 @@ def test_a_function_does_in_jsonata_what_it_did(lab: Lab, case: str) -> None:
     else:
         expected = INPUT[written.removeprefix("$.")]
 
-    assert evaluated(_expressions.template(lab.stack, {"x": value}, name="item_selector")["x"]) == expected
+    assert evaluated(expressions.template(lab.stack, {"x": value}, name="item_selector")["x"]) == expected
 
 
 def test_every_function_of_the_cdk_is_tried() -> None:
@@ -81,7 +82,7 @@ def test_every_function_of_the_cdk_is_tried() -> None:
 
 @pytest.mark.parametrize("_", range(20))
 def test_random_numbers_are_within_their_bounds(lab: Lab, _: int) -> None:
-    rendered = _expressions.template(lab.stack, {"x": J.math_random(3, 5), "u": J.uuid()}, name="item_selector")
+    rendered = expressions.template(lab.stack, {"x": J.math_random(3, 5), "u": J.uuid()}, name="item_selector")
 
     assert evaluated(rendered["x"]) in {3, 4}
     assert re.fullmatch(r"[0-9a-f-]{36}", evaluated(rendered["u"]))
@@ -117,7 +118,7 @@ def test_functions_reach_the_template(lab: Lab) -> None:
 )  # fmt: skip
 def test_fails_when_a_call_has_no_jsonata(lab: Lab, text: str, words: str) -> None:
     with pytest.raises(ValueError, match=re.escape(words)) as error:
-        _expressions.template(lab.stack, {"x.$": text}, name="item_selector")
+        expressions.template(lab.stack, {"x.$": text}, name="item_selector")
 
     assert "item_selector['x.$']" in str(error.value)
 

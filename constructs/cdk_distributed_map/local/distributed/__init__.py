@@ -1,1 +1,5 @@
-"""Distributed Map: readers, batcher, map runs, records of children, result writer."""
+"""The Distributed Map: items read from S3, batches, children, tolerance, exported results and redrives.
+
+`reader` and the files of each format give items, `batcher` groups them, `map_run` runs the children within its
+concurrency, `tolerance` ends it early, `writer` exports what they answered. It knows states and executions.
+"""

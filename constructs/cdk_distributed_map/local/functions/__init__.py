@@ -1,13 +1,17 @@
-"""Lambda functions, run from the code that is deployed: each concurrent execution is a process that stays warm."""
+"""Lambda functions, run from the code that is deployed: each concurrent execution is a process that stays warm.
 
-from cdk_distributed_map.local.functions._catalog import DeployedFunctions
-from cdk_distributed_map.local.functions._config import FunctionConfig
-from cdk_distributed_map.local.functions._invoker import Catalog, Functions
-from cdk_distributed_map.local.functions._launch import Credentials
-from cdk_distributed_map.local.functions._libraries import MissingLibraryError
-from cdk_distributed_map.local.functions._pythons import UnsupportedRuntimeError
-from cdk_distributed_map.local.functions._results import InvokeResult, ServiceError
-from cdk_distributed_map.local.functions._settings import FunctionSettings
+`catalog` reads what is deployed, `invoker` keeps Lambda's limits and answers as Lambda does, `pool` and `worker` run
+the processes, `child` is what runs in them. It knows the embedded AWS for its functions, and executions for faults.
+"""
+
+from cdk_distributed_map.local.functions.catalog import DeployedFunctions
+from cdk_distributed_map.local.functions.config import FunctionConfig
+from cdk_distributed_map.local.functions.invoker import Catalog, Functions
+from cdk_distributed_map.local.functions.launch import Credentials
+from cdk_distributed_map.local.functions.libraries import MissingLibraryError
+from cdk_distributed_map.local.functions.pythons import UnsupportedRuntimeError
+from cdk_distributed_map.local.functions.results import InvokeResult, ServiceError
+from cdk_distributed_map.local.functions.settings import FunctionSettings
 
 __all__ = [
     "Catalog",

@@ -1,0 +1,225 @@
+"""A last look at the rendered state machines: what must never be missing is there, whatever else changed them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsii
+from aws_cdk import Stack, Stage
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct, IValidation
+
+from cdk_distributed_map.definition.map_state import walk
+from cdk_distributed_map.settings import synthesis_warnings
+from distmap import limits
+
+_JSON_PATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "ItemsPath"})
+"""Fields that Step Functions refuses in a JSONata state."""
+
+
+def parse(definition_string: Any, *, name_numbers: bool = False) -> dict[str, Any]:
+    """Return a definition as an object.
+
+    What is known only at deployment reads as ``${<logical id>.<attribute>}`` inside a string.
+
+    Args:
+        definition_string: ``DefinitionString`` of a template: a string, or an ``Fn::Join`` of strings and references.
+        name_numbers: Whether what is known only at deployment reads the same way outside a string, where a number
+            belongs. Default: it reads as 0, so that the definition stays valid.
+
+    Raises:
+        ValueError: It is neither, or not JSON.
+    """
+    joined = isinstance(definition_string, dict) and list(definition_string) == ["Fn::Join"]
+    if not joined and not isinstance(definition_string, str):
+        raise ValueError(f"a definition must be a string or an Fn::Join, got {definition_string!r}")
+    pieces = definition_string["Fn::Join"][1] if joined else [definition_string]
+    text, literal, in_string = "", "", False
+    for piece in pieces:
+        if isinstance(piece, str):
+            text += piece
+            # A quote that is not escaped opens or closes a string of the JSON text.
+            literal += piece
+            in_string = literal.replace("\\\\", "").replace('\\"', "").count('"') % 2 == 1
+            continue
+        name = json.dumps(_reference(piece))
+        if in_string:
+            text += name[1:-1]
+        else:
+            text += name if name_numbers else "0"
+    parsed = json.loads(text)
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("States"), dict):
+        raise ValueError(f"a definition must be an object with States, got {parsed!r:.100}")
+    return parsed
+
+
+def _reference(token: Any) -> str:
+    if not isinstance(token, dict) or len(token) != 1:
+        raise ValueError(f"a definition must be joined of strings and references, got {token!r}")
+    ((function, argument),) = token.items()
+    if function == "Ref":
+        return f"${{{argument}}}"
+    if function == "Fn::GetAtt":
+        return f"${{{'.'.join(argument)}}}"
+    return f"${{{function} {json.dumps(argument, sort_keys=True)}}}"
+
+
+def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
+    """Return what is wrong with the maps of these labels in a definition, in words."""
+    found = []
+    maps = [(name, state) for name, state in walk(definition) if state.get("Type") == "Map" and "Label" in state]
+    for name, state in maps:
+        if state["Label"] not in labels:
+            continue
+        writer = state.get("ResultWriter", {})
+        arguments = writer.get("Arguments", writer.get("Parameters", {}))
+        if not writer.get("Resource") or not arguments.get("Bucket") or not arguments.get("Prefix"):
+            found.append(
+                f"map {name!r} has lost its ResultWriter, so its results would vanish: take out the override that "
+                "removes it"
+            )
+        if "Retry" in state:
+            found.append(f"map {name!r} has a Retry, which would run all items again: retry inside the worker")
+        found += _language_problems(state, top=definition.get("QueryLanguage", "JSONPath"))
+    found += _inline_problems(definition, labels)
+    every = [state["Label"] for _, state in maps]
+    repeated = sorted({label for label in every if every.count(label) > 1})
+    return found + [
+        f"label {label!r} is on more than one map of a state machine: give one of the maps another label"
+        for label in repeated
+    ]
+
+
+def _inline_problems(graph: Mapping[str, Any], labels: Sequence[str], *, inside: str | None = None) -> list[str]:
+    """Return which of the maps are in an inline map, whose iterations have the name of one execution in common."""
+    found = []
+    for name, state in graph.get("States", {}).items():
+        if inside is not None and state.get("Label") in labels:
+            found.append(
+                f"map {name!r} is inside the inline map {inside!r}, whose iterations are one execution and would "
+                "overwrite each other's items and mix their results: give that map the mode DISTRIBUTED, so that each "
+                "iteration is an execution of its own"
+            )
+        for branch in state.get("Branches", []):
+            found += _inline_problems(branch, labels, inside=inside)
+        processor = state.get("ItemProcessor", state.get("Iterator"))
+        if processor is not None:
+            distributed = processor.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED"
+            found += _inline_problems(processor, labels, inside=None if distributed else name)
+    return found
+
+
+def _language_problems(state: dict[str, Any], *, top: str) -> list[str]:
+    """Return what is wrong with the query languages of a map's children."""
+    found = []
+    for name, child in walk(state.get("ItemProcessor", {})):
+        language = child.get("QueryLanguage", top)
+        if language == "JSONPath" and top == "JSONata":
+            found.append(
+                f"state {name!r} is in JSONPath inside a state machine in JSONata, which Step Functions refuses: give "
+                "the worker's states query_language=QueryLanguage.JSONATA"
+            )
+        wrong = sorted(_JSON_PATH_FIELDS & child.keys()) if language == "JSONata" else []
+        if wrong:
+            found.append(
+                f"state {name!r} is in JSONata but has {', '.join(wrong)}, which only JSONPath knows: write it in "
+                "JSONata, with query_language=QueryLanguage.JSONATA on the state"
+            )
+    return found
+
+
+@jsii.implements(IValidation)
+class DefinitionCheck:
+    """Checks the pipeline's state machine, and every other one of the stage that holds its fragment.
+
+    It sees what the constructs render, the definition put into a ``CfnStateMachine`` by hand included, but not what
+    ``add_property_override`` changes after them.
+
+    Args:
+        scope: The pipeline, which warnings are about.
+        state_machine: Its own state machine.
+        role: Role of that.
+        labels: Labels of its maps.
+        has_express_children: Whether any of its maps has Express children.
+        has_fragment: Tells whether its states are in other state machines too.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        *,
+        state_machine: sfn.StateMachine,
+        role: iam.IRole,
+        labels: Sequence[str],
+        has_express_children: bool,
+        has_fragment: Callable[[], bool],
+    ) -> None:
+        self._scope = scope
+        self._state_machine = state_machine
+        self._role = role
+        self._labels = labels
+        self._has_express_children = has_express_children
+        self._has_fragment = has_fragment
+
+    def validate(self) -> list[str]:
+        """Return what is wrong, for the synthesis to fail with."""
+        # Compared by path: jsii doesn't always give the same object for the same construct.
+        own = f"{self._state_machine.node.path}/"
+        found: list[str] = []
+        for machine in self._machines():
+            is_own = machine.node.path.startswith(own)
+            text = Stack.of(machine).resolve(machine.definition_string)
+            try:
+                definition = parse(text)
+            except ValueError as error:
+                if is_own:
+                    found.append(f"the definition of the state machine can't be read, so it can't be checked: {error}")
+                continue
+            labels = {state.get("Label") for _, state in walk(definition)}
+            if not is_own and labels.isdisjoint(self._labels):
+                continue
+            found += [*problems(definition, self._labels), *_parent_problems(machine)]
+            self._look_at_trust(machine, is_own=is_own)
+            if is_own:
+                self._look_at_name(machine)
+            size = len(json.dumps(text).encode())
+            if size > limits.MAX_DEFINITION_BYTES:
+                found.append(f"the definition has {size:,} bytes, the limit is {limits.MAX_DEFINITION_BYTES:,}")
+        return found
+
+    def _look_at_trust(self, machine: sfn.CfnStateMachine, *, is_own: bool) -> None:
+        role = self._role if is_own else getattr(machine.node.scope, "role", None)
+        if self._has_express_children and role is not None:
+            synthesis_warnings.express_role_trust(self._scope, role, machine=machine.node.path)
+
+    def _look_at_name(self, machine: sfn.CfnStateMachine) -> None:
+        """Warn where the template that this synthesis overwrites has the state machine under another name."""
+        stack, stage = Stack.of(machine), Stage.of(machine)
+        file = None if stage is None else Path(stage.outdir, stack.template_file)
+        if file is None or not file.is_file():
+            return
+        before = json.loads(file.read_text()).get("Resources", {}).get(stack.get_logical_id(machine))
+        name = stack.resolve(machine.state_machine_name)
+        if before is not None and before["Properties"].get("StateMachineName") != name:
+            synthesis_warnings.state_machine_replaced(self._scope, before["Properties"].get("StateMachineName"), name)
+
+    def _machines(self) -> Iterable[sfn.CfnStateMachine]:
+        places: list[Construct] = [self._state_machine]
+        stage = Stage.of(self._scope)
+        if self._has_fragment() and stage is not None:
+            places = [stage]
+        for place in places:
+            for child in place.node.find_all():
+                if isinstance(child, sfn.CfnStateMachine) and child.definition_string is not None:
+                    yield child
+
+
+def _parent_problems(machine: sfn.CfnStateMachine) -> list[str]:
+    if machine.state_machine_type != "EXPRESS":
+        return []
+    remedy = "make it STANDARD (the map's children can still be Express)"
+    return [f"the state machine {machine.node.path!r} is EXPRESS, which can't run a Distributed Map: {remedy}"]

@@ -1,0 +1,51 @@
+"""Warnings about one map: what it will cost and how fast it can start, as it is declared."""
+
+from __future__ import annotations
+
+from constructs import Construct
+
+from cdk_distributed_map.settings import checks, synthesis_warnings
+from cdk_distributed_map.settings.workers import MapSettings
+from distmap import limits
+
+_LARGE_SOURCE = 10_000
+
+
+def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None) -> None:
+    """Add the warnings about one map."""
+    _dispatch_rate(scope, settings, worker_seconds)
+    synthesis_warnings.tolerance_of_zero(scope, settings.tolerated_failure_count, settings.tolerated_failure_percentage)
+    count = settings.items.known_count()
+    large = not settings.items.few and (count is None or count > _LARGE_SOURCE)
+    # The items of a map that nests others can't be batched, and are few.
+    if settings.batching is None and not settings.express and not settings.nests and large:
+        known = "an unknown number of" if count is None else f"{count:,}"
+        synthesis_warnings.warn(
+            scope,
+            synthesis_warnings.ONE_ITEM_PER_CHILD,
+            f"each of {known} items starts a Standard execution of its own: 1 million of them cost about 50 USD and "
+            f"take {1_000_000 / limits.STANDARD_DISPATCH_PER_SECOND / 3600:.1f} h to start at "
+            f"{limits.STANDARD_DISPATCH_PER_SECOND} a second; give batching=Batching(max_items=100)",
+        )
+    if checks.is_known(settings.tolerated_failure_percentage) and settings.tolerated_failure_percentage == 100:
+        synthesis_warnings.warn(
+            scope,
+            synthesis_warnings.ALL_FAILURES_TOLERATED,
+            "tolerated_failure_percentage is 100, so a run in which every item fails succeeds",
+        )
+
+
+def _dispatch_rate(scope: Construct, settings: MapSettings, worker_seconds: float | None) -> None:
+    if worker_seconds is None or not checks.is_known(settings.max_concurrency):
+        return
+    rate = limits.EXPRESS_DISPATCH_PER_SECOND if settings.express else limits.STANDARD_DISPATCH_PER_SECOND
+    reachable = rate * worker_seconds
+    if isinstance(settings.max_concurrency, int | float) and settings.max_concurrency > reachable:
+        kind = "Express" if settings.express else "Standard"
+        synthesis_warnings.warn(
+            scope,
+            synthesis_warnings.DISPATCH_RATE,
+            f"max_concurrency {settings.max_concurrency:,} can't be reached: {kind} children start at up to "
+            f"{rate:,} a second, and even with every one of them running into the worker's timeout of "
+            f"{worker_seconds:g} s at most {reachable:,.0f} run at once; lower it, or give each child more items",
+        )

@@ -1,0 +1,289 @@
+"""Runs Lambda functions: limits, faults, processes and what Lambda answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final, Protocol
+
+from cdk_distributed_map.local.execution.ids import new_uuid
+from cdk_distributed_map.local.execution.services import Answer, Invocation
+from cdk_distributed_map.local.faults import Faults
+from cdk_distributed_map.local.functions import launch as launch_module
+from cdk_distributed_map.local.functions import report, results
+from cdk_distributed_map.local.functions.concurrency import Concurrency
+from cdk_distributed_map.local.functions.config import FunctionConfig
+from cdk_distributed_map.local.functions.launch import Credentials
+from cdk_distributed_map.local.functions.libraries import MissingLibraryError, libraries_folder
+from cdk_distributed_map.local.functions.pool import Launch, Pool, StartError
+from cdk_distributed_map.local.functions.pythons import native_client_fits, python_for
+from cdk_distributed_map.local.functions.results import InvokeResult, ServiceError
+from cdk_distributed_map.local.functions.settings import FunctionSettings
+from cdk_distributed_map.local.functions.worker import Outcome, Worker
+from cdk_distributed_map.local.guardian import Guardian
+from distmap import limits
+
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+ASYNC_RETRY_SECONDS: Final = (60.0, 120.0)
+"""Waits before the retries of an event that nobody waits for."""
+_SHUTDOWN_SECONDS: Final = 20
+MAX_ASYNC_PAYLOAD_BYTES: Final = 1024 * 1024
+
+
+class Catalog(Protocol):
+    """Knows the functions that are deployed."""
+
+    async def function(self, name: str, qualifier: str | None) -> FunctionConfig:
+        """Return a function as it is deployed now.
+
+        Raises:
+            ServiceError: There is none of that name: ``ResourceNotFoundException``.
+        """
+
+    async def credentials(self, config: FunctionConfig) -> Credentials:
+        """Return credentials of a function's role."""
+
+    def reservations(self) -> Mapping[str, int]:
+        """Return what each function of the account reserved, by ARN."""
+
+
+class Functions:
+    """Runs Lambda functions in processes of their own; everything here is called on one event loop.
+
+    Args:
+        catalog: Knows the functions.
+        endpoint: URL of the AWS endpoint that functions talk to.
+        guardian: Ends their processes with the engine.
+        scratch: Folder for temporary files.
+        settings: Bounds and the like.
+        faults: What is to go wrong.
+        finished: Called with every invocation that ran.
+        warn: Called with each warning, once.
+        sleep: Waits between the retries of an asynchronous invocation.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        endpoint: str,
+        guardian: Guardian,
+        scratch: Path,
+        settings: FunctionSettings | None = None,
+        faults: Faults | None = None,
+        finished: Callable[[FunctionConfig, InvokeResult], None] | None = None,
+        warn: Callable[[str], None] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.settings = settings if settings is not None else FunctionSettings()
+        self.faults = faults if faults is not None else Faults()
+        self._catalog = catalog
+        self._endpoint = endpoint
+        self._finished = finished
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._sleep = sleep
+        self._libraries: Path | None = None
+        self._places: dict[str, report.Places] = {}
+        self._concurrency = Concurrency(self.settings.account_concurrency)
+        self._pool = Pool(
+            settings=self.settings,
+            guardian=guardian,
+            scratch=scratch,
+            launch=self._prepare,
+            # An answer above Lambda's limit is counted, not kept.
+            answer_bytes=limits.MAX_INVOCATION_PAYLOAD_BYTES,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def pids(self) -> list[int]:
+        """Processes of functions that are there now."""
+        return self._pool.pids
+
+    async def invoke(self, invocation: Invocation) -> Answer:
+        """Call a function, as Step Functions does.
+
+        Raises:
+            ServiceError: Lambda refuses the call.
+        """
+        payload = invocation.payload.encode()
+        if not invocation.wait:
+            request_id = await self.post(invocation.function, payload, qualifier=invocation.qualifier)
+            return Answer(payload="", request_id=request_id, status=202)
+        result = await self.run(invocation.function, payload, qualifier=invocation.qualifier)
+        return Answer(
+            payload=result.payload.decode("utf-8", "replace"),
+            function_error=result.function_error,
+            version=result.executed_version,
+            request_id=result.request_id,
+            log=result.log_tail if invocation.tail else None,
+        )
+
+    async def run(self, function: str, payload: bytes, *, qualifier: str | None = None) -> InvokeResult:
+        """Call a function and wait for its answer.
+
+        Args:
+            function: Name, partial ARN or ARN, with a qualifier or without.
+            payload: JSON text of the event.
+            qualifier: Version or alias.
+
+        Returns:
+            How the invocation went, failures of the function included.
+
+        Raises:
+            ServiceError: Lambda refuses the call: no such function, throttled, too large.
+        """
+        _check_size(payload, limits.MAX_INVOCATION_PAYLOAD_BYTES)
+        self._loop = asyncio.get_running_loop()
+        config = await self._catalog.function(function, qualifier)
+        if self.faults.strikes("throttle"):
+            raise results.too_many_requests("CallerRateLimitExceeded")
+        if self.faults.strikes("inactive"):
+            raise results.inactive()
+        self._concurrency.enter(config.arn, config.reserved_concurrency, self._catalog.reservations())
+        try:
+            result = await self._run(config, payload or b"{}", new_uuid())
+        finally:
+            self._concurrency.leave(config.arn, config.reserved_concurrency)
+        if self._finished is not None:
+            self._finished(config, result)
+        return result
+
+    async def post(self, function: str, payload: bytes, *, qualifier: str | None = None) -> str:
+        """Hand an event to a function without waiting; a failure is tried again twice. Returns the id of the request.
+
+        Raises:
+            ServiceError: Lambda refuses the call: no such function, too large.
+        """
+        _check_size(payload, MAX_ASYNC_PAYLOAD_BYTES)
+        await self._catalog.function(function, qualifier)
+        task = asyncio.get_running_loop().create_task(self._deliver(function, payload, qualifier))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return new_uuid()
+
+    async def close(self) -> None:
+        """End all processes."""
+        for task in list(self._background):
+            task.cancel()
+        await self._pool.close()
+
+    def shutdown(self) -> None:
+        """End all processes, from another thread than the loop's."""
+        if self._loop is not None and self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(self.close(), self._loop).result(_SHUTDOWN_SECONDS)
+
+    async def _deliver(self, function: str, payload: bytes, qualifier: str | None) -> None:
+        for wait in (*ASYNC_RETRY_SECONDS, None):
+            try:
+                result = await self.run(function, payload, qualifier=qualifier)
+            except ServiceError:
+                result = None
+            if wait is None or (result is not None and result.function_error is None):
+                return
+            await self._sleep(wait)
+
+    async def _prepare(self, config: FunctionConfig) -> tuple[Launch, float]:
+        """Return what starts a process of a function."""
+        credentials = await self._catalog.credentials(config)
+        python, warning = await asyncio.to_thread(python_for, config.runtime)
+        if warning is not None and self._warn is not None and warning not in self._warned:
+            self._warned.add(warning)
+            self._warn(warning)
+        if self._libraries is None:
+            try:
+                self._libraries = await asyncio.to_thread(libraries_folder, self.settings.cache)
+            except MissingLibraryError as error:
+                raise ServiceError("InvalidRuntimeException", str(error), status=502) from error
+        libraries = self._libraries
+        self._places[config.runtime] = launch_module.places(python, libraries)
+        native = self.settings.native_client
+        stand_in = not native_client_fits(python) if native is None else not native
+        day = time.strftime("%Y/%m/%d", time.gmtime())
+        stream = f"{day}/[{config.version}]{uuid.uuid4().hex}"
+
+        def launch(api_port: int, scratch: Path) -> tuple[list[str], dict[str, str]]:
+            variables = launch_module.environment(
+                config,
+                endpoint=self._endpoint,
+                credentials=credentials,
+                api_port=api_port,
+                stream=stream,
+                scratch=scratch,
+            )
+            return launch_module.command(config, python, libraries, stand_in=stand_in), variables
+
+        return launch, credentials.expires
+
+    async def _run(self, config: FunctionConfig, payload: bytes, request_id: str) -> InvokeResult:
+        try:
+            worker = await self._pool.take(config)
+        except StartError as error:
+            return report.not_started(config, request_id, error, self._places.get(config.runtime, ()))
+        first = worker.fresh
+        worker.fresh = False
+        started = time.perf_counter()
+        worker.allow(config.timeout)
+        try:
+            outcome = await self._give(worker, config, payload, request_id)
+        except asyncio.CancelledError:
+            worker.kill()
+            raise
+        finally:
+            duration = (time.perf_counter() - started) * 1000
+            peak = worker.peak_mb()
+            output = worker.output()
+            if peak is not None and peak > config.memory_mb and self.settings.memory_limit:
+                worker.out_of_memory = True
+                worker.kill()
+            self._pool.collected(worker)
+        return report.finish(
+            config,
+            request_id,
+            worker,
+            outcome,
+            duration=duration,
+            peak=peak,
+            output=output,
+            first=first,
+            places=self._places.get(config.runtime, ()),
+        )
+
+    async def _give(self, worker: Worker, config: FunctionConfig, payload: bytes, request_id: str) -> Outcome:
+        if self.faults.strikes("hang"):
+            worker.hold(request_id)
+        else:
+            crash = self.faults.strikes("crash")
+            worker.dropped = crash
+            worker.send(
+                payload,
+                request_id=request_id,
+                deadline_ms=int((time.time() + config.timeout) * 1000),
+                arn=config.arn if config.version == "$LATEST" else f"{config.arn}:{config.version}",
+                trace=_trace(),
+            )
+            if crash:
+                worker.kill()
+        assert worker.outcome is not None  # noqa: S101 - it has an event
+        outcome = await worker.outcome
+        if outcome.kind == "answer" and self.faults.strikes("lost_answer"):
+            worker.kill()
+            return Outcome("exit", code=-9)
+        return outcome
+
+
+def _check_size(payload: bytes, most: int) -> None:
+    if len(payload) > most:
+        message = f"Request must be smaller than {most} bytes for the InvokeFunction operation"
+        raise ServiceError("RequestTooLargeException", message, status=413)
+
+
+def _trace() -> str:
+    number = os.urandom(20).hex()
+    return f"Root=1-{int(time.time()):08x}-{number[:24]};Parent={number[24:]};Sampled=0"

@@ -1,0 +1,22 @@
+"""Succeed."""
+
+from __future__ import annotations
+
+from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.states.state import Outcome, State
+
+
+class SucceedState(State):
+    """Ends the sequence of states."""
+
+    type = "Succeed"
+    json_path_fields = frozenset({"InputPath", "OutputPath"})
+    jsonata_fields = frozenset({"Output"})
+    transitions = False
+
+    async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
+        """End."""
+        del entered
+        output = self.flow.passed(self.flow.enter(scene))
+        return self.leave(frame, scene, output, {}, None)

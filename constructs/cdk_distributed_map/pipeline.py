@@ -1,0 +1,444 @@
+"""The construct."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aws_cdk import Duration, Names, RemovalPolicy, Token
+from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from cdk_distributed_map.definition.check import DefinitionCheck
+from cdk_distributed_map.definition.flow import Flow
+from cdk_distributed_map.resources import grants, log_groups, observability
+from cdk_distributed_map.resources import payload_bucket as payload_bucket_module
+from cdk_distributed_map.resources.functions import FunctionSettings
+from cdk_distributed_map.resources.map_resources import create_map_resources, root_location
+from cdk_distributed_map.resources.observability import Alarms
+from cdk_distributed_map.settings import checks, kinds
+from cdk_distributed_map.settings.batching import Batching
+from cdk_distributed_map.settings.combiner import Combiner
+from cdk_distributed_map.settings.concurrency import DEFAULT_MAX_CONCURRENCY
+from cdk_distributed_map.settings.results import Results
+from cdk_distributed_map.settings.sources import ItemSource
+from cdk_distributed_map.settings.workers import MapSettings, Worker
+from distmap import limits
+
+_CHILD_FAILURES = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
+
+
+class DistributedMapPipeline(Construct):
+    """Runs a worker over every item of a large data set on Step Functions Distributed Map.
+
+    Creates a payload bucket, the capture and worker functions where they aren't given, a role with exact
+    permissions, a log group and the state machine. An execution takes the input that the source needs; or
+    ``{"items": {"key": "runs/.../items.jsonl"}}`` to run on an item file (JSON Lines) that is in the payload bucket
+    already, whatever the source: that is how failed items are run again. So ``items`` of an input is that, or the
+    items themselves where the source reads them there, and a run whose ``items`` are neither is refused.
+
+    The ids of what it makes are stable: ``PayloadBucket``, ``Worker``, ``Capture``, ``Combine`` (each with ``Role``,
+    ``Logs`` and ``Policy`` appended for its role, its log group and its rights), ``Role``, ``LogGroup``,
+    ``StateMachine``, ``Flow``, ``Fragment``, ``Nested``, ``Alarms``, ``Dashboard``.
+
+    Args:
+        scope: Parent.
+        id: Construct id; the map's label is made from it.
+        items: Where the items come from.
+        worker: What is run for them.
+        max_concurrency: Most children at once, 1 to 10,000: a number, a JSONPath or JSONata. Default: 100.
+        batching: How items are grouped. Default: one item for each child, which costs most.
+        child_type: Standard or Express children. Default: Standard.
+        tolerated_failure_count: Most items that may fail: a number, a JSONPath or JSONata. Default: 0.
+        tolerated_failure_percentage: Most items that may fail, in percent: likewise. Default: 0.
+        item_selector: What a child gets as an item's value, from ``JsonPath.string_at("$$.Map.Item.Value...")`` and
+            the like. Default: the item.
+        results: How and where results are exported. Default: everything, as JSON Lines, to the payload bucket.
+        combine: A function over all results. Default: none.
+        on_failure: States for every error of a run, instead of ending it. Default: an error ends the run. Think
+            twice: a run that has handled its error has exited the map, and AWS redrives only what has not, so its
+            failed children can no longer be redriven. They can still be run again from an item file.
+        payload_bucket: Bucket of the run's files. Default: a new one, encrypted, TLS only, without public access.
+        payload_prefix: Where in the bucket, ending in a slash. Default: its top. Needed where pipelines share one.
+        expire_runs_after: When a run's files in the payload bucket expire, in days, 14 at least for redrives to find
+            them; not for an imported bucket. Default: 30 days in a bucket that a pipeline made, else never.
+        removal_policy: What happens to the new bucket (destroyed only if empty) and log groups with the stack.
+            Default: they are kept.
+        encryption_key: Customer-managed key for everything made here. Giving one to a deployed pipeline, or taking it
+            away, replaces the state machine and ends its runs, unless ``state_machine_name`` stays the same. Default:
+            AWS's own keys.
+        role: Role of the state machine. Default: a new one.
+        state_machine_name: Name of the state machine. Another one than that of the deployed pipeline makes
+            CloudFormation replace the state machine, which ends its runs. Default: made by CloudFormation, or by us
+            where ``encryption_key`` is given, since a key's conditions name the state machine.
+        label: Label of the map, up to 40 characters. Default: made from the id.
+        timeout: Longest time a run may take. Default: AWS's year.
+        log_level: What the state machine logs; ``OFF`` makes no log group. Default: errors.
+        log_execution_data: Whether logs hold inputs and outputs. Default: they don't.
+        log_group: Log group of the state machine, best with a name under ``/aws/vendedlogs/states/``. Default: a new
+            one, with such a name.
+        log_retention: How long logs are kept in the log groups made here. Default: one month.
+        tracing: Whether X-Ray traces runs. Default: it doesn't.
+        alarms: Alarms to make. Default: none.
+        dashboard: Whether to make a dashboard. Default: none.
+        comment: Comment of the state machine. Default: none.
+
+    Raises:
+        TypeError: An argument is of the wrong kind.
+        ValueError: AWS would reject or silently ignore a setting; the message says the value, the limit and the
+            remedy.
+
+    Example::
+
+        DistributedMapPipeline(
+            self,
+            "Squares",
+            items=ItemSource.s3_objects(bucket, prefix="numbers/"),
+            worker=Worker.python("worker", handler="handler.handler"),
+            batching=Batching(max_items=100),
+        )
+    """
+
+    payload_bucket: s3.IBucket
+    results_bucket: s3.IBucket
+    capture: lambda_.IFunction | None
+    combine: lambda_.IFunction | None
+    role: iam.IRole
+    log_group: logs.ILogGroup | None
+    state_machine: sfn.StateMachine
+    dashboard: cloudwatch.Dashboard | None
+    label: str
+    labels: list[str]
+
+    @kinds.checked
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        items: ItemSource,
+        worker: Worker,
+        max_concurrency: float | str | None = None,
+        batching: Batching | None = None,
+        child_type: sfn.StateMachineType | None = None,
+        tolerated_failure_count: float | str | None = None,
+        tolerated_failure_percentage: float | str | None = None,
+        item_selector: Mapping[str, Any] | None = None,
+        results: Results | None = None,
+        combine: Combiner | None = None,
+        on_failure: sfn.IChainable | None = None,
+        payload_bucket: s3.IBucket | None = None,
+        payload_prefix: str | None = None,
+        expire_runs_after: Duration | None = None,
+        removal_policy: RemovalPolicy | None = None,
+        encryption_key: kms.IKey | None = None,
+        role: iam.IRole | None = None,
+        state_machine_name: str | None = None,
+        label: str | None = None,
+        timeout: Duration | None = None,
+        log_level: sfn.LogLevel | None = None,
+        log_execution_data: bool | None = None,
+        log_group: logs.ILogGroup | None = None,
+        log_retention: logs.RetentionDays | None = None,
+        tracing: bool | None = None,
+        alarms: Alarms | None = None,
+        dashboard: bool | None = None,
+        comment: str | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        # None means the default, here and in every other class: whoever passes arguments on needs no cases.
+        payload_prefix = "" if payload_prefix is None else payload_prefix
+        removal_policy = RemovalPolicy.RETAIN if removal_policy is None else removal_policy
+        log_level = sfn.LogLevel.ERROR if log_level is None else log_level
+        log_execution_data = False if log_execution_data is None else log_execution_data
+        log_retention = logs.RetentionDays.ONE_MONTH if log_retention is None else log_retention
+        tracing = False if tracing is None else tracing
+        settings = MapSettings(
+            items=items,
+            worker=worker,
+            max_concurrency=DEFAULT_MAX_CONCURRENCY if max_concurrency is None else max_concurrency,
+            batching=batching,
+            child_type=sfn.StateMachineType.STANDARD if child_type is None else child_type,
+            tolerated_failure_count=tolerated_failure_count,
+            tolerated_failure_percentage=tolerated_failure_percentage,
+            item_selector=item_selector,
+            results=Results() if results is None else results,
+            combine=combine,
+            label=label,
+        )
+        _check(payload_prefix, timeout, expiry=expire_runs_after)
+        if encryption_key is not None:
+            grants.allow_logs(self, encryption_key)
+        self.payload_bucket = payload_bucket_module.payload_bucket(
+            self,
+            given=payload_bucket,
+            prefix=payload_prefix,
+            expiry=expire_runs_after,
+            timeout=timeout,
+            removal_policy=removal_policy,
+            encryption_key=encryption_key,
+        )
+        functions = FunctionSettings(
+            log_retention=log_retention, removal_policy=removal_policy, encryption_key=encryption_key, tracing=tracing
+        )
+        self._resources = create_map_resources(
+            self,
+            settings,
+            default_label=id,
+            bucket=self.payload_bucket,
+            payload_prefix=payload_prefix,
+            functions=functions,
+        )
+        self.results_bucket = self._resources.results_bucket
+        self.capture, self.combine = self._resources.capture, self._resources.combine
+        self.label, self.labels = self._resources.label, self._resources.labels()
+        self._payload_prefix = payload_prefix
+        self._key = encryption_key
+        self._fragment: Flow | None = None
+        self._location = root_location(self.payload_bucket, payload_prefix)
+        self.role = grants.state_machine_role(self) if role is None else grants.trusting(role)
+        self.log_group = log_groups.destination(
+            self,
+            level=log_level,
+            execution_data=log_execution_data,
+            given=log_group,
+            retention=log_retention,
+            removal_policy=removal_policy,
+            encryption_key=encryption_key,
+        )
+        self._flow = flow = Flow(
+            self, "Flow", resources=self._resources, location=self._location, on_failure=on_failure
+        )
+        if encryption_key is not None and state_machine_name is None:
+            state_machine_name = Names.unique_resource_name(self, max_length=limits.MAX_NAME_LENGTH, separator="-")
+        self.state_machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            definition_body=sfn.DefinitionBody.from_chainable(flow),
+            state_machine_name=state_machine_name,
+            comment=comment,
+            role=grants.usable_role(self, self.role),
+            timeout=timeout,
+            logs=(
+                None
+                if self.log_group is None
+                else sfn.LogOptions(
+                    destination=self.log_group, level=log_level, include_execution_data=log_execution_data
+                )
+            ),
+            tracing_enabled=tracing,
+            encryption_configuration=(
+                None if encryption_key is None else sfn.CustomerManagedEncryptionConfiguration(encryption_key)
+            ),
+        )
+        grants.check_role(
+            self,
+            statements=flow.statements(),
+            labels=self.labels,
+            machine=self.state_machine,
+            encryption=(
+                []
+                if encryption_key is None or state_machine_name is None
+                else grants.encryption_statements(
+                    self, encryption_key, machine_name=state_machine_name, logging=self.log_group is not None
+                )
+            ),
+            logging=self.log_group is not None,
+            tracing=tracing,
+        )
+        self.node.add_validation(
+            DefinitionCheck(
+                self,
+                state_machine=self.state_machine,
+                role=self.role,
+                labels=self.labels,
+                has_express_children=self.has_express_children,
+                has_fragment=lambda: self.has_fragment,
+            )
+        )
+        if alarms is not None:
+            alarms.create(Construct(self, "Alarms"), machine=self.state_machine, worker=self._resources.worker.function)
+        self.dashboard = None
+        if dashboard is True:
+            children = [("failed", self.metric_children_failed()), ("succeeded", self.metric_children_succeeded())]
+            self.dashboard = observability.dashboard(
+                self, machine=self.state_machine, children=children, worker=self._resources.worker.function
+            )
+
+    @property
+    def worker(self) -> lambda_.IFunction:
+        """The worker function; that of the innermost map, where maps are nested.
+
+        Raises:
+            ValueError: The worker is a chain of states.
+        """
+        if self._resources.worker.function is None:
+            raise ValueError("the worker is a chain of states, not a function: use what the states call")
+        return self._resources.worker.function
+
+    @property
+    def fragment(self) -> sfn.StateMachineFragment:
+        """The same states once more, to be chained inside a state machine of your own.
+
+        They share the bucket and the functions with the pipeline's own state machine, and work in JSONPath and in
+        JSONata machines. Your machine's role gets what they need. ``on_failure`` isn't part of them: use
+        ``fragment.to_single_state().add_catch(...)``.
+
+        An execution of your machine writes to ``runs/<its name>/`` of the payload bucket, as one of the pipeline's own
+        machine does: enter the fragment once in an execution, and don't give executions of both machines one name.
+        """
+        if self._fragment is None:
+            self._fragment = Flow(self, "Fragment", resources=self._resources, location=self._location)
+        return self._fragment
+
+    @property
+    def has_fragment(self) -> bool:
+        """Whether ``fragment`` was used."""
+        return self._fragment is not None
+
+    @property
+    def has_express_children(self) -> bool:
+        """Whether the children of any of its maps are Express executions."""
+        return self._resources.has_express_children
+
+    # -- grants
+
+    @kinds.checked
+    def grant_start_execution(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal start runs."""
+        return self.state_machine.grant_start_execution(self._taker(grantee))
+
+    @kinds.checked
+    def grant_put_items(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal put item files into the payload bucket, which a run on an item file (a retry) needs."""
+        return grants.grant_put_items(self.payload_bucket, self._payload_prefix, self._taker(grantee))
+
+    @kinds.checked
+    def grant_read_results(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal read the files of runs (items, results, manifests, spilled answers) and kept item files."""
+        results = None if self.results_bucket is self.payload_bucket else self.results_bucket
+        return grants.grant_read_results(self.payload_bucket, results, self._payload_prefix, self._taker(grantee))
+
+    @kinds.checked
+    def grant_operate(self, grantee: iam.IGrantable) -> iam.Grant:
+        """Let a principal watch, change, stop and redrive runs, their Map Runs and their children."""
+        return grants.grant_operate(
+            self, self.state_machine, self.labels, self._taker(grantee), encryption_key=self._key
+        )
+
+    def _taker(self, grantee: iam.IGrantable) -> iam.IGrantable:
+        return grants.taker(
+            self,
+            grantee,
+            role=self.role,
+            functions=self._resources.functions(),
+            flow=self._flow,
+            statements=self._flow.statements(),
+        )
+
+    # -- metrics
+
+    def metric_started(self, **options: Any) -> cloudwatch.Metric:
+        """Runs started. Options are those of ``cloudwatch.MetricOptions``; default: sum over five minutes."""
+        return self.state_machine.metric_started(**options)
+
+    def metric_succeeded(self, **options: Any) -> cloudwatch.Metric:
+        """Runs that succeeded, those within their tolerance included."""
+        return self.state_machine.metric_succeeded(**options)
+
+    def metric_failed(self, **options: Any) -> cloudwatch.Metric:
+        """Runs that failed."""
+        return self.state_machine.metric_failed(**options)
+
+    def metric_timed_out(self, **options: Any) -> cloudwatch.Metric:
+        """Runs that timed out."""
+        return self.state_machine.metric_timed_out(**options)
+
+    def metric_aborted(self, **options: Any) -> cloudwatch.Metric:
+        """Runs that were stopped."""
+        return self.state_machine.metric_aborted(**options)
+
+    def metric_children_failed(self, **options: Any) -> cloudwatch.IMetric:
+        """Children that failed, timed out or were stopped: a batch counts once, whatever is in it.
+
+        Options are ``period``, ``statistic``, ``unit``, ``account`` and ``region``, and ``label`` and ``color`` of the
+        sum over the maps; default: sum over five minutes.
+        """
+        return self._children(_CHILD_FAILURES, "children failed", options)
+
+    def metric_children_succeeded(self, **options: Any) -> cloudwatch.IMetric:
+        """Children that succeeded: a batch counts once, whatever is in it. Options: as above."""
+        return self._children(("ExecutionsSucceeded",), "children succeeded", options)
+
+    def metric_items_failed(self, **options: Any) -> cloudwatch.IMetric:
+        """Deprecated, since it counts children and not items: use :meth:`metric_children_failed`."""
+        return self.metric_children_failed(**options)
+
+    def metric_items_succeeded(self, **options: Any) -> cloudwatch.IMetric:
+        """Deprecated, since it counts children and not items: use :meth:`metric_children_succeeded`."""
+        return self.metric_children_succeeded(**options)
+
+    def metric_worker_throttles(self, **options: Any) -> cloudwatch.Metric:
+        """Throttled invocations of the worker.
+
+        Raises:
+            ValueError: The worker isn't a function.
+        """
+        return self.worker.metric_throttles(**options)
+
+    def metric_worker_errors(self, **options: Any) -> cloudwatch.Metric:
+        """Failed invocations of the worker.
+
+        Raises:
+            ValueError: The worker isn't a function.
+        """
+        return self.worker.metric_errors(**options)
+
+    def _children(self, names: tuple[str, ...], label: str, options: dict[str, Any]) -> cloudwatch.IMetric:
+        return observability.children_metric(
+            self.state_machine, self._resources.root_labels(), names, label=label, options=options
+        )
+
+    # -- events
+
+    @kinds.checked
+    def on_finished(self, id: str, *, target: events.IRuleTarget | None = None) -> events.Rule:
+        """Make an event rule for every run that ends, however it ends."""
+        return self._rule(id, target, ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
+
+    @kinds.checked
+    def on_failed(self, id: str, *, target: events.IRuleTarget | None = None) -> events.Rule:
+        """Make an event rule for every run that fails, times out or is stopped."""
+        return self._rule(id, target, ["FAILED", "TIMED_OUT", "ABORTED"])
+
+    def _rule(self, id: str, target: events.IRuleTarget | None, statuses: list[str]) -> events.Rule:
+        rule = events.Rule(
+            self,
+            id,
+            event_pattern=events.EventPattern(
+                source=["aws.states"],
+                detail_type=["Step Functions Execution Status Change"],
+                detail={"stateMachineArn": [self.state_machine.state_machine_arn], "status": statuses},
+            ),
+        )
+        if target is not None:
+            rule.add_target(target)
+        return rule
+
+
+def _check(payload_prefix: str, timeout: Duration | None, *, expiry: Duration | None) -> None:
+    known = "" if Token.is_unresolved(payload_prefix) else payload_prefix
+    if known and (not known.endswith("/") or known.startswith("/")):
+        raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {payload_prefix!r}")
+    checks.plain_key("payload_prefix", payload_prefix)
+    if timeout is not None and not timeout.is_unresolved():
+        checks.whole_number("timeout", timeout.to_seconds(), least=1, most=limits.MAX_EXECUTION_SECONDS, unit="seconds")
+    if expiry is not None and not expiry.is_unresolved():
+        checks.whole_number("expire_runs_after", expiry.to_days(integral=False), least=1, most=36_500, unit="days")

@@ -1,0 +1,375 @@
+"""Item files: from what people have (JSON, JSON Lines, CSV, here or in S3) to what a map reads."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import hashlib
+import json
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Final, Literal, get_args
+
+from cdk_distributed_map.runs.aws.sessions import Aws, error_code, errors
+from cdk_distributed_map.runs.errors import InputError
+from cdk_distributed_map.runs.find.definition import PipelineDefinition
+from cdk_distributed_map.runs.notices import Slow, megabytes
+from distmap._errors import ResultsError
+from distmap._stream import ItemText, lines, object_chunks, what_is_wrong
+from distmap.limits import MAX_ITEM_BYTES, MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
+from distmap.wire import ITEM_FILES_FOLDER, ITEMS_FILE, ItemFile
+
+FileFormat = Literal["jsonl", "json", "csv"]
+"""JSON Lines, a JSON array, or CSV as RFC 4180 has it, whose first row is the header: its values are texts, as on AWS.
+
+Step Functions reads CSV by a grammar of its own, in which backslashes escape: it gets what is read here as JSON.
+"""
+
+_SUFFIXES: Final[dict[str, FileFormat]] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".csv": "csv"}
+_OTHER_DELIMITERS: Final = (";", "\t", "|")
+_CHUNK_BYTES: Final = 1 << 20
+GONE: Final = frozenset({"404", "NoSuchKey", "NoSuchBucket"})
+"""What S3 says of an object that isn't there, or whose bucket isn't."""
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"the constant {constant} is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return value
+
+
+_DECODE: Final = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite).decode
+
+
+def parse_json(data: bytes, *, what: str) -> Any:
+    """Return the value of a JSON text in UTF-8, as strict as Step Functions is.
+
+    Args:
+        data: The text.
+        what: What it is, for messages.
+
+    Raises:
+        InputError: It isn't one.
+    """
+    try:
+        # utf-8-sig: some editors put a mark before UTF-8.
+        return _DECODE(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        where = f"it has the byte {data[error.start]:#04x} at {error.start + 1:,}"
+        raise InputError(f"{what} is not UTF-8: {where}") from error
+    except RecursionError as error:
+        raise InputError(f"{what} is nested too deeply to be read: make it flatter") from error
+    except ValueError as error:
+        shown = data[:80].decode("utf-8", "replace")
+        wrong = _lowered(error) if isinstance(error, json.JSONDecodeError) else what_is_wrong(error)
+        raise InputError(f"{what} is not JSON: {wrong}; got {shown!r}") from error
+
+
+def format_of(name: str, given: str | None = None) -> FileFormat:
+    """Return the format of a file of items.
+
+    Args:
+        name: Its name.
+        given: What the user says it is. Default: what the name ends in.
+
+    Raises:
+        InputError: It can't be told, or is none we read.
+    """
+    known = get_args(FileFormat)
+    if given is not None:
+        if given not in known:
+            raise InputError(f"the format of an item file is one of {', '.join(known)}, got {given!r}")
+        return given  # type: ignore[return-value] # just checked
+    suffix = Path(name).suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise InputError(
+            f"the name {name!r} doesn't tell the format of the items: end it in {', '.join(_SUFFIXES)}, or give the "
+            f"format ({', '.join(known)})"
+        )
+    return _SUFFIXES[suffix]
+
+
+class SpooledItems:
+    """Items on their way to S3: checked, counted and written to a temporary file.
+
+    They are written before they are uploaded because the execution's input holds their number and checksum, and a
+    run of a given name must be found to be the same one before its file is touched. Close it when done.
+
+    Attributes:
+        count: Items.
+        bytes: Bytes of the file.
+        sha256: Checksum of the file, in hexadecimal.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[bytes],
+        *,
+        array: bool = False,
+        largest: int = SPILL_BYTES,
+        notice: Callable[[str], None] | None = None,
+    ) -> None:
+        slow = Slow(notice, lambda done: f"{self.count:,} items read, {megabytes(done)}")
+        self.count = 0
+        self.bytes = 0
+        self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        digest = hashlib.sha256()
+        try:
+            for block in self._blocks(items, array=array, largest=largest):
+                self._file.write(block)
+                digest.update(block)
+                self.bytes += len(block)
+                slow(len(block))
+                if self.bytes > MAX_ITEM_FILE_BYTES:
+                    raise InputError(
+                        f"the item file has more than the {MAX_ITEM_FILE_BYTES:,} bytes that a map reads, at item "
+                        f"{self.count:,}: split the run"
+                    )
+        except BaseException:
+            self._file.close()
+            raise
+        self.sha256 = digest.hexdigest()
+
+    def _blocks(self, items: Iterable[bytes], *, array: bool, largest: int) -> Iterator[bytes]:
+        for item in items:
+            if len(item) > largest:
+                raise InputError(
+                    f"item {self.count:,} has {len(item):,} bytes, over the {largest:,} that a child can take: put it "
+                    "into S3 and make the item say where"
+                )
+            yield ((b",\n" if self.count else b"[\n") if array else b"") + item + (b"" if array else b"\n")
+            self.count += 1
+            if self.count > MAX_ITEMS:
+                raise InputError(f"there are more than the {MAX_ITEMS:,} items that a map reads: split the run")
+        if array:
+            yield b"\n]\n" if self.count else b"[]\n"
+
+    def upload(self, aws: Aws, *, bucket: str, key: str) -> None:
+        """Put the file into S3, in parts where it is large."""
+        self._file.seek(0)
+        slow = Slow(aws.notice, lambda done: f"uploading items: {megabytes(done)} of {megabytes(self.bytes)}")
+        options: dict[str, Any] = {"ExtraArgs": {"ContentType": "application/x-ndjson"}, "Callback": slow}
+        with errors(f"uploading s3://{bucket}/{key}"):
+            aws.s3().upload_fileobj(self._file, bucket, key, **options)
+
+    def item_file(self, *, bucket: str, key: str, first_run: str | None = None) -> ItemFile:
+        """Return what the execution's input says of it; its lines are envelopes where they were another run's first."""
+        file: ItemFile = {
+            "bucket": bucket,
+            "key": key,
+            "count": self.count,
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+        }
+        if first_run is not None:
+            file["enveloped"] = True
+            file["firstRun"] = first_run
+        return file
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self._file.close()
+
+
+def spool(
+    source: BinaryIO,
+    file_format: FileFormat,
+    definition: PipelineDefinition,
+    *,
+    name: str,
+    notice: Callable[[str], None] | None = None,
+) -> SpooledItems:
+    """Return the items of an open file in the form that the pipeline's map reads.
+
+    Args:
+        source: The file.
+        file_format: Its format.
+        definition: The pipeline.
+        name: Name of the file, for messages.
+        notice: Called now and then with how far it is, where that takes long.
+
+    Raises:
+        InputError: The items can't be read, or AWS would refuse them.
+    """
+    target = definition.item_file
+    if target.input_type not in {"JSONL", "JSON"}:
+        raise InputError(
+            f"the pipeline reads item files as {target.input_type}, which can't be written here: put the file under "
+            f"{target.payload_prefix}{ITEM_FILES_FOLDER}/ of the bucket {target.bucket} and start with its key"
+        )
+    largest = MAX_ITEM_BYTES if target.selects else SPILL_BYTES
+    items = read_items(source, file_format, name=name)
+    return SpooledItems(items, array=target.input_type == "JSON", largest=largest, notice=notice)
+
+
+def read_items(source: BinaryIO, file_format: FileFormat, *, name: str) -> Iterator[bytes]:
+    """Yield the items of a file as JSON texts, one at a time.
+
+    Raises:
+        InputError: A line or a row can't be read.
+    """
+    if file_format == "jsonl":
+        yield from _json_lines(source, name)
+    elif file_format == "csv":
+        yield from _csv_rows(source, name)
+    else:
+        yield from _json_array(source, name)
+
+
+def _json_lines(source: BinaryIO, name: str) -> Iterator[bytes]:
+    for number, line in _lines(source, name):
+        text = line.strip(" \t\r\n")
+        if not text:
+            continue
+        try:
+            _DECODE(text)
+        except json.JSONDecodeError as error:
+            where = f"{error.msg[:1].lower()}{error.msg[1:]} at column {error.colno:,}"
+            raise InputError(f"line {number:,} of {name} is not JSON: {where}; got {text[:80]!r}") from error
+        except ValueError as error:
+            what = what_is_wrong(error)
+            raise InputError(f"line {number:,} of {name} is not JSON: {what}; got {text[:80]!r}") from error
+        except RecursionError as error:
+            raise InputError(f"line {number:,} of {name} is nested too deeply to be read: make it flatter") from error
+        yield text.encode()
+
+
+def _lines(source: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a file with their numbers, without the mark that some editors put before UTF-8."""
+    for number, line in enumerate(iter(lambda: source.readline(ItemText.largest + 1), b""), start=1):
+        if len(line) > ItemText.largest:
+            raise InputError(
+                f"line {number:,} of {name} has more than {ItemText.largest:,} bytes, and an item has at most "
+                f"{MAX_ITEM_BYTES:,}: put what is large into S3 and make the item say where"
+            )
+        try:
+            yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            where = f"it has the byte {line[error.start]:#04x} at {error.start + 1:,}"
+            raise InputError(f"line {number:,} of {name} is not UTF-8: {where}; save it in UTF-8") from error
+
+
+def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
+    # The limit is the process's, and below what an item may have.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_ITEM_BYTES))
+    reader = csv.DictReader((line for _, line in _lines(source, name)), restval="", restkey=None, strict=True)
+    try:
+        columns = reader.fieldnames
+        if columns is None:
+            raise InputError(f"{name} is empty: CSV begins with a row of column names")
+        twice = sorted({column for column in columns if columns.count(column) > 1})
+        if len(columns) == 1 and (other := next((each for each in _OTHER_DELIMITERS if each in columns[0]), None)):
+            raise InputError(
+                f"{name} has one column, called {columns[0]!r}: columns are separated by commas here, not by "
+                f"{other!r}. Save it with commas, or as JSON Lines where the column is really called that"
+            )
+        if twice:
+            raise InputError(
+                f"{name} has several columns called {', '.join(map(repr, twice))}, and an item has one value for each "
+                "name: rename them"
+            )
+        for row in reader:
+            # As AWS does: short rows are filled with empty texts, fields without a header are dropped.
+            yield _encode({key: value for key, value in row.items() if key is not None})
+    except csv.Error as error:
+        what = _lowered(error).partition(" - ")[0]  # the rest is about Python
+        raise InputError(f"{name} is not CSV at line {reader.line_num + 1:,} or after: {what}") from error
+
+
+def _json_array(source: BinaryIO, name: str) -> Iterator[bytes]:
+    chunks = iter(lambda: source.read(_CHUNK_BYTES), b"")
+    first = b""
+    while not first.removeprefix(codecs.BOM_UTF8).strip():
+        chunk = next(chunks, None)
+        if chunk is None:
+            raise InputError(f"{name} is empty: it must hold a JSON array of items")
+        first += chunk
+    first = first.removeprefix(codecs.BOM_UTF8).lstrip()
+    if not first.startswith(b"["):
+        raise InputError(
+            f"{name} begins with {first[:1].decode('utf-8', 'replace')!r}: it must hold a JSON array of items"
+        )
+    count = 0
+    text = ItemText(chain([first], chunks))
+    try:
+        text.expect("[")
+        for item in text.elements():
+            yield _encode(item)
+            count += 1
+        text.expect_end()
+    except (ResultsError, ValueError, RecursionError) as error:
+        what = str(error) if isinstance(error, ResultsError) else what_is_wrong(error)
+        raise InputError(f"{name} is not a JSON array: {what}, after {count:,} items") from error
+
+
+def is_in_place(bucket: str, key: str, definition: PipelineDefinition) -> bool:
+    """Tell whether the pipeline takes an item file where it is."""
+    target = definition.item_file
+    folders = (target.runs_prefix, f"{target.payload_prefix}{ITEM_FILES_FOLDER}/")
+    return bucket == target.bucket and key.startswith(folders)
+
+
+def items_key(definition: PipelineDefinition, run: str) -> str:
+    """Return where the items of a run belong."""
+    return f"{definition.item_file.runs_prefix}{run}/{ITEMS_FILE}"
+
+
+def download(aws: Aws, *, bucket: str, key: str) -> IO[bytes]:
+    """Return an object of S3 in a temporary file, which the caller closes."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's
+    slow = Slow(aws.notice, lambda done: f"downloading s3://{bucket}/{key}: {megabytes(done)}")
+    try:
+        with errors(f"reading s3://{bucket}/{key}"):
+            try:
+                aws.s3().download_fileobj(bucket, key, file, Callback=slow)
+            except Exception as error:
+                if error_code(error) not in GONE:
+                    raise
+                raise InputError(f"there is no s3://{bucket}/{key}: look at the name, and at --profile") from error
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return file
+
+
+def count_lines(aws: Aws, *, bucket: str, key: str) -> int | None:
+    """Return how many items an object of S3 has a line for, in constant memory; None where there is no such object.
+
+    Blank lines are none, here as for the map.
+    """
+    with errors(f"counting the items of s3://{bucket}/{key}"):
+        try:
+            return sum(1 for _ in lines(object_chunks(aws.s3(), bucket, key)))
+        except Exception as error:
+            if error_code(error) in GONE:
+                return None
+            raise
+
+
+def has_lines(aws: Aws, *, bucket: str, key: str) -> bool:
+    """Tell whether an object of S3 has a line that isn't blank: what is behind the first one isn't read."""
+    with errors(f"looking into s3://{bucket}/{key}"):
+        try:
+            return any(not chunk.isspace() for chunk in object_chunks(aws.s3(), bucket, key))
+        except Exception as error:
+            if error_code(error) in GONE:
+                return False
+            raise
+
+
+def _encode(item: Any) -> bytes:
+    return json.dumps(item, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _lowered(error: Exception) -> str:
+    text = str(error).rstrip(".")
+    return text[:1].lower() + text[1:]

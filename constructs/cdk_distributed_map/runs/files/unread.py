@@ -1,0 +1,61 @@
+"""Runs that ended before they had read their items: what they say of items is nothing, and no success."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from cdk_distributed_map.runs.errors import AwsError
+from cdk_distributed_map.runs.text import counted, one_line
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription
+    from cdk_distributed_map.runs.run import Run
+
+READER_FAILED: Final = "States.ItemReaderFailed"
+_ENDED_SO: Final = {"FAILED": "failed", "TIMED_OUT": "timed out", "ABORTED": "was stopped"}
+
+
+class Unread(NamedTuple):
+    """That a run ended before it had read all of its items."""
+
+    why: str
+    read: int
+    """How many it read."""
+
+
+def unread(run: Run, described: RunDescription | None, *, known: bool) -> Unread | None:
+    """Return why a run never read its items, or not all of them; None where it did, or hasn't ended.
+
+    Args:
+        run: The run.
+        described: What AWS says of it; None where AWS has forgotten it.
+        known: Whether it is known all the same how many items it was to process. A run that was stopped has then left
+            them pending, which is no error of its own.
+    """
+    if described is None or not described.ended or (known and described.status == "ABORTED"):
+        return None
+    try:
+        maps = run.own_map_runs()
+    except AwsError:
+        return None  # the ledger says that the counts can't be had
+    read = sum(each.items.total for each in maps)
+    if described.status == "SUCCEEDED":
+        # A state machine of the user's own can go on after the map's error.
+        silent = not read and any(map(_failed, maps))
+        return Unread(f"the map of {run.name!r} failed before it read an item", 0) if silent else None
+    if read and described.error != READER_FAILED:
+        return None
+    before = "it read an item" if not read else f"it had read all of its items (it read {counted(read, 'item')})"
+    why = f"{run.name!r} {_ENDED_SO.get(described.status, described.status)} before {before}{_because(described)}"
+    return Unread(why, read)
+
+
+def _failed(map_run: MapRun) -> bool:
+    return map_run.status not in {"RUNNING", "SUCCEEDED"}
+
+
+def _because(described: RunDescription) -> str:
+    cause = one_line(described.cause or "", 500)
+    if not described.error:
+        return f": {cause}" if cause else ""
+    return f": {described.error}: {cause}" if cause else f": {described.error}"

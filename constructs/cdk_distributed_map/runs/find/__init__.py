@@ -1,0 +1,4 @@
+"""How a name becomes a pipeline or a run: deployed definitions, their pipelines, names and ARNs.
+
+It asks AWS through `aws` and reads definitions as they were rendered; it reads no files of runs.
+"""

@@ -1,0 +1,148 @@
+"""Finding a pipeline by the names that people know it by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from cdk_distributed_map import names
+from cdk_distributed_map.names import logical_id
+from cdk_distributed_map.runs.aws import arns
+from cdk_distributed_map.runs.aws.sessions import Aws, error_code, errors
+from cdk_distributed_map.runs.errors import AmbiguousNameError, InputError, NotFoundError
+
+_MOST_DESCRIBED: Final = 100
+"""State machines whose definitions are looked into for a pipeline that no name tells."""
+
+
+def find_machine(aws: Aws, name: str) -> str:
+    """Return the ARN of the state machine of a pipeline.
+
+    Args:
+        aws: Where to look.
+        name: ``Construct``, ``Stack/Construct``, a stack with a single pipeline, the name of the state machine, or
+            its ARN.
+
+    Raises:
+        NotFoundError: There is none of this name, or several.
+        AwsError: AWS refused a call.
+    """
+    if arns.is_arn(name):
+        arn = arns.parse(name)
+        check_region(aws, arn)
+        return arn.machine_arn()
+    if not name.strip():
+        raise InputError("the pipeline's name is empty: is a variable unset?")
+    if "/" in name:
+        return _in_stack(aws, name)
+    machines = {machine: arn for machine, arn in machines_of_account(aws)}  # noqa: C416 - pairs, of which the last wins
+    if name in machines:
+        return machines[name]
+    found = names.of_construct(name, machines)
+    return _only(found, name, known=machines) if found else _only_of_stack(aws, name, machines)
+
+
+def check_region(aws: Aws, arn: arns.Arn) -> None:
+    """Raise where an ARN is of another Region than the client, which AWS would answer in words of its own.
+
+    Raises:
+        InputError: It is.
+    """
+    region = aws.sfn().meta.region_name
+    if arn.region != region:
+        raise InputError(f"{arn.text()} is of {arn.region}, and not of {region}: give --region {arn.region}")
+
+
+def machines_of_account(aws: Aws) -> Iterator[tuple[str, str]]:
+    """Yield name and ARN of every Standard state machine of the account and Region."""
+    with errors("listing the state machines"):
+        for page in aws.sfn().get_paginator("list_state_machines").paginate():
+            for machine in page["stateMachines"]:
+                if machine["type"] == "STANDARD":
+                    yield machine["name"], machine["stateMachineArn"]
+
+
+def _in_stack(aws: Aws, name: str) -> str:
+    stack, _, path = name.partition("/")
+    machines = _of_stack(aws, stack)
+    if not machines:
+        raise NotFoundError(
+            f"the stack {stack!r} has no state machine, or there is no such stack: 'Stack/Construct' takes the name of "
+            "the stack as CloudFormation knows it; see `aws cloudformation list-stacks`"
+        )
+    logical = names.logical_id(path)
+    if logical in machines:
+        return machines[logical]
+    known = ", ".join(sorted(machines))
+    raise NotFoundError(
+        f"the stack {stack!r} has no pipeline {path!r}, whose state machine would have the logical id {logical}; its "
+        f"state machines are {known}: give the path of the construct below the stack"
+    )
+
+
+def _of_stack(aws: Aws, stack: str) -> dict[str, str]:
+    """Return the state machines of a stack by logical id; none where there is no such stack."""
+    with errors(f"listing the resources of the stack {stack!r}"):
+        client = aws.cloudformation()
+        try:
+            found: dict[str, str] = {}
+            for page in client.get_paginator("list_stack_resources").paginate(StackName=stack):
+                for resource in page["StackResourceSummaries"]:
+                    if resource["ResourceType"] == "AWS::StepFunctions::StateMachine":
+                        found[resource["LogicalResourceId"]] = resource.get("PhysicalResourceId", "")
+        except client.exceptions.ClientError as error:
+            if error_code(error) in {"ValidationError", "AccessDenied", "AccessDeniedException"}:
+                return {}
+            raise
+        return found
+
+
+def _only_of_stack(aws: Aws, name: str, known: Mapping[str, str]) -> str:
+    """Return the state machine of the one pipeline of a stack of this name, or of the construct of this name."""
+    machines = _of_stack(aws, name)
+    # Other state machines may be beside it.
+    found = names.of_stack(machines)
+    if len(found) > 1:
+        raise AmbiguousNameError(
+            f"the stack {name!r} has {len(found)} state machines, {', '.join(sorted(machines))}: say which, as in "
+            f"'{name}/Construct'"
+        )
+    return _only(found or _by_definition(aws, name, known), name, known=known)
+
+
+def _by_definition(aws: Aws, name: str, known: Mapping[str, str]) -> list[str]:
+    """Return the state machines that have a pipeline of this name in them, whatever they are called themselves."""
+    client = aws.sfn()
+    found = []
+    with errors(f"looking for the pipeline {name!r}"):
+        for arn in list(known.values())[:_MOST_DESCRIBED]:
+            try:
+                definition = client.describe_state_machine(stateMachineArn=arn)["definition"]
+            except client.exceptions.ClientError as error:
+                # Others' state machines are not for everybody to see, and may be gone by now.
+                if error_code(error) in {"AccessDeniedException", "StateMachineDoesNotExist"}:
+                    continue
+                raise
+            if names.is_of(name, definition):
+                found.append(arn)
+    return found
+
+
+def _only(found: list[str], name: str, *, known: Iterable[str]) -> str:
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        all_names = sorted(known)
+        more = f" and {len(all_names) - 10} more" if len(all_names) > 10 else ""
+        shown = ", ".join(all_names[:10]) + more
+        raise NotFoundError(
+            f"no pipeline {name!r} in this account and Region; the state machines here are: {shown or 'none'}. Name it "
+            "by 'Stack/Construct', by its state machine or by ARN, and look at --profile and --region"
+        )
+    machines = ", ".join(sorted(arns.parse(arn).machine for arn in found))
+    raise AmbiguousNameError(
+        f"{len(found)} pipelines are called {name!r}: {machines}; name one of these, its ARN, or 'Stack/{name}'"
+    )
+
+
+__all__ = ["check_region", "find_machine", "logical_id", "machines_of_account"]

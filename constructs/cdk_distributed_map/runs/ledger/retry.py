@@ -1,0 +1,269 @@
+"""Running again exactly what did not succeed, each item under its own identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from cdk_distributed_map.runs.aws.sessions import error_code, errors
+from cdk_distributed_map.runs.errors import (
+    InputError,
+    NotFoundError,
+    RunFailedError,
+    RunStateError,
+    UnavailableItemsError,
+)
+from cdk_distributed_map.runs.files import chain as chain_module
+from cdk_distributed_map.runs.files import item_files, item_states, scan
+from cdk_distributed_map.runs.find.names import check_name, retry_name
+from distmap._export import File
+from distmap._records import Child
+from distmap._stream import lines, object_chunks
+from distmap._told import Reader
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs.aws.descriptions import RunDescription
+    from cdk_distributed_map.runs.ledger.reconciliation import Ledger
+    from cdk_distributed_map.runs.run import Run
+
+_LARGEST_BYTES: Final = 8 * 1024**2
+_EXAMPLES: Final = 5
+_READ_AGAIN: Final = frozenset({"States.ItemReaderFailed", "States.ResultWriterFailed"})
+_UNKNOWABLE: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
+
+
+def retry(
+    run: Run,
+    ledger: Ledger,
+    *,
+    name: str | None = None,
+    given: dict[str, Any] | None = None,
+    nested: bool = False,
+    anyway: bool = False,
+) -> Run | None:
+    """Start a run of the items that did not succeed: see :meth:`Run.retry`."""
+    root = chain_module.root_of(run)
+    links = chain_module.links_of(root)
+    _refuse_running(root, [root, *(link.run for link in links)])
+    if ledger.run_error is not None and ledger.captured_from != "item file" and (not anyway or not ledger.captured):
+        raise RunFailedError(
+            f"there is nothing to retry, because nobody knows which items there were: {ledger.run_error}. Mend that, "
+            "and start a new run (`distmap run`)"
+        )
+    if ledger.problems and not ledger.unidentified and not anyway:
+        raise UnavailableItemsError(
+            f"the account of {root.name!r} doesn't add up, so what to run again isn't certain: {ledger.problems[0]}; "
+            "see `distmap ledger`. With --anyway, what is missing there is run again, though it may have been done"
+        )
+    around = ledger.around_unsuccessful if nested else set()
+    wanted = ledger.unsuccessful + len(around)
+    if wanted == 0:
+        return None
+    chosen = retry_name(root.name, len(links) + 1) if name is None else check_name(name)
+    described = _describe(root)
+    values = _Values(root, links, ledger, described, around)
+    enveloped = root.pipeline.definition.item_file.enveloped
+    if root.pipeline.definition.item_file.input_type != "JSONL":
+        raise InputError(
+            f"the pipeline reads item files as {root.pipeline.definition.item_file.input_type}, and a retry's are JSON "
+            "Lines: let its capture write JSON Lines"
+        )
+    with errors(f"reading the items of {root.name!r}"):
+        try:
+            spooled = item_files.SpooledItems(values.lines(enveloped=enveloped), largest=_LARGEST_BYTES)
+        except _ChangedError as error:
+            # The inputs of children still say what those of them were that were tried.
+            values.spoilt = str(error)
+            spooled = item_files.SpooledItems(values.lines(enveloped=enveloped), largest=_LARGEST_BYTES)
+    if spooled.count != wanted:
+        spooled.close()
+        raise UnavailableItemsError(values.unavailable(wanted, spooled.count))
+    rest = given if given is not None else described.input if described is not None else {}
+    rest = {key: value for key, value in rest.items() if key != "items"} if isinstance(rest, dict) else {}
+    key = chain_module.retry_key(root, chosen)
+    first_run = _first_run(root, described) if enveloped else None
+    return root.pipeline.start_spooled(chosen, rest, spooled, key=key, first_run=first_run)
+
+
+def _first_run(root: Run, described: RunDescription | None) -> str:
+    """Return the ARN of the run that had the items first: a run may have been started on a retry's file by hand."""
+    given = None if described is None else described.input
+    items = given.get("items") if isinstance(given, dict) else None
+    told = items.get("firstRun") if isinstance(items, dict) and items.get("enveloped") is True else None
+    return told if isinstance(told, str) else root.arn
+
+
+def _describe(run: Run) -> RunDescription | None:
+    try:
+        return run.describe()
+    except NotFoundError:
+        return None
+
+
+def _refuse_running(root: Run, chain: list[Run]) -> None:
+    for each in chain:
+        described = _describe(each)
+        if described is not None and not described.ended:
+            what = "it" if each.name == root.name else f"its retry {each.name!r}"
+            raise RunStateError(
+                f"{root.name!r} can't be retried while {what} is {described.status}: wait for it (`distmap watch`) or "
+                "stop it (`distmap stop`)"
+            )
+
+
+class _ChangedError(Exception):
+    """The item file isn't what the run read."""
+
+
+class _Values:
+    """The items that did not succeed, as their children get them."""
+
+    def __init__(
+        self,
+        root: Run,
+        links: list[chain_module.Link],
+        ledger: Ledger,
+        described: RunDescription | None,
+        around: set[int],
+    ) -> None:
+        self._root = root
+        self._links = links
+        self._ledger = ledger
+        self._described = described
+        self._s3 = root.aws.s3()
+        self._around = around
+        self._written = item_states.IndexesSeen()
+        self.spoilt: str | None = None
+        """Why the item file is not to be used; None where it is."""
+
+    def lines(self, *, enveloped: bool) -> Iterator[bytes]:
+        """Yield them as lines of an item file."""
+        if not enveloped:
+            yield from self._bare()
+            return
+        definition = self._root.pipeline.definition
+        file = chain_module.item_file_of(self._root, self._described)
+        # What a selector made of an item is only in the inputs of its children.
+        selects = definition.source.selects or definition.item_file.selects
+        if file is not None and not selects and not self._was_enveloped() and self.spoilt is None:
+            yield from self._from_file(file)
+        else:
+            yield from self._from_children()
+
+    def unavailable(self, wanted: int, found: int) -> str:
+        """Return what to say of items whose values can't be had."""
+        if found > wanted:
+            return (
+                f"{self._root.name!r} has {found:,} items that did not succeed, and its ledger {wanted:,}: some of "
+                "them can't be told apart. Start a run on an item file of your own (`distmap run --items`)"
+            )
+        missing = ", ".join(map(str, self._ledger.states.indexes(item_states.MISSING, most=_EXAMPLES)))
+        about = f", such as those with the indexes {missing}" if missing else ""
+        why = self.spoilt or "a source that isn't captured can't be read again here"
+        return (
+            f"{wanted - found:,} of the {wanted:,} items to run again are nowhere in the files of "
+            f"{self._root.name!r}{about}: {why}. Redrive the run, or start one on an item file of your own (`distmap "
+            "run --items`)"
+        )
+
+    def _wanted(self, index: int) -> bool:
+        return index in self._around or not self._ledger.states.succeeded(index)
+
+    def _was_enveloped(self) -> bool:
+        given = None if self._described is None else self._described.input
+        items = given.get("items") if isinstance(given, dict) else None
+        return isinstance(items, dict) and items.get("enveloped") is True
+
+    def _from_file(self, file: chain_module.ItemsPlace) -> Iterator[bytes]:
+        where, digest = f"s3://{file.bucket}/{file.key}", hashlib.sha256()
+
+        def chunks() -> Iterator[bytes]:
+            for chunk in object_chunks(self._s3, file.bucket, file.key):
+                digest.update(chunk)
+                yield chunk
+
+        index = -1
+        try:
+            for index, line in enumerate(lines(chunks())):
+                if self._wanted(index):
+                    yield b'{"index":%d,"value":%s}' % (index, line.strip())
+        except Exception as error:
+            if error_code(error) not in {"404", "NoSuchKey"}:
+                raise
+            raise _ChangedError(f"its item file {where} is gone") from error
+        changed = file.sha256 is not None and digest.hexdigest() != file.sha256
+        # Where AWS has the checksum no more, the number of items is left to compare.
+        if changed or (file.sha256 is None and index + 1 != self._ledger.captured):
+            raise _ChangedError(
+                f"its item file {where} has changed since the run read it, so the indexes are no longer those of the "
+                "same items"
+            )
+
+    def _from_children(self) -> Iterator[bytes]:
+        for run in [self._root, *(link.run for link in self._links)]:
+            for child in self._children(run, skip_well=not self._around):
+                for index, value in child.inputs():
+                    if index is not None and self._wanted(index) and self._written.add(index):
+                        own, source = self._ledger.numbers.identity(index)
+                        told = {"index": own} if source is None else {"index": own, "source": source}
+                        yield _encode({**told, "value": value})
+
+    def _children(self, run: Run, *, skip_well: bool) -> Iterator[Child]:
+        """Yield the children of a run; what can't be read is told by the ledger, and asked about there."""
+        for reader, file in self._files(run):
+            yield from reader.children(file, well=not skip_well)
+
+    def _bare(self) -> Iterator[bytes]:
+        """Yield items without identity: those that the last run of the chain left."""
+        last = self._links[-1].run if self._links else self._root
+        for reader, file in self._files(last):
+            for told in reader.read(file):
+                yield from (_encode(other.item) for other in told.others if other.has_item)
+
+    def _files(self, run: Run) -> Iterator[tuple[Reader, File]]:
+        for place in scan.places(run):
+            reader = scan.reader(run, place, report=lambda _: None, numbers=self._ledger.numbers)
+            for file in scan.files(reader):
+                yield reader, file
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def redrive_warning(described: RunDescription) -> str | None:
+    """Return what to say before a redrive that doesn't do what people expect of it; None where it does.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html
+    """
+    if described.error in _UNKNOWABLE:
+        return (
+            f"the run failed with {described.error}: a redrive starts a new Map Run, which runs ALL items again, those "
+            "that succeeded too. `distmap retry` runs only the others"
+        )
+    if described.error in _READ_AGAIN:
+        return (
+            f"the run failed with {described.error}: a redrive reads the items from S3 again, as they are now, so what "
+            "was added or changed since the run began is run too. `distmap retry` keeps to what the run had"
+        )
+    return None
+
+
+def check_redrivable(described: RunDescription) -> None:
+    """Raise where AWS would refuse a redrive, with what to do instead.
+
+    Raises:
+        RunStateError: It would.
+    """
+    if described.status == "SUCCEEDED":
+        raise RunStateError(
+            f"{described.name!r} succeeded, and AWS redrives only what has not; items that failed within the tolerance "
+            "are run again by `distmap retry`"
+        )
+    if not described.ended:
+        raise RunStateError(f"{described.name!r} is {described.status}: there is nothing to redrive yet")
+    if described.redrive_status == "NOT_REDRIVABLE":
+        reason = f" ({described.redrive_status_reason})" if described.redrive_status_reason else ""
+        raise RunStateError(f"AWS can't redrive {described.name!r}{reason}: `distmap retry` runs again what is left")

@@ -1,0 +1,141 @@
+"""Results as JSON Lines, CSV, Parquet and frames."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final, TextIO
+
+from cdk_distributed_map.runs.errors import InputError, MissingPackageError
+from cdk_distributed_map.runs.text import one_line, visible
+
+if TYPE_CHECKING:
+    import pandas  # type: ignore[import-untyped]  # its types are a package of their own
+    import polars
+
+    from cdk_distributed_map.runs.results.item_results import ItemResult
+
+COLUMNS: Final = ("index", "status", "value", "error", "cause")
+NESTED_COLUMNS: Final = ("map", "path", *COLUMNS)
+"""Columns of results of nested maps."""
+_ROW_GROUP: Final = 20_000
+_BEGINS_FORMULA: Final = frozenset("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones for the same
+
+
+def as_row(result: ItemResult) -> dict[str, Any]:
+    """Return a result as JSON: ``index``, ``status``, and ``value`` or ``error`` and ``cause``.
+
+    Those of nested maps begin with ``map`` and ``path``.
+    """
+    row: dict[str, Any] = {} if result.map is None else {"map": result.map, "path": result.path}
+    row |= {"index": result.index} if result.source is None else {"index": result.index, "source": result.source}
+    row["status"] = result.status
+    if result.succeeded:
+        return {**row, "value": result.value}
+    return {**row, "item": result.item, "error": result.error, "cause": result.cause}
+
+
+def write_json_lines(found: Iterable[ItemResult], file: TextIO) -> int:
+    """Write results as JSON Lines, and return how many."""
+    count = 0
+    for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
+        file.write(visible(json.dumps(as_row(result), ensure_ascii=False, separators=(",", ":"))) + "\n")
+    return count
+
+
+def write_csv(found: Iterable[ItemResult], file: TextIO, columns: tuple[str, ...] = COLUMNS) -> int:
+    """Write results as CSV, and return how many.
+
+    A value is JSON text, a text too: as in Parquet, so that the text ``"1"`` differs from the number ``1``. The other
+    columns are bare texts; one that a spreadsheet would take for a formula gets an apostrophe before it
+    (https://owasp.org/www-community/attacks/CSV_Injection), and characters that steer a terminal are escaped.
+    """
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    count = 0
+    for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
+        writer.writerow([_json_of(result) if name == "value" else _cell(getattr(result, name)) for name in columns])
+    return count
+
+
+def write_parquet(found: Iterable[ItemResult], file: Any, columns: tuple[str, ...] = COLUMNS) -> int:
+    """Write results as Parquet with JSON texts as values, and return how many.
+
+    Raises:
+        MissingPackageError: ``pyarrow`` isn't installed.
+    """
+    try:
+        import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - optional, without types
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
+    except ImportError as error:
+        raise _missing("pyarrow", "Parquet") from error
+    schema = pa.schema([(name, pa.int64() if name == "index" else pa.string()) for name in columns])
+    count = 0
+    with pq.ParquetWriter(file, schema) as writer:
+        batch: list[dict[str, Any]] = []
+        for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
+            row = {name: _storable(getattr(result, name)) for name in columns if name != "value"}
+            row["value"] = _storable(json.dumps(result.value, ensure_ascii=False)) if result.succeeded else None
+            batch.append(row)
+            if len(batch) == _ROW_GROUP:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+                batch = []
+        writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    return count
+
+
+def _storable(value: Any) -> Any:
+    """Return a text with escapes for halves of surrogate pairs, which UTF-8 hasn't; anything else as it is."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def to_pandas(found: Iterable[ItemResult]) -> pandas.DataFrame:
+    """Return results as a pandas frame with the columns :data:`COLUMNS`.
+
+    Raises:
+        MissingPackageError: ``pandas`` isn't installed.
+    """
+    try:
+        import pandas as pd  # noqa: PLC0415 - optional, without types
+    except ImportError as error:
+        raise _missing("pandas", "a pandas frame") from error
+    return pd.DataFrame.from_records([[getattr(each, name) for name in COLUMNS] for each in found], columns=COLUMNS)
+
+
+def to_polars(found: Iterable[ItemResult]) -> polars.DataFrame:
+    """Return results as a polars frame with the columns :data:`COLUMNS`; polars needs values of one type.
+
+    Raises:
+        MissingPackageError: ``polars`` isn't installed.
+        InputError: The values don't go into one column.
+    """
+    try:
+        import polars as pl  # noqa: PLC0415 - optional, without types
+    except ImportError as error:
+        raise _missing("polars", "a polars frame") from error
+    rows = [{name: getattr(each, name) for name in COLUMNS} for each in found]
+    kinds = {"index": pl.Int64, "status": pl.String, "error": pl.String, "cause": pl.String}
+    try:
+        return pl.DataFrame(rows, schema=list(COLUMNS), schema_overrides=kinds, infer_schema_length=None)
+    except (pl.exceptions.PolarsError, TypeError, OverflowError) as error:
+        why = one_line(str(error), 200)
+        raise InputError(
+            f"the values don't go into one column of a polars frame: {why}; make them alike, or use to_pandas, which "
+            "takes any"
+        ) from error
+
+
+def _missing(package: str, what: str) -> MissingPackageError:
+    return MissingPackageError(f"{what} needs {package}: pip install 'cdk-distributed-map[frames]'")
+
+
+def _json_of(result: ItemResult) -> str | None:
+    return visible(json.dumps(result.value, ensure_ascii=False)) if result.succeeded else None
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as no spreadsheet takes it for a formula and no terminal for a command."""
+    if not isinstance(value, str):
+        return value
+    return visible(f"'{value}" if value.lstrip()[:1] in _BEGINS_FORMULA or value[:1] in "\t\r" else value)

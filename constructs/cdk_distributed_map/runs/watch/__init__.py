@@ -1,0 +1,4 @@
+"""A run while it runs: progress by item counts, for the whole run and for the maps inside its children.
+
+It polls through `aws`, within the quotas, and gives one `Progress` after another until the run has ended.
+"""
