@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -369,3 +370,24 @@ def test_a_room_that_needs_no_cdk_starts_without_it(room: str) -> None:
     run_in_a_new_process(
         STARTS.format(imports=f"import cdk_distributed_map.{room}", forbidden=", ".join(map(repr, CDK)))
     )
+
+
+# -- the description of the house
+
+
+@pytest.mark.checkout
+def test_the_architecture_names_files_that_are_there() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z_]+/)*[a-z_]+\.py)`", text))
+    folders = (ROOT, PACKAGE, RUNTIME, *(path for path in PACKAGE.rglob("*") if path.is_dir()))
+
+    assert len(named) > 40
+    assert {name for name in named if not any((folder / name).is_file() for folder in folders)} == set()
+
+
+@pytest.mark.checkout
+def test_the_architecture_says_where_to_begin_in_every_room() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = {room.replace(".", "/") for room in MAY_KNOW if room and modules()[room].name == "__init__.py"}
+
+    assert {room for room in rooms if f"`{room}/`" not in text} <= {"local"}
