@@ -105,7 +105,7 @@ class SumOfSquares(cdk.Stack):
             "SumOfSquares",
             items=ItemSource.captured(Capture.s3_listing(bucket, prefixes=["numbers/"])),
             worker=Worker.python(
-                folder("sum_of_squares"), handler="handler.handler", reserved_concurrency=ReservedConcurrency.of(20)
+                folder("sum_of_squares"), handler="handler.handler", reserved_concurrency=ReservedConcurrency.fixed(20)
             ),
             max_concurrency=10,
             batching=Batching(max_items=50),

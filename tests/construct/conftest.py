@@ -320,7 +320,7 @@ FULL_WORKERS: dict[str, Callable[[Lab], Worker]] = {
         layers=[
             lambda_.LayerVersion.from_layer_version_arn(lab.stack, "Layer", "arn:aws:lambda:eu-west-1:1:layer:a:1")
         ],
-        reserved_concurrency=ReservedConcurrency.of(500),
+        reserved_concurrency=ReservedConcurrency.fixed(500),
         retry=RetryPolicy(errors=["ConnectionError"], max_attempts=5, interval=cdk.Duration.seconds(5)),
     ),
     "function": lambda lab: Worker.function(

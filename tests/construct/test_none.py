@@ -122,9 +122,11 @@ NO_OPTIONS = {
     "Combiner.function",
     "FileFormat.json_lines",
     "FileFormat.parquet",
+    "ReservedConcurrency.match_max_concurrency",
     "ReservedConcurrency.matching",
-    "ReservedConcurrency.none",
     "ReservedConcurrency.of",
+    "ReservedConcurrency.none",
+    "ReservedConcurrency.fixed",
 }
 CHOICES = {"CsvDelimiter", "ItemShape", "OutputType", "Transformation"}
 

@@ -49,7 +49,7 @@ def test_numbers_known_only_at_deployment_pass_everywhere(lab: Lab) -> None:
         worker=lab.python_worker(
             memory_size=number("Memory"),
             timeout=cdk.Duration.seconds(number("Timeout")),
-            reserved_concurrency=ReservedConcurrency.of(number("Reserved")),
+            reserved_concurrency=ReservedConcurrency.fixed(number("Reserved")),
         ),
         max_concurrency=number("Concurrency"),
         batching=Batching(max_items=number("BatchItems"), max_bytes=number("BatchBytes")),

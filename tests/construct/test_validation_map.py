@@ -142,7 +142,7 @@ def test_fails_when_the_batch_input_has_jsonata_with_spaces_outside(lab: Lab) ->
 
 
 def test_fails_when_the_concurrency_is_over_what_the_worker_reserves(lab: Lab) -> None:
-    worker = lab.python_worker(reserved_concurrency=ReservedConcurrency.of(5))
+    worker = lab.python_worker(reserved_concurrency=ReservedConcurrency.fixed(5))
     with pytest.raises(ValueError, match=r"max_concurrency is 6 .*reserved concurrency of 5.*lower .*reserve more"):
         lab.pipeline(worker=worker, max_concurrency=6)
 
@@ -169,7 +169,19 @@ def test_fails_when_nested_maps_together_are_over_what_the_worker_reserves(lab: 
 @pytest.mark.parametrize("amount", [0, -1, 10_001, 2.5], ids=str)
 def test_fails_when_a_reservation_is_out_of_bounds(amount: float) -> None:
     with pytest.raises(ValueError, match=r"reserved concurrency must be .*got"):
-        ReservedConcurrency.of(amount)
+        ReservedConcurrency.fixed(amount)
+
+
+@pytest.mark.parametrize(
+    ("former", "now", "arguments"),
+    [("of", "fixed", (5,)), ("matching", "match_max_concurrency", ())],
+    ids=["of", "matching"],
+)
+def test_former_names_of_reservations_work_and_warn(former: str, now: str, arguments: tuple[int, ...]) -> None:
+    with pytest.warns(DeprecationWarning, match=rf"ReservedConcurrency\.{former} is now .*{now}") as told:
+        made = getattr(ReservedConcurrency, former)(*arguments)
+    assert made == getattr(ReservedConcurrency, now)(*arguments)
+    assert told[0].filename == __file__
 
 
 def test_a_concurrency_from_the_input_reserves_nothing(lab: Lab) -> None:
@@ -183,8 +195,8 @@ def test_a_concurrency_from_the_input_reserves_nothing(lab: Lab) -> None:
     ("reserved", "amount"),
     [
         (None, 40),
-        (ReservedConcurrency.matching(), 40),
-        (ReservedConcurrency.of(80), 80),
+        (ReservedConcurrency.match_max_concurrency(), 40),
+        (ReservedConcurrency.fixed(80), 80),
         (ReservedConcurrency.none(), None),
     ],
     ids=["default", "matching", "of", "none"],

@@ -300,7 +300,7 @@ KINDS: dict[str, tuple[Make, tuple[str, ...]]] = {
     ),
     "reservation": (
         lambda lab: lab.python_worker(reserved_concurrency=5),
-        ("reserved_concurrency must be a ReservedConcurrency", "ReservedConcurrency.of(5)"),
+        ("reserved_concurrency must be a ReservedConcurrency", "ReservedConcurrency.fixed(5)"),
     ),
     "prefix": (
         lambda lab: ItemSource.s3_objects(lab.bucket(), prefix=5),  # type: ignore[arg-type]  # what is tested
@@ -392,7 +392,7 @@ def test_ranges_pass_only_if_a_map_can_read_them(number: int, chunk: int) -> Non
 def test_a_concurrency_passes_only_up_to_the_reservation(amount: int, concurrency: int) -> None:
     from cdk_distributed_map.settings import concurrency as concurrency_module
 
-    reserved = ReservedConcurrency.of(amount).resolve(concurrency)
+    reserved = ReservedConcurrency.fixed(amount).resolve(concurrency)
     try:
         concurrency_module.check_reservation(concurrency, reserved, what="the worker")
     except ValueError:

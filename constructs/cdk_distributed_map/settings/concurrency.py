@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 from cdk_distributed_map.settings import checks, kinds
@@ -21,13 +22,13 @@ class ReservedConcurrency:
 
     @staticmethod
     @kinds.checked
-    def matching() -> ReservedConcurrency:
+    def match_max_concurrency() -> ReservedConcurrency:
         """As many as the map may run at once, so that it can neither starve nor be starved (the default)."""
         return ReservedConcurrency(amount=None, matches=True)
 
     @staticmethod
     @kinds.checked
-    def of(amount: float) -> ReservedConcurrency:
+    def fixed(amount: float) -> ReservedConcurrency:
         """This many, for instance where several runs at once share the worker.
 
         Raises:
@@ -44,6 +45,20 @@ class ReservedConcurrency:
 
     @staticmethod
     @kinds.checked
+    def of(amount: float) -> ReservedConcurrency:
+        """Deprecated: the former name of :meth:`fixed`."""
+        _renamed("of", "fixed")
+        return ReservedConcurrency.fixed(amount)
+
+    @staticmethod
+    @kinds.checked
+    def matching() -> ReservedConcurrency:
+        """Deprecated: the former name of :meth:`match_max_concurrency`."""
+        _renamed("matching", "match_max_concurrency")
+        return ReservedConcurrency.match_max_concurrency()
+
+    @staticmethod
+    @kinds.checked
     def none() -> ReservedConcurrency:
         """None: for accounts whose quota doesn't allow a reservation. Other functions can then starve the run."""
         return ReservedConcurrency(amount=None)
@@ -53,6 +68,15 @@ class ReservedConcurrency:
         if not self.matches:
             return self.amount
         return None if isinstance(concurrency, str) else concurrency
+
+
+def _renamed(before: str, now: str) -> None:
+    # Above this function, the deprecated one and its check of arguments: where it is used.
+    warnings.warn(
+        f"ReservedConcurrency.{before} is now ReservedConcurrency.{now}: use that name",
+        DeprecationWarning,
+        stacklevel=4,
+    )
 
 
 def check_max_concurrency(value: float | str) -> None:

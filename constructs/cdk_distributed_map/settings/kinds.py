@@ -44,7 +44,7 @@ _EXAMPLES: dict[str, str] = {
     "Duration": "Duration.minutes(5)",
     "FileFormat": "FileFormat.json_lines()",
     "ItemSource": "ItemSource.json(bucket, key)",
-    "ReservedConcurrency": "ReservedConcurrency.of(5)",
+    "ReservedConcurrency": "ReservedConcurrency.fixed(5)",
     "Results": "Results(bucket=bucket)",
     "RetryPolicy": "RetryPolicy(errors=['ConnectionError'])",
     "Runtime": "Runtime.PYTHON_3_13",

@@ -104,7 +104,7 @@ class Worker:
             security_groups=security_groups,
             exclude=() if exclude is None else exclude,
         )
-        reserved = ReservedConcurrency.matching() if reserved_concurrency is None else reserved_concurrency
+        reserved = ReservedConcurrency.match_max_concurrency() if reserved_concurrency is None else reserved_concurrency
         return PythonWorker(declared=declared, reserved=reserved, retry=retry)
 
     @staticmethod
