@@ -71,7 +71,8 @@ def combine_results(
             started = monotonic()
             run, place = _read_event(event)
             deadline = Deadline(context, reserve=reserve_seconds, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
-            results = Results(s3_client(), place, run=run, captured=_captured(event), deadline=deadline)
+            captured, count = _counts(event)
+            results = Results(s3_client(), place, run=run, captured=captured, expected=count, deadline=deadline)
             with long_lived_objects_left_alone():
                 answer, size = plain(combine.bind(context)(results), what="the combined answer")
             log_line(
@@ -94,13 +95,16 @@ def combine_results(
     return decorate if function is None else decorate(function)
 
 
-def _captured(event: Any) -> int | None:
-    """Return how many items the source has; None where that isn't told, or the items are some of a first run's."""
+def _counts(event: Any) -> tuple[int | None, int | None]:
+    """Return how many items the source has, and how many of them the map read; None for what isn't told.
+
+    A retry's items are some of its first run's, and have the indexes that they had there.
+    """
     items = event.get("items")
-    if not isinstance(items, dict) or items.get("enveloped"):
-        return None
-    count = items.get("count")
-    return count if type(count) is int and count >= 0 else None
+    count = items.get("count") if isinstance(items, dict) else None
+    if type(count) is not int or count < 0:
+        return None, None
+    return None if items.get("enveloped") else count, count
 
 
 def _read_event(event: Any) -> tuple[Run, ResultsPlace | None]:

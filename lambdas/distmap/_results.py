@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from distmap._deadline import Deadline
-from distmap._errors import DeadlineError
+from distmap._errors import DeadlineError, ResultsError
 from distmap._export import Export, File, RunFolder
 from distmap._indexes import IndexSet
 from distmap._json import encode
@@ -47,6 +47,7 @@ class Results:
         *,
         run: Run | None = None,
         captured: int | None = None,
+        expected: int | None = None,
         deadline: Deadline | None = None,
     ) -> None:
         """Look at no file yet.
@@ -57,21 +58,25 @@ class Results:
                 because there was no item: there are no results then.
             run: The run that it is of. By default as the manifest's key tells it.
             captured: How many items the source has; by default any index is taken.
+            expected: How many items the map read; by default that isn't known, so that no one can miss any.
             deadline: When reading must stop. By default never.
         """
         self.place = place
         self.duplicates = 0
         self.counts: dict[Status, int] = {"SUCCEEDED": 0, "FAILED": 0, "UNPROCESSED": 0}
+        self._countable = True
         self._s3 = s3
         self._run = None if run is None else RunFolder(run["bucket"], run["prefix"], run["path"])
         self._captured = captured
+        self._expected = expected
         self._deadline = deadline
 
     def __iter__(self) -> Iterator[Result]:
         """Yield each item's result.
 
         Raises:
-            ResultsError: A manifest or a file is missing, isn't what Step Functions writes, or is of another run.
+            ResultsError: A manifest or a file is missing, isn't what Step Functions writes, or is of another run; or
+                there are fewer results than the map had items.
             SpillError: A spilled answer is not what its reference says.
             DeadlineError: The deadline came near.
         """
@@ -79,6 +84,7 @@ class Results:
         self.counts = {"SUCCEEDED": 0, "FAILED": 0, "UNPROCESSED": 0}
         reader = Reader(self._s3, self.place, run=self._run, captured=self._captured)
         files = reader.files()
+        self._countable = True
         answered = [file for file in files if file.kind != "PENDING"]
         seen, revealed = IndexSet(), reader.revealed
         waiting: list[Unsuccessful] | None = []
@@ -98,6 +104,7 @@ class Results:
                 yield from revealed(self._others(told.others, seen))
         for _, told in self._read(reader, [file for file in files if file.kind == "PENDING"]):
             yield from revealed(self._others(told.others, seen))
+        self._check_whole()
 
     def manifests(self) -> list[Manifest]:
         """Return the manifests of the map run, that of the latest redrive first.
@@ -110,6 +117,8 @@ class Results:
     def _read(self, reader: Reader, files: list[File]) -> Iterator[tuple[File, Told]]:
         for file in files:
             for told in reader.read(file):
+                # Of an output without a record nobody knows how many items it answers for.
+                self._countable = self._countable and not told.is_plain
                 yield file, told
                 if self._deadline is not None and self._deadline.is_near():
                     raise self._out_of_time(self._deadline)
@@ -128,6 +137,17 @@ class Results:
         for result in fresh:
             self.counts[result.status] += 1
         return fresh
+
+    def _check_whole(self) -> None:
+        """Raise where items are in no result: when a map has succeeded, there is a record of every child."""
+        found = sum(self.counts.values())
+        if self._expected is None or self.place is None or not self._countable or found >= self._expected:
+            return
+        message = (
+            f"the map had {self._expected:,} items, and there are results of {found:,}; `distmap ledger` tells which "
+            "are missing"
+        )
+        raise ResultsError(message)
 
     def _out_of_time(self, deadline: Deadline) -> DeadlineError:
         message = (

@@ -198,5 +198,7 @@ def test_what_the_local_aws_forgets_is_in_the_template_it_took(
     worker = next(name for name in deployed["SumOfSquares"]["AWS::Lambda::Function"] if "Worker" in name)
     bucket = next(name for name in deployed["SumOfSquares"]["AWS::S3::Bucket"] if "PayloadBucket" in name)
     assert resources[worker]["Properties"]["ReservedConcurrentExecutions"] == 20
-    (rule,) = resources[bucket]["Properties"]["LifecycleConfiguration"]["Rules"]
-    assert (rule["Prefix"], rule["ExpirationInDays"], rule["Status"]) == ("runs/", 30, "Enabled")
+    # Two pipelines keep their runs in it.
+    rules = resources[bucket]["Properties"]["LifecycleConfiguration"]["Rules"]
+    kept = sorted((rule["Prefix"], rule["ExpirationInDays"], rule["Status"]) for rule in rules)
+    assert kept == [("of-input/runs/", 30, "Enabled"), ("runs/", 30, "Enabled")]

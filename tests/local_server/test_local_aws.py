@@ -299,6 +299,19 @@ def test_the_fixture_reaches_boto3_of_the_test(local_aws: LocalAws) -> None:  # 
     local_aws.faults.crash = 1.0
 
 
+@pytest.fixture
+def session_of_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``boto3.client`` of an earlier test leaves: a session with credentials of another AWS."""
+    before = boto3.Session(aws_access_key_id="before", aws_secret_access_key="before", region_name="eu-west-1")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", before)
+
+
+@pytest.mark.usefixtures("session_of_before")
+def test_the_fixture_reaches_boto3_that_had_other_credentials_before(local_aws: LocalAws) -> None:  # noqa: F811 - the fixture
+    assert boto3.client("sts").get_caller_identity()["Account"] == "000000000000"
+    assert boto3.client("s3").meta.region_name == local_aws.environment()["AWS_REGION"]
+
+
 def test_the_fixture_turns_faults_off_again(local_aws: LocalAws) -> None:  # noqa: F811 - the fixture
     assert local_aws.faults.crash == 0.0
 

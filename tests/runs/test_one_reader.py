@@ -248,6 +248,8 @@ def test_fails_when_results_are_fewer_than_the_items_of_a_run_that_succeeded(
     states.executions[run.arn].ended = ("SUCCEEDED", 1.0)
     with pytest.raises(ResultFilesError, match="'one' had 30 items, and there are 20 in its result files"):
         list(run.results(wait_seconds=0))
+    with pytest.raises(DistmapError, match="the map had 30 items, and there are results of 20"):
+        combine(place)
     assert run.ledger(wait_seconds=0).missing == 10
 
 

@@ -147,6 +147,17 @@ def test_maps_of_the_user_beside_the_pipeline_are_outermost_ones(
     assert "Squares 100/100, Own 7/7" in line(last)
 
 
+@pytest.mark.parametrize("started", [1.0, 3.0], ids=["listed in the order of their starts", "listed the other way"])
+def test_maps_are_told_in_the_order_in_which_they_started(
+    started: float, pipeline: Pipeline, states: Any, simulate: Callable[..., list[Progress]]
+) -> None:
+    run = states.add_run(pipeline.arn, "chain", label="Squares", items=100, seconds=60)
+    run.map.started = 2.0
+    run.others.append(type(run.map)(run.map.arn.replace("/Squares:", "/Own:"), "Own", 7, 30, started=started))
+    last = simulate([watching(pipeline.run("chain"))], seconds=600)[-1]
+    assert [each.label for each in last.maps] == (["Own", "Squares"] if started < 2 else ["Squares", "Own"])
+
+
 def test_machine_of_several_pipelines_can_be_watched(
     client: Client, states: Any, definitions: dict[str, str], simulate: Callable[..., list[Progress]]
 ) -> None:

@@ -17,6 +17,7 @@ from distmap import (
     NotJsonError,
     Result,
     Results,
+    ResultsError,
     capture_input,
     combine_results,
     process_items,
@@ -209,3 +210,52 @@ def test_a_run_without_a_map_combines_nothing(run: Run) -> None:
         return {"results": len(list(results))}
 
     assert handler({"run": run, "items": None, "results": None, "mapRunArn": None}) == {"results": 0}
+
+
+def counted(run: Run, place: Any, count: int, **items: Any) -> dict[str, Any]:
+    return {**event_of(run, place), "items": {"bucket": run["bucket"], "key": "k", "count": count, **items}}
+
+
+@combine_results
+def how_many(results: Results) -> int:
+    return sum(1 for _ in results)
+
+
+def batch_of(run: Run, *indexes: int) -> dict[str, Any]:
+    return {"BatchInput": {"distmap": {"run": run}}, "Items": [{"index": n, "value": n} for n in indexes]}
+
+
+@pytest.mark.parametrize("transformation", ["NONE", "COMPACT", "FLATTEN"])
+@pytest.mark.parametrize("enveloped", [False, True], ids=["first run", "retry"])
+def test_fails_when_there_are_fewer_results_than_the_map_had_items(
+    transformation: str,
+    enveloped: bool,  # noqa: FBT001 - a case
+    run: Run,
+    export: Any,
+) -> None:
+    export.transformation = transformation
+    indexes = (80, 3) if enveloped else (0, 1)
+    export.run_child(process_items(lambda item: 1 // (item - 3)), batch_of(run, *indexes))
+    place = export.write()
+    assert how_many(counted(run, place, 2, enveloped=enveloped)) == 2
+    with pytest.raises(ResultsError, match=r"the map had 3 items, and there are results of 2; `distmap ledger`"):
+        how_many(counted(run, place, 3, enveloped=enveloped))
+
+
+def test_fails_when_a_map_that_had_items_has_exported_nothing(run: Run, export: Any) -> None:
+    with pytest.raises(ResultsError, match=r"the map had 5 items, and there are results of 0"):
+        how_many(counted(run, export.write(), 5))
+
+
+def test_children_that_never_ran_have_a_result_of_their_items(run: Run, export: Any) -> None:
+    export.run_child(sum_of_range, batch_of(run))
+    export.pending(batch_of(run, 0, 1))
+    assert how_many(counted(run, export.write(), 2)) == 2
+
+
+@pytest.mark.parametrize("transformation", ["COMPACT", "FLATTEN"])
+def test_outputs_without_a_record_are_not_counted(transformation: str, run: Run, export: Any) -> None:
+    """A child of a foreign worker may have had any number of items."""
+    export.transformation = transformation
+    export.succeeded({"Items": [1, 2, 3]}, {"sum": 6})
+    assert how_many(counted(run, export.write(), 3)) == 1

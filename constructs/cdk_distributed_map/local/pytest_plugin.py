@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import boto3
 import pytest
 
 from cdk_distributed_map.local.embedded.environment import astray
@@ -39,6 +40,8 @@ def local_aws(local_aws_session: LocalAws, monkeypatch: pytest.MonkeyPatch) -> I
         monkeypatch.setenv(name, value)
     for name in astray(os.environ):
         monkeypatch.delenv(name, raising=False)
+    # What ``boto3.client`` has asked before keeps the credentials that it found then.
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     local_aws_session.invocations = []
     yield local_aws_session
     local_aws_session.invocations = None

@@ -50,7 +50,7 @@ class Progress:
     started: datetime | None
     stopped: datetime | None
     maps: tuple[MapRun, ...]
-    """The outermost Map Runs, the last known state of each."""
+    """The outermost Map Runs in the order they started, the last known state of each."""
     nested: dict[str, Counts] = field(default_factory=dict)
     """Item counts of the maps inside them, by label, as far as they were seen."""
     nested_runs: dict[str, int] = field(default_factory=dict)
@@ -410,7 +410,7 @@ class Watcher:
             status=described.status,
             started=described.started,
             stopped=described.stopped,
-            maps=tuple(self._maps.values()),
+            maps=tuple(sorted(self._maps.values(), key=_start)),
             nested=nested,
             nested_runs=runs,
             nested_left_out=self._children.left_out + stale + len(self._denied),
@@ -420,3 +420,8 @@ class Watcher:
             final=final,
             complete=self._last_round is None or self._outermost <= self._last_round,
         )
+
+
+def _start(each: MapRun) -> tuple[float, str]:
+    """Return what puts Map Runs in order: they are listed, and described, in no order that could be relied on."""
+    return 0.0 if each.started is None else each.started.timestamp(), each.arn
