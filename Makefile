@@ -4,12 +4,13 @@
 #   make test PYTHON=python3.13     another interpreter
 #   make test ARGS='-k batching'    arguments for pytest
 #   make test JOBS=1                one test after the other
+#   make test-all ARGS=tests/cli    a folder, with those of its tests that `make test` leaves out
 
 PYTHON ?= python3
 ARGS ?=
 JOBS ?= auto
-# A file's tests share what they start, so a file stays in one process.
-PYTEST := -n $(JOBS) --maxprocesses 8 --dist loadfile
+# A file's tests share what they start, so a file stays in one process; tests/selection.toml says which begin.
+PYTEST := -n $(JOBS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations=10 --durations-min=1
 VENV := .venv
 MIN_VENV := .venv-min
 BIN := $(CURDIR)/$(VENV)/bin
@@ -27,7 +28,7 @@ export CDK_DISABLE_CLI_TELEMETRY := true
 NPM_INSTALL := npm install --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synth test test-min test-wheel snapshots docs recording bench lint format clean
+.PHONY: help setup demo synth test test-all test-min test-wheel snapshots docs recording bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,13 +41,16 @@ demo: setup ## run two pipelines on this machine, from synthesis to ledger (a mi
 synth: setup ## synthesize the example app with the CDK CLI, into cdk.out
 	cdk synth --quiet
 
-test: setup ## run all tests (ARGS= for pytest)
+test: setup ## run the tests but the slow ones, in some minutes (ARGS= for pytest)
+	pytest $(PYTEST) -m "not slow" $(ARGS)
+
+test-all: setup ## run all tests
 	pytest $(PYTEST) $(ARGS)
 
-test-min: $(MIN_INSTALLED) $(TOOLS) ## run the tests on the oldest aws-cdk-lib and constructs that pyproject.toml allows
-	PATH="$(CURDIR)/$(MIN_VENV)/bin:$$PATH" $(MIN_VENV)/bin/python -m pytest $(PYTEST) -m "not newer_cdk" $(ARGS)
+test-min: $(MIN_INSTALLED) $(TOOLS) ## run what can differ on the oldest aws-cdk-lib and constructs that pyproject.toml allows
+	PATH="$(CURDIR)/$(MIN_VENV)/bin:$$PATH" $(MIN_VENV)/bin/python -m pytest $(PYTEST) -m "oldest_cdk and not newer_cdk" $(ARGS)
 
-test-wheel: $(INSTALLED) ## run the tests on the built wheel, with the sources out of reach
+test-wheel: $(INSTALLED) ## run what can differ on the built wheel, with the sources out of reach
 	$(BIN)/python .ci/test_wheel.py $(PYTEST) $(ARGS)
 
 snapshots: setup ## write the snapshots anew; review them with git diff

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from typing import Any, Protocol
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+SELECTION = Path(__file__).with_name("selection.toml")
 START_SECONDS = 30
 CLI_SECONDS = 300
 NO_AWS = {
@@ -56,6 +58,19 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # An environment that isn't activated gives the tests, and jsii in them, its own Node.js all the same.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, and mark what runs on the wheel and on the oldest CDK too."""
+    selection = tomllib.loads(SELECTION.read_text(encoding="utf-8"))
+    places = {name: place for place, name in enumerate(selection["longest_first"])}
+    files = {item: item.path.relative_to(SELECTION.parent).as_posix() for item in items}
+    for item, file in files.items():
+        for mark in ("wheel", "oldest_cdk"):
+            if file.startswith(tuple(selection[mark]["runs"])):
+                item.add_marker(mark)
+    items.sort(key=lambda item: places.get(files[item], len(places)))
 
 
 class RunCdk(Protocol):

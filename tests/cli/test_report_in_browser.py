@@ -13,7 +13,10 @@ import pytest
 
 BROWSER = shutil.which("chromium")
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH: apt-get install chromium"),
+]
 
 # Written by the page itself once it is laid out; the browser prints the document with it.
 PROBE = """

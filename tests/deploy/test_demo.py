@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.deploy, pytest.mark.checkout]
+pytestmark = [pytest.mark.deploy, pytest.mark.checkout, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[2]
 

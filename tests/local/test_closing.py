@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 GIVE_UP_SECONDS = 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("written", [False, True], ids=["inline", "written"])
 def test_an_engine_ends_at_any_point_of_its_maps(bench: Bench, aws_url: str, *, written: bool) -> None:
     # Children that do nothing: at nearly any moment some were made and have not begun.

@@ -220,6 +220,7 @@ def by_moto(definition: dict[str, Any], given: Any) -> Outcome:
             os.environ["AWS_ENDPOINT_URL"] = endpoint
 
 
+@pytest.mark.slow
 # Always the same machines: what moto does otherwise than AWS is left out above, and more shouldn't be met by chance.
 @settings(
     max_examples=25,

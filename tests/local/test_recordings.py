@@ -67,7 +67,7 @@ def replay() -> Any:
     return module
 
 
-@pytest.fixture(scope="module", params=["threads", "processes"])
+@pytest.fixture(scope="module", params=["threads", pytest.param("processes", marks=pytest.mark.slow)])
 def endpoint(request: pytest.FixtureRequest, bench: Bench) -> Iterator[str]:
     """The engine with handlers in threads of this process, and as it is used: with processes of their own."""
     if request.param == "threads":

@@ -165,6 +165,7 @@ PROBE = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("moment", [0.0, 0.03, 0.3], ids=str)
 def test_nothing_is_left_when_it_is_killed(folder: Path, assembly: Any, tmp_path: Path, moment: float) -> None:

@@ -26,6 +26,8 @@ from cdk_distributed_map.local.embedded.process import EmbeddedAws, EmbeddedAwsE
 from cdk_distributed_map.local.embedded.sdk import clients
 from cdk_distributed_map.local.guardian import Guardian
 
+pytestmark = pytest.mark.slow
+
 GIVE_UP_SECONDS = 120
 BUCKET = "killed"
 ITEMS = 3_000

@@ -21,7 +21,10 @@ from cdk_distributed_map.local.server import LocalAws
 
 BROWSER = shutil.which("chromium")
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH: apt-get install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH: apt-get install chromium"),
+]
 
 ROLE = (
     "Action=CreateRole&Version=2010-05-08&RoleName=owned&AssumeRolePolicyDocument="

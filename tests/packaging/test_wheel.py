@@ -90,6 +90,7 @@ def assets_in(folder: Path) -> set[str]:
 ACTIVATED = str(Path(sys.executable).parent)
 
 
+@pytest.mark.slow
 def test_package_comes_from_the_wheel(bare_python: Path, tmp_path: Path) -> None:
     code = "import cdk_distributed_map, distmap; print(cdk_distributed_map.__file__); print(distmap.__file__)"
     done = subprocess.run(
@@ -99,6 +100,7 @@ def test_package_comes_from_the_wheel(bare_python: Path, tmp_path: Path) -> None
         assert line.startswith(str(bare_python.parents[1])), line
 
 
+@pytest.mark.slow
 def test_readme_example_is_synthesized_as_from_the_checkout(bare_python: Path, tmp_path: Path) -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for title, code in re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', readme, re.MULTILINE | re.DOTALL):
@@ -114,6 +116,7 @@ def test_readme_example_is_synthesized_as_from_the_checkout(bare_python: Path, t
         assert (tmp_path / "wheel.out" / f"asset.{asset}").is_dir()
 
 
+@pytest.mark.slow
 def test_node_of_the_wheel_is_found_without_a_path_where_the_package_is_imported_first(
     bare_python: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +125,7 @@ def test_node_of_the_wheel_is_found_without_a_path_where_the_package_is_imported
     synthesize(bare_python, app, tmp_path / "cdk.out", context={}, path="")
 
 
+@pytest.mark.slow
 def test_example_app_is_synthesized_as_from_the_checkout(
     bare_python: Path, tmp_path: Path, example_assembly: Path, example_templates: dict[str, Any]
 ) -> None:
@@ -240,6 +244,7 @@ def run_bare(python: Path, *arguments: str, cwd: Path, **environment: str) -> su
     )
 
 
+@pytest.mark.slow
 def test_command_works_with_the_base_install(command_python: Path, tmp_path: Path) -> None:
     told = run_bare(command_python, str(command_python.with_name("distmap")), "--help", cwd=tmp_path)
     assert (told.returncode, "Run a Distributed Map pipeline" in told.stdout) == (0, True), told.stderr
@@ -260,6 +265,7 @@ import boto3, click, jinja2, rich
     assert (told.returncode, "an endpoint is a URL such as" in told.stderr) == (1, True), told.stderr
 
 
+@pytest.mark.slow
 def test_local_says_how_to_get_what_it_needs_whatever_boto3_there_is(command_python: Path, tmp_path: Path) -> None:
     distmap = str(command_python.with_name("distmap"))
     told = run_bare(command_python, distmap, "local", "status", cwd=tmp_path)
@@ -269,6 +275,7 @@ def test_local_says_how_to_get_what_it_needs_whatever_boto3_there_is(command_pyt
     assert run_bare(command_python, distmap, "local", "--help", cwd=tmp_path).returncode == 0
 
 
+@pytest.mark.slow
 def test_local_runs_in_the_environment_of_its_own(command_python: Path, bare_python: Path, tmp_path: Path) -> None:
     distmap = str(command_python.with_name("distmap"))
     own = {"DISTMAP_LOCAL_ENVIRONMENT": str(bare_python.parents[1])}
@@ -276,6 +283,7 @@ def test_local_runs_in_the_environment_of_its_own(command_python: Path, bare_pyt
     assert (told.returncode, told.stderr) == (1, "nothing runs\n")
 
 
+@pytest.mark.slow
 def test_local_makes_an_environment_of_its_own(command_python: Path, wheel: Path, tmp_path: Path) -> None:
     own = tmp_path / "own"
     environment = {"DISTMAP_LOCAL_ENVIRONMENT": str(own), "PIP_NO_DEPS": "1", "PIP_NO_INDEX": "1"}
