@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from botocore.loaders import Loader
 
 ROOT = Path(__file__).resolve().parents[1]
 SELECTION = Path(__file__).with_name("selection.toml")
@@ -58,6 +59,18 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # An environment that isn't activated gives the tests, and jsii in them, its own Node.js all the same.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+# Each session of boto3 reads megabytes of JSON, always the same: tests with a session of their own share what is read.
+_READ: dict[Any, Any] = {}
+_make_loader = Loader.__init__
+
+
+def _make_sharing_loader(loader: Loader, *arguments: Any, **options: Any) -> None:
+    _make_loader(loader, *arguments, **options)
+    loader._cache = _READ
+
+
+Loader.__init__ = _make_sharing_loader  # type: ignore[method-assign]  # there is no other way in
 
 
 @pytest.hookimpl(tryfirst=True)

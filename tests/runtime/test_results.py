@@ -544,6 +544,9 @@ def test_a_run_is_known_by_the_key_of_its_manifest(key: str, expected: tuple[str
     assert (found if found is None else (found.prefix, found.path)) == expected
 
 
+EVERY_INDEX = [Result(n, None) for n in range(60_100)]
+
+
 @settings(deadline=None, max_examples=100)
 @given(
     ranges=st.lists(st.tuples(st.integers(0, 60_000), st.integers(1, 40)), max_size=20),
@@ -558,6 +561,6 @@ def test_a_range_of_indexes_is_added_where_all_are_new(ranges: list[tuple[int, i
         if expected.isdisjoint(wanted):
             expected |= set(wanted)
     assert len(indexes) == len(expected)
-    assert {result.index for result in indexes.fresh([Result(n, None) for n in range(60_100)])}.isdisjoint(expected)
+    assert {result.index for result in indexes.fresh(EVERY_INDEX)}.isdisjoint(expected)
     for odd in ([], [None], [2, 1], [-1], [MAX_ITEMS], [MAX_ITEMS - 1, MAX_ITEMS]):
         assert not indexes.add_range(odd)
