@@ -176,13 +176,8 @@ def template(scope: IConstruct, value: Any, *, name: str) -> Any:
             if isinstance(key, str) and f"{key}.$" in value:
                 raise ValueError(f"{name} has both {key!r} and {key + '.$'!r}, which are one key: take out one of them")
         return {_key(key, name): _entry(scope, key, item, name=f"{name}[{key!r}]") for key, item in value.items()}
-    # Node is asked only about what may be a token: it would not survive a NaN inside a list.
-    may_be_token = not isinstance(value, str | int | float | list | tuple) or _is_list_token(value)
-    if value is not None and may_be_token and Token.is_unresolved(value):
-        # A path to a list or an object, an intrinsic function, or JSON that is known only at deployment.
-        resolved = Stack.of(scope).resolve(value)
-        known = isinstance(resolved, str) and resolved.startswith(("$", "States."))
-        return expression(scope, resolved, name=name) if known else value
+    if _may_be_token(value) and Token.is_unresolved(value):
+        return _token(scope, value, name=name)
     if isinstance(value, list | tuple):
         return [template(scope, item, name=f"{name}[{at}]") for at, item in enumerate(value)]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -192,6 +187,24 @@ def template(scope: IConstruct, value: Any, *, name: str) -> Any:
     if value is not None and not isinstance(value, bool):
         raise TypeError(f"{name} must be JSON, got {value!r}")
     return value
+
+
+def _token(scope: IConstruct, value: Any, *, name: str) -> Any:
+    """Return a path to a list or an object, an intrinsic function, or a list that is known only at deployment."""
+    resolved = Stack.of(scope).resolve(value)
+    if isinstance(resolved, str) and resolved.startswith(("$", "States.")):
+        return expression(scope, resolved, name=name)
+    if _is_list_token(value):
+        return value
+    raise ValueError(
+        f"{name} is a token of {json.dumps(resolved):.80}, which would not come out of jsii: give what it stands "
+        "for, or Token.as_string of it where that is a text"
+    )
+
+
+def _may_be_token(value: object) -> bool:
+    """Tell what Node is to be asked about: it knows nothing of Python's own objects, and no NaN inside a list."""
+    return _is_list_token(value) or (value is not None and hasattr(value, "resolve"))
 
 
 def _is_list_token(value: object) -> bool:
@@ -221,6 +234,8 @@ def _whole_text(value: str, name: str) -> str:
 
 
 def _text(scope: IConstruct, value: str, *, name: str) -> str:
+    if value == sfn.JsonPath.DISCARD:
+        raise ValueError(f"{name} got JsonPath.DISCARD, which only the paths of states have: give None for a null")
     if is_jsonata(value) or sfn.JsonPath.is_encoded_json_path(value):
         return expression(scope, value, name=name)
     if value.strip().startswith("{%") or value.strip().endswith("%}"):
@@ -253,6 +268,11 @@ def source_text(rendered: Any) -> str:
     """Return a rendered template as one JSONata expression, so that it can stand inside another."""
     if isinstance(rendered, Mapping):
         return "{" + ", ".join(f"{quote(key)}: {source_text(item)}" for key, item in rendered.items()) + "}"
+    if _is_list_token(rendered):
+        raise ValueError(
+            "a list that is known only at deployment can't stand in item_selector: give its elements, as in "
+            "Fn.select(0, ...), or put it into batch_input"
+        )
     if isinstance(rendered, list):
         return _list_text(rendered)
     if is_jsonata(rendered):

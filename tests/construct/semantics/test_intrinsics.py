@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aws_cdk import Fn, Token
 from aws_cdk import aws_stepfunctions as sfn
 
 from cdk_distributed_map import Batching
@@ -187,6 +190,30 @@ def test_fails_when_json_would_come_out_as_something_else(lab: Lab, where: str, 
         if where == "batch_input":
             options = {"batching": Batching(max_items=2, batch_input=given)}
         lab.pipeline(**options)
+
+
+NO_JSON: dict[str, tuple[Callable[[], Any], str]] = {
+    "bytes": (lambda: b"x", "must be JSON, got b'x'"),
+    "set": (lambda: {1}, "must be JSON, got {1}"),
+    "decimal": (lambda: Decimal("1.5"), "must be JSON, got Decimal('1.5')"),
+    "date": (lambda: date(2026, 1, 1), "must be JSON, got datetime.date(2026, 1, 1)"),
+    "object-token": (lambda: Token.as_any({"a": 1}), 'is a token of {"a": 1}, which would not come out of jsii'),
+    "reference": (lambda: [Token.as_any({"Ref": "AWS::Region"})], '[0] is a token of {"Ref": "AWS::Region"}'),
+    "discard": (lambda: J.DISCARD, "got JsonPath.DISCARD, which only the paths of states have: give None"),
+}
+
+
+@pytest.mark.parametrize("case", NO_JSON)
+def test_fails_when_a_template_holds_what_is_no_json(lab: Lab, case: str) -> None:
+    make, words = NO_JSON[case]
+    with pytest.raises((TypeError, ValueError), match=re.escape(words)):
+        expressions.template(lab.stack, {"x": make()}, name="given")
+
+
+def test_fails_when_a_list_of_the_deployment_is_to_stand_in_an_expression(lab: Lab) -> None:
+    value = {"zones": Fn.get_azs()}
+    with pytest.raises(ValueError, match=r"known only at deployment can't stand in item_selector.* Fn.select"):
+        lab.pipeline(item_selector=value)
 
 
 @pytest.mark.parametrize("key", ["distmap", "distmap.$"])
