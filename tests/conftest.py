@@ -6,6 +6,7 @@ is imported that would read them.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -85,6 +86,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if file.startswith(tuple(selection[mark]["runs"])):
                 item.add_marker(mark)
     items.sort(key=lambda item: places.get(files[item], len(places)))
+
+
+class MakeOnce(Protocol):
+    """Makes a folder that nobody changes, once for all processes of a test run."""
+
+    def __call__(self, name: str, make: Callable[[Path], object]) -> Path:
+        """Return the folder of a name, which the first one to ask has made."""
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> MakeOnce:
+    """Makes what takes long and is only read, behind a lock."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def make_folder(name: str, make: Callable[[Path], object]) -> Path:
+        folder, made = shared / name, shared / f"{name}.made"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return make_folder
 
 
 class RunCdk(Protocol):
@@ -177,11 +205,10 @@ def run_cdk() -> RunCdk:
 
 
 @pytest.fixture(scope="session")
-def example_assembly(run_cdk: RunCdk, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def example_assembly(run_cdk: RunCdk, make_once: MakeOnce) -> Path:
     """The cloud assembly of app.py, made once by the real ``cdk synth``."""
-    folder = tmp_path_factory.mktemp("assembly") / "cdk.out"
-    run_cdk("synth", "--quiet", "--output", str(folder))
-    return folder
+    folder = make_once("assembly", lambda new: run_cdk("synth", "--quiet", "--output", str(new / "cdk.out")))
+    return folder / "cdk.out"
 
 
 @pytest.fixture(scope="session")

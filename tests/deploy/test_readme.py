@@ -105,6 +105,7 @@ def test_the_document_on_the_local_engine_lists_every_option_and_fault() -> None
     assert {name for name in SHARES if f"| `{name}` |" not in text} == set()
 
 
+@pytest.mark.slow
 def test_commands_of_the_readme_do_what_it_says(project: Path) -> None:
     """The local AWS goes up; a run with a bad item is watched, accounted for, retried, reported; and all goes down."""
     local, operating = blocks("sh")["distmap local up"], blocks("sh")["distmap run Squares --watch"]

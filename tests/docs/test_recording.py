@@ -37,10 +37,12 @@ def words(picture: str) -> str:
     return "".join("".join(html.unescape(each).split()) for each in texts)
 
 
+@pytest.mark.slow
 def test_session_is_as_recorded(drawn: tuple[str, str]) -> None:
     assert drawn[0] == (DOCS / "session.txt").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_picture_shows_the_session(drawn: tuple[str, str]) -> None:
     recorded = (DOCS / "session.svg").read_text(encoding="utf-8")
     assert words(recorded) == "".join(drawn[0].split())

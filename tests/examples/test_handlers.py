@@ -56,6 +56,7 @@ def test_sum_of_squares_goes_on_past_bad_files(s3: S3Client, bucket: str, handle
     assert (missing["itemIdentifier"], missing["error"]) == ("2", "NoSuchKey")
 
 
+@pytest.mark.slow
 def test_brightness_of_a_thousand_images(s3: S3Client, bucket: str, handler_of: Load, batch: Batch) -> None:
     keys = [f"images/{at:04d}.png" for at in range(1000)]
     for at, key in enumerate(keys):

@@ -221,6 +221,7 @@ def test_an_array_that_is_the_whole_input_leaves_item_files_as_they_are(
 # -- S2: images under a prefix, listed by the map
 
 
+@pytest.mark.slow
 def test_a_thousand_images_under_a_prefix(client: Client, put: Put, jpeg: Callable[[int, int, int], bytes]) -> None:
     sizes = {f"images/{at:04}.jpg": (at % 40 + 1, at % 7 + 1) for at in range(1000)}
     put("Images", {key: jpeg(*size, at % 256) for at, (key, size) in enumerate(sizes.items())})

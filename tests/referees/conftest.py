@@ -110,9 +110,12 @@ class Resolver:
 
 
 @pytest.fixture(scope="session")
-def everything_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def everything_assembly(make_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """The cloud assembly of everything.py, with the feature flags of cdk.json."""
-    folder = tmp_path_factory.mktemp("everything")
+    return make_once("everything", _synthesize_everything) / "cdk.out"
+
+
+def _synthesize_everything(folder: Path) -> None:
     (folder / "code").mkdir()
     (folder / "code" / "handler.py").write_text("from elsewhere import handler\n")
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
@@ -124,7 +127,6 @@ def everything_assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return folder / "cdk.out"
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ def with_literal_definitions(template: dict[str, Any], definitions: dict[str, An
     return result
 
 
+@pytest.mark.slow
 def test_cfn_lint_finds_nothing(
     templates: dict[str, dict[str, Any]],
     definitions: dict[str, dict[str, Any]],
@@ -61,6 +62,7 @@ def test_cfn_lint_finds_nothing(
     judge("cfn-lint", findings)
 
 
+@pytest.mark.slow
 def test_cfn_lint_sees_a_broken_definition_and_a_broken_property(
     templates: dict[str, dict[str, Any]], definitions: dict[str, dict[str, Any]], tmp_path: Path
 ) -> None:
