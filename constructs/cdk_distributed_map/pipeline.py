@@ -32,6 +32,9 @@ from cdk_distributed_map.settings.sources import ItemSource
 from cdk_distributed_map.settings.workers import MapSettings, Worker
 from distmap import limits
 
+_MOST_PREFIX_BYTES = 240
+"""The id of a rule has 255 characters, and a key 1,024 bytes.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html"""
 _CHILD_FAILURES = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
 
 
@@ -66,7 +69,8 @@ class DistributedMapPipeline(Construct):
             twice: a run that has handled its error has exited the map, and AWS redrives only what has not, so its
             failed children can no longer be redriven. They can still be run again from an item file.
         payload_bucket: Bucket of the run's files. Default: a new one, encrypted, TLS only, without public access.
-        payload_prefix: Where in the bucket, ending in a slash. Default: its top. Needed where pipelines share one.
+        payload_prefix: Where in the bucket, up to 240 bytes that end in a slash. Default: its top. Needed where
+            pipelines share one.
         expire_runs_after: When a run's files in the payload bucket expire, in days, 14 at least for redrives to find
             them; not for an imported bucket. Default: 30 days in a bucket that a pipeline made, else never.
         removal_policy: What happens to the new bucket (destroyed only if empty) and log groups with the stack.
@@ -312,7 +316,12 @@ class DistributedMapPipeline(Construct):
 
     @kinds.checked
     def grant_start_execution(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a principal start runs."""
+        """Let a principal start runs.
+
+        Give functions that the pipeline calls this grant, or the others here, rather than those of ``state_machine``:
+        the L2 would write them into the default policy of the function's role, which the function waits for, as the
+        state machine waits for the function, and CloudFormation refuses such a circle.
+        """
         return self.state_machine.grant_start_execution(self._taker(grantee))
 
     @kinds.checked
@@ -437,6 +446,12 @@ def _check(payload_prefix: str, timeout: Duration | None, *, expiry: Duration | 
     known = "" if Token.is_unresolved(payload_prefix) else payload_prefix
     if known and (not known.endswith("/") or known.startswith("/")):
         raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {payload_prefix!r}")
+    size = len(known.encode())
+    if size > _MOST_PREFIX_BYTES:
+        raise ValueError(
+            f"payload_prefix must have at most {_MOST_PREFIX_BYTES} bytes, got {size:,}: S3 limits the id of a "
+            "lifecycle rule and the keys of a run, which hold it"
+        )
     checks.plain_key("payload_prefix", payload_prefix)
     if timeout is not None and not timeout.is_unresolved():
         checks.whole_number("timeout", timeout.to_seconds(), least=1, most=limits.MAX_EXECUTION_SECONDS, unit="seconds")

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 RUN = {
     "id": "{% $states.context.Execution.Id %}",
-    "firstRun": '{% $type($states.input.items) = "object" and $states.input.items.enveloped = true and '
+    "firstRun": '{% $type($states.input) = "object" and $type($states.input.items) = "object" and '
+    "$states.input.items.enveloped = true and "
     '$type($states.input.items.firstRun) = "string" ? $states.input.items.firstRun : $states.context.Execution.Id %}',
     "name": "{% $states.context.Execution.Name %}",
     "bucket": "${PPayloadBucket1048A6C5}",
@@ -53,16 +54,19 @@ THROTTLING = {
 WAKING = {
     "ErrorEquals": [
         "Lambda.CodeArtifactUserPendingException",
+        "Lambda.CodeArtifactUserDeletedException",
         "Lambda.ResourceNotReadyException",
         "Lambda.ENINotReadyException",
         "Lambda.EC2ThrottledException",
         "Lambda.EC2UnexpectedException",
         "Lambda.SnapStartNotReadyException",
+        "Lambda.SnapStartRegenerationFailureException",
         "Lambda.ResourceConflictException",
     ],
     "IntervalSeconds": 5,
-    "MaxAttempts": 5,
+    "MaxAttempts": 10,
     "BackoffRate": 2,
+    "MaxDelaySeconds": 60,
     "JitterStrategy": "FULL",
 }
 
@@ -293,7 +297,7 @@ def test_a_function_that_was_idle_for_weeks_is_waited_for(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "waking"), [(30, 5), (114, 5), (115, 4), (230, 3), (264, 1), (265, 0), (299, 0)], ids=str
+    ("seconds", "waking"), [(30, 6), (134, 5), (135, 4), (230, 3), (264, 1), (265, 0), (299, 0)], ids=str
 )
 def test_the_retries_of_an_express_child_fit_its_five_minutes(lab: Lab, seconds: int, waking: int) -> None:
     worker = Worker.function(lab.function(timeout=cdk.Duration.seconds(seconds)))

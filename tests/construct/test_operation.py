@@ -204,6 +204,17 @@ def test_a_bucket_of_ones_own_gets_a_rule_where_it_is_wanted(lab: Lab) -> None:
     assert rules(lab) == [("expire-runs-of-expiring/", "expiring/runs/", 15)]
 
 
+def test_the_longest_prefix_makes_an_id_that_s3_takes(lab: Lab) -> None:
+    lab.pipeline(
+        payload_bucket=s3.Bucket(lab.stack, "Made"),
+        payload_prefix=f"{'p' * 239}/",
+        expire_runs_after=cdk.Duration.days(15),
+    )
+
+    ((name, _, _),) = rules(lab)
+    assert len(name) == 255
+
+
 def test_two_pipelines_in_the_same_place_have_one_rule(lab: Lab) -> None:
     first = lab.pipeline("First")
     lab.pipeline("Second", payload_bucket=first.payload_bucket)

@@ -15,7 +15,16 @@ from aws_cdk import aws_stepfunctions_tasks as tasks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cdk_distributed_map import Alarms, Batching, ItemSource, ReservedConcurrency, Results, RetryPolicy, Worker
+from cdk_distributed_map import (
+    Alarms,
+    Batching,
+    FileFormat,
+    ItemSource,
+    ReservedConcurrency,
+    Results,
+    RetryPolicy,
+    Worker,
+)
 from cdk_distributed_map.settings import checks
 from distmap import limits
 
@@ -51,6 +60,7 @@ def named(options: dict[str, Any]) -> str:
         ({"label": "a/b"}, ["label", "must not hold '/'", "'a/b'", "letters, digits"]),
         ({"label": "größe"}, ["label", "ASCII", "CloudWatch"]),
         ({"payload_prefix": "team"}, ["payload_prefix", "end in a slash", "'team'"]),
+        ({"payload_prefix": f"{'é' * 120}/"}, ["payload_prefix", "at most 240 bytes", "got 241"]),
         ({"payload_prefix": "/team/"}, ["payload_prefix", "not begin with one", "'/team/'"]),
         ({"timeout": cdk.Duration.seconds(0)}, ["timeout", "between 1 and 31,536,000 seconds", "got 0"]),
         ({"timeout": cdk.Duration.days(366)}, ["timeout", "31,536,000 seconds", "got 31,622,400"]),
@@ -329,6 +339,44 @@ def test_fails_when_express_children_are_to_run_nested_maps(lab: Lab, workers: d
 def test_fails_when_batches_are_to_run_nested_maps(lab: Lab, workers: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"batching can't be combined with a nested map.*batch the inner map"):
         lab.pipeline(worker=workers["smallest"]["nested"](lab), batching=Batching(max_items=5))
+
+
+@pytest.mark.parametrize("kind", ["load", "inventory", "athena"])
+def test_fails_when_nested_maps_are_inside_a_source_of_several_files(
+    lab: Lab, workers: dict[str, Any], kind: str
+) -> None:
+    bucket, rows = lab.bucket(), FileFormat.json_lines()
+    items = {
+        "load": lambda: ItemSource.s3_objects(bucket, prefix="rows/", load=rows),
+        "inventory": lambda: ItemSource.inventory(bucket, "inventory/manifest.json"),
+        "athena": lambda: ItemSource.athena_manifest(bucket, "manifest.csv", format=rows, data_prefix="data/"),
+    }[kind]()
+    with pytest.raises(ValueError, match=r"nested map can't be inside a source of several files.*ItemSource.captured"):
+        lab.pipeline(items=items, worker=workers["smallest"]["nested"](lab))
+
+
+@pytest.mark.parametrize(
+    ("count", "percentage", "words"),
+    [
+        (0, 5, ["tolerated_failure_count is 0", "tolerated_failure_percentage of 5", "not set"]),
+        (3, 0, ["tolerated_failure_percentage is 0", "tolerated_failure_count of 3"]),
+        (0, 0.5, ["tolerated_failure_count is 0", "of 0.5"]),
+        (1, 0.0, ["tolerated_failure_percentage is 0", "of 1,"]),
+    ],
+    ids=["count", "percentage", "fraction", "zero-point-zero"],
+)
+def test_fails_when_a_tolerance_of_0_is_beside_one_that_is_not(
+    lab: Lab, count: int, percentage: float, words: list[str]
+) -> None:
+    tolerances = {"tolerated_failure_count": count, "tolerated_failure_percentage": percentage}
+    with pytest.raises(ValueError, match="take it out, or the other one to tolerate nothing") as error:
+        lab.pipeline(**tolerances)
+
+    assert not [word for word in words if word not in str(error.value)], str(error.value)
+
+    worker = lab.python_worker()
+    with pytest.raises(ValueError, match=re.escape(str(error.value))):
+        Worker.nested(items=ItemSource.state_array("$.value"), worker=worker, **tolerances)
 
 
 # -- properties

@@ -29,8 +29,8 @@ from distmap import wire
 from distmap.limits import MAX_LABEL_LENGTH
 
 _OF_RETRY = (
-    '$type($states.input.items) = "object" and $states.input.items.enveloped = true '
-    'and $type($states.input.items.firstRun) = "string"'
+    '$type($states.input) = "object" and $type($states.input.items) = "object" '
+    'and $states.input.items.enveloped = true and $type($states.input.items.firstRun) = "string"'
 )
 """JSONata: whether the input is a retry's, which says whose items it runs again."""
 

@@ -25,21 +25,24 @@ LAMBDA_ERRORS = (
 
 INACTIVE_ERRORS = (
     "Lambda.CodeArtifactUserPendingException",
+    "Lambda.CodeArtifactUserDeletedException",
     "Lambda.ResourceNotReadyException",
     "Lambda.ENINotReadyException",
     "Lambda.EC2ThrottledException",
     "Lambda.EC2UnexpectedException",
     "Lambda.SnapStartNotReadyException",
+    "Lambda.SnapStartRegenerationFailureException",
     "Lambda.ResourceConflictException",
 )
 """What Lambda answers while it makes a function ready that nobody has called for weeks: its code, its network
-interfaces or its snapshot are prepared anew, which took between 40 and 106 seconds where it was seen. What doesn't pass
-by itself isn't among them, such as ``CodeArtifactUserFailedException`` and ``EC2AccessDeniedException``.
+interfaces or its snapshot are prepared anew, which took between 40 and 106 seconds where it was seen. What waiting is
+no remedy for isn't among them, such as ``CodeArtifactUserFailedException`` and ``EC2AccessDeniedException``.
 https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
 
 _INACTIVE_INTERVAL_SECONDS = 5
-_INACTIVE_ATTEMPTS = 5
+_INACTIVE_ATTEMPTS = 10
+"""Under full jitter, the mean of their delays together is twice the longest time that was seen."""
 _LEAST_THROTTLING_ATTEMPTS = 5
 """What throttling keeps in an Express child before inactive functions get any attempts."""
 
@@ -182,7 +185,7 @@ def inactive_attempts(budget: float | None) -> int:
 
 
 def _inactive_seconds(attempts: int) -> float:
-    return sum(_delays(attempts, _INACTIVE_INTERVAL_SECONDS, _BACKOFF_RATE, limits.MAX_EXECUTION_SECONDS))
+    return sum(_delays(attempts, _INACTIVE_INTERVAL_SECONDS, _BACKOFF_RATE, _MAX_DELAY_SECONDS))
 
 
 def add_lambda_retry(task: sfn.TaskStateBase, *, budget: float | None) -> None:
@@ -205,5 +208,6 @@ def add_lambda_retry(task: sfn.TaskStateBase, *, budget: float | None) -> None:
             interval=Duration.seconds(_INACTIVE_INTERVAL_SECONDS),
             max_attempts=waking,
             backoff_rate=_BACKOFF_RATE,
+            max_delay=Duration.seconds(_MAX_DELAY_SECONDS),
             jitter_strategy=sfn.JitterType.FULL,
         )

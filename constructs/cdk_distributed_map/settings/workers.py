@@ -160,7 +160,8 @@ class Worker:
     ) -> Worker:
         """A map inside the map: each item of the outer one is the input of a map of its own.
 
-        The outer children must be Standard and unbatched. Items of the inner map can come from the outer item, for
+        The outer children must be Standard and unbatched, and the items around it from one file, a listing or the
+        input. Items of the inner map can come from the outer item, for
         instance ``ItemSource.state_array("$.value.rows")``. Every child knows the root run by ``run`` in its
         envelope or batch input, and where it is nested by ``run.path``. The arguments are those of
         :class:`DistributedMapPipeline`, but the default of ``max_concurrency`` is 10 for each outer child.
@@ -223,6 +224,14 @@ class MapSettings:
             raise ValueError(
                 "batching can't be combined with a nested map: each item of the outer map starts an inner one, so "
                 "batch the inner map instead"
+            )
+        if self.items.reads_several_files:
+            # The folder of an inner run is named by the index of its outer item. Named by its file as well, paths into
+            # runs would hold keys of the user's.
+            raise ValueError(
+                "a nested map can't be inside a source of several files (load=, an inventory, an Athena manifest): AWS "
+                "may number their items file by file, and inner runs of one number would share a folder; write the "
+                "items into one file first with ItemSource.captured(...)"
             )
 
     @property

@@ -288,6 +288,15 @@ def test_a_retry_says_which_run_had_its_items_first(lab: Lab, evaluate: Evaluate
     assert told == {"distmap": {"run": {**RUN, "firstRun": first}}}
 
 
+def test_items_that_are_the_whole_input_are_no_retry(lab: Lab, evaluate: Evaluate) -> None:
+    pipeline = lab.pipeline(items=ItemSource.state_array("$"), batching=Batching(max_items=9))
+    # JSONata finds a field of the only element of an array in the array itself.
+    only = [{"items": {"enveloped": True, "firstRun": "arn:first"}}]
+
+    told = evaluate(lab.state(pipeline, "map")["ItemBatcher"]["BatchInput"], {"input": only, "context": CONTEXT})
+    assert told == {"distmap": {"run": RUN}}
+
+
 # -- capture
 
 
