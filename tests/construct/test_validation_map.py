@@ -368,7 +368,7 @@ def test_fails_when_nested_maps_are_inside_a_source_of_several_files(
 def test_fails_when_a_tolerance_of_0_is_beside_one_that_is_not(
     lab: Lab, count: int, percentage: float, words: list[str]
 ) -> None:
-    tolerances = {"tolerated_failure_count": count, "tolerated_failure_percentage": percentage}
+    tolerances: dict[str, Any] = {"tolerated_failure_count": count, "tolerated_failure_percentage": percentage}
     with pytest.raises(ValueError, match="take it out, or the other one to tolerate nothing") as error:
         lab.pipeline(**tolerances)
 
