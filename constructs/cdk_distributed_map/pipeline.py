@@ -346,7 +346,7 @@ class DistributedMapPipeline(Construct):
         return grants.taker(
             self,
             grantee,
-            role=self.role,
+            roles=(self.role, self.state_machine.role),
             functions=self._resources.functions(),
             flow=self._flow,
             statements=self._flow.statements(),

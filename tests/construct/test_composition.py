@@ -331,6 +331,18 @@ def test_a_state_machine_is_granted_what_its_pipeline_offers(lab: Lab, by: str) 
     assert policy.startswith("POwnPolicy")
 
 
+@pytest.mark.parametrize("by", ["state_machine", "role"])
+def test_a_state_machine_with_a_role_of_another_stack_is_granted_what_its_pipeline_offers(lab: Lab, by: str) -> None:
+    trusted = iam.ServicePrincipal("states.amazonaws.com")
+    pipeline = lab.pipeline(role=iam.Role(cdk.Stack(lab.app, "Roles"), "Given", assumed_by=trusted))
+    for grant in GRANTS:
+        assert getattr(pipeline, grant)(getattr(pipeline, by)).success
+
+    assert circles(lab.template()) == []
+    (policy,) = policies_of(lab.template(), "states:DescribeMapRun")
+    assert policy.startswith("POwnPolicy")
+
+
 def test_functions_that_states_of_the_user_call_are_granted_what_it_offers(lab: Lab) -> None:
     called, told = lab.function("Called"), lab.function("Told")
     pipeline = lab.pipeline(

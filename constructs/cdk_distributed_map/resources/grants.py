@@ -133,7 +133,7 @@ def taker(
     scope: Construct,
     grantee: iam.IGrantable,
     *,
-    role: iam.IRole,
+    roles: tuple[iam.IRole, iam.IRole],
     functions: Sequence[tuple[Construct, str, lambda_.IFunction]],
     flow: Construct,
     statements: Sequence[iam.PolicyStatement],
@@ -146,14 +146,14 @@ def taker(
     Args:
         scope: The pipeline.
         grantee: Who is granted something.
-        role: The state machine's role.
+        roles: The state machine's role as it was given, and as the state machine has it: see :func:`usable_role`.
         functions: The pipeline's functions, each with the scope and the id that its rights are under.
         flow: The pipeline's states.
         statements: What these need of a role.
     """
     place = _place(grantee)
-    if place is not None and place == _place(role):
-        return permissions.policy_of_role(scope, "Own", role)
+    if place is not None and place in map(_place, roles):
+        return permissions.policy_of_role(scope, "Own", roles[1])
     for own_scope, name, function in functions:
         if place is not None and place == _place(function):
             return permissions.policy_for(own_scope, name, function)
