@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cdk_distributed_map.cli import _exit, _options, _show
-from cdk_distributed_map.runs import Client, MapRun, Pipeline, RunDescription
 from cdk_distributed_map.runs.text import counted
 
 if TYPE_CHECKING:
-    from cdk_distributed_map.runs import RunSummary
+    from cdk_distributed_map.runs import Client, MapRun, Pipeline, RunDescription, RunSummary
 
 _MAP_COLUMNS: Final = (
     "status",

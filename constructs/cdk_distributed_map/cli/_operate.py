@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cdk_distributed_map.cli import _exit, _options, _progress, _show
-from cdk_distributed_map.runs import Client, RunStateError
+from cdk_distributed_map.runs import RunStateError
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs import Client
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 

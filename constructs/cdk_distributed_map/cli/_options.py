@@ -6,13 +6,16 @@ import functools
 import shlex
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cdk_distributed_map import runs  # whose client is imported on use: a --help needs none
 from cdk_distributed_map.cli import _show
-from cdk_distributed_map.runs import Client, Run
 from cdk_distributed_map.runs.text import visible
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs import Client, Run
 
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,7 +32,7 @@ def aws_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @json_option
     @functools.wraps(command)
     def with_client(*, profile: str | None, region: str | None, endpoint_url: str | None, **options: Any) -> Any:
-        client = Client(profile=profile, region=region, endpoint_url=endpoint_url)
+        client = runs.Client(profile=profile, region=region, endpoint_url=endpoint_url)
         client.aws.notice = _say
         try:
             return command(client=client, **options)

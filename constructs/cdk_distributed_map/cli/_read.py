@@ -7,13 +7,15 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cdk_distributed_map.cli import _exit, _options, _output, _show
-from cdk_distributed_map.runs import Client, Run
 from cdk_distributed_map.runs.text import counted, one_line
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs import Client, Run
 
 _KINDS: Final = {"": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
 from cdk_distributed_map.cli import _exit, _options, _progress, _show
-from cdk_distributed_map.runs import Client, InputError, Pipeline, Run
+from cdk_distributed_map.runs import InputError
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs import Client, Pipeline, Run
 
 
 def _parse_input(text: str | None) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import Counts, MapRun, RunDescription, RunSummary
-    from cdk_distributed_map.runs.client import Client, Pipeline
+    from cdk_distributed_map.runs.client import Client
     from cdk_distributed_map.runs.errors import (
         AmbiguousNameError,
         AwsError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from cdk_distributed_map.runs.ledger.reconciliation import Ledger
     from cdk_distributed_map.runs.results.item_results import Failure, ItemResult
     from cdk_distributed_map.runs.results.tables import to_pandas, to_polars
-    from cdk_distributed_map.runs.run import Run
+    from cdk_distributed_map.runs.run import Pipeline, Run
     from cdk_distributed_map.runs.watch.progress import Progress
 
 __all__ = [
@@ -72,7 +72,7 @@ _MODULES = {
     "Ledger": "ledger.reconciliation",
     "MapRun": "aws.descriptions",
     "NestedAccount": "ledger.nested",
-    "Pipeline": "client",
+    "Pipeline": "run",
     "Progress": "watch.progress",
     "Run": "run",
     "RunDescription": "aws.descriptions",

@@ -1,30 +1,110 @@
-"""One run of a pipeline: what AWS says of it, and what can be done with it."""
+"""A pipeline and its runs: what AWS says of them, and what can be done with them."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, BinaryIO
 
-from cdk_distributed_map.runs.aws import arns as arns_module
-from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription
-from cdk_distributed_map.runs.aws.sessions import Aws, errors
+from cdk_distributed_map.runs import start as start_module
+from cdk_distributed_map.runs.aws import arns
+from cdk_distributed_map.runs.aws.descriptions import MapRun
+from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import InputError, NotFoundError, RunStateError
+from cdk_distributed_map.runs.files import item_files
+from cdk_distributed_map.runs.find.handles import PipelineHandle, RunHandle
+from cdk_distributed_map.runs.find.names import LATEST, check_name, new_name
+from cdk_distributed_map.runs.ledger import reconciliation
+from cdk_distributed_map.runs.ledger import retry as retry_module
+from cdk_distributed_map.runs.ledger.reconciliation import Ledger
+from cdk_distributed_map.runs.results import item_results
+from cdk_distributed_map.runs.results import nested as nested_results
+from cdk_distributed_map.runs.results.item_results import Failure, ItemResult
+from cdk_distributed_map.runs.watch import progress as progress_module
+from cdk_distributed_map.runs.watch.progress import Progress
 from distmap.limits import MAX_CONCURRENT_CHILDREN
 
-if TYPE_CHECKING:
-    from cdk_distributed_map.runs.client import Pipeline
-    from cdk_distributed_map.runs.ledger.reconciliation import Ledger
-    from cdk_distributed_map.runs.results.item_results import Failure, ItemResult
-    from cdk_distributed_map.runs.watch.progress import Progress
 
-_START_SECONDS: Final = 30.0
-"""How long a run that this client started may be unknown to AWS."""
-_PAUSE_SECONDS: Final = 0.2
+class Pipeline(PipelineHandle):
+    """A deployed pipeline.
+
+    Attributes:
+        arn: ARN of its state machine.
+        name: Name of its state machine.
+        called: What it was found by; its state machine's name where that was an ARN.
+    """
+
+    def run(self, name: str = LATEST) -> Run:
+        """Return one of its runs.
+
+        Args:
+            name: Its name or ARN. Default: the latest.
+
+        Raises:
+            NotFoundError: It has no runs.
+        """
+        if arns.is_arn(name):
+            arn = arns.parse(name)
+            if arn.machine_arn() != self.arn:
+                raise InputError(f"{name} is no run of {self.name!r}")
+            name = arn.name
+        if not name.strip():
+            raise InputError(f"the run's name is empty: is a variable unset? {LATEST!r} stands for the latest run")
+        if name == LATEST:
+            latest = next(self.runs(limit=1), None)
+            if latest is None:
+                raise NotFoundError(f"{self.called!r} has no runs yet: start one with `distmap run`")
+            name = latest.name
+        return Run(self, name)
+
+    def start(
+        self,
+        input: Any = None,
+        *,
+        items: BinaryIO | None = None,
+        items_format: item_files.FileFormat | None = None,
+        items_from: tuple[str, str] | None = None,
+        name: str | None = None,
+    ) -> Run:
+        """Start a run, or find it where one of this name and input was started already.
+
+        Args:
+            input: The execution's input, which is JSON. Default: ``{}``.
+            items: A file of items to run on instead of the pipeline's source. It is uploaded to the run's folder.
+            items_format: Format of the items. Default: JSON Lines for a file, by the key's end for a place in S3.
+            items_from: Bucket and key of a file of items to run on. It is used where it is if that is under ``runs/``
+                or ``items/`` of the payload bucket, and copied to the run's folder otherwise.
+            name: Name of the run. Default: a unique one that begins with the map's label. With a name that you give,
+                starting twice with the same input starts one run.
+
+        Raises:
+            InputError: AWS or the pipeline would refuse it, or there is another run of this name.
+            AwsError: AWS refused a call.
+        """
+        value = {} if input is None else input
+        if items is None and items_from is None:
+            chosen = new_name(self.definition.source.label) if name is None else check_name(name)
+            start_module.start(self, chosen, value)
+            return Run(self, chosen).was_just_started()
+        if items is not None and items_from is not None:
+            raise InputError("give the items either as a file or as a place in S3, not both")
+        if not isinstance(value, dict) or "items" in value:
+            raise InputError("with a file of items the input must be an object without 'items', which names the file")
+        chosen = new_name(self.definition.item_file.label) if name is None else check_name(name)
+        if items is not None:
+            described = getattr(items, "name", "the items")
+            spooled = item_files.spool(
+                items, items_format or "jsonl", self.definition, name=described, notice=self.aws.notice
+            )
+            start_module.start_spooled(self, chosen, value, spooled)
+        else:
+            assert items_from is not None  # noqa: S101 - narrows the type
+            bucket, key = items_from
+            start_module.start_from(self, chosen, value, bucket=bucket, key=key, items_format=items_format)
+        return Run(self, chosen).was_just_started()
 
 
-class Run:
+class Run(RunHandle):
     """A run of a pipeline.
 
     Attributes:
@@ -33,78 +113,10 @@ class Run:
         arn: ARN of the execution.
     """
 
+    pipeline: Pipeline
+
     def __init__(self, pipeline: Pipeline, name: str) -> None:
-        self.pipeline = pipeline
-        self.name = name
-        self.arn = arns_module.parse(pipeline.arn).execution_arn(name)
-        self._known_by: float | None = None
-
-    def was_just_started(self) -> Run:
-        """Note that AWS may not know it for a while yet, as its answers are eventually consistent; return it."""
-        self._known_by = time.monotonic() + _START_SECONDS
-        return self
-
-    @property
-    def aws(self) -> Aws:
-        """Where it runs."""
-        return self.pipeline.aws
-
-    @property
-    def prefix(self) -> str:
-        """Where its files begin in the payload bucket, ending in a slash."""
-        return f"{self.pipeline.definition.item_file.runs_prefix}{self.name}/"
-
-    def describe(self) -> RunDescription:
-        """Return what AWS says of it.
-
-        Raises:
-            NotFoundError: AWS doesn't know it, or not any more: it forgets a run 90 days after its end.
-            AwsError: AWS refused the call.
-        """
-        with errors(f"describing the run {self.name!r}"):
-            client = self.aws.sfn()
-            try:
-                while True:
-                    try:
-                        answer = client.describe_execution(executionArn=self.arn)
-                        break
-                    except client.exceptions.ExecutionDoesNotExist:
-                        if self._known_by is None or time.monotonic() > self._known_by:
-                            raise
-                    time.sleep(_PAUSE_SECONDS)
-            except client.exceptions.ExecutionDoesNotExist as error:
-                raise NotFoundError(
-                    f"{self.pipeline.called!r} has no run {self.name!r}, or it ended more than 90 days ago; `distmap "
-                    f"list {self.pipeline.called}` shows the runs there are"
-                ) from error
-        return RunDescription.read(answer)
-
-    def map_runs(self) -> list[MapRun]:
-        """Return its outermost Map Runs, with their counts."""
-        return [self.describe_map_run(arn) for arn in self.map_run_arns()]
-
-    def map_run_arns(self) -> list[str]:
-        """Return the ARNs of its outermost Map Runs."""
-        with errors(f"listing the Map Runs of {self.name!r}"):
-            pages = self.aws.sfn().get_paginator("list_map_runs").paginate(executionArn=self.arn)
-            return [each["mapRunArn"] for page in pages for each in page["mapRuns"]]
-
-    def own_map_runs(self) -> list[MapRun]:
-        """Return its outermost Map Runs that are the pipeline's, and not of other maps in the same state machine."""
-        return [self.describe_map_run(arn) for arn in self.own_map_run_arns()]
-
-    def own_map_run_arns(self) -> list[str]:
-        """Return the ARNs of these."""
-        definition, nesting = self.pipeline.definition, self.pipeline.nesting
-        labels = {arn: arns_module.parse(arn).label for arn in self.map_run_arns()}
-        own = [arn for arn, label in labels.items() if definition.by_label(label) is not None]
-        # The labels may have been others when the run began.
-        return own or [arn for arn, label in labels.items() if not nesting.knows(label)]
-
-    def describe_map_run(self, arn: str) -> MapRun:
-        """Return what AWS says of a Map Run."""
-        with errors(f"describing the Map Run {arn}"):
-            return MapRun.read(self.aws.sfn().describe_map_run(mapRunArn=arn))
+        super().__init__(pipeline, name)
 
     def watch(
         self,
@@ -120,9 +132,7 @@ class Run:
         Args:
             notice: Called with what gets in the way, in words. Default: nothing is said.
         """
-        from cdk_distributed_map.runs.watch.progress import watch  # noqa: PLC0415 - only where somebody watches
-
-        return watch(self, notice=notice)
+        return progress_module.watch(self, notice=notice)
 
     def wait(self) -> Progress:
         """Return when it has ended, with how it ended."""
@@ -149,8 +159,6 @@ class Run:
             ResultFilesError: A file is missing, cut off or not what it should be.
             AwsError: AWS refused a call.
         """
-        from cdk_distributed_map.runs.results import item_results  # noqa: PLC0415 - only what is used is imported
-
         return item_results.results(self, ordered=ordered, unsuccessful=unsuccessful, wait_seconds=wait_seconds)
 
     def ledger(self, *, wait_seconds: float = 60.0) -> Ledger:
@@ -163,8 +171,6 @@ class Run:
             NotReadyError: They are not there after that.
             AwsError: AWS refused a call.
         """
-        from cdk_distributed_map.runs.ledger import reconciliation  # noqa: PLC0415 - likewise
-
         return reconciliation.make_ledger(self, wait_seconds=wait_seconds)
 
     def nested_results(self, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
@@ -181,9 +187,7 @@ class Run:
             ResultFilesError: A file is missing, cut off or not what it should be.
             AwsError: AWS refused a call.
         """
-        from cdk_distributed_map.runs.results import nested as nested_module  # noqa: PLC0415 - likewise
-
-        return nested_module.results(self, ordered=ordered, unsuccessful=unsuccessful)
+        return nested_results.results(self, ordered=ordered, unsuccessful=unsuccessful)
 
     def failures(self, ledger: Ledger | None = None) -> Iterator[Failure]:
         """Yield every item that failed or was left unprocessed and did not succeed in a retry.
@@ -198,12 +202,9 @@ class Run:
             NotReadyError: The results are not exported yet.
             AwsError: AWS refused a call.
         """
-        from cdk_distributed_map.runs.results import item_results  # noqa: PLC0415 - likewise
-        from cdk_distributed_map.runs.results import nested as nested_module  # noqa: PLC0415 - likewise
-
         yield from item_results.failures(self, self.ledger() if ledger is None else ledger)
         if self.pipeline.definition.item_file.nested_maps:
-            yield from nested_module.failures(self)
+            yield from nested_results.failures(self)
 
     def retry(
         self,
@@ -232,9 +233,8 @@ class Run:
             UnavailableItemsError: Items to run again are in no file of the chain, or its account doesn't add up.
             AwsError: AWS refused a call.
         """
-        from cdk_distributed_map.runs.ledger import retry as retry_module  # noqa: PLC0415 - likewise
-
-        return retry_module.retry(self, self.ledger(), name=name, given=input, nested=nested, anyway=anyway)
+        started = retry_module.retry(self, self.ledger(), name=name, input=input, nested=nested, anyway=anyway)
+        return None if started is None else Run(self.pipeline, started).was_just_started()
 
     def redrive_warning(self) -> str | None:
         """Return what a redrive would do that people don't expect, None where there is nothing to say.
@@ -242,8 +242,6 @@ class Run:
         Raises:
             RunStateError: AWS would refuse it.
         """
-        from cdk_distributed_map.runs.ledger import retry as retry_module  # noqa: PLC0415 - likewise
-
         described = self.describe()
         retry_module.check_redrivable(described)
         return retry_module.redrive_warning(described)
@@ -312,14 +310,14 @@ class Run:
         if not changes:
             raise InputError("there is nothing to change: give a concurrency or a tolerance")
         if map_run_arn is not None:
-            given = arns_module.parse(map_run_arn)
-            if given.kind != "mapRun" or given.machine_arn() != self.pipeline.arn:
+            parsed = arns.parse(map_run_arn)
+            if parsed.kind != "mapRun" or parsed.machine_arn() != self.pipeline.arn:
                 raise InputError(f"{map_run_arn} is no Map Run of {self.pipeline.called!r}: see `distmap watch --json`")
-        arns = [map_run_arn] if map_run_arn is not None else self._running_map_runs()
-        for arn in arns:
+        changed = [map_run_arn] if map_run_arn is not None else self._running_map_runs()
+        for arn in changed:
             with errors(f"updating the Map Run {arn}"):
                 self.aws.sfn().update_map_run(mapRunArn=arn, **changes)
-        return [self.describe_map_run(arn) for arn in arns]
+        return [self.describe_map_run(arn) for arn in changed]
 
     def _running_map_runs(self) -> list[str]:
         described = self.describe()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cdk_distributed_map.runs.aws.sessions import error_code, errors
 from cdk_distributed_map.runs.errors import NotFoundError, ResultFilesError
 from cdk_distributed_map.runs.files import item_files
+from cdk_distributed_map.runs.find.handles import RunHandle
 from cdk_distributed_map.runs.find.names import retry_number
 from distmap._identity import ItemNumbers, identity_of
 from distmap._records import UNREADABLE, words
@@ -23,7 +24,6 @@ from distmap.wire import ITEMS_FILE
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import RunDescription
-    from cdk_distributed_map.runs.run import Run
 
 RETRIES_FOLDER: Final = "retries"
 
@@ -32,18 +32,18 @@ RETRIES_FOLDER: Final = "retries"
 class Link:
     """A retry."""
 
-    run: Run
+    run: RunHandle
     key: str
     """Where its items are, in the payload bucket."""
     made: datetime
 
 
-def retry_key(root: Run, name: str) -> str:
+def retry_key(root: RunHandle, name: str) -> str:
     """Return where the items of a retry belong."""
     return f"{root.prefix}{RETRIES_FOLDER}/{name}/{ITEMS_FILE}"
 
 
-def root_of(run: Run) -> Run:
+def root_of(run: RunHandle) -> RunHandle:
     """Return the first run of a chain; the run itself where it is no retry."""
     runs = run.pipeline.definition.item_file.runs_prefix
     try:
@@ -55,20 +55,20 @@ def root_of(run: Run) -> Run:
     if isinstance(key, str) and key.startswith(runs):
         parts = key.removeprefix(runs).split("/")
         if len(parts) == 4 and parts[1:] == [RETRIES_FOLDER, run.name, ITEMS_FILE]:
-            return run.pipeline.run(parts[0])
+            return RunHandle(run.pipeline, parts[0])
     return run
 
 
-def _root_by_name(run: Run) -> Run:
+def _root_by_name(run: RunHandle) -> RunHandle:
     """Return the first run by the name alone: AWS has forgotten the retry's input."""
     number = retry_number(run.name)
     if number is None:
         return run
-    root = run.pipeline.run(run.name.removesuffix(f"-retry-{number}"))
+    root = RunHandle(run.pipeline, run.name.removesuffix(f"-retry-{number}"))
     return root if any(link.run.name == run.name for link in links_of(root)) else run
 
 
-def links_of(root: Run) -> list[Link]:
+def links_of(root: RunHandle) -> list[Link]:
     """Return the retries of a run, in the order they were made."""
     bucket, prefix = root.pipeline.definition.item_file.bucket, f"{root.prefix}{RETRIES_FOLDER}/"
     found: list[Link] = []
@@ -77,7 +77,7 @@ def links_of(root: Run) -> list[Link]:
             for each in page.get("Contents", []):
                 name, _, file = each["Key"].removeprefix(prefix).partition("/")
                 if file == ITEMS_FILE:
-                    found.append(Link(run=root.pipeline.run(name), key=each["Key"], made=each["LastModified"]))
+                    found.append(Link(run=RunHandle(root.pipeline, name), key=each["Key"], made=each["LastModified"]))
     return sorted(found, key=lambda link: (link.made, retry_number(link.run.name) or 0, link.run.name))
 
 
@@ -117,7 +117,7 @@ class ItemsPlace:
     """Its checksum, likewise."""
 
 
-def item_file_of(run: Run, described: RunDescription | None) -> ItemsPlace | None:
+def item_file_of(run: RunHandle, described: RunDescription | None) -> ItemsPlace | None:
     """Return where the file of items of a run is; None where its map reads something else."""
     for place in (getattr(described, "output", None), getattr(described, "input", None)):
         items: Any = place.get("items") if isinstance(place, dict) else None
@@ -140,7 +140,7 @@ def item_file_of(run: Run, described: RunDescription | None) -> ItemsPlace | Non
     return ItemsPlace(bucket=bucket, key=key)
 
 
-def count_items(run: Run, described: RunDescription | None) -> int | None:
+def count_items(run: RunHandle, described: RunDescription | None) -> int | None:
     """Return how many items are in the file of items of a run; None where there is no such file, or not any more."""
     found = item_file_of(run, described)
     if found is None or found.count is not None:
@@ -150,7 +150,7 @@ def count_items(run: Run, described: RunDescription | None) -> int | None:
     return item_files.count_lines(run.aws, bucket=found.bucket, key=found.key)
 
 
-def has_items(run: Run, described: RunDescription | None) -> bool:
+def has_items(run: RunHandle, described: RunDescription | None) -> bool:
     """Tell whether a run was given any item, from as little as tells it: no file is read beyond its first item."""
     found = item_file_of(run, described)
     if found is not None and found.count is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from cdk_distributed_map.runs.aws.descriptions import RunDescription
-    from cdk_distributed_map.runs.run import Run
+    from cdk_distributed_map.runs.find.handles import RunHandle
 
 KILLED: Final = frozenset({"ABORTED", "TIMED_OUT"})
 """Statuses of a run that was ended from outside."""
@@ -33,7 +33,7 @@ _LATEST_SECONDS: Final = 3600.0
 
 
 def reader(
-    run: Run,
+    run: RunHandle,
     place: ResultsPlace,
     *,
     report: Report | None = None,
@@ -86,7 +86,7 @@ def files(reader: Reader, *, ended: bool = True) -> list[File]:
         raise ResultFilesError(str(error)) from error
 
 
-def places(run: Run) -> list[ResultsPlace]:
+def places(run: RunHandle) -> list[ResultsPlace]:
     """Return where the manifests of a run's outermost map runs are, redrives aside: none before the export.
 
     That of the latest map run comes first: a run may have several, each of which begins anew.
@@ -125,7 +125,7 @@ def _is_exported(s3: S3Client, place: ResultsPlace) -> bool:
 
 
 def exported(
-    run: Run, described: RunDescription | None, *, wait_seconds: float, expected: bool
+    run: RunHandle, described: RunDescription | None, *, wait_seconds: float, expected: bool
 ) -> list[ResultsPlace] | None:
     """Return where the results of a run are, waiting for them where they are still being exported.
 

@@ -9,7 +9,7 @@ from cdk_distributed_map.runs.text import counted, one_line
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription
-    from cdk_distributed_map.runs.run import Run
+    from cdk_distributed_map.runs.find.handles import RunHandle
 
 READER_FAILED: Final = "States.ItemReaderFailed"
 _ENDED_SO: Final = {"FAILED": "failed", "TIMED_OUT": "timed out", "ABORTED": "was stopped"}
@@ -23,7 +23,7 @@ class Unread(NamedTuple):
     """How many it read."""
 
 
-def unread(run: Run, described: RunDescription | None, *, known: bool) -> Unread | None:
+def unread(run: RunHandle, described: RunDescription | None, *, known: bool) -> Unread | None:
     """Return why a run never read its items, or not all of them; None where it did, or hasn't ended.
 
     Args:

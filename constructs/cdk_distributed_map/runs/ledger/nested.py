@@ -25,7 +25,7 @@ from distmap.wire import ITEMS_FILE, MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDE
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.find.definition import NestedMap
-    from cdk_distributed_map.runs.run import Run
+    from cdk_distributed_map.runs.find.handles import RunHandle
 
 _PATTERN: Final = re.compile(rf"(\d+)/(?:{RESULTS_FOLDER}/[^/]+/{MANIFEST_FILE}|({ITEMS_FILE}))")
 _EXAMPLES: Final = 5
@@ -124,12 +124,12 @@ class NestedAccount:
 class _Place:
     """What one run has of one path."""
 
-    run: Run
+    run: RunHandle
     manifests: list[str] = field(default_factory=list)
     has_items: bool = False
 
 
-def accounts(runs: Sequence[Run], states: ItemStates, *, ended: Mapping[str, bool]) -> tuple[NestedAccount, ...]:
+def accounts(runs: Sequence[RunHandle], states: ItemStates, *, ended: Mapping[str, bool]) -> tuple[NestedAccount, ...]:
     """Return the account of every nested map, outer before inner; nothing where no map is nested.
 
     Args:
@@ -147,7 +147,7 @@ def accounts(runs: Sequence[Run], states: ItemStates, *, ended: Mapping[str, boo
 
 
 class _Accountant:
-    def __init__(self, runs: Sequence[Run], ended: Mapping[str, bool]) -> None:
+    def __init__(self, runs: Sequence[RunHandle], ended: Mapping[str, bool]) -> None:
         self._runs = runs
         self._ended = ended
         self._s3 = runs[0].aws.s3()

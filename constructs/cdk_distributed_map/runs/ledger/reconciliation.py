@@ -20,7 +20,7 @@ from distmap.wire import ResultsPlace
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import RunDescription
-    from cdk_distributed_map.runs.run import Run
+    from cdk_distributed_map.runs.find.handles import RunHandle
 
 UNKNOWN: Final = "unknown"
 """Where the number of items is from that nothing tells."""
@@ -155,13 +155,13 @@ def _camel(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def make_ledger(run: Run, *, wait_seconds: float = 60.0) -> Ledger:
+def make_ledger(run: RunHandle, *, wait_seconds: float = 60.0) -> Ledger:
     """Return the ledger of a run and its retries: see :meth:`Run.ledger`."""
     return _Maker(chain_module.root_of(run), asked=run, wait_seconds=wait_seconds).make()
 
 
 class _Maker:
-    def __init__(self, root: Run, *, asked: Run, wait_seconds: float) -> None:
+    def __init__(self, root: RunHandle, *, asked: RunHandle, wait_seconds: float) -> None:
         self._root = root
         self._asked = asked
         self._wait_seconds = wait_seconds
@@ -287,13 +287,13 @@ class _Maker:
             numbers=self._numbers,
         )
 
-    def _describe(self, run: Run) -> RunDescription | None:
+    def _describe(self, run: RunHandle) -> RunDescription | None:
         try:
             return run.describe()
         except NotFoundError:
             return None
 
-    def _captured(self, run: Run, described: RunDescription | None) -> tuple[int | None, str]:
+    def _captured(self, run: RunHandle, described: RunDescription | None) -> tuple[int | None, str]:
         """Return how many items the run was to process, and where that is from."""
         found = chain_module.count_items(run, described)
         file = chain_module.item_file_of(run, described)
@@ -313,7 +313,9 @@ class _Maker:
                     return 0, "map run"
         return None, "results"
 
-    def _compare(self, run: Run, described: RunDescription | None, file: chain_module.ItemsPlace, found: int) -> int:
+    def _compare(
+        self, run: RunHandle, described: RunDescription | None, file: chain_module.ItemsPlace, found: int
+    ) -> int:
         """Return how many items a run had whose item file has so many now."""
         if described is None or described.status != "SUCCEEDED":
             return found  # AWS doesn't tell, or perhaps counted what it came to before the run ended
@@ -342,7 +344,7 @@ class _Maker:
         self._states.forget(counting())
         return count
 
-    def _apply(self, run: Run, described: RunDescription | None, *, known: bool) -> str | None:
+    def _apply(self, run: RunHandle, described: RunDescription | None, *, known: bool) -> str | None:
         """Note what the results of one run say, and return why it ended before it had read its items."""
         self._ended[run.name] = described is None or described.ended
         found_unread = unread(run, described, known=known)
@@ -357,7 +359,7 @@ class _Maker:
             self._states.fill_pending()
         return None if found_unread is None else found_unread.why
 
-    def _places(self, run: Run, described: RunDescription | None) -> list[ResultsPlace] | None:
+    def _places(self, run: RunHandle, described: RunDescription | None) -> list[ResultsPlace] | None:
         """Return where the results are, waiting for them where they are still being exported; None: none will come."""
         expected = len(self._states.bytes) > 0
         found = scan.exported(run, described, wait_seconds=self._wait_seconds, expected=expected)

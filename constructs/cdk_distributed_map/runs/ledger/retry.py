@@ -18,6 +18,7 @@ from cdk_distributed_map.runs.errors import (
 from cdk_distributed_map.runs.files import chain as chain_module
 from cdk_distributed_map.runs.files import item_files, item_states, scan
 from cdk_distributed_map.runs.find.names import check_name, retry_name
+from cdk_distributed_map.runs.start import start_spooled
 from distmap._export import File
 from distmap._records import Child
 from distmap._stream import lines, object_chunks
@@ -25,8 +26,8 @@ from distmap._told import Reader
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import RunDescription
+    from cdk_distributed_map.runs.find.handles import RunHandle
     from cdk_distributed_map.runs.ledger.reconciliation import Ledger
-    from cdk_distributed_map.runs.run import Run
 
 _LARGEST_BYTES: Final = 8 * 1024**2
 _EXAMPLES: Final = 5
@@ -35,15 +36,15 @@ _UNKNOWABLE: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
 
 
 def retry(
-    run: Run,
+    run: RunHandle,
     ledger: Ledger,
     *,
     name: str | None = None,
-    given: dict[str, Any] | None = None,
+    input: dict[str, Any] | None = None,
     nested: bool = False,
     anyway: bool = False,
-) -> Run | None:
-    """Start a run of the items that did not succeed: see :meth:`Run.retry`."""
+) -> str | None:
+    """Start a run of the items that did not succeed, and return its name: see :meth:`Run.retry`."""
     root = chain_module.root_of(run)
     links = chain_module.links_of(root)
     _refuse_running(root, [root, *(link.run for link in links)])
@@ -80,14 +81,15 @@ def retry(
     if spooled.count != wanted:
         spooled.close()
         raise UnavailableItemsError(values.unavailable(wanted, spooled.count))
-    rest = given if given is not None else described.input if described is not None else {}
+    rest = input if input is not None else described.input if described is not None else {}
     rest = {key: value for key, value in rest.items() if key != "items"} if isinstance(rest, dict) else {}
     key = chain_module.retry_key(root, chosen)
     first_run = _first_run(root, described) if enveloped else None
-    return root.pipeline.start_spooled(chosen, rest, spooled, key=key, first_run=first_run)
+    start_spooled(root.pipeline, chosen, rest, spooled, key=key, first_run=first_run)
+    return chosen
 
 
-def _first_run(root: Run, described: RunDescription | None) -> str:
+def _first_run(root: RunHandle, described: RunDescription | None) -> str:
     """Return the ARN of the run that had the items first: a run may have been started on a retry's file by hand."""
     given = None if described is None else described.input
     items = given.get("items") if isinstance(given, dict) else None
@@ -95,14 +97,14 @@ def _first_run(root: Run, described: RunDescription | None) -> str:
     return told if isinstance(told, str) else root.arn
 
 
-def _describe(run: Run) -> RunDescription | None:
+def _describe(run: RunHandle) -> RunDescription | None:
     try:
         return run.describe()
     except NotFoundError:
         return None
 
 
-def _refuse_running(root: Run, chain: list[Run]) -> None:
+def _refuse_running(root: RunHandle, chain: list[RunHandle]) -> None:
     for each in chain:
         described = _describe(each)
         if described is not None and not described.ended:
@@ -122,7 +124,7 @@ class _Values:
 
     def __init__(
         self,
-        root: Run,
+        root: RunHandle,
         links: list[chain_module.Link],
         ledger: Ledger,
         described: RunDescription | None,
@@ -210,7 +212,7 @@ class _Values:
                         told = {"index": own} if source is None else {"index": own, "source": source}
                         yield _encode({**told, "value": value})
 
-    def _children(self, run: Run, *, skip_well: bool) -> Iterator[Child]:
+    def _children(self, run: RunHandle, *, skip_well: bool) -> Iterator[Child]:
         """Yield the children of a run; what can't be read is told by the ledger, and asked about there."""
         for reader, file in self._files(run):
             yield from reader.children(file, well=not skip_well)
@@ -222,7 +224,7 @@ class _Values:
             for told in reader.read(file):
                 yield from (_encode(other.item) for other in told.others if other.has_item)
 
-    def _files(self, run: Run) -> Iterator[tuple[Reader, File]]:
+    def _files(self, run: RunHandle) -> Iterator[tuple[Reader, File]]:
         for place in scan.places(run):
             reader = scan.reader(run, place, report=lambda _: None, numbers=self._ledger.numbers)
             for file in scan.files(reader):

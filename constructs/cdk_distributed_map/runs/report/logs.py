@@ -15,7 +15,7 @@ from cdk_distributed_map.runs.aws.sessions import error_code, errors
 from cdk_distributed_map.runs.errors import InputError
 
 if TYPE_CHECKING:
-    from cdk_distributed_map.runs.run import Run
+    from cdk_distributed_map.runs.find.handles import RunHandle
 
 _MARGIN: Final = timedelta(minutes=1)
 _TELLING: Final = frozenset({"TaskSucceeded", "TaskFailed", "LambdaFunctionSucceeded", "LambdaFunctionFailed"})
@@ -32,7 +32,7 @@ class LogLine:
     text: str
 
 
-def lines(run: Run, *, child: str | None = None, limit: int = 200) -> Iterator[LogLine]:
+def lines(run: RunHandle, *, child: str | None = None, limit: int = 200) -> Iterator[LogLine]:
     """Yield the log lines of a run in the order of time, at most ``limit``.
 
     Args:
@@ -72,7 +72,7 @@ def lines(run: Run, *, child: str | None = None, limit: int = 200) -> Iterator[L
         yield line
 
 
-def _requests(run: Run, child: str) -> list[str]:
+def _requests(run: RunHandle, child: str) -> list[str]:
     """Return the ids of the Lambda requests that a child's history tells, attempts that failed included."""
     found: dict[str, None] = {}
     with errors(f"reading the history of the child {child}"):
@@ -83,7 +83,9 @@ def _requests(run: Run, child: str) -> list[str]:
     return list(found)
 
 
-def _invocations(run: Run, group: str, requests: list[str], start: datetime, end: datetime | None) -> Iterator[LogLine]:
+def _invocations(
+    run: RunHandle, group: str, requests: list[str], start: datetime, end: datetime | None
+) -> Iterator[LogLine]:
     """Yield every line of some invocations: what stands between the first and the last line that names one.
 
     An execution environment has a log stream of its own, and one invocation at a time.
@@ -106,7 +108,7 @@ def _invocations(run: Run, group: str, requests: list[str], start: datetime, end
     yield from sorted(found, key=lambda line: line.time)
 
 
-def _between(run: Run, group: str, stream: str, request: str, times: list[int]) -> Iterator[LogLine]:
+def _between(run: RunHandle, group: str, stream: str, request: str, times: list[int]) -> Iterator[LogLine]:
     """Yield the lines of a stream from the first to the last that names a request."""
     waiting: list[LogLine] = []
     begun = False
@@ -132,7 +134,7 @@ def _line(group: str, event: Any) -> LogLine:
     return LogLine(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), group, event["message"].rstrip("\n"))
 
 
-def _filtered(run: Run, group: str, pattern: str, start: datetime, end: datetime | None) -> Iterator[LogLine]:
+def _filtered(run: RunHandle, group: str, pattern: str, start: datetime, end: datetime | None) -> Iterator[LogLine]:
     begins, ends = _bounds(start, end)
     options: dict[str, Any] = {"logGroupName": group, "filterPattern": pattern, **begins, **ends}
     with errors(f"reading the log group {group!r}"):
@@ -146,7 +148,7 @@ def _filtered(run: Run, group: str, pattern: str, start: datetime, end: datetime
                 raise
 
 
-def _function_groups(run: Run) -> list[str]:
+def _function_groups(run: RunHandle) -> list[str]:
     """Return the log groups of the functions in the state machine."""
     with errors(f"describing the state machine {run.pipeline.name!r}"):
         text = run.aws.sfn().describe_state_machine(stateMachineArn=run.pipeline.arn)["definition"]

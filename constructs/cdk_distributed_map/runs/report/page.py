@@ -19,12 +19,13 @@ from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import NotFoundError, RunsError
 from cdk_distributed_map.runs.files import chain, scan
+from cdk_distributed_map.runs.ledger import reconciliation
 from distmap._records import Child
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription
+    from cdk_distributed_map.runs.find.handles import RunHandle
     from cdk_distributed_map.runs.ledger.reconciliation import Ledger
-    from cdk_distributed_map.runs.run import Run
 
 _BUCKETS: Final = 120
 _SLOWEST: Final = 10
@@ -128,7 +129,7 @@ class Told:
         }
 
 
-def gather(run: Run) -> Told:
+def gather(run: RunHandle) -> Told:
     """Read what a report says of a run and its retries.
 
     Raises:
@@ -136,7 +137,7 @@ def gather(run: Run) -> Told:
         AwsError: AWS refused a call.
     """
     root = chain.root_of(run)
-    ledger = root.ledger()
+    ledger = reconciliation.make_ledger(root)
     try:
         described: RunDescription | None = root.describe()
         maps = tuple(root.own_map_runs())
@@ -169,7 +170,7 @@ def gather(run: Run) -> Told:
     )
 
 
-def _function(run: Run) -> tuple[int, str] | None:
+def _function(run: RunHandle) -> tuple[int, str] | None:
     """Return memory and architecture of the one function that children call; None where it can't be told."""
     names = run.pipeline.definition.item_file.functions
     if len(names) != 1:

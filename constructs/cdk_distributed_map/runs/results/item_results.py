@@ -25,7 +25,6 @@ from cdk_distributed_map.runs.files import scan
 from cdk_distributed_map.runs.files.item_states import IndexesSeen
 from cdk_distributed_map.runs.files.reader import LEFT
 from cdk_distributed_map.runs.files.unread import unread
-from cdk_distributed_map.runs.results.tables import COLUMNS
 from cdk_distributed_map.runs.text import counted
 from distmap._errors import DistmapError
 from distmap._export import File
@@ -37,8 +36,8 @@ from distmap.wire import ResultsPlace
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import RunDescription
+    from cdk_distributed_map.runs.find.handles import RunHandle
     from cdk_distributed_map.runs.ledger.reconciliation import Ledger
-    from cdk_distributed_map.runs.run import Run
 
 
 @dataclass(slots=True)
@@ -70,7 +69,8 @@ class ItemResult:
         return self.status == "SUCCEEDED"
 
 
-_FIELDS: Final = (*COLUMNS, "item", "source")  # of what is sorted: results of one map
+_FIELDS: Final = ("index", "status", "value", "error", "cause", "item", "source")
+"""The first fields of a result: those of what is sorted, which are results of one map."""
 _SEE_LEDGER: Final = "`distmap ledger` tells which items that leaves unaccounted for"
 _Key = tuple[str, float]
 """What results are sorted by: file, and index."""
@@ -105,14 +105,14 @@ class Failure:
 
 
 def results(
-    run: Run, *, ordered: bool = False, unsuccessful: bool = False, wait_seconds: float = 60.0
+    run: RunHandle, *, ordered: bool = False, unsuccessful: bool = False, wait_seconds: float = 60.0
 ) -> Iterator[ItemResult]:
     """Yield the results of a run and its retries: see :meth:`Run.results`."""
     found = _each_once(run, unsuccessful=unsuccessful, wait_seconds=wait_seconds)
     return in_order(found) if ordered else found
 
 
-def _each_once(run: Run, *, unsuccessful: bool, wait_seconds: float) -> Iterator[ItemResult]:
+def _each_once(run: RunHandle, *, unsuccessful: bool, wait_seconds: float) -> Iterator[ItemResult]:
     root = chain_module.root_of(run)
     seen, numbers = IndexSet(), ItemNumbers()
     some = False
@@ -181,7 +181,7 @@ class _Tally:
         return len(self._indexes) + self._bare
 
 
-def _check_whole(run: Run, files: list[_Files], tally: _Tally) -> None:
+def _check_whole(run: RunHandle, files: list[_Files], tally: _Tally) -> None:
     """Raise where a run that succeeded had more items than there are in its result files.
 
     Raises:
@@ -201,7 +201,7 @@ def _check_whole(run: Run, files: list[_Files], tally: _Tally) -> None:
         )
 
 
-def _count_told(run: Run, described: RunDescription | None) -> int | None:
+def _count_told(run: RunHandle, described: RunDescription | None) -> int | None:
     """Return how many items a run itself says that it has."""
     file = chain_module.item_file_of(run, described)
     return None if file is None else file.count
@@ -243,7 +243,7 @@ def _files(reader: Reader, *, ended: bool = True) -> _Files:
         raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
 
 
-def files_of(run: Run, places: Iterable[ResultsPlace]) -> list[_Files]:
+def files_of(run: RunHandle, places: Iterable[ResultsPlace]) -> list[_Files]:
     """Return the result files of the map runs of a run.
 
     Raises:
@@ -291,7 +291,7 @@ def unsuccessful_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemRes
                 )
 
 
-def _describe(run: Run) -> RunDescription | None:
+def _describe(run: RunHandle) -> RunDescription | None:
     try:
         return run.describe()
     except NotFoundError:
@@ -336,7 +336,7 @@ def _key(result: ItemResult) -> _Key:
     return result.source or "", float("inf") if result.index is None else result.index
 
 
-def failures(run: Run, ledger: Ledger) -> Iterator[Failure]:
+def failures(run: RunHandle, ledger: Ledger) -> Iterator[Failure]:
     """Yield the items that failed or were left unprocessed and did not succeed in a retry: see :meth:`Run.failures`."""
     if ledger.run_error is not None and not ledger.captured:
         raise RunFailedError(f"no item failed, because none was read: {ledger.run_error}")
@@ -355,7 +355,7 @@ def _not_yet(ledger: Ledger, seen: IndexesSeen) -> Callable[[int], bool]:
 
 
 def failures_of(
-    run: Run, places: Iterable[ResultsPlace], wanted: Callable[[int], bool], numbers: ItemNumbers
+    run: RunHandle, places: Iterable[ResultsPlace], wanted: Callable[[int], bool], numbers: ItemNumbers
 ) -> Iterator[Failure]:
     """Yield the failures in the results of one run.
 
@@ -378,7 +378,7 @@ def failures_of(
                         yield _failure(run, other)
 
 
-def _failure(run: Run, other: Unsuccessful) -> Failure:
+def _failure(run: RunHandle, other: Unsuccessful) -> Failure:
     left = other.outcome == "UNPROCESSED"
     return Failure(
         index=other.index,

@@ -21,8 +21,8 @@ from distmap.wire import MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, ResultsPl
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.find.definition import NestedMap
+    from cdk_distributed_map.runs.find.handles import RunHandle
     from cdk_distributed_map.runs.results.item_results import Failure, ItemResult
-    from cdk_distributed_map.runs.run import Run
 
 _KEY: Final = re.compile(rf"([0-9]+(?:/[0-9]+)*)/(?:({RESULTS_FOLDER}/[^/]+/{MANIFEST_FILE})|.+)")
 
@@ -34,7 +34,7 @@ class Site:
     map: str
     path: tuple[int, ...]
     """Indexes of the items around it, outermost first."""
-    run: Run
+    run: RunHandle
     """The run of the chain that has its files."""
     places: list[ResultsPlace] = field(default_factory=list)
 
@@ -44,7 +44,7 @@ class Site:
         return "/".join(map(str, self.path))
 
 
-def sites(run: Run) -> list[Site]:
+def sites(run: RunHandle) -> list[Site]:
     """Return the nested Map Runs of a run and its retries, by map and in the order of the items around them.
 
     Raises:
@@ -79,13 +79,13 @@ def _all_maps(maps: tuple[NestedMap, ...]) -> Iterator[NestedMap]:
         yield from _all_maps(each.nested)
 
 
-def _keys(run: Run, bucket: str, prefix: str) -> Iterator[str]:
+def _keys(run: RunHandle, bucket: str, prefix: str) -> Iterator[str]:
     with errors(f"listing s3://{bucket}/{prefix}"):
         for page in run.aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             yield from (each["Key"] for each in page.get("Contents", []))
 
 
-def results(run: Run, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
+def results(run: RunHandle, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
     """Yield the results of the items of nested maps: see :meth:`Run.nested_results`."""
     for site in sites(run):
         with errors(f"reading the results of {site.map} {site.shown_path}"):
@@ -102,7 +102,7 @@ def _once(site: Site, *, unsuccessful: bool) -> Iterator[ItemResult]:
         yield from item_results.unsuccessful_in(files, seen)
 
 
-def failures(run: Run) -> Iterator[Failure]:
+def failures(run: RunHandle) -> Iterator[Failure]:
     """Yield the items of nested maps that failed or were left unprocessed."""
     for site in sites(run):
         seen, numbers = IndexesSeen(), ItemNumbers()

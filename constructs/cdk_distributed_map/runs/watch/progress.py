@@ -24,7 +24,7 @@ from cdk_distributed_map.runs.errors import (
     NotFoundError,
     ThrottledError,
 )
-from cdk_distributed_map.runs.run import Run
+from cdk_distributed_map.runs.find.handles import RunHandle
 from cdk_distributed_map.runs.watch.nested import Children
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Progress:
         return any(each.items.unsuccessful or each.children.unsuccessful for each in self.maps)
 
 
-def watch(run: Run, *, notice: Callable[[str], None] | None = None) -> Iterator[Progress]:
+def watch(run: RunHandle, *, notice: Callable[[str], None] | None = None) -> Iterator[Progress]:
     """Yield how far a run is until it has ended: see :meth:`Run.watch`."""
     watcher = Watcher(run, notice=notice)
     while True:
@@ -132,7 +132,7 @@ class Watcher:
     """
 
     def __init__(
-        self, run: Run, *, notice: Callable[[str], None] | None = None, paces: pace_module.Paces | None = None
+        self, run: RunHandle, *, notice: Callable[[str], None] | None = None, paces: pace_module.Paces | None = None
     ) -> None:
         if paces is None:
             paces = pace_module.local_paces() if run.aws.is_local else pace_module.Paces()

@@ -1,0 +1,203 @@
+"""What is known of a pipeline and of a run from AWS alone: what everything that reads a run's files takes.
+
+They change nothing, and know neither files nor accounts: the public ``Pipeline`` and ``Run`` add what is done with
+those.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from cdk_distributed_map.runs.aws import arns
+from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription, RunSummary
+from cdk_distributed_map.runs.aws.sessions import Aws, errors
+from cdk_distributed_map.runs.errors import NotFoundError
+from cdk_distributed_map.runs.find.definition import Nesting, PipelineDefinition, read_definition, read_nesting
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import DescribeStateMachineOutputTypeDef
+
+_START_SECONDS: Final = 30.0
+"""How long a run that this client started may be unknown to AWS."""
+_PAUSE_SECONDS: Final = 0.2
+
+
+def no_machine(arn: str) -> NotFoundError:
+    """Return the error to raise where AWS doesn't know a state machine."""
+    return NotFoundError(f"there is no state machine {arn}: look at the name, and at --profile and --region")
+
+
+class PipelineHandle:
+    """A deployed pipeline, as AWS describes it.
+
+    Attributes:
+        aws: Where it is.
+        arn: ARN of its state machine.
+        name: Name of its state machine.
+        called: What it was found by; its state machine's name where that was an ARN.
+    """
+
+    def __init__(self, aws: Aws, arn: str, *, called: str | None = None) -> None:
+        self.aws = aws
+        self.arn = arn
+        self.name = arns.parse(arn).machine
+        self.called = self.name if called is None else called
+        self._definition: PipelineDefinition | None = None
+        self._machine: DescribeStateMachineOutputTypeDef | None = None
+        self._nesting: Nesting | None = None
+
+    @property
+    def definition(self) -> PipelineDefinition:
+        """What its deployed definition says.
+
+        Raises:
+            NotFoundError: There is no such state machine, or no pipeline in it.
+            AwsError: AWS refused the call.
+        """
+        if self._definition is None:
+            self._definition = read_definition(self._described()["definition"], machine=self.name)
+        return self._definition
+
+    @property
+    def nesting(self) -> Nesting:
+        """Which maps of its state machine have others inside them, whoever's they are.
+
+        Raises:
+            NotFoundError: There is no such state machine.
+            AwsError: AWS refused the call.
+        """
+        if self._nesting is None:
+            self._nesting = read_nesting(self._described()["definition"])
+        return self._nesting
+
+    def _described(self) -> DescribeStateMachineOutputTypeDef:
+        if self._machine is None:
+            with errors(f"describing the state machine {self.name!r}"):
+                client = self.aws.sfn()
+                try:
+                    machine = client.describe_state_machine(stateMachineArn=self.arn)
+                except client.exceptions.StateMachineDoesNotExist as error:
+                    raise no_machine(self.arn) from error
+            if machine["type"] == "EXPRESS":
+                raise NotFoundError(
+                    f"the state machine {self.name!r} is an Express one, which can hold no pipeline: name the "
+                    "pipeline's own state machine, or its stack and construct as 'Stack/Construct'"
+                )
+            self._machine = machine
+        return self._machine
+
+    @property
+    def log_group(self) -> str | None:
+        """Name of the log group of its state machine, None where it has none."""
+        destinations = self._described().get("loggingConfiguration", {}).get("destinations", [])
+        groups = [each["cloudWatchLogsLogGroup"]["logGroupArn"] for each in destinations]
+        return groups[0].split(":log-group:")[1].removesuffix(":*") if groups else None
+
+    def runs(self, *, status: str | None = None, limit: int | None = None) -> Iterator[RunSummary]:
+        """Yield its runs, the latest first: those of the last 90 days, which is how long AWS keeps them.
+
+        Args:
+            status: ``RUNNING``, ``SUCCEEDED``, ``FAILED``, ``TIMED_OUT``, ``ABORTED`` or ``PENDING_REDRIVE``. Default:
+                any.
+            limit: How many. Default: all.
+        """
+        options: dict[str, Any] = {"stateMachineArn": self.arn}
+        if status is not None:
+            options["statusFilter"] = status
+        if limit is not None:
+            options["PaginationConfig"] = {"MaxItems": limit, "PageSize": min(limit, 1000)}
+        with errors(f"listing the runs of {self.name!r}"):
+            client = self.aws.sfn()
+            try:
+                for page in client.get_paginator("list_executions").paginate(**options):
+                    for entry in page["executions"]:
+                        yield RunSummary.read(entry)
+            except client.exceptions.StateMachineDoesNotExist as error:
+                raise no_machine(self.arn) from error
+
+
+class RunHandle:
+    """A run of a pipeline, as AWS describes it.
+
+    Attributes:
+        pipeline: The pipeline.
+        name: Name of the execution, which is the name of the run.
+        arn: ARN of the execution.
+    """
+
+    pipeline: PipelineHandle
+
+    def __init__(self, pipeline: PipelineHandle, name: str) -> None:
+        self.pipeline = pipeline
+        self.name = name
+        self.arn = arns.parse(pipeline.arn).execution_arn(name)
+        self._known_by: float | None = None
+
+    def was_just_started(self) -> Self:
+        """Note that AWS may not know it for a while yet, as its answers are eventually consistent; return it."""
+        self._known_by = time.monotonic() + _START_SECONDS
+        return self
+
+    @property
+    def aws(self) -> Aws:
+        """Where it runs."""
+        return self.pipeline.aws
+
+    @property
+    def prefix(self) -> str:
+        """Where its files begin in the payload bucket, ending in a slash."""
+        return f"{self.pipeline.definition.item_file.runs_prefix}{self.name}/"
+
+    def describe(self) -> RunDescription:
+        """Return what AWS says of it.
+
+        Raises:
+            NotFoundError: AWS doesn't know it, or not any more: it forgets a run 90 days after its end.
+            AwsError: AWS refused the call.
+        """
+        with errors(f"describing the run {self.name!r}"):
+            client = self.aws.sfn()
+            try:
+                while True:
+                    try:
+                        answer = client.describe_execution(executionArn=self.arn)
+                        break
+                    except client.exceptions.ExecutionDoesNotExist:
+                        if self._known_by is None or time.monotonic() > self._known_by:
+                            raise
+                    time.sleep(_PAUSE_SECONDS)
+            except client.exceptions.ExecutionDoesNotExist as error:
+                raise NotFoundError(
+                    f"{self.pipeline.called!r} has no run {self.name!r}, or it ended more than 90 days ago; `distmap "
+                    f"list {self.pipeline.called}` shows the runs there are"
+                ) from error
+        return RunDescription.read(answer)
+
+    def map_runs(self) -> list[MapRun]:
+        """Return its outermost Map Runs, with their counts."""
+        return [self.describe_map_run(arn) for arn in self.map_run_arns()]
+
+    def map_run_arns(self) -> list[str]:
+        """Return the ARNs of its outermost Map Runs."""
+        with errors(f"listing the Map Runs of {self.name!r}"):
+            pages = self.aws.sfn().get_paginator("list_map_runs").paginate(executionArn=self.arn)
+            return [each["mapRunArn"] for page in pages for each in page["mapRuns"]]
+
+    def own_map_runs(self) -> list[MapRun]:
+        """Return its outermost Map Runs that are the pipeline's, and not of other maps in the same state machine."""
+        return [self.describe_map_run(arn) for arn in self.own_map_run_arns()]
+
+    def own_map_run_arns(self) -> list[str]:
+        """Return the ARNs of these."""
+        definition, nesting = self.pipeline.definition, self.pipeline.nesting
+        labels = {arn: arns.parse(arn).label for arn in self.map_run_arns()}
+        own = [arn for arn, label in labels.items() if definition.by_label(label) is not None]
+        # The labels may have been others when the run began.
+        return own or [arn for arn, label in labels.items() if not nesting.knows(label)]
+
+    def describe_map_run(self, arn: str) -> MapRun:
+        """Return what AWS says of a Map Run."""
+        with errors(f"describing the Map Run {arn}"):
+            return MapRun.read(self.aws.sfn().describe_map_run(mapRunArn=arn))
