@@ -15,6 +15,7 @@ from cdk_distributed_map.runs import InputError, NotFoundError, Pipeline, RunSta
 from cdk_distributed_map.runs.files.item_files import SpooledItems, format_of, read_items
 from cdk_distributed_map.runs.find.names import check_name, new_name, retry_name, retry_number
 from cdk_distributed_map.runs.notices import Slow
+from distmap._stream import ItemText
 from distmap.limits import MAX_NAME_LENGTH
 
 if TYPE_CHECKING:
@@ -90,6 +91,16 @@ def test_csv_rows_have_the_columns_of_the_header_as_on_aws() -> None:
     text = '\ufeffa,b\n1,"x ""y"""\n2\n3,z,dropped\n'.encode()
     rows = [json.loads(each) for each in read_items(io.BytesIO(text), "csv", name="rows.csv")]
     assert rows == [{"a": "1", "b": 'x "y"'}, {"a": "2", "b": ""}, {"a": "3", "b": "z"}]
+
+
+@pytest.mark.parametrize("head", [b"", b"a,b\n1,2\n"], ids=["header", "row"])
+def test_fails_when_a_csv_row_goes_on_for_longer_than_any_item(head: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ItemText, "largest", 1000)
+    endless = io.BytesIO(head + b'"\n",' * 1000)
+    with pytest.raises(InputError, match=r"the row of items that goes on at line .* look for a quote"):
+        list(read_items(endless, "csv", name="items"))
+    many = io.BytesIO(b"a,b\n" + (b'"1\n",2\n' + b"\n" * 500) * 200)
+    assert len(list(read_items(many, "csv", name="items"))) == 200
 
 
 def test_csv_is_that_of_rfc_4180_where_a_backslash_is_none_but_itself() -> None:

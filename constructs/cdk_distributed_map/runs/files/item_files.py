@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -260,12 +261,26 @@ def _lines(source: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
 def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
     # The limit is the process's, and below what an item may have.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_ITEM_BYTES))
-    reader = csv.DictReader((line for _, line in _lines(source, name)), restval="", restkey=None, strict=True)
+    held = 0
+
+    def counted_lines() -> Iterator[str]:
+        """Yield the lines, and end in a row that goes on for longer than any item may."""
+        nonlocal held
+        for number, line in _lines(source, name):
+            held += 0 if line.isspace() else len(line)
+            if held > ItemText.largest:
+                raise InputError(
+                    f"the row of {name} that goes on at line {number:,} has more than {ItemText.largest:,} characters, "
+                    f"and an item has at most {MAX_ITEM_BYTES:,} bytes: look for a quote that is never closed"
+                )
+            yield line
+
+    reader = csv.DictReader(counted_lines(), restval="", restkey=None, strict=True)
     try:
         columns = reader.fieldnames
         if columns is None:
             raise InputError(f"{name} is empty: CSV begins with a row of column names")
-        twice = sorted({column for column in columns if columns.count(column) > 1})
+        twice = sorted(column for column, number in Counter(columns).items() if number > 1)
         if len(columns) == 1 and (other := next((each for each in _OTHER_DELIMITERS if each in columns[0]), None)):
             raise InputError(
                 f"{name} has one column, called {columns[0]!r}: columns are separated by commas here, not by "
@@ -277,6 +292,7 @@ def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
                 "name: rename them"
             )
         for row in reader:
+            held = 0
             # As AWS does: short rows are filled with empty texts, fields without a header are dropped.
             yield _encode({key: value for key, value in row.items() if key is not None})
     except csv.Error as error:
@@ -286,13 +302,12 @@ def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
 
 def _json_array(source: BinaryIO, name: str) -> Iterator[bytes]:
     chunks = iter(lambda: source.read(_CHUNK_BYTES), b"")
-    first = b""
-    while not first.removeprefix(codecs.BOM_UTF8).strip():
+    first = next(chunks, b"").removeprefix(codecs.BOM_UTF8).lstrip()
+    while not first:
         chunk = next(chunks, None)
         if chunk is None:
             raise InputError(f"{name} is empty: it must hold a JSON array of items")
-        first += chunk
-    first = first.removeprefix(codecs.BOM_UTF8).lstrip()
+        first = chunk.lstrip()
     if not first.startswith(b"["):
         raise InputError(
             f"{name} begins with {first[:1].decode('utf-8', 'replace')!r}: it must hold a JSON array of items"
