@@ -364,6 +364,15 @@ def test_causes_of_several_lines_are_shown_in_one(
         assert line.endswith("x…")
 
 
+def test_the_former_option_for_missing_items_still_works_and_warns(distmap: Callable[..., Any], finished: Any) -> None:
+    told = distmap("retry", "Squares", "first", "--anyway", "--json")
+    assert (told.code, json.loads(told.out)["run"]) == (0, "first-retry-1")
+    assert told.err == "warning: --anyway is named --include-missing now\n"
+    help_text = distmap("retry", "--help").out
+    assert "--include-missing" in help_text
+    assert "--anyway" not in help_text
+
+
 def test_retry_starts_what_did_not_succeed(distmap: Callable[..., Any], finished: Any, states: Any) -> None:
     told = distmap("retry", "Squares", "first", "--json")
     assert json.loads(told.out)["run"] == "first-retry-1"

@@ -232,15 +232,22 @@ def test_fails_when_missing_items_are_in_no_file(listed: Pipeline, states: Any, 
 def test_fails_when_the_account_does_not_add_up(first: Run, s3: S3Client, bucket: str) -> None:
     listed = s3.list_objects_v2(Bucket=bucket, Prefix="runs/first/results/")["Contents"]
     s3.delete_object(Bucket=bucket, Key=next(each["Key"] for each in listed if "FAILED_0" in each["Key"]))
-    with pytest.raises(UnavailableItemsError, match=r"doesn't add up.*FAILED_0\.jsonl is missing.*With --anyway"):
+    with pytest.raises(
+        UnavailableItemsError, match=r"doesn't add up.*FAILED_0\.jsonl is missing.*With --include-missing"
+    ):
         first.retry()
     ledger = first.ledger()
     assert ledger.missing
-    again = first.retry(anyway=True)
+    again = first.retry(include_missing=True)
     assert again is not None
     items = s3.get_object(Bucket=bucket, Key=f"runs/first/retries/{again.name}/items.jsonl")["Body"].read()
     indexes = [json.loads(line)["index"] for line in items.splitlines()]
     assert indexes == [index for index in range(ledger.captured) if not ledger.states.succeeded(index)]
+
+
+def test_the_former_name_for_missing_items_still_works_and_warns(first: Run) -> None:
+    with pytest.warns(DeprecationWarning, match="include_missing"):
+        assert first.retry(anyway=True) is not None
 
 
 def put_items(s3: S3Client, bucket: str, values: list[Any]) -> None:

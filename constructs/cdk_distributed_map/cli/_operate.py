@@ -23,7 +23,10 @@ _yes = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @click.option(
     "--nested", is_flag=True, help="Items that succeeded, though nested items in them did not, too: each as a whole."
 )
-@click.option("--anyway", is_flag=True, help="Where result files are gone or broken: what only those tell of too.")
+@click.option(
+    "--include-missing", is_flag=True, help="Where result files are gone or broken: what only those tell of too."
+)
+@click.option("--anyway", is_flag=True, hidden=True)
 @_options.aws_options
 def retry(client: Client, target: str, name: str | None, *, new_name: str | None, watching: bool, **given: bool) -> int:
     """Run again exactly the items that did not succeed, each with its identity.
@@ -36,7 +39,10 @@ def retry(client: Client, target: str, name: str | None, *, new_name: str | None
     """
     run = _options.find_run(client, target, name)
     as_json = given["as_json"]
-    again = run.retry(name=new_name, nested=given["nested"], anyway=given["anyway"])
+    if given["anyway"]:
+        _show.say("warning: --anyway is named --include-missing now", err=True)
+    include_missing = given["include_missing"] or given["anyway"]
+    again = run.retry(name=new_name, nested=given["nested"], include_missing=include_missing)
     if again is None:
         if as_json:
             _show.json_line({"run": None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -212,6 +213,7 @@ class Run(RunHandle):
         name: str | None = None,
         input: dict[str, Any] | None = None,
         nested: bool = False,
+        include_missing: bool = False,
         anyway: bool = False,
     ) -> Run | None:
         """Start a run of exactly the items that did not succeed, with their identities; None where all did.
@@ -225,15 +227,20 @@ class Run(RunHandle):
             nested: Whether items that succeeded, though items of maps nested in them did not, are run again too: each
                 with the whole of its nested maps, as what runs again is an item of the outermost one. Default: they
                 aren't.
-            anyway: Whether to run again what is missing from the account where that doesn't add up, because a result
-                file is gone or broken: some of it may have been done. Default: it is refused.
+            include_missing: Whether to run again what is missing from the account where that doesn't add up, because a
+                result file is gone or broken: some of it may have been done. Default: it is refused.
+            anyway: The former name of ``include_missing``, with a warning.
 
         Raises:
             RunStateError: A run of the chain is still running.
             UnavailableItemsError: Items to run again are in no file of the chain, or its account doesn't add up.
             AwsError: AWS refused a call.
         """
-        started = retry_module.retry(self, self.ledger(), name=name, input=input, nested=nested, anyway=anyway)
+        if anyway:
+            warnings.warn("retry(anyway=) is named include_missing now", DeprecationWarning, stacklevel=2)
+        started = retry_module.retry(
+            self, self.ledger(), name=name, input=input, nested=nested, include_missing=include_missing or anyway
+        )
         return None if started is None else Run(self.pipeline, started).was_just_started()
 
     def redrive_warning(self) -> str | None:

@@ -42,21 +42,26 @@ def retry(
     name: str | None = None,
     input: dict[str, Any] | None = None,
     nested: bool = False,
-    anyway: bool = False,
+    include_missing: bool = False,
 ) -> str | None:
     """Start a run of the items that did not succeed, and return its name: see :meth:`Run.retry`."""
     root = chain_module.root_of(run)
     links = chain_module.links_of(root)
     _refuse_running(root, [root, *(link.run for link in links)])
-    if ledger.run_error is not None and ledger.captured_from != "item file" and (not anyway or not ledger.captured):
+    if (
+        ledger.run_error is not None
+        and ledger.captured_from != "item file"
+        and (not include_missing or not ledger.captured)
+    ):
         raise RunFailedError(
             f"there is nothing to retry, because nobody knows which items there were: {ledger.run_error}. Mend that, "
             "and start a new run (`distmap run`)"
         )
-    if ledger.problems and not ledger.unidentified and not anyway:
+    if ledger.problems and not ledger.unidentified and not include_missing:
         raise UnavailableItemsError(
             f"the account of {root.name!r} doesn't add up, so what to run again isn't certain: {ledger.problems[0]}; "
-            "see `distmap ledger`. With --anyway, what is missing there is run again, though it may have been done"
+            "see `distmap ledger`. With --include-missing, what is missing there is run again, though it may have been "
+            "done"
         )
     around = ledger.around_unsuccessful if nested else set()
     wanted = ledger.unsuccessful + len(around)
