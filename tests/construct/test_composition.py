@@ -245,6 +245,14 @@ def test_the_role_comes_from_another_stack(lab: Lab) -> None:
     assert len(lab.warnings("distmap:ExpressRoleTrust")) == 1
 
 
+def test_fails_when_the_role_of_another_stack_has_a_path(lab: Lab) -> None:
+    trusted = iam.ServicePrincipal("states.amazonaws.com")
+    role = iam.Role(cdk.Stack(lab.app, "Roles"), "Given", assumed_by=trusted, path="/service/")
+
+    with pytest.raises(ValueError, match=r"'Roles/Given' is in another stack and has the path '/service/'.*leave its"):
+        lab.pipeline(role=role)
+
+
 def test_fails_nowhere_when_a_function_of_another_stack_is_granted_something(lab: Lab) -> None:
     other = lab.new_stack("Other")
     worker = function_of(other, "Worker")

@@ -40,9 +40,18 @@ def usable_role(scope: Construct, role: iam.IRole) -> iam.IRole:
 
     The rights of a role of another stack would be part of that stack, which then depended on this one, and this one on
     the role. An import of it keeps them here.
+
+    Raises:
+        ValueError: Such a role has a path, which the import would take for its name.
     """
     if not isinstance(role, iam.Role) or Stack.of(role).node.path == Stack.of(scope).node.path:
         return role
+    made = role.node.default_child
+    if isinstance(made, iam.CfnRole) and made.path not in (None, "/"):
+        raise ValueError(
+            f"role {role.node.path!r} is in another stack and has the path {made.path!r}, which would be taken for its "
+            "name there: make the role in the pipeline's stack, or leave its path out"
+        )
     return iam.Role.from_role_arn(scope, "GivenRole", role.role_arn)
 
 
