@@ -72,6 +72,7 @@ def environment() -> dict[str, str]:
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "NO_COLOR": "1"}
 
 
+@pytest.mark.slow
 def test_test_of_the_readme_passes(project: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "test_squares.py"],
@@ -84,6 +85,7 @@ def test_test_of_the_readme_passes(project: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.slow
 def test_test_of_the_document_on_the_local_engine_passes(project: Path) -> None:
     write_project(project, ROOT / "docs" / "local.md")
     done = subprocess.run(

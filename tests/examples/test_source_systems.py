@@ -248,7 +248,13 @@ def random_numbers(seed: int, size: int) -> list[float]:
     return [source.random() for _ in range(size)]
 
 
-@pytest.mark.parametrize("shards", [[1000], [3, 1, 4]], ids=["a-foreach-over-1000", "map-map-join-join"])
+@pytest.mark.parametrize(
+    "shards",
+    [
+        pytest.param([1000], id="a-foreach-over-1000", marks=pytest.mark.slow),
+        pytest.param([3, 1, 4], id="map-map-join-join"),
+    ],
+)
 def test_every_child_at_any_depth_knows_the_root_run(
     aws: LocalAws, client: Client, put: Put, shards: list[int]
 ) -> None:

@@ -78,6 +78,7 @@ def test_rates_stay_under_the_quotas(
     assert states.calls["DescribeMapRun"] >= watchers * clock.now / 6
 
 
+@pytest.mark.slow
 def test_five_watchers_of_nested_maps_stay_under_the_quotas(
     nested: Pipeline, states: Any, clock: Any, simulate: Callable[..., list[Progress]], add_inner: Callable[..., None]
 ) -> None:
