@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import re
-from operator import itemgetter
+from itertools import repeat
+from operator import contains, itemgetter
 from typing import Any, Final
 
 from distmap._export import RunFolder
@@ -25,7 +26,6 @@ _SUCCEEDED: Final = b'"Status":"SUCCEEDED"'
 _ITEM: Final = re.compile(rb'\{\\"index\\":(\d+),\\"value\\":')
 
 _identifier: Final = itemgetter("itemIdentifier")
-_RESULT: Final = '"result":'
 
 
 class QuickLook:
@@ -65,8 +65,8 @@ class QuickLook:
         given = _ITEM.findall(line, start, stop)
         if not given or len(given) != len(results) or b",".join(given).decode() != identifiers:
             return None
-        # Each has a result: taking them out here would cost those most who only count.
-        if text is None or text.count(_RESULT) < len(results):
+        # Taking the results out here would cost those most who only count.
+        if not all(map(contains, results, repeat("result"))):
             return None
         return list(map(int, given)), results
 

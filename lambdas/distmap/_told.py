@@ -281,6 +281,9 @@ class Reader:
         return self._own_child(Child(whole, decode(whole["Output"]), numbers=self.numbers))
 
     def _own_child(self, child: Child) -> Child | None:
+        if child.arn is not None and not isinstance(child.arn, str):
+            message = f"the ARN of a child is {child.arn!r:.40}, which is no text"
+            raise TypeError(message)
         run = child.run()
         if run is None or self.run is None:
             return child

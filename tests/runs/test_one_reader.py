@@ -175,6 +175,19 @@ PLANTS: dict[str, tuple[Callable[[Place], Any], str]] = {
     ),
     "no JSON": (lambda place: place.forge("SUCCEEDED_0", lambda _: b"nonsense\n"), "can't be read"),
     "not UTF-8": (lambda place: place.forge("SUCCEEDED_0", lambda _: b"\xff\xfe\n"), "can't be read"),
+    "result left out and hidden in another": (
+        lambda place: place.forge(
+            "SUCCEEDED_0",
+            lambda body: body.replace(b',\\"result\\":5}', b"}").replace(
+                b'\\"result\\":6}', b'\\"result\\":{\\"result\\":6}}'
+            ),
+        ),
+        "'result'",
+    ),
+    "ARN that is no text": (
+        lambda place: place.forge("FAILED_0", lambda body: lines(body, lambda record: record.update(ExecutionArn=5))),
+        "the ARN of a child is 5, which is no text",
+    ),
     "failure among successes": (
         lambda place: place.forge(
             "SUCCEEDED_0", lambda body: lines(body, lambda record: record.update(Status="FAILED"))
