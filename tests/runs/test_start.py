@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cdk_distributed_map.runs import InputError, NotFoundError, Pipeline, RunStateError
 from cdk_distributed_map.runs.files.item_files import SpooledItems, format_of, read_items
 from cdk_distributed_map.runs.find.names import check_name, new_name, retry_name, retry_number
-from cdk_distributed_map.runs.notices import Slow
+from cdk_distributed_map.runs.notices import ProgressNotice
 from distmap._stream import ItemText
 from distmap.limits import MAX_NAME_LENGTH
 
@@ -305,9 +305,9 @@ def test_stop_ends_the_run(squares: Pipeline, states: Any) -> None:
 def test_items_that_take_long_to_read_are_told_of() -> None:
     said: list[str] = []
     times = iter([0.0, 1.0, 2.5, 3.0, 8.0])
-    slow = Slow(said.append, lambda done: f"{done} read", clock=lambda: next(times))
+    notices = ProgressNotice(said.append, lambda done: f"{done} read", clock=lambda: next(times))
     for _ in range(4):
-        slow(10)
+        notices(10)
     assert said == ["20 read", "40 read"]
 
 

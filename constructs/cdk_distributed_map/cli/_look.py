@@ -95,8 +95,8 @@ def _in_two_lines(row: dict[str, Any]) -> str:
     if items is None:
         return f"{head}\n  {times}"
     failed = f"{items['failed']:,} failed"
-    told = f"{counted(items['total'], 'item')}: {items['succeeded']:,} succeeded, {failed}"
-    return f"{head}\n  {times}  {told}"
+    summary = f"{counted(items['total'], 'item')}: {items['succeeded']:,} succeeded, {failed}"
+    return f"{head}\n  {times}  {summary}"
 
 
 def _paced(summaries: Iterator[RunSummary], *, counts: bool) -> Iterator[RunSummary]:

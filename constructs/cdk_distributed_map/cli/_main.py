@@ -107,9 +107,9 @@ def _run(arguments: list[str] | None) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        told = io.StringIO()
-        error.show(file=told)
-        _show.say(told.getvalue().rstrip("\n"), err=True)
+        message = io.StringIO()
+        error.show(file=message)
+        _show.say(message.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         _show.say("interrupted", err=True)

@@ -128,8 +128,8 @@ def failures(client: Client, target: str, name: str | None, *, limit: int, as_js
     others += [] if not made.problems else ["what doesn't add up"]
     if others:
         # These are no failures, but nobody should think that there is nothing else.
-        told = f"distmap ledger {run.pipeline.called} {run.name}"
-        _show.say(f"besides, there are {' and '.join(others)}: {told}", err=True)
+        command = f"distmap ledger {run.pipeline.called} {run.name}"
+        _show.say(f"besides, there are {' and '.join(others)}: {command}", err=True)
     if made.run_error is not None:
         _show.say(made.run_error, err=True)
         return _exit.RUN_FAILED
@@ -160,8 +160,8 @@ def _show_failures(run: Run, found: Iterable[Any], limit: int) -> None:
                 _show.say(f"    input  {one_line(_show.json_text(each.item), 300)}")
             if each.link:
                 _show.say(f"    child  {each.link}")
-                told = shlex.join(["distmap", "logs", run.pipeline.called, each.run, "--child", each.child])
-                _show.say(f"    logs   {told}")
+                command = shlex.join(["distmap", "logs", run.pipeline.called, each.run, "--child", each.child])
+                _show.say(f"    logs   {command}")
         if count > len(examples[error]):
             _show.say(f"  and {count - len(examples[error]):,} more (--limit, or --json for all)")
 
@@ -179,13 +179,13 @@ def report(client: Client, target: str, name: str | None, *, output: str | None,
     from cdk_distributed_map.runs.report import page  # noqa: PLC0415 - only this command needs it
 
     run = _options.find_run(client, target, name)
-    told = page.gather(run)
+    gathered = page.gather(run)
     if as_json:
-        _show.as_json(told.to_json())
+        _show.as_json(gathered.to_json())
         return _exit.SUCCESS
     path = f"{run.name}.html" if output is None else output
     with _output.text(path) as file:
-        file.write(page.render(told))
+        file.write(page.render(gathered))
     if path != _output.STDOUT:
         _show.say(path)
     return _exit.SUCCESS

@@ -11,7 +11,7 @@ _FIRST_SECONDS: Final = 2.0
 _SECONDS: Final = 5.0
 
 
-class Slow:
+class ProgressNotice:
     """Counts how far something is, and says so: after two seconds, and every five from then on.
 
     Args:

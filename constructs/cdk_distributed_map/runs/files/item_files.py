@@ -17,7 +17,7 @@ from typing import IO, Any, BinaryIO, Final, Literal, get_args
 from cdk_distributed_map.runs.aws.sessions import Aws, error_code, errors
 from cdk_distributed_map.runs.errors import InputError
 from cdk_distributed_map.runs.find.definition import PipelineDefinition
-from cdk_distributed_map.runs.notices import Slow, megabytes
+from cdk_distributed_map.runs.notices import ProgressNotice, megabytes
 from distmap._errors import ResultsError
 from distmap._stream import ItemText, lines, object_chunks, what_is_wrong
 from distmap.limits import MAX_ITEM_BYTES, MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
@@ -118,7 +118,7 @@ class SpooledItems:
         largest: int = SPILL_BYTES,
         notice: Callable[[str], None] | None = None,
     ) -> None:
-        slow = Slow(notice, lambda done: f"{self.count:,} items read, {megabytes(done)}")
+        notices = ProgressNotice(notice, lambda done: f"{self.count:,} items read, {megabytes(done)}")
         self.count = 0
         self.bytes = 0
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
@@ -128,7 +128,7 @@ class SpooledItems:
                 self._file.write(block)
                 digest.update(block)
                 self.bytes += len(block)
-                slow(len(block))
+                notices(len(block))
                 if self.bytes > MAX_ITEM_FILE_BYTES:
                     raise InputError(
                         f"the item file has more than the {MAX_ITEM_FILE_BYTES:,} bytes that a map reads, at item "
@@ -156,8 +156,10 @@ class SpooledItems:
     def upload(self, aws: Aws, *, bucket: str, key: str) -> None:
         """Put the file into S3, in parts where it is large."""
         self._file.seek(0)
-        slow = Slow(aws.notice, lambda done: f"uploading items: {megabytes(done)} of {megabytes(self.bytes)}")
-        options: dict[str, Any] = {"ExtraArgs": {"ContentType": "application/x-ndjson"}, "Callback": slow}
+        notices = ProgressNotice(
+            aws.notice, lambda done: f"uploading items: {megabytes(done)} of {megabytes(self.bytes)}"
+        )
+        options: dict[str, Any] = {"ExtraArgs": {"ContentType": "application/x-ndjson"}, "Callback": notices}
         with errors(f"uploading s3://{bucket}/{key}"):
             aws.s3().upload_fileobj(self._file, bucket, key, **options)
 
@@ -340,11 +342,11 @@ def items_key(definition: PipelineDefinition, run: str) -> str:
 def download(aws: Aws, *, bucket: str, key: str) -> IO[bytes]:
     """Return an object of S3 in a temporary file, which the caller closes."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's
-    slow = Slow(aws.notice, lambda done: f"downloading s3://{bucket}/{key}: {megabytes(done)}")
+    notices = ProgressNotice(aws.notice, lambda done: f"downloading s3://{bucket}/{key}: {megabytes(done)}")
     try:
         with errors(f"reading s3://{bucket}/{key}"):
             try:
-                aws.s3().download_fileobj(bucket, key, file, Callback=slow)
+                aws.s3().download_fileobj(bucket, key, file, Callback=notices)
             except Exception as error:
                 if error_code(error) not in GONE:
                     raise

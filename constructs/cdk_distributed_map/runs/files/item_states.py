@@ -155,7 +155,7 @@ class ItemStates:
         code = self._code(error, timed_out=timed_out)
         if index is None:
             self._bare(code)
-        elif not self._is_fresh(index):
+        elif not self._is_new(index):
             return
         else:
             self.bytes[index] = code
@@ -163,14 +163,14 @@ class ItemStates:
         if len(examples) < _SPARE_EXAMPLES:
             examples.append(Example(index, cause[:_CAUSE_CHARACTERS], child))
 
-    def leave(self, index: int | None, state: int) -> None:
+    def mark_untried(self, index: int | None, state: int) -> None:
         """Note that an item was not tried: ``UNPROCESSED`` or ``PENDING``."""
         if index is None:
             self._bare(state)
-        elif self._is_fresh(index):
+        elif self._is_new(index):
             self.bytes[index] = state
 
-    def forget(self, indexes: Iterable[int]) -> None:
+    def reset(self, indexes: Iterable[int]) -> None:
         """Begin again for items that are tried again, those that succeeded excepted."""
         for index in indexes:
             if self._has(index) and self.bytes[index] != SUCCEEDED:
@@ -228,7 +228,7 @@ class ItemStates:
         """Tell whether an item succeeded."""
         return 0 <= index < len(self.bytes) and self.bytes[index] == SUCCEEDED
 
-    def _is_fresh(self, index: int) -> bool:
+    def _is_new(self, index: int) -> bool:
         """Tell whether nothing is known of an item yet."""
         if not self._has(index):
             return False

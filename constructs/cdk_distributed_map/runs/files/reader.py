@@ -65,9 +65,9 @@ def _note(told: Told, states: ItemStates) -> None:
 
 def _note_other(other: Unsuccessful, states: ItemStates) -> None:
     if other.outcome == "PENDING":
-        states.leave(other.index, item_states.PENDING)
+        states.mark_untried(other.index, item_states.PENDING)
     elif other.outcome == "UNPROCESSED":
-        states.leave(other.index, item_states.UNPROCESSED)
+        states.mark_untried(other.index, item_states.UNPROCESSED)
     else:
         timed_out = other.outcome == "TIMED_OUT"
         states.fail(other.index, other.error or "", other.cause or "", timed_out=timed_out, child=other.child)

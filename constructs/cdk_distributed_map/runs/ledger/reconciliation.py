@@ -341,7 +341,7 @@ class _Maker:
                 count += 1
                 yield index
 
-        self._states.forget(counting())
+        self._states.reset(counting())
         return count
 
     def _apply(self, run: RunHandle, described: RunDescription | None, *, known: bool) -> str | None:
