@@ -18,6 +18,7 @@ from rich.console import Console
 
 from cdk_distributed_map.cli import _exit, _output, _progress
 from cdk_distributed_map.cli._main import _COMMANDS
+from cdk_distributed_map.local.faults import SHARES
 from cdk_distributed_map.runs import Counts, MapRun, Progress
 from cdk_distributed_map.runs.find.pipelines import logical_id
 
@@ -35,6 +36,19 @@ def test_every_command_has_help_with_an_example(distmap: Callable[..., Any]) -> 
         assert f"Usage: distmap {command}" in told.out
     assert "distmap run Squares --items numbers.csv" in distmap("run", "--help").out
     assert "5 items unaccounted for" in overview.out
+
+
+def test_help_is_whole_and_has_no_control_characters(distmap: Callable[..., Any]) -> None:
+    group = distmap("local", "--help").out
+    local = re.findall(r"^  (\w+)  +\w", group.partition("Commands:")[2], re.MULTILINE)
+    assert "install" in local
+    pages = [distmap("--help"), distmap(), *(distmap(name, "--help") for name in _COMMANDS)]
+    for told in [*pages, *(distmap("local", name, "--help") for name in local)]:
+        assert not re.search(r"[\x00-\x09\x0b-\x1f]|\\u00", told.out + told.err)
+    for overview in (pages[0].out, group):
+        assert not re.search(r"^  \w+  .*\.\.\.$", overview, re.MULTILINE), "a command's line is cut off"
+    told = distmap("local", "up", "--help").out
+    assert [name for name in SHARES if name not in told] == []
 
 
 def test_help_imports_neither_boto3_nor_the_cdk() -> None:

@@ -86,3 +86,10 @@ def test_page_escapes_what_users_wrote(
     assert "<script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "<b>bold</b>" not in text
+
+
+@pytest.mark.parametrize(
+    ("most", "text"), [(0.0312, "0.03"), (0.5, "0.5"), (1.0, "1"), (12.34, "12.3"), (2500.0, "2,500")]
+)
+def test_most_of_a_chart_is_not_told_as_nothing(most: float, text: str) -> None:
+    assert page_module._short(most) == text

@@ -273,12 +273,18 @@ def test_local_says_how_to_get_what_it_needs_whatever_boto3_there_is(command_pyt
     assert "run `distmap local install`, which makes an environment of its own" in told.stderr
     assert "cdk-distributed-map[local]" in told.stderr
     assert run_bare(command_python, distmap, "local", "--help", cwd=tmp_path).returncode == 0
+    # Where this is that environment, it isn't handed over to itself for ever.
+    own = command_python.parents[1]
+    (own / "distmap-installed").touch()
+    again = run_bare(command_python, distmap, "local", "status", cwd=tmp_path, DISTMAP_LOCAL_ENVIRONMENT=str(own))
+    assert (again.returncode, again.stderr) == (1, told.stderr)
 
 
 @pytest.mark.slow
 def test_local_runs_in_the_environment_of_its_own(command_python: Path, bare_python: Path, tmp_path: Path) -> None:
     distmap = str(command_python.with_name("distmap"))
     own = {"DISTMAP_LOCAL_ENVIRONMENT": str(bare_python.parents[1])}
+    (bare_python.parents[1] / "distmap-installed").touch()
     told = run_bare(command_python, distmap, "local", "status", cwd=tmp_path, **own)
     assert (told.returncode, told.stderr) == (1, "nothing runs\n")
 
@@ -295,3 +301,14 @@ def test_local_makes_an_environment_of_its_own(command_python: Path, wheel: Path
     assert list(own.glob("lib/python*/site-packages/cdk_distributed_map"))
     arguments[4] = str(tmp_path / "no.whl")
     assert run_bare(command_python, *arguments, cwd=tmp_path, **environment).returncode == 1
+
+
+def test_fails_when_the_environment_of_its_own_could_not_be_made(command_python: Path, tmp_path: Path) -> None:
+    environment = {"DISTMAP_LOCAL_ENVIRONMENT": str(tmp_path / "own"), "PIP_NO_INDEX": "1"}
+    distmap = str(command_python.with_name("distmap"))
+    arguments = [distmap, "local", "install", "--from", str(tmp_path / "no.whl"), "--json"]
+    told = run_bare(command_python, *arguments, cwd=tmp_path, **environment)
+    assert (told.returncode, "--from takes a wheel or a folder" in told.stderr) == (1, True), told.stderr
+    assert not json.loads(told.stdout)["installed"]
+    told = run_bare(command_python, distmap, "local", "status", cwd=tmp_path, **environment)
+    assert (told.returncode, "run `distmap local install`" in told.stderr) == (1, True), told.stderr

@@ -183,7 +183,9 @@ def test_list_describe_and_report_of_a_real_run(distmap: Callable[..., tuple[int
     assert numbers["stepFunctionsDollars"] == pytest.approx(numbers["children"] * 50e-6)
     assert numbers["children"] * 0.2e-6 < numbers["lambdaDollarsAtMost"] < numbers["children"] * 1e-3
     assert numbers["childrenWithoutTimes"] == 0
-    assert "items captured" in distmap("logs", "Squares", "small")[1]
+    lines = [json.loads(told(line)["text"]) for line in distmap("logs", "Squares", "small", "--json")[1].splitlines()]
+    assert "items captured" in {line["message"] for line in lines}
+    assert {line["run"] for line in lines} == {"small"}
 
 
 def logged(read: Callable[[], str]) -> list[str]:

@@ -89,6 +89,8 @@ def test_run_that_failed_before_it_read_an_item_is_no_success(
     made = json.loads(out)
     assert (code, made["complete"], made["captured"], made["capturedFrom"]) == (3, False, 0, "unknown")
     assert why in made["runError"]
+    # An object that isn't there is told as one that may not be listed.
+    assert ("of an object that isn't there" in made["runError"]) == ("s3:ListBucket" in made["runError"])
     for command in ("failures", "results", "retry"):
         assert distmap(command, pipeline, name)[0] == _exit.RUN_FAILED, command
     (row,) = [each for each in json.loads(distmap("list", pipeline, "--json")[1]) if each["run"] == name]
@@ -124,6 +126,7 @@ def test_run_over_nothing_says_that_it_had_no_items(
     made = json.loads(distmap("ledger", "Listed", "empty", "--json")[1])
     assert (made["captured"], made["complete"], made["notes"][0][:21]) == (0, True, "the run had no items:")
     assert distmap("results", "Listed", "empty") == (0, "")
+    assert distmap("retry", "Listed", "empty") == (0, "empty had no items: nothing to run again\n")
 
 
 # -- in more detail, without an engine

@@ -122,7 +122,7 @@ def local() -> None:
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME=SHARE", callback=_faults,
     help="What is to go wrong, as a share of its occasions between 0 and 1: throttle=0.1. Again for each: "
-    "throttle, inactive, crash, hang, lost_answer, express_duplicate, s3_error.",
+    "throttle, inactive, crash, hang, lost_answer, express_duplicate, index_by_file, s3_error.",
 )  # fmt: skip
 @json_option
 def up(
@@ -185,7 +185,7 @@ def env(folder: Path, shell: str, *, as_json: bool) -> None:
         click.echo(control.env_script(folder=folder, shell=shell), nl=False)
 
 
-@local.command()
+@local.command(short_help="Deploy what cdk synth wrote.")
 @_folder
 @click.option(
     "--assembly", type=click.Path(path_type=Path), default=Path("cdk.out"), show_default=True,
@@ -205,7 +205,7 @@ def deploy(folder: Path, assembly: Path, stacks: tuple[str, ...], *, as_json: bo
             _show.say(f"{stack}.{name} = {value}")
 
 
-@local.command()
+@local.command(short_help="Make an environment of its own for it.")
 @click.option("--from", "requirement", metavar="PATH", help="Wheel or folder of this package. Default: the index.")
 @json_option
 def install(requirement: str | None, *, as_json: bool) -> int:

@@ -21,6 +21,7 @@ VARIABLE: Final = "DISTMAP_LOCAL_ENVIRONMENT"
 """Names the environment's folder. Default: one for each release of this package and of Python below the cache."""
 _NEEDED: Final = ("ministack", "awslambdaric", "jsonata")
 _PACKAGE: Final = "cdk-distributed-map"
+_INSTALLED: Final = "distmap-installed"  # a file that says that pip has ended well
 
 
 def missing() -> list[str]:
@@ -38,7 +39,13 @@ def folder() -> Path:
 
 
 def python() -> Path | None:
-    """Return the interpreter of the environment, None where there is none."""
+    """Return the interpreter of the environment, None where there is none that is whole, or where this is it."""
+    if not (folder() / _INSTALLED).exists() or folder().resolve() == Path(sys.prefix).resolve():
+        return None
+    return _interpreter()
+
+
+def _interpreter() -> Path | None:
     found = folder() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     return found if found.exists() else None
 
@@ -59,16 +66,19 @@ def install(requirement: str | None, say: Callable[[str], None]) -> int:
         say: Called with what happens.
     """
     what = f"{_PACKAGE}[local]=={version(_PACKAGE)}" if requirement is None else f"{requirement}[local]"
-    say(f"installing {what} into {folder()}")
+    say(f"installing {what} into {folder()} (a minute or two)")
+    (folder() / _INSTALLED).unlink(missing_ok=True)
     made = subprocess.run([sys.executable, "-m", "venv", str(folder())], check=False).returncode
-    interpreter = python()
+    interpreter = _interpreter()
     if made or interpreter is None:
         say("Python could not make a virtual environment: what it says is above")
         return _exit.ERROR
-    command = [str(interpreter), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", what]
-    if subprocess.run(command, check=False).returncode:
-        say("pip could not install it: what it says is above")
+    command = [str(interpreter), "-m", "pip", "install", "--disable-pip-version-check", what]
+    # What pip says of its progress goes to standard error: standard output is for the answer.
+    if subprocess.run(command, stdout=2, check=False).returncode:
+        say("pip could not install it: what it says is above; --from takes a wheel or a folder of this package")
         return _exit.ERROR
+    (folder() / _INSTALLED).touch()
     say("installed: `distmap local` runs there from now on")
     return _exit.SUCCESS
 
@@ -76,7 +86,7 @@ def install(requirement: str | None, say: Callable[[str], None]) -> int:
 def advice(names: Sequence[str]) -> str:
     """Return what to do where something isn't installed."""
     return (
-        f"the local AWS needs {' and '.join(names)}, not installed here: run `distmap local install`, which makes an "
+        f"the local AWS needs {', '.join(names)}, not installed here: run `distmap local install`, which makes an "
         "environment of its own for it, whatever boto3 is here; or pip install "
         f"'{_PACKAGE}[local]', which takes the one botocore that its embedded AWS (ministack) is made for"
     )

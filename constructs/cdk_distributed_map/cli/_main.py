@@ -16,6 +16,7 @@ from cdk_distributed_map.cli import _exit, _show
 _EPILOG: Final = """\b
 Exit codes: 0 success · 1 error · 2 wrong usage · 3 the run failed
             4 items failed within the tolerance · 5 items unaccounted for · 130 Ctrl-C
+
 \b
 PIPELINE is Construct, Stack/Construct, a state machine's name, or an ARN.
 RUN is a run's name or ARN, or 'latest'.

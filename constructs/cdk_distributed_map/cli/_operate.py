@@ -53,7 +53,9 @@ def retry(client: Client, target: str, name: str | None, *, new_name: str | None
             of_nested = f"; `distmap failures {run.pipeline.name} {run.name}` tells of nested maps, and --nested runs "
             of_nested += "the items around what failed there again"
             also = of_nested if nests and not given["nested"] else ""
-            _show.say(f"{which} of {run.name} succeeded: nothing to run again{also}")
+            had = run.ledger(wait_seconds=0).captured
+            why = f"{which} of {run.name} succeeded" if had else f"{run.name} had no items"
+            _show.say(f"{why}: nothing to run again{also if had else ''}")
         return _exit.SUCCESS
     if as_json:
         _show.json_line({"run": again.name, "arn": again.arn, "pipeline": again.pipeline.name})

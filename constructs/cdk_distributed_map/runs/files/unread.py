@@ -56,6 +56,8 @@ def _failed(map_run: MapRun) -> bool:
 
 def _because(described: RunDescription) -> str:
     cause = one_line(described.cause or "", 500)
+    if described.error == READER_FAILED and "s3:ListBucket" in cause:
+        cause += " (S3 says so of an object that isn't there, too, where the bucket may not be listed: is it there?)"
     if not described.error:
         return f": {cause}" if cause else ""
     return f": {described.error}: {cause}" if cause else f": {described.error}"

@@ -293,7 +293,7 @@ def _chart(
         )
         for number, value in enumerate(values)
     )
-    return Chart(title, unit, f"{most:,.1f}".removesuffix(".0"), first, last, bars)
+    return Chart(title, unit, _short(most), first, last, bars)
 
 
 def _bars(ledger: Ledger) -> list[tuple[str, int, float]]:
@@ -310,3 +310,8 @@ def _clock(seconds: float) -> str:
 
 def _milliseconds(value: float) -> str:
     return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:,.1f} s"
+
+
+def _short(number: float) -> str:
+    """Return a number with one decimal, or as many as a smaller one needs not to be told as 0."""
+    return f"{number:,.1f}".removesuffix(".0") if number >= 1 else f"{number:.1g}"
