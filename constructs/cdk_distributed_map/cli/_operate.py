@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from cdk_distributed_map.cli import _exit, _options, _progress, _show
-from cdk_distributed_map.runs import RunStateError
+from cdk_distributed_map.runs import RunsError, RunStateError
 
 if TYPE_CHECKING:
-    from cdk_distributed_map.runs import Client
+    from cdk_distributed_map.runs import Client, Run
 
 _yes = click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 
@@ -53,15 +53,25 @@ def retry(client: Client, target: str, name: str | None, *, new_name: str | None
             of_nested = f"; `distmap failures {run.pipeline.name} {run.name}` tells of nested maps, and --nested runs "
             of_nested += "the items around what failed there again"
             also = of_nested if nests and not given["nested"] else ""
-            had = run.ledger(wait_seconds=0).captured
-            why = f"{which} of {run.name} succeeded" if had else f"{run.name} had no items"
-            _show.say(f"{why}: nothing to run again{also if had else ''}")
+            if _had_no_items(run):
+                _show.say(f"{run.name} had no items: nothing to run again")
+            else:
+                _show.say(f"{which} of {run.name} succeeded: nothing to run again{also}")
         return _exit.SUCCESS
     if as_json:
         _show.json_line({"run": again.name, "arn": again.arn, "pipeline": again.pipeline.name})
     else:
         _show.say(f"{again.name}\n{again.arn}")
     return _progress.follow(again, as_json=as_json) if watching else _exit.SUCCESS
+
+
+def _had_no_items(run: Run) -> bool:
+    """Return whether AWS says so; not where it has forgotten the run."""
+    try:
+        maps = run.own_map_runs()
+    except RunsError:
+        return False
+    return bool(maps) and not any(each.items.total for each in maps)
 
 
 @click.command()
