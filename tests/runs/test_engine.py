@@ -183,9 +183,7 @@ def test_list_describe_and_report_of_a_real_run(distmap: Callable[..., tuple[int
     assert numbers["stepFunctionsDollars"] == pytest.approx(numbers["children"] * 50e-6)
     assert numbers["children"] * 0.2e-6 < numbers["lambdaDollarsAtMost"] < numbers["children"] * 1e-3
     assert numbers["childrenWithoutTimes"] == 0
-    lines = [json.loads(told(line)["text"]) for line in distmap("logs", "Squares", "small", "--json")[1].splitlines()]
-    assert "items captured" in {line["message"] for line in lines}
-    assert {line["run"] for line in lines} == {"small"}
+    assert "items captured" in distmap("logs", "Squares", "small")[1]
 
 
 def logged(read: Callable[[], str]) -> list[str]:

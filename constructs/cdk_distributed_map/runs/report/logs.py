@@ -58,13 +58,14 @@ def lines(run: RunHandle, *, child: str | None = None, limit: int = 200) -> Iter
         start, end = answer["startDate"], answer.get("stopDate")
     sources = []
     if run.pipeline.log_group is not None:
-        sources.append(_filtered(run, run.pipeline.log_group, ("execution_arn", arn), start, end))
+        sources.append(_filtered(run, run.pipeline.log_group, f'{{ $.execution_arn = "{arn}" }}', start, end))
     if child is not None and ":express:" not in child:
         requests = _requests(run, child)
         sources += [_invocations(run, group, requests, start, end) for group in _function_groups(run)]
     else:
         # The runtime writes a line for each batch, with the name of the run in it.
-        sources += [_filtered(run, group, ("run", run.name), start, end) for group in _function_groups(run)]
+        pattern = f'{{ $.run = "{run.name}" }}'
+        sources += [_filtered(run, group, pattern, start, end) for group in _function_groups(run)]
     for count, line in enumerate(heapq.merge(*sources)):
         if count >= limit:
             return
@@ -133,32 +134,18 @@ def _line(group: str, event: Any) -> LogLine:
     return LogLine(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), group, event["message"].rstrip("\n"))
 
 
-def _filtered(
-    run: RunHandle, group: str, member: tuple[str, str], start: datetime, end: datetime | None
-) -> Iterator[LogLine]:
-    """Yield the lines that are JSON with a member of this name and value."""
+def _filtered(run: RunHandle, group: str, pattern: str, start: datetime, end: datetime | None) -> Iterator[LogLine]:
     begins, ends = _bounds(start, end)
-    name, value = member
-    options: dict[str, Any] = {"logGroupName": group, "filterPattern": f'{{ $.{name} = "{value}" }}', **begins, **ends}
+    options: dict[str, Any] = {"logGroupName": group, "filterPattern": pattern, **begins, **ends}
     with errors(f"reading the log group {group!r}"):
         try:
             for page in run.aws.logs().get_paginator("filter_log_events").paginate(**options):
                 for event in page["events"]:
-                    # An AWS on this machine may not know patterns of JSON, and answers with the lines of other runs.
-                    if _member(event["message"], name) == value:
-                        yield _line(group, event)
+                    yield _line(group, event)
         except Exception as error:
             # A function that never ran may have no log group yet.
             if error_code(error) != "ResourceNotFoundException":
                 raise
-
-
-def _member(message: str, name: str) -> Any:
-    try:
-        told = json.loads(message)
-    except ValueError:
-        return None
-    return told.get(name) if isinstance(told, dict) else None
 
 
 def _function_groups(run: RunHandle) -> list[str]:
