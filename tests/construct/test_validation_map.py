@@ -25,6 +25,7 @@ from cdk_distributed_map import (
     RetryPolicy,
     Worker,
 )
+from cdk_distributed_map.names import label_from
 from cdk_distributed_map.settings import checks
 from distmap import limits
 
@@ -404,7 +405,7 @@ def test_a_label_passes_only_if_aws_takes_it(label: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(construct_id=st.text(min_size=1, max_size=80))
 def test_every_construct_id_makes_a_label(construct_id: str) -> None:
-    checks.label(checks.label_from(construct_id))
+    checks.label(label_from(construct_id))
 
 
 NUMBERS = st.one_of(st.integers(-(10**9), 10**9), st.floats(allow_nan=True, allow_infinity=True))

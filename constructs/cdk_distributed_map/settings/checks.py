@@ -13,8 +13,6 @@ from constructs import IConstruct
 from cdk_distributed_map import names
 from distmap import limits
 
-label_from = names.label_from
-
 
 def is_known(value: object) -> bool:
     """Tell whether a value is a number or a literal string known now: no token, no path, no JSONata."""
