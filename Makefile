@@ -24,6 +24,8 @@ export PATH := $(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export CDK_DISABLE_VERSION_CHECK := 1
 export CDK_DISABLE_CLI_TELEMETRY := true
+# Each process of the tests reads all their files: compiled and rewritten once, they are read in half the time.
+export PYTHONDONTWRITEBYTECODE :=
 
 NPM_INSTALL := npm install --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error
 
@@ -56,8 +58,9 @@ test-wheel: $(INSTALLED) ## run what can differ on the built wheel, with the sou
 snapshots: setup ## write the snapshots anew; review them with git diff
 	pytest --snapshot-update tests/construct $(ARGS)
 
-docs: $(INSTALLED) ## write the README's tables anew from the code
+docs: $(INSTALLED) ## write the README's tables and the schemas anew from the code
 	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/schemas.py
 
 recording: $(INSTALLED) ## record the README's terminal session anew
 	$(BIN)/python docs/record.py
@@ -66,6 +69,7 @@ bench: $(INSTALLED) ## measure beside baselines: Lambda side, client, local func
 	$(BIN)/python benchmarks/capture.py --full
 	$(BIN)/python benchmarks/process.py
 	$(BIN)/python benchmarks/combine.py
+	$(BIN)/python benchmarks/account.py
 	$(BIN)/python benchmarks/results.py
 	$(BIN)/python benchmarks/local_functions.py
 	$(BIN)/python benchmarks/local.py

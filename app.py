@@ -85,6 +85,8 @@ class ContentLength(cdk.Stack):
                 folder("content_length"), handler="handler.handler", reserved_concurrency=ReservedConcurrency.none()
             ),
             max_concurrency=1000,
+            # Each is one download from who knows where, which may take long.
+            batching=Batching.none(),
         )
         acknowledge_small(pipeline)
         let_read(pipeline.worker, bucket, "*")
@@ -155,6 +157,8 @@ class Images(cdk.Stack):
                 folder("checksum"), handler="handler.handler", memory_size=128, timeout=cdk.Duration.minutes(15)
             ),
             max_concurrency=10,
+            # One of them may take all the time that a function has.
+            batching=Batching.none(),
             payload_bucket=pipeline.payload_bucket,
             payload_prefix="checksums/",
         )
@@ -179,6 +183,8 @@ class Shards(cdk.Stack):
                 items=ItemSource.state_array("$.value.parts"),
                 worker=Worker.python(folder("shards"), handler="handler.part"),
                 max_concurrency=10,
+                # A child for each part, as in the system that this shows.
+                batching=Batching.none(),
                 combine=Combiner.python(folder("shards"), handler="handler.join_parts"),
             ),
             max_concurrency=5,
@@ -221,6 +227,8 @@ class SourceCode(cdk.Stack):
             worker=Worker.python(folder("source_code"), handler="handler.handler"),
             max_concurrency=20,
             batching=Batching(max_items=20),
+            # The standard library holds files that are wrong on purpose, for the tests of its parsers.
+            tolerated_failure_percentage=5,
             combine=Combiner.python(folder("source_code"), handler="handler.combine"),
         )
         let_read(pipeline.worker, bucket, "source/*")

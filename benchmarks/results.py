@@ -49,6 +49,7 @@ def _run(items: int) -> Any:
     from cdk_distributed_map.runs.aws.sessions import Aws  # noqa: PLC0415
     from cdk_distributed_map.runs.files import chain, scan  # noqa: PLC0415
     from cdk_distributed_map.runs.find.definition import MapDefinition, PipelineDefinition  # noqa: PLC0415
+    from cdk_distributed_map.runs.find.handles import RunHandle  # noqa: PLC0415
     from cdk_distributed_map.runs.run import Run  # noqa: PLC0415
 
     made = MapDefinition(
@@ -64,15 +65,16 @@ def _run(items: int) -> Any:
         selects=False,
         input_type="JSONL",
         reads_item_file=True,
-        tolerates=False,
     )
     now = datetime.now(UTC)
     file = {"bucket": "b", "key": "runs/r/items.jsonl", "count": items}
-    # The endpoint of this benchmark has S3 alone, without listing: two answers are given instead of asked for.
-    Run.describe = lambda self: RunDescription(  # type: ignore[method-assign] # see above
+    # The endpoint of this benchmark has S3 alone, without listing: some answers are given instead of asked for.
+    RunHandle.describe = lambda self: RunDescription(  # type: ignore[method-assign] # see above
         name="r", arn=self.arn, status="SUCCEEDED", started=now, stopped=now, input={}, output={"items": file}
     )
-    scan.places = lambda _: [PLACE]  # type: ignore[assignment,list-item] # see above
+    scan.places = _places  # type: ignore[assignment] # see above
+    scan.rounds = lambda _: []  # type: ignore[assignment] # see above
+    RunHandle.own_map_run_arns = lambda self: []  # type: ignore[method-assign] # noqa: ARG005 - see above
     chain.links_of = lambda _: []  # type: ignore[assignment] # see above
     from distmap._export import Export  # noqa: PLC0415
 
@@ -80,6 +82,10 @@ def _run(items: int) -> Any:
     pipeline = Pipeline(Aws(), MACHINE)
     pipeline._definition = PipelineDefinition(source=made, item_file=made)  # noqa: SLF001 - see above
     return Run(pipeline, "r")
+
+
+def _places(_run: Any, number: int = 0) -> list[Any]:
+    return [] if number else [PLACE]
 
 
 def ledger(items: int) -> dict[str, Any]:

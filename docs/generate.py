@@ -1,16 +1,28 @@
-"""Writes the tables of README.md from the code, so that they can't drift from it: ``make docs``."""
+"""Writes tables and pictures of the documents from the code, so that they can't drift from it: ``make docs``."""
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import sys
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from cdk_distributed_map import DistributedMapPipeline
+import aws_cdk as cdk
+
+from cdk_distributed_map import Capture, Combiner, DistributedMapPipeline, ItemSource, Worker
+from cdk_distributed_map.resources.metrics import PipelineMetrics
 from distmap import limits
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+ACCOUNT = ROOT / "docs" / "account.md"
+# What tells the shape of a state in a picture.
+SHAPES = {"Choice": ("{", "}"), "Map": ("[[", "]]"), "Wait": ("([", "])"), "Fail": ("(((", ")))")}
+_LONGEST_LABEL = 60
 
 
 def arguments_table() -> str:
@@ -22,7 +34,7 @@ def arguments_table() -> str:
     for name, text in entries:
         if name in {"scope", "id"}:
             continue
-        words = " ".join(text.split()).replace("``", "`")
+        words = re.sub(r":class:`(\w+)`", r"`\1`", " ".join(text.split()).replace("``", "`"))
         what, _, default = words.partition(" Default: ")
         rows.append(f"| `{name}` | {what} | {default or '**required**'} |")
     return "\n".join(rows)
@@ -55,18 +67,117 @@ def limits_table() -> str:
     return "\n".join(["| what | limit |", "|---|---|", *(f"| {what} | {limit} |" for what, limit in rows)])
 
 
-def render(text: str) -> str:
-    """Return the README with its tables as the code has them now."""
-    for name, table in (("arguments", arguments_table()), ("limits", limits_table())):
+@cache
+def template() -> dict[str, Any]:
+    """Return the template of a pipeline with a capture and a combine function."""
+    app = cdk.App(analytics_reporting=False)
+    stack = cdk.Stack(app, "Squares")
+    folder = str(ROOT / "lambdas" / "range_squares")
+    DistributedMapPipeline(
+        stack,
+        "Squares",
+        items=ItemSource.captured(Capture.ranges()),
+        worker=Worker.python(folder, handler="handler.handler"),
+        combine=Combiner.python(folder, handler="handler.combine"),
+    )
+    synthesized: dict[str, Any] = app.synth().get_stack_by_name("Squares").template
+    return synthesized
+
+
+def definition_picture() -> str:
+    """Return the states of that pipeline and what leads from one to another."""
+    resources = template()["Resources"].values()
+    (machine,) = [each for each in resources if each["Type"] == "AWS::StepFunctions::StateMachine"]
+    definition = json.loads(_text(machine["Properties"]["DefinitionString"]))
+    ids = {name: f"s{number}" for number, name in enumerate(definition["States"])}
+    lines = ["```mermaid", "flowchart TB"]
+    for name, state in definition["States"].items():
+        left, right = SHAPES.get(state["Type"], ("[", "]"))
+        lines.append(f'    {ids[name]}{left}"{name.removeprefix("Squares ")}"{right}')
+    for name, state in definition["States"].items():
+        lines += [
+            f"    {ids[name]} -->{f'|{label}|' if label else ''} {ids[following]}"
+            for label, following in _following(state)
+        ]
+    return "\n".join([*lines, "```"])
+
+
+def _following(state: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for choice in state.get("Choices", []):
+        condition = choice["Condition"].removeprefix("{% ").removesuffix(" %}")
+        label = re.sub(r"\$exists\((?:\w|[.$])*?(\w+)\)|\$states\.input\.(?:\w+\.)*", r"\1", condition)
+        yield label if len(condition) < _LONGEST_LABEL else "", choice["Next"]
+    for following in (state.get("Default"), state.get("Next")):
+        if following is not None:
+            yield "", following
+
+
+def rights_table() -> str:
+    """Return what the account function of that pipeline may do, from its policies."""
+    rows = set()
+    for name, resource in template()["Resources"].items():
+        if resource["Type"] != "AWS::IAM::Policy" or not name.startswith("SquaresAccount"):
+            continue
+        for statement in resource["Properties"]["PolicyDocument"]["Statement"]:
+            actions, resources = statement["Action"], statement["Resource"]
+            condition = statement.get("Condition", {}).get("StringLike", {}).get("s3:prefix")
+            where = "" if condition is None else f", only {', '.join(f'`{each}`' for each in _listed(condition))}"
+            names = ", ".join(f"`{each}`" for each in _listed(actions))
+            rows |= {f"| {names} | `{_plain(each)}`{where} |" for each in _listed(resources)}
+    return "\n".join(["| actions | resource |", "|---|---|", *sorted(rows)])
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    (kind, inner) = next(iter(value.items()))
+    if kind == "Fn::Join":
+        return "".join(map(_text, inner[1]))
+    return f"<{inner if isinstance(inner, str) else inner[0]}>"
+
+
+def _plain(value: Any) -> str:
+    """Return a resource as people write it."""
+    text = re.sub(r"^arn:<AWS::Partition>:(\w+):<AWS::Region>:<AWS::AccountId>:", "", _text(value))
+    names = {"PayloadBucket": "payload bucket", "AccountLogs": "its log group", "StateMachine": "state machine"}
+    return re.sub(r"<Squares(\D+)\w*>", lambda found: f"<{names[re.sub('[0-9A-F]+$', '', found[1])]}>", text)
+
+
+def metrics_table() -> str:
+    """Return the metrics of items, from the methods that give them."""
+    rows = ["| metric | method | what it counts |", "|---|---|---|"]
+    for name, method in inspect.getmembers(PipelineMetrics, inspect.isfunction):
+        found = re.search(r'self\._items\("(\w+)"', inspect.getsource(method))
+        if found is not None:
+            what = (inspect.getdoc(method) or "").split(". ")[0]
+            rows.append(f"| `{found[1]}` | `{name}()` | {what} |")
+    return "\n".join(rows)
+
+
+DOCUMENTS: dict[Path, dict[str, Callable[[], str]]] = {
+    README: {"arguments": arguments_table, "limits": limits_table},
+    ACCOUNT: {"definition": definition_picture, "metrics": metrics_table, "rights": rights_table},
+}
+
+
+def render(document: Path, text: str) -> str:
+    """Return a document with its tables and pictures as the code has them now."""
+    for name, make in DOCUMENTS[document].items():
         pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
         if pattern.search(text) is None:
-            raise ValueError(f"README.md has no place for the table {name!r}: put <!-- {name}:begin --> and :end back")
-        text = pattern.sub(rf"\g<1>{table.replace(chr(92), chr(92) * 2)}\n\g<2>", text)
+            raise ValueError(f"{document.name} has no place for {name!r}: put <!-- {name}:begin --> and :end back")
+        made = make()
+        text = pattern.sub(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", text)  # type: ignore[misc]  # a default that binds
     return text
 
 
 if __name__ == "__main__":
-    before = README.read_text(encoding="utf-8")
-    after = render(before)
-    README.write_text(after, encoding="utf-8")
-    sys.stdout.write("README.md is up to date\n" if before == after else "README.md has been updated\n")
+    for document in DOCUMENTS:
+        before = document.read_text(encoding="utf-8")
+        after = render(document, before)
+        document.write_text(after, encoding="utf-8")
+        sys.stdout.write(f"{document.name} {'is up to date' if before == after else 'has been updated'}\n")

@@ -7,8 +7,11 @@ is imported that would read them.
 from __future__ import annotations
 
 import fcntl
+import functools
+import inspect
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -19,17 +22,22 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from botocore import hooks, useragent
 from botocore.loaders import Loader
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 SELECTION = Path(__file__).with_name("selection.toml")
 START_SECONDS = 30
 CLI_SECONDS = 300
+QUICK_EXAMPLES = 50
 NO_AWS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -42,6 +50,9 @@ NO_AWS = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
     "CDK_DISABLE_CLI_TELEMETRY": "true",
     "CDK_DISABLE_VERSION_CHECK": "1",
+    # Newer CDKs put a validator of templates into each process that synthesizes, which costs more than the synthesis
+    # itself. What the referees judge is synthesized under it all the same.
+    "CDK_VALIDATION": "false",
 }
 
 # What a terminal, a locale or a shell of the caller's would change in what tests see. Proxies stay, for the tests that
@@ -61,6 +72,13 @@ if threading.current_thread() is threading.main_thread():
 # An environment that isn't activated gives the tests, and jsii in them, its own Node.js all the same.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
+
+# Modules that tests share assert as tests do.
+pytest.register_assert_rewrite("tests.cli", "tests.construct", "tests.local", "tests.runs")
+
 # Each session of boto3 reads megabytes of JSON, always the same: tests with a session of their own share what is read.
 _READ: dict[Any, Any] = {}
 _loaders: Any = Loader
@@ -69,10 +87,32 @@ _make_loader = Loader.__init__
 
 def _make_sharing_loader(loader: Any, *arguments: Any, **options: Any) -> None:
     _make_loader(loader, *arguments, **options)
-    loader._cache = _READ
+    loader._cache = _READ  # noqa: SLF001 - botocore's
 
 
 _loaders.__init__ = _make_sharing_loader
+
+# Likewise what it works out anew for each session, client and request.
+_NAMES: dict[str, str] = {}
+_make_aliaser = hooks.EventAliaser.__init__
+_accepts_kwargs = hooks.accepts_kwargs
+
+
+def _make_sharing_aliaser(aliaser: Any, *arguments: Any, **options: Any) -> None:
+    _make_aliaser(aliaser, *arguments, **options)
+    aliaser._alias_name_cache = _NAMES  # noqa: SLF001 - botocore's
+
+
+def _accepts_kwargs_by_its_code(handler: Any) -> bool:
+    code = getattr(handler, "__code__", None)
+    return bool(_accepts_kwargs(handler) if code is None else code.co_flags & inspect.CO_VARKEYWORDS)
+
+
+_hooks: Any = hooks
+_hooks.EventAliaser.__init__ = _make_sharing_aliaser
+_hooks.accepts_kwargs = _accepts_kwargs_by_its_code
+_useragent: Any = useragent
+_useragent.sanitize_user_agent_string_component = functools.cache(useragent.sanitize_user_agent_string_component)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,11 +121,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     selection = tomllib.loads(SELECTION.read_text(encoding="utf-8"))
     places = {name: place for place, name in enumerate(selection["longest_first"])}
     files = {item: item.path.relative_to(SELECTION.parent).as_posix() for item in items}
+    # Processes that run tests side by side must agree on their names.
+    if astray := [item.nodeid for item in items if re.search(r" at 0x[0-9a-f]{6}", item.nodeid)]:
+        raise pytest.UsageError(f"a test is named after an object's address: give ids to {astray[0]}")
     for item, file in files.items():
         for mark in ("wheel", "oldest_cdk"):
             if file.startswith(tuple(selection[mark]["runs"])):
                 item.add_marker(mark)
     items.sort(key=lambda item: places.get(files[item], len(places)))
+    if items and items[0].config.option.markexpr == "not slow":
+        _try_fewer_examples(items)
+
+
+def _try_fewer_examples(items: list[pytest.Item]) -> None:
+    """Let `make test` try at most 50 examples of each property; `make test-all` tries as many as each test says."""
+    tests: dict[int, Any] = {}
+    for item in items:
+        test: Any = getattr(item, "obj", None)
+        if hasattr(test, "hypothesis"):
+            tests[id(test)] = test
+    for test in tests.values():
+        own = test._hypothesis_internal_use_settings  # noqa: SLF001 - what the decorator sets too
+        most = min(own.max_examples, QUICK_EXAMPLES)
+        test._hypothesis_internal_use_settings = settings(own, max_examples=most)  # noqa: SLF001
 
 
 class MakeOnce(Protocol):
@@ -205,9 +263,27 @@ def run_cdk() -> RunCdk:
 
 
 @pytest.fixture(scope="session")
-def example_assembly(run_cdk: RunCdk, make_once: MakeOnce) -> Path:
+def installed_png(make_once: MakeOnce) -> dict[str, str]:
+    """The environment in which pip takes the library of app.py's layer from what is installed, not from the network."""
+
+    def make_wheel(folder: Path) -> None:
+        library = metadata.distribution("pypng")
+        with zipfile.ZipFile(folder / f"pypng-{library.version}-py3-none-any.whl", "w") as wheel:
+            for file in library.files or []:
+                if file.parts[0] == "png.py" or file.parts[0].endswith(".dist-info"):
+                    wheel.write(str(file.locate()), str(file))
+
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(make_once("wheels", make_wheel))}
+
+
+@pytest.fixture(scope="session")
+def example_assembly(run_cdk: RunCdk, make_once: MakeOnce, installed_png: dict[str, str]) -> Path:
     """The cloud assembly of app.py, made once by the real ``cdk synth``."""
-    folder = make_once("assembly", lambda new: run_cdk("synth", "--quiet", "--output", str(new / "cdk.out")))
+    # A finding of the validation ends the synthesis, by a flag of cdk.json.
+    validated = {"CDK_VALIDATION": "true", **installed_png}
+    folder = make_once(
+        "assembly", lambda new: run_cdk("synth", "--quiet", "--output", str(new / "cdk.out"), env=validated)
+    )
     return folder / "cdk.out"
 
 

@@ -18,7 +18,9 @@ import distmap
 
 PACKAGE = Path(cdk_distributed_map.__file__).parent
 RUNTIME = Path(distmap.__file__).parent
-ROOT = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+TEST_FILES = sorted(path.relative_to(TESTS).as_posix() for path in TESTS.rglob("*.py"))
 
 CDK = ("aws_cdk", "constructs", "jsii")
 CONSTRUCT = ("pipeline", "definition", "resources", "settings", "permissions", "_node")
@@ -28,33 +30,37 @@ CONSTRUCT = ("pipeline", "definition", "resources", "settings", "permissions", "
 # is not named here a room must not know, at whatever place it imports it; the standard library's and other packages
 # are a matter of KNOWS_NO_CDK.
 SETTINGS = {"names", "permissions", "settings"}
-ASL = {"local.errors", "local.asl"}
+ASL = {"arns", "graphs", "local.errors", "local.asl"}
 EXECUTION = {*ASL, "local.faults", "local.execution"}
 TASKS = {*EXECUTION, "local.iam", "local.embedded", "local.tasks"}
 STATES = {*TASKS, "local.states"}
-SERVING = {"local.embedded", "local.endpoints", "local.engine", "local.functions"}
-CLIENT = {"runs.errors", "runs.text", "runs.notices", "runs.aws"}
+SERVING = {"local.embedded", "local.endpoints", "local.engine", "local.events", "local.functions"}
+CLIENT = {"arns", "runs.errors", "runs.text", "runs.notices", "runs.aws"}
 READING = {"runs.find", "runs.files", "runs.ledger", "runs.results"}
 MAY_KNOW: dict[str, set[str]] = {
     "": {"_node", "definition", "resources", "settings", "pipeline"},
     "_node": set(),
-    "names": set(),
+    "arns": set(),
+    "graphs": set(),
+    "names": {"graphs"},
+    "caches": set(),
     "endpoints": set(),
     "prices": set(),
     "permissions": set(),
     "plan": {"prices"},
     # The construct: what is declared, what is made for it, what is rendered of it.
     "settings": {"names", "permissions"},
-    "resources": SETTINGS,
-    "definition": {*SETTINGS, "resources"},
+    "bundling": {"caches"},
+    "resources": {*SETTINGS, "bundling", "caches"},
+    "definition": {*SETTINGS, "graphs", "resources"},
     "pipeline": {*SETTINGS, "resources", "definition"},
     "testing": {"definition"},
     # The client.
     "runs.errors": set(),
     "runs.text": set(),
     "runs.notices": set(),
-    "runs.aws": {"endpoints", "runs.errors"},
-    "runs.find": {"names", "runs.aws", "runs.errors"},
+    "runs.aws": {"arns", "endpoints", "runs.errors"},
+    "runs.find": {"arns", "graphs", "names", "runs.aws", "runs.errors"},
     "runs.files": {*CLIENT, "runs.find"},
     "runs.start": {*CLIENT, "runs.find", "runs.files"},
     "runs.ledger": {*CLIENT, "runs.find", "runs.files", "runs.start"},
@@ -69,11 +75,12 @@ MAY_KNOW: dict[str, set[str]] = {
     "local.faults": set(),
     "local.guardian": set(),
     "local.guardian_main": set(),
-    "local.asl": {"local.errors"},
+    "local.asl": {"graphs", "local.errors"},
     "local.execution": {*ASL, "local.faults"},
     "local.iam": EXECUTION,
-    "local.embedded": {*EXECUTION, "endpoints", "local.guardian", "local.iam"},
-    "local.functions": {*EXECUTION, "local.embedded", "local.guardian"},
+    "local.embedded": {*EXECUTION, "endpoints", "names", "local.guardian", "local.iam"},
+    "local.functions": {*EXECUTION, "bundling", "caches", "local.embedded", "local.guardian"},
+    "local.events": {*EXECUTION, "local.functions", "local.iam"},
     "local.tasks": {*EXECUTION, "endpoints", "local.iam", "local.embedded"},
     "local.states": TASKS,
     "local.distributed": STATES,
@@ -81,11 +88,11 @@ MAY_KNOW: dict[str, set[str]] = {
     "local.api": {*STATES, "local.distributed", "local.program"},
     "local.engine": {*STATES, "local.distributed", "local.api"},
     "local": {*EXECUTION, "local.embedded", "local.engine", "local.endpoints"},
-    "local.endpoints": {*EXECUTION, "local.embedded", "local.engine", "local.functions", "local.iam"},
-    "local.server": {*EXECUTION, *SERVING, "endpoints", "names", "local", "local.iam", "local.guardian"},
+    "local.endpoints": {*EXECUTION, "local.embedded", "local.engine", "local.events", "local.functions", "local.iam"},
+    "local.server": {*EXECUTION, *SERVING, "endpoints", "local", "local.iam", "local.guardian"},
     "local.control": {*EXECUTION, *SERVING, "local.server"},
     "local.pytest_plugin": {"local.embedded", "local.faults", "local.server"},
-    "local.__main__": {*SERVING, "local.control", "local.guardian", "local.server"},
+    "local.__main__": {"local.control", "local.embedded", "local.guardian"},
     # The command, on top.
     "cli": {
         *CLIENT,
@@ -98,8 +105,26 @@ MAY_KNOW: dict[str, set[str]] = {
         "local.embedded",
     },
 }
-KNOWS_NO_CDK = ("cli", "endpoints", "local", "names", "plan", "prices", "runs")
+LONGEST_FILE = 400
+"""Lines of a file of the package or the runtime: what is longer holds two things, or says here why it doesn't."""
+LONGER_FILES = {
+    "constructs/cdk_distributed_map/pipeline.py": "a fifth of it is the words on the arguments of the one construct",
+    "constructs/cdk_distributed_map/settings/workers.py": "a factory for each kind of worker, with the words on it",
+    "lambdas/distmap/_outcomes.py": "the one reader of result files: each kind of record beside the next",
+    "lambdas/distmap/wire.py": "every wire shape, declared once, with its words",
+}
+KNOWS_NO_CDK = ("arns", "bundling", "caches", "cli", "endpoints", "graphs", "local", "names", "plan", "prices", "runs")
+MODULE_OF = cdk_distributed_map._MODULES  # noqa: SLF001 - it is tested here
 RUNTIME_OF_THE_CONSTRUCT = {"distmap.limits", "distmap.wire"}
+
+# A module with an underscore is its room's own business, and that of the room's tests.
+TESTS_OF_PRIVATE_MODULES = {"cli": "cdk_distributed_map.cli", "runtime": "distmap"}
+PRIVATE_MODULES_IN_OTHER_TESTS = {
+    ("runs/ledger/test_nested.py", "distmap._nested_account"): "it lowers a limit, to reach it with a few items",
+    ("runs/test_failed_runs.py", "distmap._stream"): "it counts what the client reads of an item file",
+    ("runs/test_start.py", "distmap._stream"): "it lowers a limit, to reach it with a few bytes",
+}
+MOST_LINES_OF_A_CONFTEST = 300
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -135,6 +160,12 @@ def _body(node: ast.stmt) -> list[ast.stmt]:
     for handler in getattr(node, "handlers", []):
         found += handler.body
     return found
+
+
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
+    """What a file imports at any place."""
+    return frozenset(imports(parsed(path)))
 
 
 @functools.cache
@@ -181,7 +212,7 @@ def graph(*, of_rooms: bool) -> dict[str, set[str]]:
     known = modules()
     found: dict[str, set[str]] = {}
     for module, path in known.items():
-        names = [name for name in imports(parsed(path)) if is_one_of(name, ("cdk_distributed_map",))]
+        names = [name for name in imported(path) if is_one_of(name, ("cdk_distributed_map",))]
         targets = {module_of(name, known) for name in names}
         who = room_of(module) if of_rooms else module
         found.setdefault(who, set()).update({room_of(each) for each in targets} if of_rooms else targets)
@@ -218,7 +249,57 @@ def test_constructs_is_the_one_of_the_cdk() -> None:
 
 @pytest.mark.checkout
 def test_tests_are_no_packages() -> None:
-    assert list((ROOT / "tests").rglob("__init__.py")) == []
+    assert list(TESTS.rglob("__init__.py")) == []
+
+
+def named_in(file: str) -> set[str]:
+    """What a test names of our packages, as dotted names: imported, or in a text that is patched or run."""
+    tree = parsed(TESTS / file)
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    ours = r"\b(?:cdk_distributed_map|distmap)(?:\.\w+)+"
+    return {name for text in (*imports(tree), *texts) for name in re.findall(ours, text)}
+
+
+def is_private_in(file: str, name: str) -> bool:
+    """Say whether a dotted name has a private part, but for that of a module that the test may know."""
+    modules = [re.escape(module) for of, module in PRIVATE_MODULES_IN_OTHER_TESTS if of == file]
+    if (own := TESTS_OF_PRIVATE_MODULES.get(file.partition("/")[0])) is not None:
+        modules.append(rf"{re.escape(own)}\._\w+")
+    rest = re.sub(rf"^(?:{'|'.join(modules)})\b", "", name) if modules else name
+    return any(part.startswith("_") and not part.startswith("__") for part in rest.split("."))
+
+
+def test_tests_name_what_is_public_or_their_own_rooms() -> None:
+    files = [file for file in TEST_FILES if file != "test_house.py"]  # it names what it rules
+    found = {file: [name for name in named_in(file) if is_private_in(file, name)] for file in files}
+
+    assert {file: names for file, names in found.items() if names} == {}
+
+
+@pytest.mark.parametrize(("file", "module"), PRIVATE_MODULES_IN_OTHER_TESTS)
+def test_an_exception_is_needed(file: str, module: str) -> None:
+    assert [name for name in named_in(file) if is_one_of(name, (module,))]
+
+
+def test_tests_share_modules_and_not_each_other() -> None:
+    shared = {(file, name) for file in TEST_FILES for name in imported(TESTS / file) if is_one_of(name, ("tests",))}
+
+    assert shared
+    assert [(file, name) for file, name in shared if re.search(r"\.(conftest|test_\w+)\.", f"{name}.")] == []
+
+
+def test_what_a_conftest_gives_is_made_in_modules() -> None:
+    conftests = [file for file in TEST_FILES if file.endswith("conftest.py")]
+    lengths = {file: len((TESTS / file).read_text(encoding="utf-8").splitlines()) for file in conftests}
+
+    assert {file: lines for file, lines in lengths.items() if lines > MOST_LINES_OF_A_CONFTEST} == {}
+
+
+@pytest.mark.parametrize(("tests", "rooms"), [("construct", ""), ("local", "local"), ("runs", "runs")], ids=str)
+def test_folders_of_tests_are_rooms(tests: str, rooms: str) -> None:
+    folders = {parts[1] for file in TEST_FILES if len(parts := file.split("/")) > 2 and parts[0] == tests}
+
+    assert {name for name in folders if not (PACKAGE / rooms / name / "__init__.py").is_file()} == set()
 
 
 # -- who may know whom
@@ -267,21 +348,21 @@ def construct_files() -> list[Path]:
 
 @pytest.mark.parametrize("path", construct_files(), ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_module_of_the_construct_knows_limits_and_shapes_alone(path: Path) -> None:
-    runtime = {module for module in imports(parsed(path)) if is_one_of(module, ("distmap",))}
+    runtime = {module for module in imported(path) if is_one_of(module, ("distmap",))}
     # The folder of the runtime is put into a layer.
     allowed = RUNTIME_OF_THE_CONSTRUCT | ({"distmap"} if path.stem == "functions" else set())
 
     assert {module for module in runtime if not is_one_of(module, tuple(allowed - {"distmap"}))} <= allowed
-    assert not [module for module in imports(parsed(path)) if is_one_of(module, ("boto3", "botocore"))]
+    assert not [module for module in imported(path) if is_one_of(module, ("boto3", "botocore"))]
 
 
 @pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: str(path.stem))
 def test_the_runtime_starts_with_the_standard_library_alone(path: Path) -> None:
     at_start = {module.split(".")[0] for module in imports_at_start(parsed(path))}
-    anywhere = {module.split(".")[0] for module in imports(parsed(path))}
+    anywhere = {module.split(".")[0] for module in imported(path)}
 
     assert at_start <= sys.stdlib_module_names | {"distmap"}
-    typing_only = {"mypy_boto3_s3", "mypy_boto3_lambda", "types_boto3_s3"}
+    typing_only = {"mypy_boto3_s3", "mypy_boto3_lambda", "mypy_boto3_stepfunctions", "types_boto3_s3"}
     assert anywhere <= sys.stdlib_module_names | {"distmap", "boto3", "botocore"} | typing_only
 
 
@@ -292,13 +373,21 @@ def test_numbers_and_shapes_know_nobody(name: str) -> None:
     assert known <= sys.stdlib_module_names
 
 
+@pytest.mark.checkout
+def test_no_file_is_long_without_a_reason() -> None:
+    files = [*PACKAGE.rglob("*.py"), *RUNTIME.rglob("*.py")]
+    lines = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
+
+    assert {name for name, number in lines.items() if number > LONGEST_FILE} == set(LONGER_FILES)
+
+
 # -- the public surface
 
 
 def test_public_names_are_sorted_and_each_has_its_module() -> None:
     assert list(cdk_distributed_map.__all__) == sorted(cdk_distributed_map.__all__)
-    assert set(cdk_distributed_map._MODULES) == set(cdk_distributed_map.__all__)
-    assert list(cdk_distributed_map._MODULES) == sorted(cdk_distributed_map._MODULES)
+    assert set(MODULE_OF) == set(cdk_distributed_map.__all__)
+    assert list(MODULE_OF) == sorted(MODULE_OF)
 
 
 @pytest.mark.parametrize("name", cdk_distributed_map.__all__)
@@ -306,7 +395,7 @@ def test_a_public_name_is_where_it_is_said_to_be_and_has_words(name: str) -> Non
     value = getattr(cdk_distributed_map, name)
 
     assert value.__module__.startswith("cdk_distributed_map.")
-    assert value.__module__ == f"cdk_distributed_map.{cdk_distributed_map._MODULES[name]}"
+    assert value.__module__ == f"cdk_distributed_map.{MODULE_OF[name]}"
     assert value.__doc__
 
 

@@ -59,3 +59,14 @@ def test_ci_runs_all_tests_on_the_sources_and_what_can_differ_elsewhere() -> Non
     assert marks_of("test") == "not slow"
     assert marks_of("test-min") == "oldest_cdk and not newer_cdk"
     assert '"wheel and not checkout"' in (ROOT / ".ci" / "test_wheel.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.checkout
+def test_every_run_of_tests_prints_the_ten_slowest() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (options,) = re.findall(r"^PYTEST := (.*)$", makefile, re.MULTILINE)
+    assert "--durations=10 " in options
+    for target in ("test", "test-all", "test-min", "test-wheel"):
+        recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+        assert recipe is not None
+        assert " $(PYTEST) " in recipe[1], target

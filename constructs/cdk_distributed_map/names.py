@@ -1,7 +1,6 @@
 """The names that people know pipelines by, told apart from what is deployed.
 
-The client and the local AWS find the same state machine by the same name because both ask here. It knows nobody else,
-and calls nothing.
+The client and the local AWS find the same state machine by the same name because both ask here. It calls nothing.
 """
 
 from __future__ import annotations
@@ -9,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
+from cdk_distributed_map.graphs import walk
 from distmap.limits import MAX_LABEL_LENGTH
 
 _MACHINE: Final = "StateMachine"
@@ -65,8 +65,8 @@ def of_construct(construct: str, machines: Mapping[str, str]) -> list[str]:
         construct: The construct's id.
         machines: ARNs by name.
     """
-    made = re.compile(rf"(?:.*-)?{logical_id(construct)}(?:-[A-Za-z0-9]+)?\Z")
-    return [arn for name, arn in machines.items() if made.match(name)]
+    pattern = re.compile(rf"(?:.*-)?{logical_id(construct)}(?:-[A-Za-z0-9]+)?\Z")
+    return [arn for name, arn in machines.items() if pattern.match(name)]
 
 
 def of_stack(resources: Mapping[str, str]) -> list[str]:
@@ -93,7 +93,9 @@ def is_of(construct: str, definition: str) -> bool:
         graph = json.loads(definition)
     except ValueError:
         return False
-    labels = {str(state.get("Label", "")) for state in _outermost(graph) if _is_ours(state)}
+    if not isinstance(graph, dict):
+        return False
+    labels = {str(state.get("Label", "")) for _, state in walk(graph, children=False) if _is_ours(state)}
     return not labels.isdisjoint({construct, label_from(construct)})
 
 
@@ -101,16 +103,3 @@ def _is_ours(state: Mapping[str, Any]) -> bool:
     output = state.get("Output")
     run = output.get("run") if isinstance(output, dict) else None
     return state.get("Type") == "Map" and isinstance(run, dict) and run.get("path") == ""
-
-
-def _outermost(graph: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield every state but those inside Distributed Maps."""
-    states = graph.get("States") if isinstance(graph, dict) else None
-    for state in states.values() if isinstance(states, dict) else ():
-        if not isinstance(state, dict):
-            continue
-        yield state
-        inner = state.get("ItemProcessor", state.get("Iterator", {}))
-        distributed = isinstance(inner, dict) and inner.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED"
-        for each in [*state.get("Branches", []), *([] if distributed else [inner])]:
-            yield from _outermost(each)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import Duration, Names, RemovalPolicy, Token
@@ -13,17 +14,21 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from cdk_distributed_map.definition.check import DefinitionCheck
 from cdk_distributed_map.definition.flow import Flow
+from cdk_distributed_map.resources import account as account_module
 from cdk_distributed_map.resources import grants, log_groups, observability
 from cdk_distributed_map.resources import payload_bucket as payload_bucket_module
 from cdk_distributed_map.resources.functions import FunctionSettings
 from cdk_distributed_map.resources.map_resources import create_map_resources, root_location
 from cdk_distributed_map.resources.observability import Alarms
+from cdk_distributed_map.resources.starts import PipelineStarts
 from cdk_distributed_map.settings import checks, kinds
+from cdk_distributed_map.settings.accounting import Accounting, Rerun
 from cdk_distributed_map.settings.batching import Batching
 from cdk_distributed_map.settings.combiner import Combiner
 from cdk_distributed_map.settings.concurrency import DEFAULT_MAX_CONCURRENCY
@@ -35,10 +40,9 @@ from distmap import limits
 _MOST_PREFIX_BYTES = 240
 """The id of a rule has 255 characters, and a key 1,024 bytes.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html"""
-_CHILD_FAILURES = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
 
 
-class DistributedMapPipeline(Construct):
+class DistributedMapPipeline(PipelineStarts):
     """Runs a worker over every item of a large data set on Step Functions Distributed Map.
 
     Creates a payload bucket, the capture and worker functions where they aren't given, a role with exact
@@ -47,52 +51,69 @@ class DistributedMapPipeline(Construct):
     already, whatever the source: that is how failed items are run again. So ``items`` of an input is that, or the
     items themselves where the source reads them there, and a run whose ``items`` are neither is refused.
 
-    The ids of what it makes are stable: ``PayloadBucket``, ``Worker``, ``Capture``, ``Combine`` (each with ``Role``,
-    ``Logs`` and ``Policy`` appended for its role, its log group and its rights), ``Role``, ``LogGroup``,
-    ``StateMachine``, ``Flow``, ``Fragment``, ``Nested``, ``Alarms``, ``Dashboard``.
+    A run accounts for its items: ``ledger`` of its output says how many succeeded and what became of the others,
+    ``runs/<name>/ledger.json`` and ``failures.jsonl`` say it in full, and a run in which more items than are tolerated
+    did not succeed fails with ``Distmap.ToleranceExceeded``, or with ``Distmap.ItemsMissing`` where items are in no
+    result. What was left undone for no fault of its own runs again inside the run.
+
+    The ids of what it makes are stable: ``PayloadBucket``, ``Worker``, ``Capture``, ``Combine``, ``Account`` (each with
+    ``Role``, ``Logs`` and ``Policy`` appended for its role, its log group and its rights), ``Role``, ``LogGroup``,
+    ``StateMachine``, ``Flow``, ``Fragment``, ``Nested``, ``AccountForFailedRuns``, ``Alarms``, ``Dashboard``,
+    ``SkippingStarter``, ``WaitingStarter``, ``Schedule``, ``StartOnObject``, ``StartOnEvent``.
+
+    .. versionadded:: 0.1.0
 
     Args:
         scope: Parent.
         id: Construct id; the map's label is made from it.
-        items: Where the items come from.
-        worker: What is run for them.
-        max_concurrency: Most children at once, 1 to 10,000: a number, a JSONPath or JSONata. Default: 100.
-        batching: How items are grouped. Default: one item for each child, which costs most.
+        items: Source of the items.
+        worker: What processes the items.
+        max_concurrency: Maximum number of children at a time, 1 to 10,000: a number, a JSONPath or JSONata.
+            Default: 100.
+        batching: How items are grouped into batches. Default: ``Batching.automatic()`` for a ``Worker.python`` whose
+            handler is decorated with ``process_items``; for any other worker one item for each child, which costs
+            most.
         child_type: Standard or Express children. Default: Standard.
-        tolerated_failure_count: Most items that may fail: a number, a JSONPath or JSONata. Default: 0.
-        tolerated_failure_percentage: Most items that may fail, in percent: likewise. Default: 0.
-        item_selector: What a child gets as an item's value, from ``JsonPath.string_at("$$.Map.Item.Value...")`` and
-            the like. Default: the item.
+        tolerated_failure_count: Number of items that may fail: a number, a JSONPath or JSONata. Default: 0.
+        tolerated_failure_percentage: Share of items that may fail, in percent: a number, a JSONPath or JSONata.
+            Default: 0.
+        item_selector: Value that a child gets for an item, built from ``JsonPath.string_at("$$.Map.Item.Value...")``
+            and the like. Default: the item.
         results: How and where results are exported. Default: everything, as JSON Lines, to the payload bucket.
         combine: A function over all results. Default: none.
-        on_failure: States for every error of a run, instead of ending it. Default: an error ends the run. Think
-            twice: a run that has handled its error has exited the map, and AWS redrives only what has not, so its
-            failed children can no longer be redriven. They can still be run again from an item file.
-        payload_bucket: Bucket of the run's files. Default: a new one, encrypted, TLS only, without public access.
-        payload_prefix: Where in the bucket, up to 240 bytes that end in a slash. Default: its top. Needed where
-            pipelines share one.
-        expire_runs_after: When a run's files in the payload bucket expire, in days, 14 at least for redrives to find
-            them; not for an imported bucket. Default: 30 days in a bucket that a pipeline made, else never.
-        removal_policy: What happens to the new bucket (destroyed only if empty) and log groups with the stack.
-            Default: they are kept.
-        encryption_key: Customer-managed key for everything made here. Giving one to a deployed pipeline, or taking it
-            away, replaces the state machine and ends its runs, unless ``state_machine_name`` stays the same. Default:
-            AWS's own keys.
+        on_failure: States that handle every error of a run. Default: an error fails the run. A run that has handled
+            its error can't be redriven, because AWS redrives only runs that failed; its failed items can still be run
+            again from an item file.
+        payload_bucket: Bucket for the files of runs. Default: a new one, encrypted, TLS only, without public access.
+        payload_prefix: Prefix of the keys in that bucket, up to 240 bytes with a slash at the end; required if
+            pipelines share a bucket. Default: none.
+        expire_runs_after: When a run's files in the payload bucket expire, in days: at least 14, so that redrives find
+            them. Not for an imported bucket. Default: 30 days in a bucket that a pipeline created, else never.
+        removal_policy: What happens to the new bucket (only destroyed if empty) and the log groups when the stack is
+            deleted. Default: they are retained.
+        encryption_key: Customer-managed key for all resources of the construct. Adding it to a deployed pipeline, or
+            removing it, replaces the state machine and ends its runs, unless ``state_machine_name`` stays the same.
+            Default: AWS's own keys.
         role: Role of the state machine. Default: a new one.
-        state_machine_name: Name of the state machine. Another one than that of the deployed pipeline makes
-            CloudFormation replace the state machine, which ends its runs. Default: made by CloudFormation, or by us
-            where ``encryption_key`` is given, since a key's conditions name the state machine.
-        label: Label of the map, up to 40 characters. Default: made from the id.
-        timeout: Longest time a run may take. Default: AWS's year.
-        log_level: What the state machine logs; ``OFF`` makes no log group. Default: errors.
-        log_execution_data: Whether logs hold inputs and outputs. Default: they don't.
-        log_group: Log group of the state machine, best with a name under ``/aws/vendedlogs/states/``. Default: a new
-            one, with such a name.
-        log_retention: How long logs are kept in the log groups made here. Default: one month.
+        state_machine_name: Name of the state machine. A different name than that of the deployed pipeline makes
+            CloudFormation replace the state machine, which ends its runs. Default: generated by CloudFormation, or by
+            the construct if ``encryption_key`` is set, because the key's conditions name the state machine.
+        label: Label of the map, up to 40 characters. Default: derived from the id.
+        timeout: Maximum duration of a run. Default: AWS's year.
+        log_level: What the state machine logs; ``OFF`` creates no log group. Default: errors.
+        log_execution_data: Whether logs contain inputs and outputs. Default: they don't.
+        log_group: Log group of the state machine, preferably with a name under ``/aws/vendedlogs/states/``. Default: a
+            new one, with such a name.
+        log_retention: How long logs are kept in the log groups that the construct creates. Default: one month.
         tracing: Whether X-Ray traces runs. Default: it doesn't.
-        alarms: Alarms to make. Default: none.
-        dashboard: Whether to make a dashboard. Default: none.
+        alarms: Alarms to create. Default: none.
+        dashboard: Whether to create a dashboard. Default: none.
         comment: Comment of the state machine. Default: none.
+        rerun: Which items that failed run again by themselves, how often and for which errors. Default: none; what did
+            not succeed for no fault of its own runs again anyway.
+        accounting: How a run accounts for its items. Default: in all parts, see :class:`Accounting`.
+        on_items_failed: Queues and event buses that are told of each item that did not succeed, after the last round,
+            at least once. Default: none; ``failures.jsonl`` of the run has them.
 
     Raises:
         TypeError: An argument is of the wrong kind.
@@ -114,6 +135,7 @@ class DistributedMapPipeline(Construct):
     results_bucket: s3.IBucket
     capture: lambda_.IFunction | None
     combine: lambda_.IFunction | None
+    account: lambda_.IFunction | None
     role: iam.IRole
     log_group: logs.ILogGroup | None
     state_machine: sfn.StateMachine
@@ -155,6 +177,9 @@ class DistributedMapPipeline(Construct):
         alarms: Alarms | None = None,
         dashboard: bool | None = None,
         comment: str | None = None,
+        rerun: Rerun | None = None,
+        accounting: Accounting | None = None,
+        on_items_failed: Sequence[sqs.IQueue | events.IEventBus] | sqs.IQueue | events.IEventBus | None = None,
     ) -> None:
         super().__init__(scope, id)
         # None means the default, here and in every other class: whoever passes arguments on needs no cases.
@@ -165,7 +190,7 @@ class DistributedMapPipeline(Construct):
         log_retention = logs.RetentionDays.ONE_MONTH if log_retention is None else log_retention
         tracing = False if tracing is None else tracing
         settings = MapSettings(
-            items=items,
+            items=items.reading,
             worker=worker,
             max_concurrency=DEFAULT_MAX_CONCURRENCY if max_concurrency is None else max_concurrency,
             batching=batching,
@@ -182,7 +207,7 @@ class DistributedMapPipeline(Construct):
             grants.allow_logs(self, encryption_key)
         self.payload_bucket = payload_bucket_module.payload_bucket(
             self,
-            given=payload_bucket,
+            existing=payload_bucket,
             prefix=payload_prefix,
             expiry=expire_runs_after,
             timeout=timeout,
@@ -200,6 +225,18 @@ class DistributedMapPipeline(Construct):
             payload_prefix=payload_prefix,
             functions=functions,
         )
+        account = account_module.create_account(
+            self,
+            accounting,
+            rerun=rerun,
+            failed_items=_listed(on_items_failed),
+            functions=functions,
+            maps=self._resources,
+            payload=self.payload_bucket,
+            prefix=payload_prefix,
+        )
+        self._resources = dataclasses.replace(self._resources, account=account)
+        self.account = None if account is None else account.function
         self.results_bucket = self._resources.results_bucket
         self.capture, self.combine = self._resources.capture, self._resources.combine
         self.label, self.labels = self._resources.label, self._resources.labels()
@@ -212,51 +249,25 @@ class DistributedMapPipeline(Construct):
             self,
             level=log_level,
             execution_data=log_execution_data,
-            given=log_group,
+            existing=log_group,
             retention=log_retention,
             removal_policy=removal_policy,
             encryption_key=encryption_key,
         )
-        self._flow = flow = Flow(
-            self, "Flow", resources=self._resources, location=self._location, on_failure=on_failure
-        )
-        if encryption_key is not None and state_machine_name is None:
-            state_machine_name = Names.unique_resource_name(self, max_length=limits.MAX_NAME_LENGTH, separator="-")
-        self.state_machine = sfn.StateMachine(
-            self,
-            "StateMachine",
-            definition_body=sfn.DefinitionBody.from_chainable(flow),
-            state_machine_name=state_machine_name,
+        self._flow = Flow(self, "Flow", resources=self._resources, location=self._location, on_failure=on_failure)
+        self.state_machine = self._create_state_machine(
+            name=state_machine_name,
             comment=comment,
-            role=grants.usable_role(self, self.role),
             timeout=timeout,
-            logs=(
-                None
-                if self.log_group is None
-                else sfn.LogOptions(
-                    destination=self.log_group, level=log_level, include_execution_data=log_execution_data
-                )
-            ),
-            tracing_enabled=tracing,
-            encryption_configuration=(
-                None if encryption_key is None else sfn.CustomerManagedEncryptionConfiguration(encryption_key)
-            ),
-        )
-        grants.check_role(
-            self,
-            statements=flow.statements(),
-            labels=self.labels,
-            machine=self.state_machine,
-            encryption=(
-                []
-                if encryption_key is None or state_machine_name is None
-                else grants.encryption_statements(
-                    self, encryption_key, machine_name=state_machine_name, logging=self.log_group is not None
-                )
-            ),
-            logging=self.log_group is not None,
+            log_level=log_level,
+            log_execution_data=log_execution_data,
             tracing=tracing,
         )
+        if account is not None:
+            name = self.state_machine.state_machine_name
+            account_module.allow_describing_map_runs(self, account, machine_name=name, labels=self.labels)
+            if account.accounting.accounts_for_failed_runs:
+                account_module.account_for_failed_runs(self, "AccountForFailedRuns", account, self.state_machine)
         self.node.add_validation(
             DefinitionCheck(
                 self,
@@ -268,24 +279,77 @@ class DistributedMapPipeline(Construct):
             )
         )
         if alarms is not None:
-            alarms.create(Construct(self, "Alarms"), machine=self.state_machine, worker=self._resources.worker.function)
+            alarms.create(
+                Construct(self, "Alarms"),
+                machine=self.state_machine,
+                worker=self._resources.worker.function,
+                account=account.function
+                if account is not None and account.accounting.accounts_for_failed_runs
+                else None,
+                pipeline=account_module.dimension(self)
+                if account is not None and account.accounting.emits_metrics
+                else None,
+            )
         self.dashboard = None
         if dashboard is True:
             children = [("failed", self.metric_children_failed()), ("succeeded", self.metric_children_succeeded())]
             self.dashboard = observability.dashboard(
-                self, machine=self.state_machine, children=children, worker=self._resources.worker.function
+                self,
+                machine=self.state_machine,
+                items=self._dashboard_items(),
+                children=children,
+                worker=self._resources.worker.function,
             )
 
-    @property
-    def worker(self) -> lambda_.IFunction:
-        """The worker function; that of the innermost map, where maps are nested.
+    def _create_state_machine(
+        self,
+        *,
+        name: str | None,
+        comment: str | None,
+        timeout: Duration | None,
+        log_level: sfn.LogLevel,
+        log_execution_data: bool,
+        tracing: bool,
+    ) -> sfn.StateMachine:
+        """Create the state machine under the pipeline's role, and check what a role of the user's lacks for it."""
+        if self._key is not None and name is None:
+            name = Names.unique_resource_name(self, max_length=limits.MAX_NAME_LENGTH, separator="-")
+        log_options, encryption = None, None
+        encryption_statements: list[iam.PolicyStatement] = []
+        if self.log_group is not None:
+            log_options = sfn.LogOptions(
+                destination=self.log_group, level=log_level, include_execution_data=log_execution_data
+            )
+        if self._key is not None and name is not None:
+            encryption = sfn.CustomerManagedEncryptionConfiguration(self._key)
+            encryption_statements = grants.encryption_statements(
+                self, self._key, machine_name=name, logging=self.log_group is not None
+            )
+        machine = sfn.StateMachine(
+            self,
+            "StateMachine",
+            definition_body=sfn.DefinitionBody.from_chainable(self._flow),
+            state_machine_name=name,
+            comment=comment,
+            role=grants.usable_role(self, self.role),
+            timeout=timeout,
+            logs=log_options,
+            tracing_enabled=tracing,
+            encryption_configuration=encryption,
+        )
+        grants.check_role(
+            self,
+            statements=self._flow.statements(),
+            labels=self.labels,
+            machine=machine,
+            encryption=encryption_statements,
+            logging=self.log_group is not None,
+            tracing=tracing,
+        )
+        return machine
 
-        Raises:
-            ValueError: The worker is a chain of states.
-        """
-        if self._resources.worker.function is None:
-            raise ValueError("the worker is a chain of states, not a function: use what the states call")
-        return self._resources.worker.function
+    def __repr__(self) -> str:
+        return f"<DistributedMapPipeline {self.node.path!r}>"
 
     @property
     def fragment(self) -> sfn.StateMachineFragment:
@@ -300,6 +364,10 @@ class DistributedMapPipeline(Construct):
         """
         if self._fragment is None:
             self._fragment = Flow(self, "Fragment", resources=self._resources, location=self._location)
+            if self._resources.account is not None:
+                account_module.allow_describing_map_runs(
+                    self, self._resources.account, machine_name="*", labels=self.labels
+                )
         return self._fragment
 
     @property
@@ -352,69 +420,6 @@ class DistributedMapPipeline(Construct):
             statements=self._flow.statements(),
         )
 
-    # -- metrics
-
-    def metric_started(self, **options: Any) -> cloudwatch.Metric:
-        """Runs started. Options are those of ``cloudwatch.MetricOptions``; default: sum over five minutes."""
-        return self.state_machine.metric_started(**options)
-
-    def metric_succeeded(self, **options: Any) -> cloudwatch.Metric:
-        """Runs that succeeded, those within their tolerance included."""
-        return self.state_machine.metric_succeeded(**options)
-
-    def metric_failed(self, **options: Any) -> cloudwatch.Metric:
-        """Runs that failed."""
-        return self.state_machine.metric_failed(**options)
-
-    def metric_timed_out(self, **options: Any) -> cloudwatch.Metric:
-        """Runs that timed out."""
-        return self.state_machine.metric_timed_out(**options)
-
-    def metric_aborted(self, **options: Any) -> cloudwatch.Metric:
-        """Runs that were stopped."""
-        return self.state_machine.metric_aborted(**options)
-
-    def metric_children_failed(self, **options: Any) -> cloudwatch.IMetric:
-        """Children that failed, timed out or were stopped: a batch counts once, whatever is in it.
-
-        Options are ``period``, ``statistic``, ``unit``, ``account`` and ``region``, and ``label`` and ``color`` of the
-        sum over the maps; default: sum over five minutes.
-        """
-        return self._children(_CHILD_FAILURES, "children failed", options)
-
-    def metric_children_succeeded(self, **options: Any) -> cloudwatch.IMetric:
-        """Children that succeeded: a batch counts once, whatever is in it. Options: as above."""
-        return self._children(("ExecutionsSucceeded",), "children succeeded", options)
-
-    def metric_items_failed(self, **options: Any) -> cloudwatch.IMetric:
-        """Deprecated, since it counts children and not items: use :meth:`metric_children_failed`."""
-        return self.metric_children_failed(**options)
-
-    def metric_items_succeeded(self, **options: Any) -> cloudwatch.IMetric:
-        """Deprecated, since it counts children and not items: use :meth:`metric_children_succeeded`."""
-        return self.metric_children_succeeded(**options)
-
-    def metric_worker_throttles(self, **options: Any) -> cloudwatch.Metric:
-        """Throttled invocations of the worker.
-
-        Raises:
-            ValueError: The worker isn't a function.
-        """
-        return self.worker.metric_throttles(**options)
-
-    def metric_worker_errors(self, **options: Any) -> cloudwatch.Metric:
-        """Failed invocations of the worker.
-
-        Raises:
-            ValueError: The worker isn't a function.
-        """
-        return self.worker.metric_errors(**options)
-
-    def _children(self, names: tuple[str, ...], label: str, options: dict[str, Any]) -> cloudwatch.IMetric:
-        return observability.children_metric(
-            self.state_machine, self._resources.root_labels(), names, label=label, options=options
-        )
-
     # -- events
 
     @kinds.checked
@@ -426,6 +431,21 @@ class DistributedMapPipeline(Construct):
     def on_failed(self, id: str, *, target: events.IRuleTarget | None = None) -> events.Rule:
         """Make an event rule for every run that fails, times out or is stopped."""
         return self._rule(id, target, ["FAILED", "TIMED_OUT", "ABORTED"])
+
+    @kinds.checked
+    def account_for_failed_runs_of(self, id: str, state_machine: sfn.IStateMachine) -> events.Rule:
+        """Account for the runs of a state machine of yours that has the :attr:`fragment`, where they don't succeed.
+
+        The pipeline's own state machine has such a rule anyway. What the fragment's states account for themselves needs
+        none.
+
+        Raises:
+            ValueError: The pipeline doesn't account for its runs.
+        """
+        account = self._resources.account
+        if account is None:
+            raise ValueError(f"the pipeline {self.node.path!r} doesn't account for its runs: see its accounting")
+        return account_module.account_for_failed_runs(self, id, account, state_machine)
 
     def _rule(self, id: str, target: events.IRuleTarget | None, statuses: list[str]) -> events.Rule:
         rule = events.Rule(
@@ -440,6 +460,14 @@ class DistributedMapPipeline(Construct):
         if target is not None:
             rule.add_target(target)
         return rule
+
+
+def _listed(
+    targets: Sequence[sqs.IQueue | events.IEventBus] | sqs.IQueue | events.IEventBus | None,
+) -> list[sqs.IQueue | events.IEventBus]:
+    if targets is None:
+        return []
+    return list(targets) if isinstance(targets, Sequence) else [targets]
 
 
 def _check(payload_prefix: str, timeout: Duration | None, *, expiry: Duration | None) -> None:

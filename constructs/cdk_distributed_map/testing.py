@@ -33,6 +33,8 @@ def masked_template(stack: Stack) -> dict[str, Any]:
 
     The app is synthesized. The rest is :func:`masked`'s.
 
+    .. versionadded:: 0.1.0
+
     Args:
         stack: A stack, of an app or of a stage.
 
@@ -48,6 +50,8 @@ def masked(template: Mapping[str, Any]) -> dict[str, Any]:
     Assets are named by the order in which they occur, so that it still shows which functions share one. A reference
     inside a definition reads as ``${<logical id>}`` or ``${<logical id>.<attribute>}``.
 
+    .. versionadded:: 0.1.0
+
     Args:
         template: A template, left as it is.
     """
@@ -62,6 +66,8 @@ def masked(template: Mapping[str, Any]) -> dict[str, Any]:
 
 def definitions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the definition of each state machine of a template, by logical id.
+
+    .. versionadded:: 0.1.0
 
     Args:
         template: A template as the CDK synthesizes it. A reference inside a string reads as ``${<logical id>}`` or

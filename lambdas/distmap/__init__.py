@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distmap._account import account_run
     from distmap._capture import capture_items
     from distmap._captures import capture_input
     from distmap._combine import combine_results
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
         DeadlineError,
         DistmapError,
         EventError,
+        InvalidItemError,
         ItemContextError,
+        ItemTimeout,
         NotJsonError,
+        PermanentError,
         ResultsError,
         SpillError,
     )
@@ -38,13 +42,17 @@ __all__ = [
     "DeadlineError",
     "DistmapError",
     "EventError",
+    "InvalidItemError",
     "Item",
     "ItemContextError",
+    "ItemTimeout",
     "NotJsonError",
+    "PermanentError",
     "Result",
     "Results",
     "ResultsError",
     "SpillError",
+    "account_run",
     "capture_input",
     "capture_items",
     "combine_results",
@@ -57,6 +65,7 @@ _HOMES = {
     "Item": "_item",
     "Result": "_records",
     "Results": "_results",
+    "account_run": "_account",
     "capture_input": "_captures",
     "capture_items": "_capture",
     "combine_results": "_combine",

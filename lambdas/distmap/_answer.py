@@ -7,31 +7,31 @@ from typing import Any, Final
 
 from distmap._records import Child
 
-IDENTIFIED: Final = ("batchItemResults", "batchItemFailures", "batchItemsUnprocessed")
+ANSWER_LISTS: Final = ("batchItemResults", "batchItemFailures", "batchItemsUnprocessed")
 
 
-class Known:
-    """The items that a child got, by the identifiers that its answer has for them.
+class ExpectedItems:
+    """The items of a child's input, by the identifiers that its answer may have.
 
     Attributes:
-        positional: Whether these are positions in the batch.
+        unidentified: Whether the items had no index: identifiers are then positions in the batch.
         items: The items; None where the child's input wasn't exported.
     """
 
-    def __init__(self, child: Child, *, positional: bool) -> None:
+    def __init__(self, child: Child, *, unidentified: bool) -> None:
         """Read the child's input."""
-        self.positional = positional
+        self.unidentified = unidentified
         self.items: dict[int | None, Any] | None = None
         if child.has_input:
-            inputs = child.inputs()
-            self.items = {position if positional else index: item for position, (index, item) in enumerate(inputs)}
+            inputs = child.items()
+            self.items = {position if unidentified else index: item for position, (index, item) in enumerate(inputs)}
 
     def has(self, identifier: int) -> bool:
-        """Tell whether the child got the item, as far as that is known."""
+        """Return whether the child got the item, as far as that is known."""
         return self.items is None or identifier in self.items
 
     def item(self, identifier: int) -> tuple[Any, ...]:
-        """Return the item; nothing where it isn't known."""
+        """Return the item as a tuple of one; an empty tuple where it isn't known."""
         return () if self.items is None else (self.items[identifier],)
 
 
@@ -39,9 +39,9 @@ def members_of(answer: Any) -> Iterator[tuple[str, Any]]:
     """Yield the members of an answer one by one.
 
     Raises:
-        TypeError: One of its lists is none.
+        TypeError: One of its lists isn't a list, or has something else in it than it should.
     """
-    for name in IDENTIFIED:
+    for name in ANSWER_LISTS:
         members = answer[name]
         if not isinstance(members, list):
             message = f"{name} of an answer is {members!r:.40}, which is no list"

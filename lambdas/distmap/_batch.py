@@ -7,15 +7,19 @@ from collections.abc import Callable
 from contextvars import copy_context
 from threading import Thread
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from distmap._deadline import Deadline
-from distmap._errors import NotJsonError, type_name, words_of
+from distmap._errors import NotJsonError, error_text, type_name
 from distmap._events import Work
 from distmap._item import ItemSlot, slot_of_thread
 from distmap._json import as_sent, parse_sent
+from distmap._measures import largest_first, measure
 from distmap._retry import ItemRetry
 from distmap.wire import ItemFailure, WorkerAnswer
+
+MOST_TRACEBACKS: Final = 5
+"""Kinds of failures in a batch of which a traceback is kept."""
 
 
 class BatchRun:
@@ -42,9 +46,11 @@ class BatchRun:
         self._retry = retry
         self._deadline = deadline
         self._identifiers = work.identifiers()
-        self._waiting = deque(range(len(work.values)))
+        self._waiting = deque(largest_first(work.values))
         self._texts: list[str | None] = [None] * len(work.values)
+        self._seconds: list[float | None] = [None] * len(work.values)
         self._failures: dict[int, ItemFailure] = {}
+        self._kinds: set[tuple[str, str | None]] = set()
 
     def run(self, threads: int) -> tuple[WorkerAnswer, int]:
         """Try every item, until the deadline comes near.
@@ -68,7 +74,7 @@ class BatchRun:
 
     def _take_items(self) -> None:
         """Take items until there is none left or the deadline comes near."""
-        work, call, deadline, texts = self._work, self._call, self._deadline, self._texts
+        work, call, deadline, texts, seconds = self._work, self._call, self._deadline, self._texts, self._seconds
         indexes, sources, values, take = work.indexes, work.sources, work.values, self._waiting.popleft
         slot = ItemSlot(work.run, work.batch_input)
         token = slot_of_thread.set(slot)
@@ -90,6 +96,7 @@ class BatchRun:
                 except Exception as error:  # noqa: BLE001 - any error of an item is the item's
                     self._after(error, position)
                 then = monotonic()
+                seconds[position] = then - now
                 deadline.learn(now, then)
                 now = then
         finally:
@@ -102,7 +109,33 @@ class BatchRun:
         except MemoryError:
             raise
         except Exception as last:  # noqa: BLE001 - any error of an item is the item's
-            self._failures[position] = item_failure(self._identifiers[position], last)
+            self._fail(position, last)
+
+    def _name(self, slot: ItemSlot, position: int) -> None:
+        """Note in a slot which item it is at."""
+        work = self._work
+        if work.indexes is not None:
+            slot.index = work.indexes[position]
+        if work.sources is not None:
+            slot.source = work.sources[position]
+
+    def _fail(self, position: int, error: Exception) -> None:
+        """Note that an item failed."""
+        permanent = self._retry.is_permanent(error)
+        failure = item_failure(self._identifiers[position], error, permanent=permanent)
+        self._add_traceback(failure, error)
+        self._failures[position] = failure
+
+    def _add_traceback(self, failure: ItemFailure, error: Exception) -> None:
+        """Keep the traceback of the first item of each kind, of a few kinds."""
+        kind = failure["error"], failure.get("place")
+        if kind[1] is not None and kind not in self._kinds and len(self._kinds) < MOST_TRACEBACKS:
+            self._kinds.add(kind)
+            from distmap._places import traceback_of  # noqa: PLC0415 - see item_failure
+
+            traceback = traceback_of(error)
+            if traceback is not None:
+                failure["traceback"] = traceback
 
     def _try_again(self, value: Any) -> str:
         return as_sent(self._call(value), what="the result")
@@ -157,6 +190,9 @@ class BatchRun:
         }
         if self._work.indexes is None:
             members["positional"] = "true"
+        measures = measure(self._seconds, identifiers)
+        if measures is not None:
+            members["batchMeasures"] = as_sent(measures, what="the measures")
         return "{" + ", ".join([f'"{name}": {text}' for name, text in members.items()]) + "}"
 
     def _quoted(self) -> list[str]:
@@ -175,6 +211,23 @@ class BatchRun:
                     self._failures[position] = item_failure(self._identifiers[position], error)
 
 
-def item_failure(identifier: str, error: Exception) -> ItemFailure:
+def item_failure(identifier: str, error: Exception, *, permanent: bool = False) -> ItemFailure:
     """Return what is answered for an item that failed."""
-    return {"itemIdentifier": identifier, "error": type_name(error), "cause": words_of(error)}
+    failure: ItemFailure = {"itemIdentifier": identifier, "error": type_name(error), "cause": error_text(error)}
+    if permanent:
+        failure["permanent"] = True
+    from distmap._places import place_of  # noqa: PLC0415 - a cold start without failures does without it
+
+    place = place_of(error)
+    if place is not None:
+        failure["place"] = place
+    return failure
+
+
+def without_details(failures: list[ItemFailure]) -> bool:
+    """Take tracebacks and output out of failures, where there is no room for them, and tell whether there were any."""
+    found = False
+    for failure in failures:
+        found = failure.pop("traceback", None) is not None or found
+        found = failure.pop("output", None) is not None or found
+    return found

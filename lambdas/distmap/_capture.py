@@ -17,13 +17,12 @@ from distmap._log import log_line
 from distmap._process import Handler
 from distmap._signature import UserFunction
 from distmap._upload import ItemUpload
-from distmap.limits import MAX_ITEMS, SPILL_BYTES
+from distmap.limits import MAX_ITEM_BYTES, MAX_ITEMS, SPILL_BYTES
 from distmap.wire import CaptureEvent, ItemFile
 
 _EXPECTED: Final = (
     "a capture function takes what the pipeline sends to it: {'input', 'run', 'key', 'capture', 'continuation'}"
 )
-_LARGEST_ITEM_BYTES: Final = 8 * 1024**2
 _RESERVE_SHARE: Final = 0.1
 _RESERVE_MOST_SECONDS: Final = 10.0
 
@@ -55,8 +54,10 @@ def capture_items(
 
     Nothing can be read before all of it was written: any failure aborts the upload. No item at all is a valid run.
 
+    .. versionadded:: 0.1.0
+
     Args:
-        function: The user's generator function; one that returns an iterable will do.
+        function: The user's generator function, or one that returns an iterable.
         reserve_seconds: Time to keep before the function's deadline for the end of the upload; when it begins with
             items left, the capture fails. By default a tenth of the time left at the start, at most 10 seconds.
         max_item_bytes: Largest item, as UTF-8 JSON text. 240 KiB by default: a child gets no more than 256 KiB.
@@ -68,9 +69,16 @@ def capture_items(
     Raises:
         TypeError: The function cannot be called with an input.
         ValueError: A setting is out of its range.
+
+    Example:
+        >>> @capture_items
+        ... def handler(event):
+        ...     yield from ({"page": page} for page in range(event["pages"]))
+        >>> list(handler.__wrapped__({"pages": 2}))
+        [{'page': 0}, {'page': 1}]
     """
-    if type(max_item_bytes) is not int or not 1 <= max_item_bytes <= _LARGEST_ITEM_BYTES:
-        message = f"max_item_bytes must be an integer from 1 to {_LARGEST_ITEM_BYTES:,}, got {max_item_bytes!r}"
+    if type(max_item_bytes) is not int or not 1 <= max_item_bytes <= MAX_ITEM_BYTES:
+        message = f"max_item_bytes must be an integer from 1 to {MAX_ITEM_BYTES:,}, got {max_item_bytes!r}"
         raise ValueError(message)
     check_reserve(reserve_seconds)
 
@@ -167,8 +175,8 @@ def aborted_on_failure(upload: ItemUpload, event: CaptureEvent, context: Any) ->
         )
 
 
-def _items_of(function: UserFunction, given: Any, context: Any) -> Iterable[Any]:
-    items = function.bind(context)(given)
+def _items_of(function: UserFunction, execution_input: Any, context: Any) -> Iterable[Any]:
+    items = function.bind(context)(execution_input)
     if not isinstance(items, Iterable) or isinstance(items, (str, bytes, bytearray, dict)):
         message = (
             f"{function.name} returned a {type(items).__name__}; a capture function yields its items, or returns an "

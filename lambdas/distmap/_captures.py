@@ -30,6 +30,8 @@ def capture_input(event: Any, context: Any = None) -> ItemFile:
     again: it goes on where it stopped, in the same upload. Every invocation gets at least one block further. One that
     finds its upload completed, aborted or changed by another attempt of itself begins the file again, from its start.
 
+    .. versionadded:: 0.1.0
+
     Args:
         event: Of the shape :class:`distmap.wire.CaptureEvent`.
         context: The Lambda context.

@@ -1,4 +1,4 @@
-"""The S3 client, made on first use.
+"""The clients of S3 and of what else the account of a run takes, made on first use.
 
 boto3 takes several times longer to import than this whole package, and a worker that spills nothing never needs it.
 """
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from boto3 import Session
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_stepfunctions import SFNClient
 
 _lock = threading.Lock()
-_client: S3Client | None = None
+shared_client: S3Client | None = None
 
 
 def s3_client() -> S3Client:
@@ -24,11 +25,11 @@ def s3_client() -> S3Client:
     It takes Region, credentials and endpoint from the environment, as every client in Lambda does, and tries a
     request ten times: captures and combines make thousands of requests, and one lost loses them all.
     """
-    global _client  # noqa: PLW0603 - one client for the life of the process is the point
+    global shared_client  # noqa: PLW0603 - one client for the life of the process is the point
     with _lock:
-        if _client is None:
-            _client = _make_client()
-        return _client
+        if shared_client is None:
+            shared_client = _make_client()
+        return shared_client
 
 
 def _make_client() -> S3Client:
@@ -37,6 +38,22 @@ def _make_client() -> S3Client:
     retries = Config(retries={"mode": "standard", "total_max_attempts": 10}, max_pool_connections=32)
     client: S3Client = _session().client("s3", config=retries)
     return client
+
+
+@cache
+def states_client() -> SFNClient:
+    """Return the Step Functions client of this process."""
+    client: SFNClient = client_of("stepfunctions")
+    return client
+
+
+@cache
+def client_of(service: str, region: str | None = None) -> Any:
+    """Return the client of another service, in the function's Region where no other one is given."""
+    from botocore.config import Config  # noqa: PLC0415 - see the module docstring
+
+    config = Config(retries={"mode": "standard", "total_max_attempts": 10}, max_pool_connections=32)
+    return _session().client(service, region_name=region, config=config)
 
 
 @cache

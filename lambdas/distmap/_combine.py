@@ -17,7 +17,7 @@ from distmap._log import log_line
 from distmap._process import Handler
 from distmap._results import Results
 from distmap._signature import UserFunction
-from distmap._spill import guard
+from distmap._spill import inline_or_spill
 from distmap.wire import ResultsPlace, Run
 
 _EXPECTED: Final = "a combine function takes what the pipeline sends to it: {'run', 'items', 'results', 'mapRunArn'}"
@@ -46,6 +46,8 @@ def combine_results(
     items that were never tried, each index once, redrives included. What the function returns is the run's
     ``combined`` output; over 240 KiB it goes to the run's bucket, and a reference to it takes its place.
 
+    .. versionadded:: 0.1.0
+
     Args:
         function: The user's function.
         reserve_seconds: Time to keep before the function's deadline for the answer; when it begins with results
@@ -58,6 +60,14 @@ def combine_results(
     Raises:
         TypeError: The function cannot be called with results.
         ValueError: The reserve is negative.
+
+    Example:
+        >>> from distmap import Result
+        >>> @combine_results
+        ... def handler(results):
+        ...     return sum(result.value for result in results if result.succeeded)
+        >>> handler.__wrapped__([Result(0, 4), Result(1, 9)])
+        13
     """
     check_reserve(reserve_seconds)
 
@@ -72,7 +82,16 @@ def combine_results(
             run, place = _read_event(event)
             deadline = Deadline(context, reserve=reserve_seconds, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
             captured, count = _counts(event)
-            results = Results(s3_client(), place, run=run, captured=captured, expected=count, deadline=deadline)
+            results = Results(
+                s3_client(),
+                place,
+                run=run,
+                captured=captured,
+                expected=count,
+                deadline=deadline,
+                rounds=_rounds(event),
+                accounted=True,
+            )
             with long_lived_objects_left_alone():
                 answer, size = plain(combine.bind(context)(results), what="the combined answer")
             log_line(
@@ -88,7 +107,7 @@ def combine_results(
                 bytes=size,
                 durationMs=round((monotonic() - started) * 1000, 3),
             )
-            return guard(answer, size, run=run, name="combined", what="the combined answer")
+            return inline_or_spill(answer, size, run=run, name="combined", what="the combined answer")
 
         return update_wrapper(handler, function)
 
@@ -96,7 +115,7 @@ def combine_results(
 
 
 def _counts(event: Any) -> tuple[int | None, int | None]:
-    """Return how many items the source has, and how many of them the map read; None for what isn't told.
+    """Return how many items the source has, and how many of them the map read; None for what isn't known.
 
     A retry's items are some of its first run's, and have the indexes that they had there.
     """
@@ -105,6 +124,13 @@ def _counts(event: Any) -> tuple[int | None, int | None]:
     if type(count) is not int or count < 0:
         return None, None
     return None if items.get("enveloped") else count, count
+
+
+def _rounds(event: Any) -> int:
+    """Return how many rounds the run had: none where it doesn't account for itself."""
+    ledger = event.get("ledger")
+    rounds = ledger.get("rounds") if isinstance(ledger, dict) else None
+    return rounds if type(rounds) is int and rounds > 0 else 0
 
 
 def _read_event(event: Any) -> tuple[Run, ResultsPlace | None]:

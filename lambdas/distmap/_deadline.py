@@ -84,3 +84,12 @@ def check_reserve(reserve_seconds: float | None) -> None:
     if reserve_seconds is not None and not reserve_seconds >= 0:
         message = f"reserve_seconds must be 0 or more, got {reserve_seconds!r}"
         raise ValueError(message)
+
+
+class Endless(Deadline):
+    """A deadline that never comes, for what must be done in one piece."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(None, reserve=0, share=0, most=0)

@@ -11,13 +11,18 @@ from distmap.wire import BATCH_INPUT_KEY, Envelope, Run
 
 _EXPECTED: Final = (
     "process_items takes what a distributed map sends to a child: a batch {'BatchInput': {'distmap': {'run': ...}}, "
-    "'Items': [{'index', 'value'}, ...]}, a single enveloped item {'index', 'value', 'run'}, a bare item, or a batch "
-    "{'Items': [...]} of bare items"
+    "'Items': [{'index', 'value'}, ...]}, a single enveloped item {'index', 'value', 'run'}, an item without an "
+    "envelope, or a batch {'Items': [...]} of such items"
 )
 _RUN_KEYS: Final = ("id", "name", "bucket", "prefix", "path")
 _OTHER_EVENTS: Final = (
     ({"input", "run", "key", "capture", "continuation"}, "a capture function's"),
     ({"run", "items", "results", "mapRunArn"}, "a combine function's"),
+    ({"run", "items", "results", "mapRunArn", "ledger"}, "a combine function's"),
+    (
+        {"run", "items", "results", "mapRunArn", "redriveCount", "account", "continuation"},
+        "an account function's",
+    ),
 )
 
 
@@ -27,16 +32,16 @@ class Work(NamedTuple):
     kind: Literal["batch", "envelope", "item"]
     values: list[Any]
     indexes: list[int] | None
-    """None where the items are bare."""
+    """None for unidentified items."""
     sources: list[str | None] | None
-    """Where each of them was read: None where the items are bare, or none is told."""
+    """Where each of them was read: None for unidentified items, and where the map reads one file."""
     run: Run | None
-    """None where the items are bare."""
+    """None for unidentified items."""
     batch_input: dict[str, Any]
     """The user's part of the batch input."""
 
     def identifiers(self) -> list[str]:
-        """Return what names each item in the answer: its position in the batch where it is bare."""
+        """Return what names each item in the answer: an unidentified one is named by its position in the batch."""
         if self.indexes is None:
             return list(map(str, range(len(self.values))))
         if self.sources is None:
@@ -123,9 +128,11 @@ def _identities(items: list[Envelope]) -> tuple[list[int], list[str | None] | No
         if source is not None and not isinstance(source, str):
             message = f"{_EXPECTED}; got a source that is no text: {source!r:.200}"
             raise EventError(message)
-    told: Sequence[object] = indexes if sources is None else list(zip(sources, indexes, strict=True))
-    if len(set(told)) != len(told):
-        twice = next(index for index, each in zip(indexes, told, strict=True) if told.count(each) > 1)
+    identities: Sequence[object] = indexes if sources is None else list(zip(sources, indexes, strict=True))
+    if len(set(identities)) != len(identities):
+        twice = next(
+            index for index, identity in zip(indexes, identities, strict=True) if identities.count(identity) > 1
+        )
         message = f"{_EXPECTED}; got two items with index {twice} in one batch, which must tell them apart"
         raise EventError(message)
     return indexes, sources

@@ -1,7 +1,7 @@
 """What the ResultWriter of one map run exported: its manifests and the files that they name, checked against both.
 
 A redrive writes a folder of its own, and leaves those before it as they are. The files of children that succeeded add
-up over all of them; what failed or is still pending is told by the newest manifest alone: a redrive tries all of that
+up over all of them; what failed or is still pending is in the newest manifest alone: a redrive tries all of that
 again, and one that is refused exports it once more. See
 https://docs.aws.amazon.com/step-functions/latest/dg/input-output-resultwriter.html and
 https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html.
@@ -16,9 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from distmap._errors import ResultsError
 from distmap._json import decode
-from distmap._records import UNREADABLE, is_record, words
-from distmap._stream import CHUNK_BYTES, array_elements, lines, object_chunks
-from distmap.wire import MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, RUNS_FOLDER, Manifest, ResultsPlace
+from distmap._records import UNREADABLE, error_message, is_record
+from distmap._stream import CHUNK_BYTES, array_elements, is_missing, lines, object_chunks
+from distmap.wire import (
+    MANIFEST_FILE,
+    NESTED_FOLDER,
+    RESULTS_FOLDER,
+    ROUNDS_FOLDER,
+    RUNS_FOLDER,
+    Manifest,
+    ResultsPlace,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -27,13 +35,13 @@ Kind = Literal["SUCCEEDED", "FAILED", "PENDING"]
 KINDS: Final[tuple[Kind, ...]] = ("SUCCEEDED", "FAILED", "PENDING")
 
 Report = Callable[[str], None]
-"""Called with what doesn't fit, in words."""
+"""Called with a message for each thing that doesn't fit."""
 
 _REDRIVE: Final = re.compile(r"Redrive-(\d+)/")
 _RESULT_FILE: Final = re.compile(rf"(?:Redrive-\d+/)?(?:{'|'.join(KINDS)})_\d+\.jsonl?")
 _PLACE: Final = re.compile(
     rf"(?P<prefix>(?:.*?/)??{RUNS_FOLDER}/[^/]+)(?:/{NESTED_FOLDER}/[^/]+(?P<path>(?:/\d+)+))?"
-    rf"/{RESULTS_FOLDER}/[^/]+/(?:Redrive-\d+/)?{MANIFEST_FILE}"
+    rf"(?:/{ROUNDS_FOLDER}/(?P<round>\d+))?/{RESULTS_FOLDER}/[^/]+/(?:Redrive-\d+/)?{MANIFEST_FILE}"
 )
 
 
@@ -42,7 +50,7 @@ class NoManifestError(ResultsError):
 
 
 class RunFolder(NamedTuple):
-    """Where the files of a run are, as its children are told."""
+    """Where the files of a run are, as the inputs of its children say."""
 
     bucket: str
     """The payload bucket."""
@@ -50,12 +58,61 @@ class RunFolder(NamedTuple):
     """Where its files begin, without a slash at the end: ``runs/<execution name>``."""
     path: str = ""
     """Indexes of the items that the map run is nested in: empty for the outermost one, as in :class:`wire.Run`."""
+    round: int = 0
+    """Which round of the run it is: 0 for the map of its source."""
 
 
 def folder_of(place: ResultsPlace) -> RunFolder | None:
     """Return whose results are at a place, by its key alone; None where no pipeline exports to such a key."""
     match = _PLACE.fullmatch(place["key"])
-    return None if match is None else RunFolder(place["bucket"], match["prefix"], match["path"] or "")
+    return (
+        None
+        if match is None
+        else RunFolder(place["bucket"], match["prefix"], match["path"] or "", int(match["round"] or 0))
+    )
+
+
+def manifests_below(s3: S3Client, bucket: str, folder: str) -> list[ResultsPlace]:
+    """Return where the manifests of the map runs are that export below a folder, redrives aside.
+
+    That of the latest map run comes first: a run may have several, each of which begins anew.
+
+    Args:
+        s3: The client to read with.
+        bucket: The bucket of the results.
+        folder: Where the folders of map runs are, with a slash at the end.
+    """
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder, Delimiter="/")
+    found = []
+    for each in [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])]:
+        place: ResultsPlace = {"bucket": bucket, "key": f"{each}{MANIFEST_FILE}"}
+        try:
+            modified = s3.head_object(Bucket=bucket, Key=place["key"])["LastModified"]
+        except Exception as error:
+            if not is_missing(error):
+                raise
+        else:
+            found.append((modified, place))
+    return [place for _, place in sorted(found, key=lambda each: each[0], reverse=True)]
+
+
+def results_folder(prefix: str, number: int) -> str:
+    """Return where the map runs of a round of a run export, with a slash at the end; 0 is the map of the source."""
+    return f"{round_folder(prefix, number)}{RESULTS_FOLDER}/"
+
+
+def round_folder(prefix: str, number: int) -> str:
+    """Return where the files of a round are, with a slash at the end; of round 0 where those of the run are."""
+    return f"{prefix}/" if number == 0 else f"{prefix}/{ROUNDS_FOLDER}/{number}/"
+
+
+def rounds_begun(s3: S3Client, results_bucket: str, prefix: str) -> list[int]:
+    """Return the numbers of the rounds whose map has begun, in order."""
+    folder = f"{prefix}/{ROUNDS_FOLDER}/"
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=results_bucket, Prefix=folder, Delimiter="/")
+    names = [each["Prefix"][len(folder) : -1] for page in pages for each in page.get("CommonPrefixes", [])]
+    numbers = sorted(int(name) for name in names if name.isascii() and name.isdecimal())
+    return [number for number in numbers if manifests_below(s3, results_bucket, results_folder(prefix, number))]
 
 
 class File(NamedTuple):
@@ -91,15 +148,20 @@ class Export:
         """
         self.place = place
         self._s3 = s3
+        self._seen: tuple[dict[str, int], list[Manifest]] | None = None
         self._folder = "" if place is None else re.sub(r"(^|/)Redrive-\d+/$", r"\1", _parent(place["key"]))
 
     def manifests(self) -> list[Manifest]:
-        """Return the manifests, that of the newest redrive first.
+        """Return the manifests, that of the newest redrive first; :meth:`files` doesn't read them again then.
 
         Raises:
             ResultsError: One is missing, or is none of this map run.
         """
-        return [] if self.place is None else self._manifests(self.place["bucket"], self._sizes())
+        if self.place is None:
+            return []
+        sizes = self._sizes()
+        self._seen = sizes, self._manifests(self.place["bucket"], sizes)
+        return self._seen[1]
 
     def files(self, report: Report | None = None, *, ended: bool = True) -> list[File]:
         """Return the files to read, in this order: successes, then the others, newest first in each.
@@ -113,8 +175,10 @@ class Export:
         """
         if self.place is None:
             return []
-        sizes = self._sizes()
-        manifests = self._manifests(self.place["bucket"], sizes)
+        if self._seen is None:
+            self.manifests()
+        assert self._seen is not None  # noqa: S101 - narrows the type
+        (sizes, manifests), self._seen = self._seen, None
         found = _files(self.place["bucket"], manifests)
         problems = []
         if f"{self._folder}{MANIFEST_FILE}" in sizes:
@@ -127,7 +191,7 @@ class Export:
                 if key not in named and _RESULT_FILE.fullmatch(key, len(self._folder))
             ]
         for problem in problems:
-            _tell(problem, report)
+            _report_or_raise(problem, report)
         return found
 
     def values(self, file: File, report: Report | None = None) -> Iterator[tuple[bool, bytes | Any]]:
@@ -159,12 +223,12 @@ class Export:
                 return
             problem = f"{file.where} has {size:,} bytes, the manifest says {file.size:,}"
         except UNREADABLE as error:
-            problem = f"{file.where} is not a result file that can be read to its end: {words(error)}"
+            problem = f"{file.where} is not a result file that can be read to its end: {error_message(error)}"
         except Exception as error:
-            if not _is_missing(error):
+            if not is_missing(error):
                 raise
             problem = f"{file.where} is missing, {file.size:,} bytes"
-        _tell(problem, report)
+        _report_or_raise(problem, report)
 
     def _sizes(self) -> dict[str, int]:
         """Return the sizes of all objects of the export, by key."""
@@ -186,7 +250,7 @@ class Export:
             message = f"{where} is no manifest of a map run: it is not UTF-8"
             raise ResultsError(message) from error
         except Exception as error:
-            if not _is_missing(error):
+            if not is_missing(error):
                 raise
             message = (
                 f"there is no manifest at {where}: Step Functions may still be exporting the results, which can end "
@@ -197,7 +261,7 @@ class Export:
             manifest: Manifest = decode(text)
             _check(manifest, bucket, self._folder)
         except UNREADABLE as error:
-            message = f"{where} is no manifest of a map run: {words(error)}"
+            message = f"{where} is no manifest of a map run: {error_message(error)}"
             raise ResultsError(message) from error
         own = self._folder.rstrip("/").rpartition("/")[2]
         whose = manifest["MapRunArn"].rpartition(":")[2]
@@ -256,13 +320,7 @@ def _parent(key: str) -> str:
     return key[: key.rfind("/") + 1]
 
 
-def _is_missing(error: Exception) -> bool:
-    response = getattr(error, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else type(error).__name__
-    return code in {"404", "NoSuchKey"}
-
-
-def _tell(problem: str, report: Report | None) -> None:
+def _report_or_raise(problem: str, report: Report | None) -> None:
     if report is None:
         raise ResultsError(problem)
     report(problem)

@@ -2,8 +2,8 @@
 
 It isn't documented whether Step Functions numbers the items of a map through, or file by file, where
 ``LOAD_AND_FLATTEN``, an inventory or an Athena manifest names several files. So their envelopes hold
-``Map.Item.Source`` too, and an item is told by both. Whoever reads results gives such items numbers of their own,
-which are used like indexes.
+``Map.Item.Source`` too, and both together identify an item. Readers of results give such items
+numbers of their own, which are used like indexes.
 """
 
 from __future__ import annotations
@@ -92,6 +92,22 @@ class ItemNumbers:
         if number < len(self._indexes):
             return self._indexes[number], self._names[self._file_of[number]]
         return number, None
+
+    def suspend(self) -> dict[str, Any]:
+        """Return everything, for :meth:`resume` in another invocation: the bytes of it are Latin-1 text."""
+        return {
+            "names": self._names,
+            "indexes": self._indexes.tobytes().decode("latin-1"),
+            "fileOf": self._file_of.tobytes().decode("latin-1"),
+        }
+
+    def resume(self, left: dict[str, Any]) -> None:
+        """Take up what :meth:`suspend` returned: numbers follow from the order in which items are met."""
+        indexes, file_of = array("q"), array("i")
+        indexes.frombytes(left["indexes"].encode("latin-1"))
+        file_of.frombytes(left["fileOf"].encode("latin-1"))
+        for index, file in zip(indexes, file_of, strict=True):
+            self.number(index, left["names"][file])
 
     def __bool__(self) -> bool:
         """Whether there are items with a file."""

@@ -33,18 +33,30 @@ class IndexSet:
         """Return how many there are."""
         return int.from_bytes(self._bits, "little").bit_count()
 
-    def fresh(self, things: Iterable[T]) -> list[T]:
-        """Return those things whose index is new, or None, and add their indexes.
+    def __bytes__(self) -> bytes:
+        """Return them as bits, for :meth:`of`."""
+        return bytes(self._bits)
+
+    @classmethod
+    def of(cls, bits: bytes) -> IndexSet:
+        """Return the set of what ``bytes`` returned of one."""
+        found = cls()
+        found._bits = bytearray(bits)
+        found._size = 8 * len(found._bits)
+        return found
+
+    def add_new(self, entries: Iterable[T]) -> list[T]:
+        """Return those entries whose index is new, or None, and add their indexes.
 
         Raises:
             ResultsError: No item of a map can have such an index.
         """
         bits, size = self._bits, self._size
-        found: list[T] = []
-        for thing in things:
-            index = thing.index
+        new: list[T] = []
+        for entry in entries:
+            index = entry.index
             if index is None:
-                found.append(thing)
+                new.append(entry)
                 continue
             if not 0 <= index < size:
                 size = self._grow(index)
@@ -52,8 +64,22 @@ class IndexSet:
             byte = bits[place]
             if not byte & bit:
                 bits[place] = byte | bit
-                found.append(thing)
-        return found
+                new.append(entry)
+        return new
+
+    def add(self, index: int) -> bool:
+        """Add an index and return whether it is new.
+
+        Raises:
+            ResultsError: No item of a map can have it.
+        """
+        if not 0 <= index < self._size:
+            self._grow(index)
+        place, bit = index >> 3, 1 << (index & 7)
+        if self._bits[place] & bit:
+            return False
+        self._bits[place] |= bit
+        return True
 
     def add_range(self, indexes: Sequence[int | None]) -> bool:
         """Add indexes that follow each other if all of them are new, and return whether they were.

@@ -13,14 +13,17 @@ from distmap.wire import Run
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The identity of the item that is being processed."""
+    """The identity of the item that is being processed.
+
+    .. versionadded:: 0.1.0
+    """
 
     index: int | None
-    """Position of the item in its source, from 0; None for a bare item."""
+    """Position of the item in its source, from 0; None for an unidentified item."""
     source: str | None
     """Where it was read, ``s3://bucket/key``, where the map reads several files; else None."""
     run: Run | None
-    """The run it belongs to; None for a bare item."""
+    """The run it belongs to; None for an unidentified item."""
     batch_input: dict[str, Any]
     """What the map's batch input holds beside our own part; empty where there is none."""
 
@@ -32,10 +35,10 @@ class Item:
         it are in it too.
 
         Raises:
-            ItemContextError: The item is bare: Step Functions told neither its index nor its run.
+            ItemContextError: The item is unidentified: the map sent neither its index nor its run.
         """
         if self.index is None or self.run is None:
-            message = "a bare item has no key: let the map send items in their envelope (index, value and run)"
+            message = "an unidentified item has no key: let the map send items in their envelope (index, value and run)"
             raise ItemContextError(message)
         return f"{self.run.get('firstRun', self.run['id'])}{self.run['path']}/{identifier_of(self.index, self.source)}"
 
@@ -61,6 +64,8 @@ slot_of_thread: ContextVar[ItemSlot] = ContextVar("distmap_item")
 def current_item() -> Item:
     """Return the identity of the item that the calling function is processing.
 
+    .. versionadded:: 0.1.0
+
     Raises:
         ItemContextError: No item is being processed.
     """
@@ -82,7 +87,9 @@ def item_key() -> str:
     item's index: the same in every attempt, redrive and duplicate delivery of one run, and in its retries and theirs
     (``distmap retry``), different in another run.
 
+    .. versionadded:: 0.1.0
+
     Raises:
-        ItemContextError: No item is being processed, or it is a bare one.
+        ItemContextError: No item is being processed, or it is an unidentified one.
     """
     return current_item().key

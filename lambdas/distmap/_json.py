@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from json import JSONDecoder, JSONEncoder
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Final
 
-from distmap._errors import NotJsonError, type_name, words_of
+from distmap._errors import NotJsonError, error_text, type_name
 
 _REMEDY: Final = "only dict with text keys, list, str, int, finite float or Decimal, bool and None are"
+_SIMPLE: Final = (
+    "; and dataclasses, pydantic models, enums, dates, UUIDs, paths and numpy scalars stand for their values"
+)
 
 
-def _number(value: object) -> int | float:
+def _simpler(value: object) -> object:
+    """Return what stands for a value that isn't of JSON's own types, where there is one obvious form of it.
+
+    Whoever has a value of a type imported its module already, so that a cold start does without them.
+    """
+    for module, name, simplify in _FORMS:
+        kind = getattr(sys.modules.get(module), name, None)
+        if kind is not None and isinstance(value, kind):
+            return simplify(value)
+    if hasattr(type(value), "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in _dataclass_fields(value)}
+    if hasattr(type(value), "__pydantic_validator__"):
+        return value.model_dump(mode="json")  # type: ignore[attr-defined] # every model has it
+    message = f"object of type {type_name(value)} is not JSON serializable{_instead(value)}"
+    raise TypeError(message)
+
+
+def _dataclass_fields(value: object) -> list[str]:
+    # A field of a class variable is in the mapping too.
+    from dataclasses import fields  # noqa: PLC0415 - see _simpler
+
+    return [each.name for each in fields(value)]  # type: ignore[arg-type] # just looked at
+
+
+def _number(value: Any) -> int | float:
     """Return the number that a reader gets of the digits that Lambda's own serializer writes for a ``Decimal``."""
-    from decimal import Decimal  # noqa: PLC0415 - whoever has one imported it already; a cold start does without
-
-    if not isinstance(value, Decimal):
-        message = f"object of type {type_name(value)} is not JSON serializable{_still_to_run(value)}"
-        raise TypeError(message)
     if not value.is_finite():
         message = f"Decimal({str(value)!r}) is no number that JSON has"
         raise ValueError(message)
@@ -26,9 +50,30 @@ def _number(value: object) -> int | float:
     return number
 
 
+_FORMS: Final[tuple[tuple[str, str, Callable[[Any], object]], ...]] = (
+    ("decimal", "Decimal", _number),
+    ("datetime", "date", lambda value: value.isoformat()),  # a datetime is one too
+    ("datetime", "time", lambda value: value.isoformat()),
+    ("uuid", "UUID", str),
+    ("pathlib", "PurePath", str),
+    ("enum", "Enum", lambda value: value.value),
+    ("numpy", "generic", lambda value: value.item()),
+)
+
+
+def _instead(value: object) -> str:
+    if isinstance(value, (set, frozenset)):
+        return " (a set has no order: return sorted(...))"
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return " (return text: base64.b64encode(...).decode())"
+    if callable(getattr(type(value), "tolist", None)):
+        return " (return its tolist())"
+    return _still_to_run(value)
+
+
 def _still_to_run(value: object) -> str:
     if isinstance(value, CoroutineType):
-        value.close()  # or Python warns that it was never awaited, of which nobody needs to be told twice
+        value.close()  # or Python warns that it was never awaited, which the error says already
         return " (the function is async: call asyncio.run on it)"
     if isinstance(value, AsyncGeneratorType):
         return " (the function is async: collect what it yields in a coroutine, and call asyncio.run on that)"
@@ -36,9 +81,11 @@ def _still_to_run(value: object) -> str:
 
 
 # The separators of Lambda's own serializer: an answer is measured as Step Functions will get it, blanks included.
-_AS_LAMBDA_SENDS: Final = JSONEncoder(ensure_ascii=False, allow_nan=False, default=_number).encode
+_AS_LAMBDA_SENDS: Final = JSONEncoder(ensure_ascii=False, allow_nan=False, default=_simpler).encode
 _ESCAPED: Final = JSONEncoder(allow_nan=False).encode
-_COMPACT: Final = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_number).encode
+_COMPACT: Final = JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_simpler).encode
+
+_MOST_LEVELS: Final = 100
 
 ESCAPES_NON_ASCII: Final = sys.version_info < (3, 12)
 """Lambda's runtimes before Python 3.12 answer with escape sequences, which are longer than the characters.
@@ -65,7 +112,7 @@ def encode(value: object, *, what: str) -> bytes:
     except MemoryError:
         raise
     except Exception as error:
-        raise _not_json(what, error) from error
+        raise _not_json(what, error, value) from error
 
 
 def as_sent(value: object, *, what: str) -> str:
@@ -89,8 +136,16 @@ def as_sent(value: object, *, what: str) -> str:
     except MemoryError:
         raise
     except Exception as error:
-        raise _not_json(what, error) from error
+        raise _not_json(what, error, value) from error
     return text
+
+
+def text_of(value: object) -> str:
+    """Return ``value`` as JSON text for a message, whatever it is."""
+    try:
+        return _AS_LAMBDA_SENDS(value)
+    except Exception:  # noqa: BLE001 - a message must never fail for what it tells of
+        return f"a {type_name(value)}"
 
 
 def parse_sent(text: str, *, what: str) -> tuple[Any, int]:
@@ -124,11 +179,42 @@ def plain(value: object, *, what: str) -> tuple[Any, int]:
     return parse_sent(as_sent(value, what=what), what=what)
 
 
-def _not_json(what: str, error: Exception) -> NotJsonError:
-    """Return the error that says what is not JSON and what to do."""
-    reason = words_of(error)
+def _place_inside(value: object) -> str:
+    """Return where in a value the first part is that is not JSON, such as ``$.a[3].b``; ``$`` where it is the whole."""
+    place = "$"
+    for _ in range(_MOST_LEVELS):
+        for step, part in _parts(value):
+            try:
+                _AS_LAMBDA_SENDS(part).encode()
+            except Exception:  # noqa: BLE001 - a value's own code may run, and fail
+                place, value = place + step, part
+                break
+        else:
+            return place
+    return "$"  # it has itself in it
+
+
+def _parts(value: object) -> Iterator[tuple[str, object]]:
+    if hasattr(type(value), "__dataclass_fields__"):
+        value = {name: getattr(value, name) for name in _dataclass_fields(value)}
+    if isinstance(value, dict):
+        for key, part in list(value.items()):
+            yield (f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r:.40}]"), part
+    elif isinstance(value, (list, tuple)):
+        for at, part in enumerate(value):
+            yield f"[{at}]", part
+
+
+def _not_json(what: str, error: Exception, value: object = None) -> NotJsonError:
+    """Return the error that says what is not JSON, where in it, and what to do."""
+    reason = error_text(error)
     if isinstance(error, (TypeError, ValueError, RecursionError)):
         reason = f"{reason[:1].lower()}{reason[1:]}"
     else:
         reason = f"{type_name(error)}: {reason}"
-    return NotJsonError(f"{what} is not JSON: {reason}; {_REMEDY}")
+    place = "$"
+    if not isinstance(error, RecursionError):
+        with suppress(Exception):  # a value's own code, once more
+            place = _place_inside(value)
+    where = "" if place == "$" else f" at {place}"
+    return NotJsonError(f"{what} is not JSON{where}: {reason}; {_REMEDY}{_SIMPLE}")

@@ -60,7 +60,7 @@ class ListingSource:
         """Yield the items page by page, several prefixes being listed at a time.
 
         Args:
-            position: Where to begin, as a block told it. None begins at the start.
+            position: Where to begin: the position that came with a block. None begins at the start.
 
         Yields:
             The text of a page's items (maybe none), their number, and the position after it.

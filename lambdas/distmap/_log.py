@@ -7,7 +7,7 @@ from contextlib import suppress
 from json import JSONEncoder
 from typing import Any, Final
 
-from distmap._errors import words_of
+from distmap._errors import error_text
 
 _encode: Final = JSONEncoder(ensure_ascii=False, default=repr).encode
 
@@ -31,7 +31,7 @@ def log_line(message: str, *, context: Any, **fields: object) -> None:
         line = _encode(entry)
     except Exception as error:  # noqa: BLE001 - a line of a log never fails what it tells of: items may be anything
         kept = {key: value for key, value in entry.items() if type(value) in (str, int, float, bool)}
-        line = _encode({**kept, "leftOut": f"{', '.join(entry.keys() - kept.keys())}: {words_of(error)}"})
+        line = _encode({**kept, "leftOut": f"{', '.join(entry.keys() - kept.keys())}: {error_text(error)}"})
     with suppress(Exception):  # the function may have closed standard output
         sys.stdout.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
         sys.stdout.flush()

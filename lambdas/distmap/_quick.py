@@ -45,7 +45,7 @@ class QuickLook:
         """Return indexes and results of the items of a child that answered for all of them, all of which succeeded.
 
         Returns:
-            None where that isn't so, or can't be told without parsing the input.
+            None where that isn't so, or isn't known without parsing the input.
         """
         text, end = quick_output(line)
         answer = None if text is None else decode(text)
@@ -61,14 +61,14 @@ class QuickLook:
             identifiers = ",".join(map(_identifier, results))
         except (TypeError, KeyError):
             return None
-        # Values that look like items are found too: then the two differ, and a longer look is taken.
-        given = _ITEM.findall(line, start, stop)
-        if not given or len(given) != len(results) or b",".join(given).decode() != identifiers:
+        # Values that look like items are found too: then the two differ, and the line is parsed.
+        indexes = _ITEM.findall(line, start, stop)
+        if not indexes or len(indexes) != len(results) or b",".join(indexes).decode() != identifiers:
             return None
         # Taking the results out here would cost those most who only count.
         if not all(map(contains, results, repeat("result"))):
             return None
-        return list(map(int, given)), results
+        return list(map(int, indexes)), results
 
 
 def quick_output(line: bytes) -> tuple[str | None, int]:

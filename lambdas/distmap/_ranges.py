@@ -56,7 +56,7 @@ class RangesSource:
         One bytes-formatting operation fills a block: several times quicker than one per item.
 
         Args:
-            position: Where to begin, as a block told it. None begins at the start.
+            position: Where to begin: the position that came with a block. None begins at the start.
 
         Yields:
             The text of a block, its number of items, and the position after it.

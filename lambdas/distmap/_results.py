@@ -7,32 +7,46 @@ once), and a bounded number of failures, because another record may still say th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from distmap._deadline import Deadline
+from distmap._envelopes import envelopes
 from distmap._errors import DeadlineError, ResultsError
-from distmap._export import Export, File, RunFolder
+from distmap._export import (
+    Export,
+    File,
+    RunFolder,
+    folder_of,
+    manifests_below,
+    results_folder,
+    round_folder,
+    rounds_begun,
+)
+from distmap._identity import ItemNumbers
 from distmap._indexes import IndexSet
 from distmap._json import encode
+from distmap._outcomes import ItemOutcomes, Reader
 from distmap._records import Result, Status, Unsuccessful
-from distmap._told import Reader, Told
-from distmap.wire import Manifest, ResultsPlace, Run
+from distmap.wire import ITEMS_FILE, Manifest, ResultsPlace, Run
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_WAITING_BYTES: Final = 8 * 1024**2
+WAITING_BYTES: Final = 8 * 1024**2
 """Failures that wait for the end of the successes. When they are more, the files are read a second time instead."""
 
 _WAITING_OVERHEAD: Final = 600
 
 
 class Results:
-    """Every item's result of one map run, each index once. Iterate over it, as often as you like.
+    """Every item's result of a run, each index once. Iterate over it, as often as you like.
 
     Results come in no particular order, but for successes, which come first. Of two records about one item, a success
-    counts more than a failure or no attempt; of two failures, that of the latest redrive.
+    counts more than a failure or no attempt, in whatever round it came; otherwise the last round that the item was in
+    says what it met, and in a round the latest redrive.
+
+    .. versionadded:: 0.1.0
 
     Attributes:
         place: Where the manifest is.
@@ -49,6 +63,8 @@ class Results:
         captured: int | None = None,
         expected: int | None = None,
         deadline: Deadline | None = None,
+        rounds: int | None = None,
+        accounted: bool = False,
     ) -> None:
         """Look at no file yet.
 
@@ -60,6 +76,9 @@ class Results:
             captured: How many items the source has; by default any index is taken.
             expected: How many items the map read; by default that isn't known, so that no one can miss any.
             deadline: When reading must stop. By default never.
+            rounds: How many rounds there were after the map of the source. By default as many as left files.
+            accounted: Whether the run's account has found a result of every item: then the files of the items of
+                rounds needn't be looked at.
         """
         self.place = place
         self.duplicates = 0
@@ -70,6 +89,12 @@ class Results:
         self._captured = captured
         self._expected = expected
         self._deadline = deadline
+        self._rounds = rounds
+        self._accounted = accounted
+
+    def __repr__(self) -> str:
+        where = "of no map" if self.place is None else f"in s3://{self.place['bucket']}/{self.place['key']}"
+        return f"<Results {where}>"
 
     def __iter__(self) -> Iterator[Result]:
         """Yield each item's result.
@@ -82,28 +107,30 @@ class Results:
         """
         self.duplicates = 0
         self.counts = {"SUCCEEDED": 0, "FAILED": 0, "UNPROCESSED": 0}
-        reader = Reader(self._s3, self.place, run=self._run, captured=self._captured)
-        files = reader.files()
         self._countable = True
-        answered = [file for file in files if file.kind != "PENDING"]
-        seen, revealed = IndexSet(), reader.revealed
-        waiting: list[Unsuccessful] | None = []
+        seen, numbers = IndexSet(), ItemNumbers()
+        rounds = self._parts(numbers)
+        waiting: list[list[Unsuccessful]] | None = [[] for _ in rounds]
         waiting_bytes = 0
         # A batch that failed may have items in it that succeeded: those come before any failure, too.
-        for file, told in self._read(reader, answered):
-            yield from revealed(self._successes(told, file, seen))
-            if told.others and waiting is not None:
-                waiting += told.others
-                waiting_bytes += sum(map(_size, told.others))
-                if waiting_bytes > _WAITING_BYTES:
-                    waiting = None
-        if waiting is not None:
-            yield from revealed(self._others(waiting, seen))
-        else:
-            for _, told in self._read(reader, answered):
-                yield from revealed(self._others(told.others, seen))
-        for _, told in self._read(reader, [file for file in files if file.kind == "PENDING"]):
-            yield from revealed(self._others(told.others, seen))
+        for at, part in enumerate(rounds):
+            for reader, file, outcomes in self._read(part, pending=False):
+                yield from reader.identify_all(self._successes(outcomes, file, seen))
+                if outcomes.others and waiting is not None:
+                    waiting[at] += outcomes.others
+                    waiting_bytes += sum(map(_size, outcomes.others))
+                    if waiting_bytes > WAITING_BYTES:
+                        waiting = None
+        for at, part in enumerate(rounds):
+            if waiting is not None:
+                yield from part.identify_all(self._others(waiting[at], seen, once=len(rounds) == 1))
+            else:
+                for reader, _, outcomes in self._read(part, pending=False):
+                    yield from reader.identify_all(self._others(outcomes.others, seen, once=len(rounds) == 1))
+            for reader, _, outcomes in self._read(part, pending=True):
+                yield from reader.identify_all(self._others(outcomes.others, seen, once=len(rounds) == 1))
+            for index in part.items(self._s3, numbers):
+                seen.add(index)  # what its own round doesn't tell of it, no earlier one can
         self._check_whole()
 
     def manifests(self) -> list[Manifest]:
@@ -114,29 +141,54 @@ class Results:
         """
         return Export(self._s3, self.place).manifests()
 
-    def _read(self, reader: Reader, files: list[File]) -> Iterator[tuple[File, Told]]:
-        for file in files:
-            for told in reader.read(file):
+    def _parts(self, numbers: ItemNumbers) -> list[_Round]:
+        """Return the rounds, the latest first, and at last the map of the source."""
+        place, whose = self.place, None if self.place is None else folder_of(self.place)
+        found: list[int] = []
+        if place is not None and whose is not None and not whose.path and not whose.round:
+            some = self._rounds
+            found = rounds_begun(self._s3, place["bucket"], whose.prefix) if some is None else list(range(1, some + 1))
+        parts = [_Round([self._reader(place, numbers, tried_again=bool(found))])]
+        for number in found:
+            assert place is not None  # noqa: S101 - or there would be no rounds
+            assert whose is not None  # noqa: S101 - likewise
+            places = manifests_below(self._s3, place["bucket"], results_folder(whose.prefix, number))
+            if not places:
+                message = f"the results of round {number} are not in s3://{place['bucket']}/{whose.prefix}"
+                raise ResultsError(message)
+            readers = [self._reader(each, numbers, tried_again=number < found[-1]) for each in places]
+            payload = place["bucket"] if self._run is None else self._run.bucket
+            key = f"{round_folder(whose.prefix, number)}{ITEMS_FILE}"
+            parts.insert(0, _Round(readers, None if self._accounted else (payload, key)))
+        return parts
+
+    def _reader(self, place: ResultsPlace | None, numbers: ItemNumbers, *, tried_again: bool) -> Reader:
+        return Reader(self._s3, place, run=self._run, captured=self._captured, numbers=numbers, tried_again=tried_again)
+
+    def _read(self, part: _Round, *, pending: bool) -> Iterator[tuple[Reader, File, ItemOutcomes]]:
+        for reader, file in part.files(pending=pending):
+            for outcomes in reader.read(file):
                 # Of an output without a record nobody knows how many items it answers for.
-                self._countable = self._countable and not told.is_plain
-                yield file, told
+                self._countable = self._countable and not outcomes.is_plain
+                yield reader, file, outcomes
                 if self._deadline is not None and self._deadline.is_near():
                     raise self._out_of_time(self._deadline)
 
-    def _successes(self, told: Told, file: File, seen: IndexSet) -> list[Result]:
+    def _successes(self, outcomes: ItemOutcomes, file: File, seen: IndexSet) -> list[Result]:
         """Return the successes whose index is new."""
-        fresh = told.fresh_successes(seen)
-        self.counts["SUCCEEDED"] += len(fresh)
+        new = outcomes.take_new(seen)
+        self.counts["SUCCEEDED"] += len(new)
         if not file.earlier:  # what a redrive tried again has two results by right
-            self.duplicates += len(told.indexes) - len(fresh)
-        return fresh
+            self.duplicates += len(outcomes.indexes) - len(new)
+        return new
 
-    def _others(self, others: Any, seen: IndexSet) -> list[Unsuccessful]:
-        fresh = seen.fresh(others)
-        self.duplicates += len(others) - len(fresh)
-        for result in fresh:
+    def _others(self, others: Any, seen: IndexSet, *, once: bool) -> list[Unsuccessful]:
+        new = seen.add_new(others)
+        if once:  # what another round tried again has two results by right
+            self.duplicates += len(others) - len(new)
+        for result in new:
             self.counts[result.status] += 1
-        return fresh
+        return new
 
     def _check_whole(self) -> None:
         """Raise where items are in no result: when a map has succeeded, there is a record of every child."""
@@ -156,6 +208,30 @@ class Results:
             "timeout or its memory, which brings more CPU"
         )
         return DeadlineError(message)
+
+
+class _Round:
+    """What the map runs of one round exported."""
+
+    def __init__(self, readers: list[Reader], item_file: tuple[str, str] | None = None) -> None:
+        """Look at no file yet; ``item_file`` is the bucket and the key of the items that the round had."""
+        self._readers = readers
+        self._item_file = item_file
+        self._files: list[tuple[Reader, File]] | None = None
+
+    def files(self, *, pending: bool) -> list[tuple[Reader, File]]:
+        if self._files is None:
+            self._files = [(reader, file) for reader in self._readers for file in reader.files()]
+        return [(reader, file) for reader, file in self._files if (file.kind == "PENDING") is pending]
+
+    def identify_all(self, results: Sequence[Result]) -> Iterable[Result]:
+        return self._readers[0].identify_all(results)
+
+    def items(self, s3: S3Client, numbers: ItemNumbers) -> Iterator[int]:
+        if self._item_file is None:
+            return
+        for envelope in envelopes(s3, *self._item_file, None, index_only=True):
+            yield numbers.number(envelope["index"], envelope.get("source"))
 
 
 def _size(result: Unsuccessful) -> int:

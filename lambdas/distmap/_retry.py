@@ -1,46 +1,84 @@
-"""Trying one item again in place, for errors that its author named."""
+"""Errors that the author of a worker named: those for which an item is tried again in place, and permanent ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
 from time import monotonic, sleep
 from typing import Any, Final
 
 from distmap._deadline import Deadline
-from distmap._errors import NotJsonError, name_of
+from distmap._errors import NotJsonError, PermanentError, name_of
 
 _FIRST_DELAY_SECONDS: Final = 0.2
 _MAX_DELAY_SECONDS: Final = 5.0
 
 
-class ItemRetry:
-    """Which errors are tried again, and how often."""
+class NamedErrors:
+    """Exception types, names of exception types or of bases of them, and error codes of AWS services."""
 
-    def __init__(self, errors: Sequence[type[Exception] | str], attempts: int) -> None:
-        """Check the settings.
+    def __init__(self, errors: Sequence[type[Exception] | str], *, setting: str) -> None:
+        """Check what was named.
 
         Args:
             errors: Exception types, names of exception types (of the exception or of a base of it), or error codes
                 of AWS services as boto3 reports them, such as ``ThrottlingException``.
+            setting: Name of the setting, for messages.
+
+        Raises:
+            TypeError: An error is neither an exception type nor a name.
+        """
+        if isinstance(errors, (str, type)):
+            message = f"{setting} takes a sequence of exception types and names, got {errors!r}; put it in a list"
+            raise TypeError(message)
+        for error in errors:
+            if not isinstance(error, str) and not (isinstance(error, type) and issubclass(error, Exception)):
+                message = f"{setting} takes exception types and names, got {error!r}"
+                raise TypeError(message)
+        self._types = tuple(error for error in errors if not isinstance(error, str))
+        self._names = frozenset(error for error in errors if isinstance(error, str))
+
+    def has(self, error: Exception) -> bool:
+        """Tell whether an error was named."""
+        if isinstance(error, self._types):
+            return True
+        if not self._names:
+            return False
+        if any(name_of(base) in self._names for base in type.mro(type(error))):
+            return True
+        try:
+            response = getattr(error, "response", None)
+            details = response.get("Error") if isinstance(response, dict) else None
+            return isinstance(details, dict) and details.get("Code") in self._names
+        except Exception:  # noqa: BLE001 - an error of the user's may compute its attributes, and fail
+            return False
+
+
+class ItemRetry:
+    """Which errors are tried again, and how often."""
+
+    def __init__(
+        self,
+        errors: Sequence[type[Exception] | str],
+        attempts: int,
+        permanent_errors: Sequence[type[Exception] | str] = (),
+    ) -> None:
+        """Check the settings.
+
+        Args:
+            errors: Those for which an item is tried again in place, as :class:`NamedErrors` takes them.
             attempts: How many times an item is tried again.
+            permanent_errors: Those for which it is pointless to try it again at any time, beside ``PermanentError``.
 
         Raises:
             TypeError: An error is neither an exception type nor a name.
             ValueError: The number of attempts is negative.
         """
-        if isinstance(errors, (str, type)):
-            message = f"retry_errors takes a sequence of exception types and names, got {errors!r}; put it in a list"
-            raise TypeError(message)
-        for error in errors:
-            if not isinstance(error, str) and not (isinstance(error, type) and issubclass(error, Exception)):
-                message = f"retry_errors takes exception types and names, got {error!r}"
-                raise TypeError(message)
+        self._errors = NamedErrors(errors, setting="retry_errors")
+        self._permanent = NamedErrors(permanent_errors, setting="permanent_errors")
         if type(attempts) is not int or attempts < 0:
             message = f"retry_attempts must be an integer from 0, got {attempts!r}"
             raise ValueError(message)
-        self._types = tuple(error for error in errors if not isinstance(error, str))
-        self._names = frozenset(error for error in errors if isinstance(error, str))
         self._attempts = attempts if errors else 0
 
     def bind(self, call: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -57,13 +95,8 @@ class ItemRetry:
             Exception: The last error, where no attempt succeeded or none was due.
         """
         for attempt in range(self._attempts):
-            if not self._names_it(error):
-                break
-            import random  # noqa: PLC0415 - rarely needed, and it would slow down every cold start
-
-            longest = min(_MAX_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2**attempt)
-            delay = random.uniform(0, longest)  # noqa: S311 - jitter, no secret
-            if monotonic() + delay + deadline.expected >= deadline.ends:
+            delay = self._delay(attempt, error, deadline)
+            if delay is None:
                 break
             sleep(delay)
             try:
@@ -74,18 +107,41 @@ class ItemRetry:
                 error = again
         raise error
 
+    async def run_async(
+        self, call: Callable[[Any], Awaitable[Any]], value: Any, error: Exception, deadline: Deadline
+    ) -> Any:
+        """Do the same for a coroutine function."""
+        from asyncio import sleep as wait  # noqa: PLC0415 - whoever has a coroutine imported it already
+
+        for attempt in range(self._attempts):
+            delay = self._delay(attempt, error, deadline)
+            if delay is None:
+                break
+            await wait(delay)
+            try:
+                return await call(value)
+            except MemoryError:
+                raise
+            except Exception as again:  # noqa: BLE001 - the last one is raised below
+                error = again
+        raise error
+
+    def _delay(self, attempt: int, error: Exception, deadline: Deadline) -> float | None:
+        """Return how long to wait before an item is tried again; None where it isn't."""
+        if not self._names_it(error):
+            return None
+        import random  # noqa: PLC0415 - rarely needed, and it would slow down every cold start
+
+        longest = min(_MAX_DELAY_SECONDS, _FIRST_DELAY_SECONDS * 2**attempt)
+        delay = random.uniform(0, longest)  # noqa: S311 - jitter, no secret
+        return None if monotonic() + delay + deadline.expected >= deadline.ends else delay
+
+    def is_permanent(self, error: Exception) -> bool:
+        """Tell whether it is pointless to try an item again that met an error."""
+        return isinstance(error, PermanentError) or self._permanent.has(error)
+
     def _names_it(self, error: Exception) -> bool:
-        if isinstance(error, NotJsonError):  # the item did its work, and its next result would be no better
+        # Of what isn't JSON the item did its work, and its next result would be no better.
+        if isinstance(error, NotJsonError) or self.is_permanent(error):
             return False
-        if isinstance(error, self._types):
-            return True
-        if not self._names:
-            return False
-        if any(name_of(base) in self._names for base in type.mro(type(error))):
-            return True
-        try:
-            response = getattr(error, "response", None)
-            details = response.get("Error") if isinstance(response, dict) else None
-            return isinstance(details, dict) and details.get("Code") in self._names
-        except Exception:  # noqa: BLE001 - an error of the user's may compute its attributes, and fail
-            return False
+        return self._errors.has(error)

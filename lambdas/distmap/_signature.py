@@ -9,7 +9,21 @@ from types import MethodType, WrapperDescriptorType
 from typing import Any, Final
 
 _CONTEXT: Final = "context"
-_ASYNC: Final = (inspect.iscoroutinefunction, inspect.isasyncgenfunction)
+_NOT_READ: Final = (
+    "Any",
+    "object",
+    "int",
+    "str",
+    "float",
+    "bool",
+    "dict",
+    "list",
+    "dict[str, Any]",
+    Any,
+    object,
+    int,
+    str,
+)
 _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -19,13 +33,16 @@ class UserFunction:
     It asks by a second parameter without a default, whatever its name, or by a parameter named ``context``.
     """
 
-    def __init__(self, function: Callable[..., Any], *, decorator: str, argument: str) -> None:
+    def __init__(
+        self, function: Callable[..., Any], *, decorator: str, argument: str, takes_async: bool = False
+    ) -> None:
         """Look at the function's signature.
 
         Args:
             function: The user's function.
             decorator: Name of the decorator, for the messages.
             argument: What the first parameter gets, for the messages.
+            takes_async: Whether it may be a coroutine function.
 
         Raises:
             TypeError: It cannot be called with what it would get.
@@ -35,7 +52,8 @@ class UserFunction:
             raise TypeError(message)
         self.function = function
         runs = _what_runs(function)
-        if any(is_async(each) for is_async in _ASYNC for each in (function, runs)):
+        self.is_async = any(inspect.iscoroutinefunction(each) for each in (function, runs))
+        if any(inspect.isasyncgenfunction(each) for each in (function, runs)) or (self.is_async and not takes_async):
             message = f"@{decorator} takes a plain function, and {self.name} is async; call asyncio.run inside it"
             raise TypeError(message)
         self.is_generator = inspect.isgeneratorfunction(runs)
@@ -45,6 +63,27 @@ class UserFunction:
     def name(self) -> str:
         """The function's name."""
         return getattr(self.function, "__qualname__", None) or repr(self.function)
+
+    def item_reader(self) -> Callable[[Any], Any] | None:
+        """Return what reads an item as the type that the first parameter is annotated with; None where it is any JSON.
+
+        Raises:
+            NameError: A name in the annotation isn't defined, or not yet.
+            TypeError: An item can't be read as it.
+        """
+        function = _what_runs(self.function)
+        if inspect.isclass(function):
+            function = function.__init__
+        hints = getattr(function, "__annotations__", None)
+        if not hints or set(hints) == {"return"}:
+            return None
+        names = [name for name in inspect.signature(self.function).parameters if name in hints]
+        first = next(iter(inspect.signature(self.function).parameters))
+        if first not in names or hints[first] in _NOT_READ:
+            return None
+        from distmap._types import hint_of, reader_of  # noqa: PLC0415 - a cold start without types does without it
+
+        return reader_of(hint_of(function, first), f"@process_items: {self.name}")
 
     def bind(self, context: Any) -> Callable[[Any], Any]:
         """Return the function as a function of its first argument alone."""

@@ -1,7 +1,8 @@
 """Values that are too large to travel through Step Functions: kept in S3, replaced by a reference.
 
 A key holds the checksum of its content. A child that runs twice (Express children run at least once) therefore
-either overwrites an object with the same bytes or writes another one: a reference never meets a stranger's content.
+either overwrites an object with the same bytes or writes another one: a reference never leads to another child's
+content.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def is_spilled(value: object) -> TypeGuard[Spilled]:
     return isinstance(value, dict) and len(value) == 1 and SPILLED_KEY in value
 
 
-def guard(answer: Any, size: int, *, run: Run | None, name: str, what: str) -> Any:
+def inline_or_spill(answer: Any, size: int, *, run: Run | None, name: str, what: str) -> Any:
     """Return ``answer``, or a reference to it where it is too large for Step Functions.
 
     Args:
@@ -45,8 +46,8 @@ def guard(answer: Any, size: int, *, run: Run | None, name: str, what: str) -> A
         return answer
     if run is None:
         message = (
-            f"{what} is {size:,} bytes, over the {SPILL_BYTES:,} that are safe in Step Functions, and a bare item "
-            "tells no run to keep it in: let the map send items in their envelope, batch fewer items, or return less"
+            f"{what} is {size:,} bytes, over the {SPILL_BYTES:,} that are safe in Step Functions, and an unidentified "
+            "item has no run to keep it in: let the map send items in their envelope, batch fewer items, or return less"
         )
         raise AnswerTooLargeError(message)
     return spill(encode(answer, what=what), run=run, name=name)
@@ -88,16 +89,16 @@ def check_own(value: Spilled, bucket: str, prefix: str | None) -> Spilled:
     Raises:
         SpillError: It points elsewhere, or is none.
     """
-    place = value["distmapSpilled"]
+    reference = value["distmapSpilled"]
     kinds = {"bucket": str, "key": str, "bytes": int, "sha256": str}
-    if not isinstance(place, dict) or not all(type(place.get(name)) is kind for name, kind in kinds.items()):
-        message = f"a spilled answer can't be read: its reference is {place!r:.200}"
+    if not isinstance(reference, dict) or not all(type(reference.get(name)) is kind for name, kind in kinds.items()):
+        message = f"a spilled answer can't be read: its reference is {reference!r:.200}"
         raise SpillError(message)
-    if prefix is None or place["bucket"] != bucket or not place["key"].startswith(f"{prefix}/{SPILL_FOLDER}/"):
+    if prefix is None or reference["bucket"] != bucket or not reference["key"].startswith(f"{prefix}/{SPILL_FOLDER}/"):
         own = f"which is s3://{bucket}/{prefix}/{SPILL_FOLDER}/"
         message = (
-            f"a spilled answer can't be read: its reference points to s3://{place['bucket']}/{place['key']}, and only "
-            f"the run's own folder is read, {'and the run is not known' if prefix is None else own}"
+            f"a spilled answer can't be read: its reference points to s3://{reference['bucket']}/{reference['key']}, "
+            f"and only the run's own folder is read, {'and the run is not known' if prefix is None else own}"
         )
         raise SpillError(message)
     return value
@@ -126,20 +127,20 @@ def read_spilled(value: Spilled, s3: S3Client) -> Iterator[bytes]:
     """
     from botocore.exceptions import ClientError  # noqa: PLC0415 - boto3 is imported on first use
 
-    place = value["distmapSpilled"]
-    where = f"s3://{place['bucket']}/{place['key']}"
+    reference = value["distmapSpilled"]
+    where = f"s3://{reference['bucket']}/{reference['key']}"
     digest, size = sha256(), 0
     try:
-        for chunk in object_chunks(s3, place["bucket"], place["key"]):
+        for chunk in object_chunks(s3, reference["bucket"], reference["key"]):
             digest.update(chunk)
             size += len(chunk)
             yield chunk
     except ClientError as error:
-        message = f"{where}, where {place['bytes']:,} bytes of results were spilled, can't be read: {error}"
+        message = f"{where}, where {reference['bytes']:,} bytes of results were spilled, can't be read: {error}"
         raise SpillError(message) from error
-    if size != place["bytes"] or digest.hexdigest() != place["sha256"]:
+    if size != reference["bytes"] or digest.hexdigest() != reference["sha256"]:
         message = (
-            f"{where} is not what was spilled there: its reference says {place['bytes']:,} bytes with SHA-256 "
-            f"{place['sha256']}, it has {size:,}; run its items again"
+            f"{where} is not what was spilled there: its reference says {reference['bytes']:,} bytes with SHA-256 "
+            f"{reference['sha256']}, it has {size:,}; run its items again"
         )
         raise SpillError(message)

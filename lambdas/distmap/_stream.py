@@ -41,7 +41,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(message)
 
 
-_raw_decode: Final = JSONDecoder(parse_constant=_no_constant).raw_decode
+decode_raw: Final = JSONDecoder(parse_constant=_no_constant).raw_decode
 
 
 def _finite(text: str) -> float:
@@ -56,7 +56,7 @@ _finite_decode: Final = JSONDecoder(parse_constant=_no_constant, parse_float=_fi
 
 
 def what_is_wrong(error: ValueError | RecursionError) -> str:
-    """Return what is wrong with a JSON text as its decoder tells it, but for its words about Python."""
+    """Return the decoder's message about a JSON text, without what it says about Python."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, JSONDecodeError):
@@ -66,25 +66,27 @@ def what_is_wrong(error: ValueError | RecursionError) -> str:
     return "it has a number of too many digits" if "digits" in str(error) else str(error)
 
 
-def object_chunks(s3: S3Client, bucket: str, key: str) -> Iterator[bytes]:
+def object_chunks(s3: S3Client, bucket: str, key: str, *, start: int = 0, etag: str = "") -> Iterator[bytes]:
     """Yield an object's bytes. A connection that breaks is taken up again where it broke, in the same version.
 
     Args:
         s3: The client to read with.
         bucket: The object's bucket.
         key: Its key.
+        start: Where to begin, in bytes; before its end.
+        etag: Of the version to read. By default whichever is there.
 
     Yields:
         Chunks of at most a mebibyte.
     """
     from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError  # noqa: PLC0415
 
-    offset, etag, failures = 0, "", 0
+    offset, failures = start, 0
     while True:
-        if offset == 0:
-            answer = s3.get_object(Bucket=bucket, Key=key)
-        else:
-            answer = s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={offset}-", IfMatch=etag)
+        same: Any = {"IfMatch": etag} if etag else {}
+        if offset:
+            same["Range"] = f"bytes={offset}-"
+        answer = s3.get_object(Bucket=bucket, Key=key, **same)
         end, etag = offset + answer["ContentLength"], answer["ETag"]
         # As a context manager the body would give its raw stream: no check of length and checksum, other errors.
         with closing(answer["Body"]) as body:
@@ -117,6 +119,26 @@ def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     last = b"".join(pieces)
     if last and not last.isspace():
         yield last
+
+
+def count_lines(s3: S3Client, bucket: str, key: str) -> int | None:
+    """Return how many items an object of S3 has a line for, in constant memory; None where there is no such object.
+
+    Blank lines are none, here as for the map.
+    """
+    try:
+        return sum(1 for _ in lines(object_chunks(s3, bucket, key)))
+    except Exception as error:
+        if is_missing(error):
+            return None
+        raise
+
+
+def is_missing(error: Exception) -> bool:
+    """Tell whether S3 says that an object isn't there, or its bucket isn't."""
+    response = getattr(error, "response", None)
+    code = response.get("Error", {}).get("Code") if isinstance(response, dict) else type(error).__name__
+    return code in {"404", "NoSuchKey", "NoSuchBucket"}
 
 
 def array_elements(chunks: Iterable[bytes]) -> Iterator[Any]:
@@ -165,7 +187,7 @@ class JsonText:
     """
 
     largest: int | None = None
-    raw_decode: Callable[[str, int], tuple[Any, int]] = staticmethod(_raw_decode)
+    raw_decode: Callable[[str, int], tuple[Any, int]] = staticmethod(decode_raw)
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
@@ -191,7 +213,7 @@ class JsonText:
         text, start = self._buffer, self._position
         while True:
             try:
-                value, end = _raw_decode(text, _end_of_blanks(text, start))
+                value, end = decode_raw(text, _end_of_blanks(text, start))
             except ValueError:
                 return
             end = _end_of_blanks(text, end)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -101,6 +101,13 @@ class ItemUpload:
             CaptureLimitError: The file would pass what a map can read.
         """
         count, size = self.count + items, self.bytes + len(block)
+        self._check_limits(count, size)
+        self.count, self.bytes = count, size
+        self._pending += block
+        if len(self._pending) >= PART_BYTES:
+            self._send_part()
+
+    def _check_limits(self, count: int, size: int) -> None:
         if count > MAX_ITEMS:
             message = (
                 f"the capture has more than the {MAX_ITEMS:,} items that a map can read; put more into each item (a "
@@ -113,10 +120,6 @@ class ItemUpload:
                 f"{self.count:,}; make the items smaller (references to what is in S3) or split the run"
             )
             raise CaptureLimitError(message)
-        self.count, self.bytes = count, size
-        self._pending += block
-        if len(self._pending) >= PART_BYTES:
-            self._send_part()
 
     def complete(self) -> ItemFile:
         """Make the file readable, in one step, and return where and what it is.
@@ -187,6 +190,11 @@ class ItemUpload:
         if self._upload_id is not None:
             s3_client().abort_multipart_upload(Bucket=self.bucket, Key=self.key, UploadId=self._upload_id)
 
+    def abandon(self) -> None:
+        """Give it up where something else went wrong, which is the error to report."""
+        with suppress(Exception):  # the bucket's lifecycle rule gives it up then
+            self.abort()
+
     def _item_file(self, digest: str | None) -> ItemFile:
         file: ItemFile = {"bucket": self.bucket, "key": self.key, "count": self.count, "bytes": self.bytes}
         if digest is not None:
@@ -200,10 +208,10 @@ class ItemUpload:
         self._check_earlier()
         if self._upload_id is None:
             # CRC32 of every part is checked by S3; it is what boto3 does by itself in its newer versions.
-            made = s3.create_multipart_upload(
+            upload = s3.create_multipart_upload(
                 Bucket=self.bucket, Key=self.key, ContentType=_CONTENT_TYPE, ChecksumAlgorithm="CRC32"
             )
-            self._upload_id = made["UploadId"]
+            self._upload_id = upload["UploadId"]
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_PARTS_IN_FLIGHT, thread_name_prefix="distmap-part")
         body, self._pending = self._pending, bytearray()
@@ -243,7 +251,7 @@ class ItemUpload:
         pages = s3_client().get_paginator("list_parts")
         with self._losable():
             for page in pages.paginate(Bucket=self.bucket, Key=self.key, UploadId=self._upload_id):
-                # A twin of this invocation may have written later ones.
+                # A second invocation with the same event may have written later ones.
                 earlier += [
                     _completed_part(part["PartNumber"], part)
                     for part in page.get("Parts", [])
@@ -276,6 +284,13 @@ class ItemUpload:
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+
+
+class ReportUpload(ItemUpload):
+    """A file of lines that no map reads: it may be larger."""
+
+    def _check_limits(self, count: int, size: int) -> None:
+        """Leave it to S3."""
 
 
 def _was_asked_again(error: BaseException | None) -> bool:

@@ -63,7 +63,7 @@ MAX_FUNCTION_THREADS: Final = 1_024
 """Threads and processes of one invocation together."""
 MAX_LAYERS: Final = 5
 MAX_CODE_BYTES: Final = 262_144_000
-"""The code of a function and all its layers, unzipped: 250 MB, in Lambda's words."""
+"""The code of a function and all its layers, unzipped: 250 MB, as Lambda counts it."""
 MAX_ENVIRONMENT_BYTES: Final = 4_096
 """All environment variables of a function together."""
 ACCOUNT_CONCURRENCY: Final = 1_000
@@ -74,17 +74,83 @@ SCALING_STEP: Final = 1_000
 """Concurrent executions a function can add in each :data:`SCALING_STEP_SECONDS`."""
 SCALING_STEP_SECONDS: Final = 10
 
+# SFN concepts-error-handling.html, https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html and
+# https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
+NO_FAULT_ERRORS: Final = frozenset(
+    {
+        "States.Timeout",
+        "States.HeartbeatTimeout",
+        # AWS gives no error for a child that was aborted, so its status stands for one.
+        "ABORTED",
+        "Lambda.AWSLambdaException",
+        "Lambda.ClientExecutionTimeoutException",
+        "Lambda.SdkClientException",
+        "Lambda.ServiceException",
+        "Lambda.TooManyRequestsException",
+        "Lambda.Unknown",
+        # A function that nobody has called for weeks is made ready anew.
+        "Lambda.CodeArtifactUserDeletedException",
+        "Lambda.CodeArtifactUserPendingException",
+        "Lambda.EC2ThrottledException",
+        "Lambda.EC2UnexpectedException",
+        "Lambda.ENINotReadyException",
+        "Lambda.ResourceConflictException",
+        "Lambda.ResourceNotReadyException",
+        "Lambda.SnapStartNotReadyException",
+        "Lambda.SnapStartRegenerationFailureException",
+        # The function's timeout, its end, and its memory: smaller batches take less of each.
+        "Sandbox.Timedout",
+        "Runtime.ExitError",
+        "Runtime.OutOfMemory",
+        "MemoryError",
+        # Ours: no item could be tried before the deadline.
+        "DeadlineError",
+    }
+)
+"""Errors of a whole child that tell of the platform, or of the batch, rather than of an item: it may succeed when it is
+tried again. Those that repeat by nature aren't here, such as ``Runtime.ImportModuleError`` (the code can't start) or
+``Function.ResponseSizeTooLarge``."""
+
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 MAX_KEY_BYTES: Final = 1_024
 """A key of an object, as UTF-8."""
 MIN_PART_BYTES: Final = 5 * 1024**2
 MAX_PARTS: Final = 10_000
 
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html and
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
+MAX_SEND_ENTRIES: Final = 10
+"""Messages of one SendMessageBatch, events of one PutEvents."""
+MAX_SEND_BYTES: Final = 262_144
+"""All of them together, and so each. AWS takes four times as much of late; queues that were made before, and other
+services behind a rule, still don't."""
+
 # Ours, derived from the above
+PUSH_BYTES: Final = 200 * 1024
+"""A failed item's message above this has its item by reference: EventBridge puts an envelope around an event."""
+PUSH_CAUSE_CHARACTERS: Final = 20_000
+"""Such a message has so much of the cause; escaped, each may have six bytes."""
 SPILL_BYTES: Final = 240 * 1024
 """An answer above this goes to S3 by reference: aborts were seen just under the payload limit itself."""
 FAILURE_MESSAGE_CHARACTERS: Final = 24_000
 """A batch's failure message above this, escaped, goes to S3: a cause holds it beside Lambda's stack trace."""
+DEFAULT_CONCURRENT_ITEMS: Final = 10
+"""Items of an ``async def`` worker that wait at a time inside one invocation, where nothing else is said."""
+MAX_CONCURRENT_ITEMS: Final = 1_000
+"""The most of them: each may hold a connection, and a function has 1,024 file descriptors."""
+USUAL_BATCH_ITEMS: Final = 200
+"""Most items of an automatic batch where their number, or the time that one takes, isn't told: a million of them are
+5,000 children, which start within a minute, Standard ones too, and cost 0.25 USD."""
+USUAL_ITEM_SECONDS: Final = 0.25
+"""What an item is taken to need at most where nobody told."""
+BATCHES_AT_ONCE: Final = 2
+"""Children for each that may run at once: of one each, the slowest keeps all others waiting; more of them cost more."""
+BATCH_DISPATCH_SECONDS: Final = 60
+"""How long the start of all children may take, where even so there is one for each that may run at once."""
+WORKER_RESERVE_SHARE: Final = 0.1
+"""Share of its time that a worker keeps for its answer, where nothing else is said."""
+WORKER_RESERVE_MOST_SECONDS: Final = 5.0
+"""The most that it keeps."""
 RAMP_SECONDS: Final = 600
 """A ramp of this length must be outlasted by the retries of a Standard child."""
 MAX_AGE_SECONDS: Final = 1_000 * 366 * 86_400

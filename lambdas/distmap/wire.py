@@ -11,6 +11,12 @@ Where things are in the payload bucket (``<prefix>`` is the pipeline's payload p
 <prefix>runs/<execution name>/results/<map run id>/manifest.json       what the map's ResultWriter exported
 <prefix>runs/<execution name>/spill/...                                answers too large for Step Functions
 <prefix>runs/<execution name>/nested/<label>/...                       the same again for a nested map
+<prefix>runs/<execution name>/rounds/<n>/items.jsonl                   the items that run again in round n, from 1
+<prefix>runs/<execution name>/rounds/<n>/results/<map run id>/...      what that round exported
+<prefix>runs/<execution name>/ledger.json                              what became of the items: :class:`RunLedger`
+<prefix>runs/<execution name>/failures.jsonl                           what did not succeed: :class:`FailedItem`
+<prefix>runs/<execution name>/account/...                              where an account goes on in another invocation
+<prefix>runs/<execution name>/tasks/<index>/<attempt>/...              an item and its result, where containers work
 <prefix>items/...                                                      item files that users keep
 ```
 """
@@ -27,6 +33,11 @@ RESULTS_FOLDER: Final = "results"
 SPILL_FOLDER: Final = "spill"
 NESTED_FOLDER: Final = "nested"
 MANIFEST_FILE: Final = "manifest.json"
+ROUNDS_FOLDER: Final = "rounds"
+ACCOUNT_FOLDER: Final = "account"
+TASKS_FOLDER: Final = "tasks"
+LEDGER_FILE: Final = "ledger.json"
+FAILURES_FILE: Final = "failures.jsonl"
 
 BATCH_INPUT_KEY: Final = "distmap"
 """The key of ``BatchInput`` that is ours; every other key is the user's."""
@@ -36,6 +47,16 @@ SPILLED_KEY: Final = "distmapSpilled"
 
 BATCH_FAILED_ERROR: Final = "BatchFailedError"
 """The error by which Step Functions knows that a worker failed a whole batch: see :class:`BatchFailure`."""
+
+PERMANENT_ERROR: Final = "PermanentError"
+"""The error by which a worker says that it is pointless to try an item again."""
+
+
+METRICS_NAMESPACE: Final = "Distmap"
+"""Namespace of the metrics of items."""
+
+METRICS_DIMENSION: Final = "Pipeline"
+"""Their dimension: the name of the stack and the path of the construct in it."""
 
 
 class Run(TypedDict):
@@ -100,6 +121,29 @@ class ItemFailure(TypedDict):
     """Type of the exception."""
     cause: str
     """Its message."""
+    permanent: NotRequired[Literal[True]]
+    """Present where the worker says that trying again is pointless: it raised a ``PermanentError``."""
+    place: NotRequired[str]
+    """Innermost frame of the user's own code, such as ``handler.py:14 in enrich``; left out where there was none."""
+    traceback: NotRequired[str]
+    """Of the first item of a batch that failed with this error at this place."""
+    output: NotRequired[str]
+    """The end of what the item printed and logged, where the worker keeps that."""
+
+
+class BatchMeasures(TypedDict):
+    """What a batch measured of its items that were tried to their end: times in seconds, to three digits."""
+
+    items: int
+    seconds: float
+    """Of all of them together: more than the batch took where several were in work at a time."""
+    median: float
+    p99: float
+    most: float
+    slowest: str
+    """Identifier of the item that took most."""
+    memoryMB: NotRequired[int]
+    """Most memory of the function's process since it began."""
 
 
 class WorkerAnswer(TypedDict):
@@ -110,7 +154,9 @@ class WorkerAnswer(TypedDict):
     batchItemsUnprocessed: list[str]
     """Identifiers of the items not taken because the deadline came near."""
     positional: NotRequired[Literal[True]]
-    """Present where the items came without an index: each identifier is a position in the batch, not in the run."""
+    """Present for unidentified items: each identifier is a position in the batch, not in the run."""
+    batchMeasures: NotRequired[BatchMeasures]
+    """Left out where no item was tried."""
 
 
 class SpilledObject(TypedDict):
@@ -159,6 +205,18 @@ class ItemFile(TypedDict):
     """Present in a retry: ARN of the run that had the items first, whose identity they keep."""
     continuation: NotRequired[dict[str, Any]]
     """Present only between two invocations of a capture that goes on: the next one gets it back as it is."""
+    round: NotRequired[int]
+    """Present in the input of a round's map alone: its number, from 1. The run's own items are in :attr:`origin`."""
+    origin: NotRequired[Origin]
+    """Present beside :attr:`round`: what the run began with."""
+
+
+class Origin(TypedDict):
+    """What the first map of a run had and gave, while its rounds run."""
+
+    items: ItemFile | None
+    results: ResultsPlace | None
+    mapRunArn: str | None
 
 
 class CaptureEvent(TypedDict):
@@ -221,6 +279,269 @@ class ResultsPlace(TypedDict):
     key: str
 
 
+class FailedItemsTarget(TypedDict):
+    """A target that is told of the items that did not succeed."""
+
+    kind: Literal["queue", "bus"]
+    name: str
+    """URL of the queue, name or ARN of the event bus."""
+
+
+class RerunSettings(TypedDict):
+    """Which items that failed by their own fault run again."""
+
+    rounds: int
+    """Most rounds for them."""
+    errors: list[str] | None
+    """Names of errors; ``States.ALL`` or None for every error that isn't permanent."""
+    permanentErrors: list[str]
+    """Names of errors that are permanent beside ``PermanentError``."""
+
+
+class AccountSettings(TypedDict):
+    """What an account function gets to know about the pipeline."""
+
+    pipeline: str
+    """Name of the stack and path of the construct in it: the dimension of the metrics."""
+    toleratedFailureCount: float | None
+    toleratedFailurePercentage: float | None
+    """Most items that may not succeed; None where it isn't declared. With neither, none may."""
+    rounds: int
+    """Most rounds for what did not succeed for no fault of its own."""
+    rerun: RerunSettings | None
+    """None where items that failed don't run again."""
+    waitSeconds: float
+    """Before the first round."""
+    backoffRate: float
+    """What that is multiplied by before each further one."""
+    maxWaitSeconds: float
+    metrics: bool
+    """Whether metrics of items are emitted."""
+    enveloped: bool
+    """Whether children get their items in envelopes, so that each has an index."""
+    batched: bool
+    """Whether a child gets a batch."""
+    selects: bool
+    """Whether an ItemSelector of the user's alters the items, so that only children's inputs have them as they are."""
+    resultsBucket: str
+    nested: list[NestedMapSettings]
+    """The maps inside the children, outer before inner."""
+    targets: list[FailedItemsTarget]
+    """Who is told of the items that did not succeed, after the last round: see :class:`FailedItemMessage`."""
+
+
+class NestedMapSettings(TypedDict):
+    """A map inside the children of another."""
+
+    label: str
+    batched: bool
+    resultsBucket: str
+    nested: list[NestedMapSettings]
+
+
+class AccountEvent(TypedDict):
+    """Input of an account function after a map."""
+
+    run: Run
+    items: ItemFile | None
+    """What the map read: the captured items, an item file, or those of a round; None where it read its source."""
+    results: ResultsPlace | None
+    """What that map exported; None where nothing was captured, so that no map ran."""
+    mapRunArn: str | None
+    redriveCount: int
+    """How often the execution was redriven."""
+    account: AccountSettings
+    continuation: dict[str, Any] | None
+
+
+class ErrorShare(TypedDict):
+    """How many items failed with an error."""
+
+    error: str
+    count: int
+
+
+class OutputLedger(TypedDict):
+    """The account in the output of a run: ``captured = succeeded + failed + unprocessed + pending + missing``."""
+
+    captured: int
+    succeeded: int
+    failed: int
+    unprocessed: int
+    pending: int
+    missing: int
+    duplicates: int
+    recovered: int
+    """Items that succeeded in a round, after they had not in the map before it."""
+    rounds: int
+    addsUp: bool
+    errors: list[ErrorShare]
+    """The most frequent ones."""
+    pushed: NotRequired[int]
+    """Items that every target was told of, where there are targets."""
+    bucket: str
+    key: str
+    """Where ``ledger.json`` is."""
+
+
+class PushedTo(TypedDict):
+    """How many items a target was told of: an entry of ``pushed`` in ``ledger.json``."""
+
+    kind: Literal["queue", "bus"]
+    name: str
+    pushed: int
+    """Items that it took."""
+    of: int
+    """Items that did not succeed: the lines of ``failures.jsonl``."""
+    error: str | None
+    """Why it didn't take the others; None where it did, or their turn is still to come."""
+    line: int
+    byte: int
+    """Number of the first line that it didn't take, from 0, and where that begins: a redrive goes on there."""
+    etag: str
+    """Of the file with these lines."""
+
+
+class RunLedger(TypedDict):
+    """``ledger.json``: the document of ``distmap ledger --json``, and what only the run itself knows."""
+
+    run: str
+    status: str
+    """As the run ends: SUCCEEDED, or FAILED, TIMED_OUT or ABORTED."""
+    captured: int
+    capturedFrom: Literal["item file", "map run", "results", "unknown"]
+    succeeded: int
+    failed: int
+    timedOut: int
+    """Of those that failed."""
+    unprocessed: int
+    pending: int
+    missing: int
+    duplicates: int
+    unidentified: int
+    addsUp: bool
+    complete: bool
+    runError: str | None
+    problems: list[str]
+    notes: list[str]
+    nested: list[dict[str, Any]]
+    missingExamples: list[int]
+    errors: list[dict[str, Any]]
+    chain: list[dict[str, Any]]
+    rounds: int
+    roundsBefore: int
+    """Of these, those before the last redrive that began with the account."""
+    recovered: int
+    redriveCount: int
+    itemSeconds: float | None
+    """Seconds that an item took at most in 99 of 100 children that were looked at; None where nothing tells it."""
+    error: str | None
+    """What the run failed with."""
+    cause: str | None
+    failuresKey: str | None
+    """Where ``failures.jsonl`` is; None where everything succeeded."""
+    pushed: list[PushedTo]
+    """How many of these each target was told of, where there are targets."""
+
+
+class Again(TypedDict):
+    """A round to come."""
+
+    items: ItemFile
+    waitSeconds: int
+
+
+class AccountAnswer(TypedDict):
+    """What an account function answers. It raises where the run is to fail."""
+
+    run: Run
+    items: ItemFile | None
+    results: ResultsPlace | None
+    mapRunArn: str | None
+    """These four as the run began with them, once the account is complete."""
+    ledger: NotRequired[OutputLedger]
+    """Present once the account is complete."""
+    again: NotRequired[Again]
+    """Present where another round is to come."""
+    continuation: NotRequired[dict[str, Any]]
+    """Present where the account goes on in another invocation, which gets it back as it is."""
+
+
+class FailedItem(TypedDict):
+    """A line of ``failures.jsonl``: an item that did not succeed."""
+
+    index: int | None
+    source: NotRequired[str]
+    """The file it is in, where the map reads several."""
+    outcome: Literal["FAILED", "TIMED_OUT", "UNPROCESSED", "PENDING", "MISSING"]
+    error: str | None
+    cause: str | None
+    place: NotRequired[str]
+    """As in :class:`ItemFailure`, like the next two; or from the stack trace of a child that failed as a whole."""
+    traceback: NotRequired[str]
+    output: NotRequired[str]
+    child: str | None
+    """ARN of the child it was in last."""
+    attempt: int
+    """Round it ran in last: 0 for the map of the source, and for items of nested maps."""
+    item: Any
+    map: NotRequired[str]
+    """Label of the nested map that it is an item of; not there for an item of the outermost map."""
+    path: NotRequired[str]
+    """Indexes of the items around it, outermost first, as in ``3/0``; likewise."""
+
+
+FAILED_ITEM_SOURCE: Final = "distmap"
+"""Source of the event of an item that did not succeed."""
+
+FAILED_ITEM_DETAIL_TYPE: Final = "Distmap Item Failed"
+"""Its detail-type."""
+
+
+class FailedItemPlace(TypedDict):
+    """Where the line of an item is that is too large for a message: GetObject takes the three as they are."""
+
+    bucket: str
+    key: str
+    range: str
+    """``Range`` of the line in bytes, such as ``bytes=0-99``."""
+    etag: str
+    """For ``IfMatch``: a redrive of the run writes the file anew."""
+    line: int
+    """Number of the line, from 0."""
+
+
+class FailedItemMessage(TypedDict):
+    """What a target is sent of an item that did not succeed: body of a queue's message, detail of an event.
+
+    Everything but the first four is as in the :class:`FailedItem`.
+    """
+
+    pipeline: str
+    """Name of the stack and path of the construct in it."""
+    runId: str
+    """ARN of the execution."""
+    runName: str
+    key: str | None
+    """What identifies the item everywhere and for ever, as ``distmap.item_key()``; None where its index isn't known."""
+    index: int | None
+    source: NotRequired[str]
+    outcome: Literal["FAILED", "TIMED_OUT", "UNPROCESSED", "PENDING", "MISSING"]
+    error: str | None
+    cause: str | None
+    """Only its beginning where :attr:`itemAt` is there."""
+    place: NotRequired[str]
+    traceback: NotRequired[str]
+    output: NotRequired[str]
+    child: str | None
+    attempt: int
+    map: NotRequired[str]
+    path: NotRequired[str]
+    item: NotRequired[Any]
+    itemAt: NotRequired[FailedItemPlace]
+    """Instead of :attr:`item` where the message would have more than 200 KiB, or its target takes no such item."""
+
+
 class CombineEvent(TypedDict):
     """Input of a combine function."""
 
@@ -230,6 +551,8 @@ class CombineEvent(TypedDict):
     results: ResultsPlace | None
     """None where nothing was captured, so that no map ran."""
     mapRunArn: str | None
+    ledger: NotRequired[OutputLedger]
+    """Where the run accounts for itself: how many rounds there were, among others."""
 
 
 class RunOutput(TypedDict):
@@ -240,6 +563,8 @@ class RunOutput(TypedDict):
     results: ResultsPlace | None
     """None where nothing was captured, so that no map ran."""
     mapRunArn: str | None
+    ledger: NotRequired[OutputLedger]
+    """What became of the items, where the run accounts for itself."""
     combined: NotRequired[Any]
     """What the combine function returned, where there is one; possibly :class:`Spilled`."""
 
@@ -273,7 +598,7 @@ def run_prefix(execution_name: str, payload_prefix: str = "") -> str:
 
 
 DATE_TIME: Final = "an ISO 8601 date-time with its offset from UTC, such as 2026-01-31T12:00:00Z"
-"""What :func:`date_time` takes, in words: the same at synthesis and in a run."""
+"""What :func:`date_time` takes, for error messages: the same at synthesis and in a run."""
 
 
 def date_time(text: object) -> datetime | None:

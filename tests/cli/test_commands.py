@@ -17,10 +17,11 @@ import pytest
 from rich.console import Console
 
 from cdk_distributed_map.cli import _exit, _output, _progress
-from cdk_distributed_map.cli._main import _COMMANDS
+from cdk_distributed_map.cli._main import COMMANDS
 from cdk_distributed_map.local.faults import SHARES
 from cdk_distributed_map.runs import Counts, MapRun, Progress
 from cdk_distributed_map.runs.find.pipelines import logical_id
+from tests.cli.command import answer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def test_every_command_has_help_with_an_example(distmap: Callable[..., Any]) -> None:
     overview = distmap("--help")
     assert overview.code == 0
-    for command in _COMMANDS:
+    for command in COMMANDS:
         assert re.search(rf"^  {command} +\w", overview.out, re.MULTILINE), command
         told = distmap(command, "--help")
         assert told.code == 0
@@ -42,7 +43,7 @@ def test_help_is_whole_and_has_no_control_characters(distmap: Callable[..., Any]
     group = distmap("local", "--help").out
     local = re.findall(r"^  (\w+)  +\w", group.partition("Commands:")[2], re.MULTILINE)
     assert "install" in local
-    pages = [distmap("--help"), distmap(), *(distmap(name, "--help") for name in _COMMANDS)]
+    pages = [distmap("--help"), distmap(), *(distmap(name, "--help") for name in COMMANDS)]
     for told in [*pages, *(distmap("local", name, "--help") for name in local)]:
         assert not re.search(r"[\x00-\x09\x0b-\x1f]|\\u00", told.out + told.err)
     for overview in (pages[0].out, group):
@@ -54,8 +55,8 @@ def test_help_is_whole_and_has_no_control_characters(distmap: Callable[..., Any]
 def test_help_imports_neither_boto3_nor_the_cdk() -> None:
     code = (
         "import sys\n"
-        "from cdk_distributed_map.cli._main import _run\n"
-        "assert _run(['--help']) == 0 and _run(['ledger', '--help']) == 0\n"
+        "from cdk_distributed_map.cli import run_command\n"
+        "assert run_command(['--help']) == 0 and run_command(['ledger', '--help']) == 0\n"
         "heavy = {'boto3', 'botocore', 'aws_cdk', 'constructs', 'jsii', 'rich', 'jinja2', 'pandas', 'pyarrow'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
@@ -66,8 +67,8 @@ def test_help_imports_neither_boto3_nor_the_cdk() -> None:
 def test_client_works_without_node_and_the_cdk(squares: Any) -> None:
     code = (
         "import sys\n"
-        "from cdk_distributed_map.cli._main import _run\n"
-        "code = _run(['list', 'Squares', '--json'])\n"
+        "from cdk_distributed_map.cli import run_command\n"
+        "code = run_command(['list', 'Squares', '--json'])\n"
         "print(code, sorted({'aws_cdk', 'constructs', 'jsii'} & set(sys.modules)), file=sys.stderr)\n"
     )
     environment = {**os.environ, "PATH": ""}
@@ -123,7 +124,7 @@ def test_fails_when_the_input_can_not_be_read(
     ("options", "code", "said"),
     [
         (["--items", "-", "--input", "-"], _exit.USAGE, "standard input can't be both the input and the items"),
-        (["--items-format", "csv"], _exit.ERROR, "--items-format csv is of --items, which isn't given"),
+        (["--items-format", "csv"], _exit.ERROR, "--items-format csv needs --items"),
     ],
     ids=["stdin twice", "format of nothing"],
 )
@@ -177,8 +178,8 @@ def test_watch_does_not_claim_success_where_it_can_not_be_told(
     s3.put_object(Bucket=bucket, Key=key, Body=b"{")
     told = distmap("watch", "Squares", "first")
     assert told.code == _exit.UNACCOUNTED
-    assert "the run succeeded; whether every item did can't be told: " in told.err
-    assert "later: distmap ledger Squares first" in told.err
+    assert "the run succeeded, but it isn't known whether every item did: " in told.err
+    assert "try again later: distmap ledger Squares first" in told.err
 
 
 def test_display_fits_a_line_of_80_columns() -> None:
@@ -231,7 +232,10 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(squares: Any, sta
     _, said = process.communicate(timeout=30)
     assert process.returncode == _exit.INTERRUPTED
     again = "Shop/Squares long --region us-east-1"  # as it was called, and where it is
-    assert said == f"\nlong goes on.\ncome back:  distmap watch {again}\nor stop it: distmap stop {again}\n"
+    assert (
+        said
+        == f"\nlong is still running.\nto follow it again: distmap watch {again}\nto stop it: distmap stop {again}\n"
+    )
     assert states.calls["StopExecution"] == 0
 
 
@@ -239,7 +243,7 @@ def test_ledger_for_people_and_machines(distmap: Callable[..., Any], finished: A
     told = distmap("ledger", "Squares")
     assert told.code == 0
     assert "captured\t20\nsucceeded\t18\nfailed\t2" in told.out
-    assert "2  ValueError\n    item 3: bad 3" in told.out
+    assert "2  ValueError: bad #\n    item 3: bad 3" in told.out
     assert "it adds up: 18 + 2 + 0 + 0 + 0 = 20 of 20 captured" in told.out
     assert json.loads(distmap("ledger", "first", "--json").out)["complete"] is True
 
@@ -282,7 +286,7 @@ def test_fails_when_results_break_off_and_keeps_the_file_there_was(
     [
         (["-o", "{folder}/none/squares.csv"], _exit.ERROR, "none/squares.csv can't be written: No such file"),
         (["-o", "{folder}"], _exit.ERROR, "can't be written: Is a directory"),
-        (["-o", "{folder}/squares.xlsx"], _exit.USAGE, "squares.xlsx' doesn't tell the format: end it in"),
+        (["-o", "{folder}/squares.xlsx"], _exit.USAGE, "squares.xlsx' doesn't show the format: use .jsonl"),
         (["--format", "csv", "--json"], _exit.USAGE, "--json writes JSON Lines, not csv"),
     ],
     ids=["no folder", "a folder", "unknown format", "two formats"],
@@ -342,12 +346,41 @@ def test_results_hold_any_text_whatever_the_terminal(
 
 def test_failures_are_grouped(distmap: Callable[..., Any], finished: Any) -> None:
     told = distmap("failures", "Squares", "--limit", "1")
-    assert told.out.startswith('2  ValueError\n  item 3: bad 3\n    input  {"v": 3}\n    child  https://')
+    assert told.out.startswith('2  ValueError: bad #\n  item 3: bad 3\n    input  {"v": 3}\n    child  https://')
     assert "and 1 more" in told.out
     rows = [json.loads(line) for line in distmap("failures", "Squares", "--json").out.splitlines()]
     assert [(each["index"], each["item"], each["error"]) for each in rows] == [
         (3, {"v": 3}, "ValueError"),
         (14, {"v": 14}, "ValueError"),
+    ]
+
+
+def test_failures_are_grouped_by_place_and_show_a_traceback_of_each(
+    distmap: Callable[..., Any], squares: Any, states: Any, files: Callable[..., Any]
+) -> None:
+    states.add_run(squares.arn, "first", label="Squares", items=4, seconds=0, failed=3, tolerance=100)
+    writer = files(squares, "first")
+    writer.items([{"v": index} for index in range(4)])
+    told = answer([(index, {"v": index}) for index in range(4)], [1, 2, 3])
+    for failure, line in zip(told["batchItemFailures"], (14, 14, 30), strict=True):
+        failure |= {"place": f"handler.py:{line} in enrich", "output": f"looked at {line}\x1b[2J"}
+    told["batchItemFailures"][0]["traceback"] = "Traceback (most recent call last):\n  \x1b[2Jboom"
+    writer.child([(index, {"v": index}) for index in range(4)], output=told)
+    writer.write()
+    lines = distmap("failures", "Squares").out.splitlines()
+    assert lines[0] == "2  ValueError at handler.py:14 in enrich: bad #"
+    assert lines[1:3] == ["  | Traceback (most recent call last):", "  |   \\u001b[2Jboom"]
+    assert "    output looked at 14\\u001b[2J" in lines
+    assert "1  ValueError at handler.py:30 in enrich: bad #" in lines
+    ledger = distmap("ledger", "Squares").out
+    assert "2  ValueError at handler.py:14 in enrich: bad #" in ledger
+    assert 'input  {"v": 1}' in ledger
+    rows = [json.loads(line) for line in distmap("failures", "Squares", "--json").out.splitlines()]
+    assert [row["place"] for row in rows] == [f"handler.py:{line} in enrich" for line in (14, 14, 30)]
+    kinds = json.loads(distmap("ledger", "Squares", "--json").out)["errors"]
+    assert [(kind["place"], kind["message"], kind["count"]) for kind in kinds] == [
+        ("handler.py:14 in enrich", "bad #", 2),
+        ("handler.py:30 in enrich", "bad #", 1),
     ]
 
 
@@ -360,7 +393,7 @@ def test_failures_say_that_there_is_more_than_failures(
     s3.put_object(Bucket=bucket, Key="runs/first/items.jsonl", Body=body)
     finished.ended = ("FAILED", 1.0)
     told = distmap("failures", "Squares")
-    assert told.err == "besides, there are 5 items missing: distmap ledger Squares first\n"
+    assert told.err == "there are also 5 items missing: distmap ledger Squares first\n"
 
 
 def test_causes_of_several_lines_are_shown_in_one(
@@ -410,7 +443,7 @@ def test_redrive_warns_and_asks(distmap: Callable[..., Any], squares: Any, state
 def test_stop_asks_first(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
     states.add_run(squares.arn, "long", label="Squares", seconds=10_000)
     refused = distmap("stop", "Squares")
-    assert (refused.code, "give --yes" in refused.err) == (_exit.USAGE, True)
+    assert (refused.code, "pass --yes" in refused.err) == (_exit.USAGE, True)
     assert states.calls["StopExecution"] == 0
     assert distmap("stop", "Squares", "--yes").out == "long is stopped\n"
     assert squares.run("long").describe().status == "ABORTED"
@@ -438,7 +471,9 @@ def test_update_changes_a_running_map(distmap: Callable[..., Any], squares: Any,
     assert run.map.concurrency == 50
 
 
-def test_list_and_describe(distmap: Callable[..., Any], finished: Any, squares: Any, states: Any) -> None:
+def test_list_and_describe_show_runs_with_their_items(
+    distmap: Callable[..., Any], finished: Any, squares: Any, states: Any
+) -> None:
     states.add_run(squares.arn, "second", label="Squares", items=1_000, seconds=10_000)
     rows = [line.split("\t") for line in distmap("list", "Squares").out.splitlines()]
     assert rows[0] == ["run", "status", "started", "duration", "items", "succeeded", "failed"]
@@ -468,7 +503,7 @@ def test_completion_is_written(shell: str, distmap: Callable[..., Any]) -> None:
     assert "_DISTMAP_COMPLETE" in told.out
 
 
-def test_completion_completes() -> None:
+def test_a_word_is_completed() -> None:
     environment = {**os.environ, "_DISTMAP_COMPLETE": "bash_complete", "COMP_WORDS": "distmap le", "COMP_CWORD": "1"}
     command = [sys.executable, "-m", "cdk_distributed_map.cli"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -539,7 +574,7 @@ def test_no_runs_are_said_to_be_none(distmap: Callable[..., Any], squares: Any) 
 def test_link_to_a_run_elsewhere_is_said_not_to_work(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
     states.add_run(squares.arn, "local")
     told = distmap("open", "Squares", "--print")
-    assert (told.code, told.err) == (0, "the run is at an endpoint of your own, which the AWS console doesn't show\n")
+    assert (told.code, told.err) == (0, "the run is at a custom endpoint, which the AWS console doesn't show\n")
 
 
 @pytest.mark.parametrize("url", ["foo", "http://", "http://[bad"], ids=["no URL", "no host", "half an address"])
@@ -588,7 +623,7 @@ def test_list_counts_the_items_of_many_runs_slowly(distmap: Callable[..., Any], 
         states.add_run(squares.arn, f"run-{number}", label="Squares", seconds=0)
     told = distmap("list", "Squares", "--limit", "41", "--json")
     assert len(json.loads(told.out)) == 41
-    assert "one in 2 s, as the account's watchers share what AWS allows: --no-counts lists at once" in told.err
+    assert "takes 2 s for each run, to stay within the account's API limits: --no-counts lists them at once" in told.err
     assert not states.throttled
     assert distmap("list", "Squares", "--limit", "41", "--no-counts").err == ""
 
@@ -615,5 +650,5 @@ def test_fails_when_a_watched_run_may_not_be_looked_at_and_says_how_to_come_back
     states.faults.append(("DescribeMapRun", 400, "AccessDeniedException"))
     told = distmap("watch", "Squares", "long", "--region", "us-east-1")
     assert (told.code, "long RUNNING" in told.out) == (_exit.ERROR, True)
-    assert "long may go on; come back:  distmap watch Squares long --region us-east-1" in told.err
+    assert "long may still be running. To follow it again: distmap watch Squares long --region us-east-1" in told.err
     assert "AccessDeniedException: planted; grant_operate" in told.err

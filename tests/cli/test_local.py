@@ -26,16 +26,20 @@ def distmap(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comple
     )
 
 
-def assembly(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def assembly(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small assembly, which commands look for in ``cdk.out`` of the folder they run in."""
+    folder = tmp_path_factory.mktemp("assembly") / "cdk.out"
     app = cdk.App(outdir=str(folder), analytics_reporting=False)
     stack = cdk.Stack(app, "Small")
     machine = sfn.StateMachine(stack, "M", definition_body=sfn.DefinitionBody.from_chainable(sfn.Pass(stack, "P")))
     cdk.CfnOutput(stack, "Machine", value=machine.state_machine_arn)
     app.synth()
+    return folder
 
 
-def test_up_deploy_status_and_down(tmp_path: Path) -> None:
-    assembly(tmp_path / "cdk.out")
+def test_up_deploy_status_and_down(assembly: Path, tmp_path: Path) -> None:
+    (tmp_path / "cdk.out").symlink_to(assembly)
     up = distmap("local", "up", cwd=tmp_path)
     try:
         assert up.returncode == 0, up.stderr
@@ -50,12 +54,12 @@ def test_up_deploy_status_and_down(tmp_path: Path) -> None:
         assert "Small.Machine = arn:aws:states:us-east-1:000000000000:stateMachine:" in deployed.stdout
     finally:
         down = distmap("local", "down", cwd=tmp_path)
-    assert (down.returncode, down.stderr) == (0, "ended\n")
+    assert (down.returncode, down.stderr) == (0, "stopped\n")
     assert distmap("local", "status", cwd=tmp_path).returncode == 1
 
 
-def test_all_of_it_as_json(tmp_path: Path) -> None:
-    assembly(tmp_path / "cdk.out")
+def test_all_of_it_as_json(assembly: Path, tmp_path: Path) -> None:
+    (tmp_path / "cdk.out").symlink_to(assembly)
     told = json.loads(distmap("local", "up", "--json", cwd=tmp_path).stdout)
     try:
         environment = json.loads(distmap("local", "env", "--json", cwd=tmp_path).stdout)
@@ -85,7 +89,7 @@ def test_up_takes_faults_and_clock(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("throttle", "a fault is given as NAME=SHARE, as in throttle=0.1, got 'throttle'"),
+        ("throttle", "a fault is NAME=SHARE, as in throttle=0.1, got 'throttle'"),
         ("throttle=2", "the share of the fault 'throttle' must be between 0 and 1, got 2.0"),
         (
             "rain=0.5",
@@ -102,8 +106,8 @@ def test_fails_when_a_fault_is_wrong(fault: str, said: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("command", "told"),
-    [(["env"], "distmap local up"), (["deploy"], "distmap local up")],
-    ids=["env", "deploy"],
+    [(["env"], "distmap local up"), (["deploy"], "distmap local up"), (["fire", "Nightly"], "distmap local up")],
+    ids=["env", "deploy", "fire"],
 )
 def test_fails_when_nothing_runs(command: list[str], told: str, tmp_path: Path) -> None:
     done = distmap("local", *command, cwd=tmp_path)

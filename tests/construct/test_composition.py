@@ -15,11 +15,11 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk import aws_stepfunctions_tasks as tasks
 from aws_cdk.assertions import Template
 
-from cdk_distributed_map import Capture, Combiner, DistributedMapPipeline, ItemSource, Worker
-from cdk_distributed_map.definition.map_state import walk
+from cdk_distributed_map import Accounting, Capture, Combiner, DistributedMapPipeline, ItemSource, Worker
+from cdk_distributed_map.graphs import walk
 
 if TYPE_CHECKING:
-    from tests.construct.conftest import Lab
+    from tests.construct.lab import Lab
 
 LANGUAGES = {None: "default", sfn.QueryLanguage.JSON_PATH: "jsonpath", sfn.QueryLanguage.JSONATA: "jsonata"}
 QUERY_LANGUAGES = pytest.mark.parametrize("language", LANGUAGES, ids=LANGUAGES.values())
@@ -49,7 +49,8 @@ def test_a_fragment_is_chained_in_a_machine_of_any_language(lab: Lab, language: 
 
     assert definition["StartAt"] == "Before"
     assert definition["States"]["Before"]["Next"] == "P find items"
-    assert definition["States"]["P map"]["Next"] == "After"
+    assert definition["States"]["P map"]["Next"] == "P account"
+    assert definition["States"]["P done"]["Next"] == "After"
     assert ends(definition) == ["After"]
     top = definition.get("QueryLanguage", "JSONPath")
     assert {state.get("QueryLanguage", top) for state in ours.values()} == {"JSONata"}
@@ -87,7 +88,7 @@ def test_a_fragment_shares_functions_and_bucket_with_its_pipeline(lab: Lab) -> N
     pipeline = lab.pipeline(items=ItemSource.captured(Capture.ranges()), worker=lab.python_worker())
     machine(lab, pipeline.fragment)
 
-    assert len(lab.resources("AWS::Lambda::Function")) == 2
+    assert len(lab.resources("AWS::Lambda::Function")) == 3
     assert len(lab.resources("AWS::S3::Bucket")) == 1
     assert pipeline.fragment is pipeline.fragment
 
@@ -96,8 +97,8 @@ def test_fragments_of_several_pipelines_share_a_machine(lab: Lab) -> None:
     first, second = lab.pipeline("First"), lab.pipeline("Second")
     definition = lab.definition(machine(lab, sfn.Chain.start(first.fragment).next(second.fragment)))
 
-    assert definition["States"]["First map"]["Next"] == "Second find items"
-    assert ends(definition) == ["Second map", "Second map item file"]
+    assert definition["States"]["First done"]["Next"] == "Second find items"
+    assert ends(definition) == ["Second done"]
 
 
 def test_single_states_of_several_pipelines_share_a_machine(lab: Lab) -> None:
@@ -135,7 +136,7 @@ def test_on_failure_catches_every_step_of_the_run_but_not_of_the_children(lab: L
     states = lab.definition(pipeline)["States"]
     caught = {name: state["Catch"] for name, state in walk(lab.definition(pipeline)) if "Catch" in state}
 
-    assert set(caught) == {"P capture", "P map", "P combine"}
+    assert set(caught) == {"P capture", "P map", "P account", "P combine"}
     for (rule,) in caught.values():
         assert rule["ErrorEquals"] == ["States.ALL"]
         assert rule["Next"] == "Tell"
@@ -160,7 +161,7 @@ def test_several_pipelines_share_a_stack_and_one_runtime(lab: Lab) -> None:
 
     assert len(lab.resources("AWS::StepFunctions::StateMachine")) == 3
     assert len(lab.resources("AWS::Lambda::LayerVersion")) == 1
-    assert len(lab.resources("AWS::Lambda::Function")) == 6
+    assert len(lab.resources("AWS::Lambda::Function")) == 9
 
 
 def test_pipelines_share_a_bucket_under_their_prefixes(lab: Lab) -> None:
@@ -227,7 +228,7 @@ def test_buckets_and_functions_come_from_another_stack(lab: Lab, *, nested: bool
     template = lab.template()
     assert "Other:ExportsOutput" in json.dumps(template)
     # What they need is given in this stack, to roles of the other: the other knows nothing of this one.
-    assert len(policies_of(template, "s3:PutObject")) == 4
+    assert len(policies_of(template, "s3:PutObject")) == 5
     assert policies_of(lab.template(other), "s3:") == []
 
 
@@ -269,7 +270,7 @@ def test_fails_nowhere_when_a_function_of_another_stack_is_granted_something(lab
         pipeline.grant_operate(function)
         pipeline.grant_read_results(function)
 
-    assert len(policies_of(lab.template(), "states:DescribeMapRun")) == 2
+    assert len(policies_of(lab.template(), "states:DescribeMapRun")) == 3
     assert policies_of(lab.template(other), "states:") == []
 
 
@@ -316,14 +317,15 @@ def test_functions_of_a_pipeline_are_granted_what_it_offers(lab: Lab, *, given: 
     pipeline = lab.pipeline(**(taken if given else made))
     assert pipeline.capture is not None
     assert pipeline.combine is not None
-    for function in (pipeline.worker, pipeline.capture, pipeline.combine):
+    assert pipeline.account is not None
+    for function in (pipeline.worker, pipeline.capture, pipeline.combine, pipeline.account):
         for grant in GRANTS:
             assert getattr(pipeline, grant)(function).success
     assert pipeline.worker.role is not None
     pipeline.grant_start_execution(pipeline.worker.role)
 
     assert circles(lab.template()) == []
-    policies = ["PCapturePolicy", "PCombinePolicy", "PWorkerPolicy"]
+    policies = ["PAccountPolicy", "PCapturePolicy", "PCombinePolicy", "PWorkerPolicy"]
     found = [name[:-8] for name in policies_of(lab.template(), "states:DescribeMapRun")]
     assert sorted(found) == policies
 
@@ -335,8 +337,9 @@ def test_a_state_machine_is_granted_what_its_pipeline_offers(lab: Lab, by: str) 
         assert getattr(pipeline, grant)(getattr(pipeline, by)).success
 
     assert circles(lab.template()) == []
-    (policy,) = policies_of(lab.template(), "states:DescribeMapRun")
-    assert policy.startswith("POwnPolicy")
+    account, own = sorted(policies_of(lab.template(), "states:DescribeMapRun"))
+    assert account.startswith("PAccountPolicy")
+    assert own.startswith("POwnPolicy")
 
 
 @pytest.mark.parametrize("by", ["state_machine", "role"])
@@ -347,8 +350,9 @@ def test_a_state_machine_with_a_role_of_another_stack_is_granted_what_its_pipeli
         assert getattr(pipeline, grant)(getattr(pipeline, by)).success
 
     assert circles(lab.template()) == []
-    (policy,) = policies_of(lab.template(), "states:DescribeMapRun")
-    assert policy.startswith("POwnPolicy")
+    account, own = sorted(policies_of(lab.template(), "states:DescribeMapRun"))
+    assert account.startswith("PAccountPolicy")
+    assert own.startswith("POwnPolicy")
 
 
 def test_functions_that_states_of_the_user_call_are_granted_what_it_offers(lab: Lab) -> None:
@@ -391,7 +395,7 @@ def test_maps_are_nested_two_levels_deep(lab: Lab) -> None:
         items=ItemSource.state_array("$.value"), worker=lab.python_worker(), max_concurrency=2, label="Innermost"
     )
     inner = Worker.nested(items=ItemSource.s3_objects(lab.bucket()), worker=innermost, max_concurrency=3, label="Inner")
-    pipeline = lab.pipeline(worker=inner, max_concurrency=5)
+    pipeline = lab.pipeline(worker=inner, max_concurrency=5, accounting=Accounting.none())
     definition = lab.definition(pipeline)
     labels = {state["Label"]: state for _, state in walk(definition) if state["Type"] == "Map"}
 
@@ -427,9 +431,11 @@ def test_ids_are_as_documented(lab: Lab) -> None:
     assert pipeline.fragment
     children = {child.node.id for child in pipeline.node.children}
 
-    documented = {"PayloadBucket", "Role", "LogGroup", "StateMachine", "Flow", "Fragment", "Dashboard"}
+    documented = {"PayloadBucket", "Role", "LogGroup", "StateMachine", "Flow", "Fragment", "Dashboard"} | {
+        "AccountForFailedRuns"
+    }
     ends = ("", "Role", "Logs", "Policy")
-    functions = {f"{name}{end}" for name in ("Worker", "Capture", "Combine") for end in ends}
+    functions = {f"{name}{end}" for name in ("Worker", "Capture", "Combine", "Account") for end in ends}
     assert children == documented | functions
     for name in documented | functions:
         assert name.removesuffix("Role").removesuffix("Logs").removesuffix("Policy") in str(

@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+import aws_cdk as cdk
 import jsii
 import pytest
+from aws_cdk import aws_batch as batch
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_sns as sns
 
 import cdk_distributed_map
@@ -32,10 +38,10 @@ from cdk_distributed_map import (
 from cdk_distributed_map.settings import kinds
 
 if TYPE_CHECKING:
-    from tests.construct.conftest import Lab
+    from tests.construct.lab import Lab
 
 # Made by their factories alone.
-ABSTRACT = {"Capture", "Combiner", "FileFormat", "ItemSource", "ReservedConcurrency", "Worker"}
+ABSTRACT = {"Bundling", "Capture", "Combiner", "FileFormat", "ItemSource", "ReservedConcurrency", "Worker"}
 
 INTERNAL = {
     *("add_to", "bind", "create", "event_settings", "known_count", "longest_seconds", "render", "resolve"),
@@ -60,27 +66,58 @@ REQUIRED: dict[str, Callable[[Lab], Any]] = {
     "bucket": lambda lab: lab.bucket(),
     "buckets": lambda lab: [lab.bucket()],
     "capture": lambda _: Capture.ranges(),
+    "cluster": lambda lab: made(lab, "Cluster"),
     "chain": lambda _: lambda scope: scope,
     "data_prefix": lambda _: "data/",
     "errors": lambda _: ["ConnectionError"],
+    "event_pattern": lambda _: events.EventPattern(source=["orders"]),
     "folder": lambda lab: str(lab.code),
     "format": lambda _: FileFormat.json_lines(),
     "function": lambda lab: lab.function(),
     "grantee": lambda lab: iam.Role(lab.stack, "Grantee", assumed_by=iam.AccountRootPrincipal()),
     "handler": lambda _: "handler.handler",
     "id": lambda _: "Id",
+    "image": lambda lab: image_folder(lab),  # noqa: PLW0108 - defined below
     "items": lambda _: ItemSource.state_array(),
+    "job_definition": lambda lab: made(lab, "JobDefinition"),
+    "job_queue": lambda lab: made(lab, "JobQueue"),
     "key": lambda _: "in/items",
     "manifest_key": lambda _: "inv/2026-09-01T01-00Z/manifest.json",
+    "schedule": lambda _: scheduler.ScheduleExpression.rate(cdk.Duration.hours(1)),
     "scope": lambda lab: lab.stack,
+    "state_machine": lambda lab: lab.machine(),
+    "task_definition": lambda lab: made(lab, "TaskDefinition"),
     "worker": lambda lab: Worker.function(lab.function()),
 }
+
+
+def image_folder(lab: Lab) -> str:
+    (lab.code / "Dockerfile").write_text("FROM public.ecr.aws/lambda/python:3.13\n")
+    return str(lab.code)
+
+
+def made(lab: Lab, id: str) -> Any:
+    """Return what a container needs, made once in a lab."""
+    found = lab.stack.node.try_find_child(id)
+    if found is not None:
+        return found
+    if id == "Cluster":
+        zones = {"availability_zones": ["eu-west-1a"], "private_subnet_ids": ["subnet-1"]}
+        return ecs.Cluster(lab.stack, id, vpc=ec2.Vpc.from_vpc_attributes(lab.stack, "Vpc", vpc_id="vpc-1", **zones))  # type: ignore[arg-type]  # as above
+    if id == "TaskDefinition":
+        definition = ecs.FargateTaskDefinition(lab.stack, id)
+        definition.add_container("main", image=ecs.ContainerImage.from_registry("squares"))
+        return definition
+    arn = "arn:aws:batch:eu-west-1:123456789012:job-"
+    if id == "JobQueue":
+        return batch.JobQueue.from_job_queue_arn(lab.stack, id, f"{arn}queue/squares")
+    return batch.EcsJobDefinition.from_job_definition_arn(lab.stack, id, f"{arn}definition/squares:1")
 
 
 def members(name: str) -> Iterator[tuple[str, Callable[..., Any]]]:
     """Every public way to give arguments to a public class."""
     public = getattr(cdk_distributed_map, name)
-    if issubclass(public, Enum):
+    if not isinstance(public, type) or issubclass(public, Enum):
         return
     if name not in ABSTRACT:
         yield "__init__", public.__init__
@@ -241,4 +278,4 @@ def test_every_interface_in_a_signature_has_words() -> None:
         for word in re.findall(r"\bI[A-Z]\w+", str(parameter.annotation))
     } - {"ItemSource", "ItemShape"}
 
-    assert found <= set(kinds._INTERFACES)
+    assert found <= set(kinds.INTERFACES)

@@ -11,21 +11,25 @@ from aws_cdk import aws_stepfunctions as sfn
 
 import cdk_distributed_map as distmap_package
 from cdk_distributed_map import (
+    Accounting,
     Alarms,
     Batching,
+    Bundling,
     Capture,
     Combiner,
     DistributedMapPipeline,
     FileFormat,
     ItemSource,
+    Rerun,
     ReservedConcurrency,
     Results,
     RetryPolicy,
     Worker,
 )
+from tests.construct.job_workers import batch_worker, durable_worker, ecs_worker
 
 if TYPE_CHECKING:
-    from tests.construct.conftest import Lab
+    from tests.construct.lab import Lab
 
 Options = dict[str, Any]
 
@@ -54,15 +58,27 @@ def json_with_format(lab: Lab, **options: Any) -> ItemSource:
     return ItemSource.from_execution_input(buckets=[lab.bucket()], format=FileFormat.json(**options))
 
 
+def image_folder(lab: Lab) -> str:
+    (lab.code / "Dockerfile").write_text("FROM public.ecr.aws/lambda/python:3.13\n")
+    return str(lab.code)
+
+
 PUBLIC: dict[str, tuple[Callable[..., Any], Callable[[Lab, Options], Options]]] = {
     "DistributedMapPipeline": (DistributedMapPipeline.__init__, lambda _, given: given),
     "Worker.python": (Worker.python, lambda lab, given: {"worker": lab.python_worker(**given)}),
+    "Worker.image": (Worker.image, lambda lab, given: {"worker": Worker.image(image_folder(lab), **given)}),
     "Worker.function": (Worker.function, lambda lab, given: {"worker": Worker.function(lab.function(), **given)}),
     "Worker.states": (
         Worker.states,
         lambda _, given: {"worker": Worker.states(lambda scope: sfn.Pass(scope, "Work"), **given)},
     ),
     "Worker.nested": (Worker.nested, lambda lab, given: {"worker": nested(lab, **given)}),
+    "Worker.durable_function": (
+        Worker.durable_function,
+        lambda lab, given: {"worker": durable_worker(lab, **given)},
+    ),
+    "Worker.ecs_task": (Worker.ecs_task, lambda lab, given: {"worker": ecs_worker(lab, **given)}),
+    "Worker.batch_job": (Worker.batch_job, lambda lab, given: {"worker": batch_worker(lab, **given)}),
     "Capture.ranges": (Capture.ranges, lambda _, given: {"items": ItemSource.captured(Capture.ranges(**given))}),
     "Capture.s3_listing": (
         Capture.s3_listing,
@@ -108,16 +124,23 @@ PUBLIC: dict[str, tuple[Callable[..., Any], Callable[[Lab, Options], Options]]] 
     "FileFormat.csv": (FileFormat.csv, lambda lab, given: {"items": csv_with_format(lab, **given)}),
     "FileFormat.json": (FileFormat.json, lambda lab, given: {"items": json_with_format(lab, **given)}),
     "Batching": (Batching, lambda _, given: {"batching": Batching(**{"max_items": 5, "max_bytes": 9, **given})}),
+    "Batching.automatic": (Batching.automatic, lambda _, given: {"batching": Batching.automatic(**given)}),
     "Results": (Results, lambda _, given: {"results": Results(**given)}),
     "RetryPolicy": (
         RetryPolicy,
         lambda lab, given: {"worker": Worker.function(lab.function(), retry=RetryPolicy(errors=["A"], **given))},
     ),
     "Alarms": (Alarms, lambda _, given: {"alarms": Alarms(**given)}),
+    "Accounting": (Accounting, lambda _, given: {"accounting": Accounting(**given)}),
+    "Rerun": (Rerun, lambda _, given: {"rerun": Rerun(**given)}),
 }
 """Everything public that takes optional arguments, and the pipeline that is made with some of them."""
 
 NO_OPTIONS = {
+    "Batching.none",
+    "Bundling.command",
+    "Bundling.none",
+    "Accounting.none",
     "Capture.function",
     "Combiner.function",
     "FileFormat.json_lines",
@@ -128,7 +151,11 @@ NO_OPTIONS = {
     "ReservedConcurrency.none",
     "ReservedConcurrency.fixed",
 }
-CHOICES = {"CsvDelimiter", "ItemShape", "OutputType", "Transformation"}
+MADE_BOTH_WAYS = {"Accounting", "Batching"}
+"""Classes that are called themselves though they have factories."""
+COMPARED = {"Bundling.docker", "Bundling.wheels"}
+"""What is compared as it is, for it takes packages or Docker to synthesize with it."""
+CHOICES = {"CsvDelimiter", "ItemBy", "ItemShape", "OutputType", "Overlap", "Transformation"}
 
 
 def optional(makes: Callable[..., Any]) -> list[str]:
@@ -169,21 +196,41 @@ def test_none_is_what_the_signature_has(name: str) -> None:
     assert {parameters[each].default for each in optional(PUBLIC[name][0])} == {None}
 
 
+@pytest.mark.parametrize("name", sorted(COMPARED))
+def test_none_is_the_default_of_bundling(name: str) -> None:
+    factory = getattr(Bundling, name.partition(".")[2])
+
+    assert factory(**dict.fromkeys(optional(factory))) == factory()
+
+
 def test_everything_public_is_tried() -> None:
     found = set()
     for name in distmap_package.__all__:
         kind = getattr(distmap_package, name)
+        if not isinstance(kind, type):
+            assert optional(kind) == []
+            continue
         made = factories(kind)
-        found |= {f"{name}.{each}" for each in made} if made else {name}
+        found |= {f"{name}.{each}" for each in made}
+        found |= {name} if not made or name in MADE_BOTH_WAYS else set()
 
-    assert found == set(PUBLIC) | NO_OPTIONS | CHOICES
+    assert found == set(PUBLIC) | NO_OPTIONS | COMPARED | CHOICES
     for kind, _, factory in (name.partition(".") for name in NO_OPTIONS):
         assert optional(getattr(getattr(distmap_package, kind), factory)) == []
 
 
 def test_a_reservation_is_none_only_where_it_is_said(lab: Lab) -> None:
-    lab.pipeline("Default", worker=lab.python_worker(reserved_concurrency=None), max_concurrency=None)
-    lab.pipeline("Nothing", worker=lab.python_worker(reserved_concurrency=ReservedConcurrency.none()))
+    lab.pipeline(
+        "Default",
+        worker=lab.python_worker(reserved_concurrency=None),
+        max_concurrency=None,
+        accounting=Accounting.none(),
+    )
+    lab.pipeline(
+        "Nothing",
+        worker=lab.python_worker(reserved_concurrency=ReservedConcurrency.none()),
+        accounting=Accounting.none(),
+    )
     functions = lab.resources("AWS::Lambda::Function")
     reserved = [each["Properties"].get("ReservedConcurrentExecutions") for each in functions.values()]
 

@@ -8,21 +8,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_events as events
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 
 from cdk_distributed_map import (
+    Accounting,
     Alarms,
     Batching,
+    Capture,
     Combiner,
+    ItemSource,
     OutputType,
+    Overlap,
+    Rerun,
     Results,
     Transformation,
 )
+from tests.construct.job_workers import JOB_WORKERS
 
 if TYPE_CHECKING:
     from syrupy.assertion import SnapshotAssertion
-    from tests.construct.conftest import Lab
+
+    from tests.construct.lab import Lab
 
 
 def everything(lab: Lab) -> dict[str, Any]:
@@ -107,3 +117,46 @@ def test_definition_of_a_fragment_in_a_machine_of_the_user(lab: Lab, json_snapsh
     machine = sfn.StateMachine(lab.stack, "Own", definition_body=sfn.DefinitionBody.from_chainable(chain))
 
     assert lab.definition(machine) == json_snapshot
+
+
+def test_everything_on_template_of_an_account(lab: Lab, json_snapshot: SnapshotAssertion) -> None:
+    pipeline = lab.pipeline(
+        items=ItemSource.captured(Capture.ranges()),
+        worker=lab.python_worker(),
+        batching=Batching(max_items=100),
+        tolerated_failure_count="$.count",
+        tolerated_failure_percentage=2.5,
+        accounting=Accounting(rounds=5, early_stop_percentage="$.stop", memory_size=3000),
+        rerun=Rerun(
+            rounds=2,
+            errors=["Throttled", "States.Timeout"],
+            permanent_errors=["NotFound"],
+            wait=cdk.Duration.seconds(30),
+            backoff_rate=3,
+            max_wait=cdk.Duration.minutes(30),
+        ),
+        on_items_failed=[sqs.Queue(lab.stack, "Queue"), events.EventBus(lab.stack, "Bus")],
+        alarms=Alarms(items_failed=10),
+    )
+    # Under the pipeline's role: the CDK's own default differs by its version.
+    body = sfn.DefinitionBody.from_chainable(pipeline.fragment)
+    own = sfn.StateMachine(lab.stack, "Own", definition_body=body, role=pipeline.role)
+    pipeline.account_for_failed_runs_of("OfOwn", own)
+
+    assert lab.masked_template() == json_snapshot
+
+
+@pytest.mark.parametrize("kind", JOB_WORKERS)
+def test_children_of_a_worker_that_is_no_function(lab: Lab, kind: str, json_snapshot: SnapshotAssertion) -> None:
+    pipeline = lab.pipeline(worker=JOB_WORKERS[kind](lab))
+
+    assert lab.state(pipeline, "map")["ItemProcessor"] == json_snapshot
+
+
+@pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.WAIT], ids=lambda overlap: overlap.value)
+def test_definition_of_what_keeps_runs_apart(lab: Lab, overlap: Overlap, json_snapshot: SnapshotAssertion) -> None:
+    pipeline = lab.pipeline()
+    pipeline.start_on_event(events.EventPattern(source=["orders"]), overlap=overlap)
+    (starter,) = [each for each in pipeline.node.children if each.node.id.endswith("Starter")]
+
+    assert lab.definition(starter) == json_snapshot  # type: ignore[arg-type]  # a state machine

@@ -20,7 +20,7 @@ from cdk_distributed_map.testing import definitions, masked, masked_template
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.construct.conftest import Lab
+    from tests.construct.lab import Lab
 
 
 def test_a_masked_template_does_not_move_with_the_code(new_lab: Callable[..., Lab]) -> None:
@@ -45,8 +45,9 @@ def test_functions_that_share_code_share_the_name_of_the_asset(lab: Lab) -> None
         if each["Type"] == "AWS::Lambda::Function" and "S3Key" in each["Properties"]["Code"]
     ]
 
-    assert len(functions) == 3
-    assert len(set(functions)) == 2
+    # Two workers, one capture and three accounts.
+    assert len(functions) == 6
+    assert len(set(functions)) == 3
     assert all(key.startswith("asset-") and key.endswith(".zip") for key in functions)
 
 

@@ -17,20 +17,23 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
 
 from cdk_distributed_map import (
+    Accounting,
     Batching,
     Capture,
     DistributedMapPipeline,
     FileFormat,
     ItemSource,
     ReservedConcurrency,
+    Results,
     RetryPolicy,
+    Transformation,
     Worker,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.construct.conftest import Lab
+    from tests.construct.lab import Lab
 
 
 def raw_definition(lab: Lab) -> str:
@@ -66,7 +69,7 @@ def test_numbers_known_only_at_deployment_pass_everywhere(lab: Lab) -> None:
 
 def test_a_concurrency_known_only_at_deployment_is_reserved_for_the_worker(lab: Lab) -> None:
     concurrency = lab.number_parameter("Concurrency").value_as_number
-    lab.pipeline(worker=lab.python_worker(), max_concurrency=concurrency)
+    lab.pipeline(worker=lab.python_worker(), max_concurrency=concurrency, accounting=Accounting.none())
 
     (function,) = lab.resources("AWS::Lambda::Function").values()
     assert function["Properties"]["ReservedConcurrentExecutions"] == {"Ref": "Concurrency"}
@@ -169,7 +172,7 @@ RISKY: dict[str, tuple[str, Callable[[Lab], Any], list[str]]] = {
     "one-item-per-child-of-many": (
         "distmap:OneItemPerChild",
         lambda lab: lab.pipeline(items=ItemSource.s3_objects(lab.bucket(), max_items=10_001)),
-        ["10,001 items", "batching=Batching"],
+        ["10,001 items", "batching=Batching.automatic()", "process_items"],
     ),
     "one-item-per-child-of-unknown": (
         "distmap:OneItemPerChild",
@@ -222,6 +225,22 @@ RISKY: dict[str, tuple[str, Callable[[Lab], Any], list[str]]] = {
         "distmap:ToleranceOfZero",
         lambda lab: lab.pipeline(tolerated_failure_count="$.count", tolerated_failure_percentage=0),
         ["tolerated_failure_percentage is 0", "'$.count'"],
+    ),
+    "compact-results": (
+        "distmap:ResultsWithoutItems",
+        lambda lab: lab.pipeline(results=Results(transformation=Transformation.COMPACT)),
+        ["exported with COMPACT", "only answers of process_items", "leave transformation out"],
+    ),
+    "flattened-results-of-a-nested-map": (
+        "distmap:ResultsWithoutItems",
+        lambda lab: lab.pipeline(
+            worker=Worker.nested(
+                items=ItemSource.state_array("$.value"),
+                worker=Worker.function(lab.function()),
+                results=Results(transformation=Transformation.FLATTEN),
+            )
+        ),
+        ["exported with FLATTEN"],
     ),
     "early-expiry": (
         "distmap:RunsExpireEarly",
@@ -337,6 +356,10 @@ SAFE: dict[str, tuple[str, Callable[[Lab], Any]]] = {
     "no-tolerance": (
         "distmap:ToleranceOfZero",
         lambda lab: lab.pipeline(tolerated_failure_count=0, tolerated_failure_percentage=0),
+    ),
+    "whole-results": (
+        "distmap:ResultsWithoutItems",
+        lambda lab: lab.pipeline(results=Results(transformation=Transformation.NONE)),
     ),
     "late-expiry": ("distmap:RunsExpireEarly", lambda lab: lab.pipeline(expire_runs_after=cdk.Duration.days(14))),
     "bucket-of-ones-own": (

@@ -125,7 +125,7 @@ def test_ranges_run_with_the_settings_of_the_example(deployed: dict[str, Resourc
     (state,) = [state for _, state in states_of(definition) if state["Type"] == "Map"]
     assert state["Label"] == "Ranges"
     assert state["MaxConcurrency"] == 5
-    assert state["ItemBatcher"]["MaxItemsPerBatch"] == 100
+    assert state["ItemBatcher"]["MaxItemsPerBatch"] == "{% $max([1, $floor(100 / $power(10, $distmapRound))]) %}"
     assert state["ItemReader"]["ReaderConfig"]["InputType"] == "JSONL"
 
 

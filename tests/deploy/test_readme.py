@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from cdk_distributed_map.cli._local import local
 from cdk_distributed_map.local.faults import SHARES
+from tests.cli.command import options_of
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -75,7 +75,7 @@ def environment() -> dict[str, str]:
 @pytest.mark.slow
 def test_test_of_the_readme_passes(project: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "test_squares.py"],
+        [sys.executable, "-m", "pytest", "-q", "-s", "test_squares.py"],
         cwd=project,
         env=environment(),
         capture_output=True,
@@ -83,6 +83,13 @@ def test_test_of_the_readme_passes(project: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
+    printed = json.loads(done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1])
+    (documented,) = [json.loads(code) for code in blocks("json").values()]
+    assert list(printed) == list(documented)
+    named = ("bucket", "key")
+    assert {key: printed[key] for key in printed if key not in named} == {
+        key: documented[key] for key in documented if key not in named
+    }
 
 
 @pytest.mark.slow
@@ -101,8 +108,8 @@ def test_test_of_the_document_on_the_local_engine_passes(project: Path) -> None:
 
 def test_the_document_on_the_local_engine_lists_every_option_and_fault() -> None:
     text = (ROOT / "docs" / "local.md").read_text(encoding="utf-8")
-    (up,) = (command for command in local.commands.values() if command.name == "up")
-    options = {name for option in up.params for name in option.opts if name.startswith("--") and name != "--help"}
+    options = options_of("local", "up")
+    assert "--region" in options
     assert {name for name in options if f"`{name}" not in text} == set()
     assert {name for name in SHARES if f"| `{name}` |" not in text} == set()
 
@@ -131,10 +138,10 @@ def test_commands_of_the_readme_do_what_it_says(project: Path) -> None:
         check=False,
     )
     codes = re.findall(r"^exit (\d+)$", done.stdout, re.MULTILINE)
-    # The bad item fails within a batch that doesn't: the run succeeds, and watch says 4. Alone in a retry, it fails it.
-    assert codes == ["4", "0", "0", "0", "3", "0"], done.stdout
+    # No item is tolerated: the bad one fails the run, though its batch succeeds, and the retry of it alone too.
+    assert codes == ["3", "0", "0", "0", "3", "0"], done.stdout
     assert "KeyError" in done.stdout
     results = [json.loads(line) for line in (project / "squares.jsonl").read_text().splitlines()]
     assert sorted(result["value"]["square"] for result in results) == [9, 16]
     assert (project / "squares.html").read_text().startswith("<!doctype html>")
-    assert "ended" in done.stdout
+    assert "stopped" in done.stdout

@@ -62,8 +62,11 @@ def test_session_tells_failures_and_how_they_were_made_good() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_durations_are_masked_and_nothing_else(record: ModuleType) -> None:
+def test_what_differs_from_run_to_run_is_masked_and_nothing_else(record: ModuleType) -> None:
     assert record.mask("june  SUCCEEDED  2m07s\n60 items, 7s\n") == "june  SUCCEEDED  1s\n60 items, 7s\n"
+    item = '{"bucket": "data-0123456789abc", "key": "a-b.json", "etag": "0123456789abc", "lastModified": "%s"}'
+    masked = item.replace("0123456789abc", "0f3ef9c0fdca8", 1) % "2026-06-30T22:00:00Z"
+    assert record.mask(item % "2026-11-28T21:12:38Z") == masked
 
 
 def test_fails_when_a_command_ends_otherwise_than_it_should(record: ModuleType) -> None:

@@ -41,6 +41,7 @@ class Sources(cdk.Stack):
             "Array",
             items=ItemSource.state_array("$"),
             worker=Worker.python(str(LAMBDAS / "content_length"), handler="handler.handler"),
+            batching=Batching.none(),
         )
         first.worker.add_to_role_policy(
             iam.PolicyStatement(actions=["s3:GetObject"], resources=[bucket.arn_for_objects("*")])

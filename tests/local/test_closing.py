@@ -15,7 +15,7 @@ from cdk_distributed_map.local import Engine
 from cdk_distributed_map.local.execution.records import Spool
 
 if TYPE_CHECKING:
-    from tests.local.conftest import Bench
+    from tests.local.bench import Bench
 
 GIVE_UP_SECONDS = 30
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 if TYPE_CHECKING:
-    from tests.local.conftest import Bench
+    from tests.local.bench import Bench
 
 GIVE_UP_SECONDS = 30
 ROLE = "arn:aws:iam::123456789012:role/r"

@@ -16,7 +16,7 @@ from cdk_distributed_map.local.distributed.batcher import Batcher
 from cdk_distributed_map.local.errors import StateError
 
 if TYPE_CHECKING:
-    from tests.local.conftest import Bench
+    from tests.local.bench import Bench
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),

@@ -17,7 +17,7 @@ import pytest
 from cdk_distributed_map.local.server import LocalAws
 
 if TYPE_CHECKING:
-    from tests.local.conftest import Bench
+    from tests.local.bench import Bench
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "recordings"
 CASES = RECORDINGS / "cases"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from tests.local.conftest import Bench
+    from tests.local.bench import Bench
 
 INVOKE = "arn:aws:states:::lambda:invoke"
 LISTING = "arn:aws:states:::s3:listObjectsV2"

@@ -14,6 +14,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk.assertions import Template
 
 from cdk_distributed_map import (
+    Accounting,
     Batching,
     Capture,
     Combiner,
@@ -27,7 +28,7 @@ from cdk_distributed_map.definition.check import parse
 from cdk_distributed_map.local.program import compile_definition
 
 if TYPE_CHECKING:
-    from tests.local.conftest import Bench
+    from tests.local.bench import Bench
 
 Source = Callable[[s3.IBucket], ItemSource]
 
@@ -68,6 +69,17 @@ def definitions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         batching=Batching(max_items=2),
         child_type=sfn.StateMachineType.EXPRESS,
         combine=Combiner.python(str(code), handler="handler.handler"),
+        # The functions of this bench have no files: what accounts for a run is tried where they do.
+        accounting=Accounting.none(),
+    ).state_machine
+    machines["fitting"] = DistributedMapPipeline(
+        stack,
+        "Fitting",
+        items=ItemSource.json_lines(bucket, "a.jsonl"),
+        worker=worker,
+        max_concurrency="$.children",
+        batching=Batching.automatic(item_count="$.rows"),
+        accounting=Accounting.none(),
     ).state_machine
     resources = Template.from_stack(stack).to_json()["Resources"]
     ids = {name: stack.get_logical_id(machine.node.default_child) for name, machine in machines.items()}  # type: ignore[arg-type]  # an L2 has a default child
@@ -123,3 +135,38 @@ def test_pipeline_runs_as_synthesized(bench: Bench, definitions: dict[str, str])
     records = [json.loads(line) for line in bench.body(payload, file["Key"]).splitlines()]
     results = [each["result"] for record in records for each in json.loads(record["Output"])["batchItemResults"]]
     assert sorted(results) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes"),
+    [
+        ({"rows": 100, "children": 5}, [10] * 10),
+        ({"rows": 90, "children": 1}, [45, 45, 10]),
+        ({"rows": 1, "children": 5, "items": {"key": "items/all.jsonl", "count": 100}}, [10] * 10),
+        ({"rows": 1, "children": 5, "items": {"key": "items/all.jsonl"}}, [100]),
+    ],
+    ids=["source", "count-not-quite-right", "item-file", "item-file-without-count"],
+)
+def test_batches_that_fit_as_synthesized(
+    bench: Bench, definitions: dict[str, str], given: dict[str, Any], sizes: list[int]
+) -> None:
+    lines = b"".join(b'{"n":%d}\n' % n for n in range(100))
+    data, payload = bench.bucket({"a.jsonl": lines}), bench.bucket({"items/all.jsonl": lines})
+    seen: list[int] = []
+
+    def worker(event: Any) -> Any:
+        seen.append(len(event["Items"]))
+        results = [{"itemIdentifier": str(item["index"]), "result": 1} for item in event["Items"]]
+        return {"batchItemResults": results, "batchItemFailures": [], "batchItemsUnprocessed": []}
+
+    bench.functions.handlers["fitting-worker"] = worker
+
+    def resolved(match: re.Match[str]) -> str:
+        name = match[1]
+        return "aws" if "AWS::" in name else "fitting-worker" if "Worker" in name else payload
+
+    text = re.sub(r"\$\{([^}]+)\}", resolved, definitions["fitting"]).replace('"data"', f'"{data}"')
+    found = bench.run(json.loads(text), given)
+
+    assert found["status"] == "SUCCEEDED", (found.get("error"), found.get("cause"))
+    assert sorted(seen, reverse=True) == sizes

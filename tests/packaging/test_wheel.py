@@ -12,9 +12,11 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from collections.abc import Mapping
 from email.message import Message
 from importlib import metadata as distributions
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from packaging.utils import canonicalize_name
 pytestmark = pytest.mark.checkout
 
 ROOT = Path(__file__).resolve().parents[2]
-OWN_LAMBDAS = {"distmap", "capture_input"}
+OWN_LAMBDAS = {"distmap", "account_run", "capture_input"}
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +61,19 @@ def bare_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def synthesize(python: Path, app: Path, out: Path, *, context: dict[str, Any], path: str) -> None:
+def synthesize(
+    python: Path,
+    app: Path,
+    out: Path,
+    *,
+    context: dict[str, Any],
+    path: str,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     done = subprocess.run(
         [str(python), app.name],
         cwd=app.parent,
-        env={**os.environ, "PATH": path, "CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context)},
+        env={**os.environ, "PATH": path, "CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context), **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -111,7 +121,7 @@ def test_readme_example_is_synthesized_as_from_the_checkout(bare_python: Path, t
     synthesize(Path(sys.executable), tmp_path / "app.py", tmp_path / "checkout.out", context={}, path=ACTIVATED)
     assert templates_in(tmp_path / "wheel.out") == templates_in(tmp_path / "checkout.out") != {}
     assets = assets_in(tmp_path / "wheel.out")
-    assert len(assets) == 2, "the worker and the runtime layer"
+    assert len(assets) == 3, "the worker, the account function and the runtime layer"
     for asset in assets:
         assert (tmp_path / "wheel.out" / f"asset.{asset}").is_dir()
 
@@ -127,7 +137,11 @@ def test_node_of_the_wheel_is_found_without_a_path_where_the_package_is_imported
 
 @pytest.mark.slow
 def test_example_app_is_synthesized_as_from_the_checkout(
-    bare_python: Path, tmp_path: Path, example_assembly: Path, example_templates: dict[str, Any]
+    bare_python: Path,
+    tmp_path: Path,
+    example_assembly: Path,
+    example_templates: dict[str, Any],
+    installed_png: dict[str, str],
 ) -> None:
     # All that the judged and deployed templates were made of; what the wheel brings itself isn't copied.
     shutil.copy(ROOT / "app.py", tmp_path)
@@ -137,7 +151,8 @@ def test_example_app_is_synthesized_as_from_the_checkout(
     flags = json.loads((ROOT / "cdk.json").read_text())["context"]
     of_the_cli = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}
     out = tmp_path / "cdk.out"
-    synthesize(bare_python, tmp_path / "app.py", out, context={**flags, **of_the_cli}, path=os.environ["PATH"])
+    context, path = {**flags, **of_the_cli}, os.environ["PATH"]
+    synthesize(bare_python, tmp_path / "app.py", out, context=context, path=path, variables=installed_png)
     assert templates_in(out) == {f"{stack}.template.json": each for stack, each in example_templates.items()}
     assert assets_in(out) == assets_in(example_assembly)
 
@@ -150,13 +165,15 @@ def test_wheel_holds_the_package_and_its_lambdas_and_nothing_else(wheel: Path) -
     assert {
         "cdk_distributed_map/__init__.py",
         "cdk_distributed_map/py.typed",
+        *(f"cdk_distributed_map/schemas/{path.name}" for path in (ROOT / "docs" / "schemas").iterdir()),
+        "cdk_distributed_map/lambdas/account_run/handler.py",
         "cdk_distributed_map/lambdas/capture_input/handler.py",
         "distmap/__init__.py",
         "distmap/py.typed",
         f"{metadata}/licenses/LICENSE",
     } <= names
     inside = {name.split("/")[2] for name in names if name.startswith("cdk_distributed_map/lambdas/")}
-    assert inside == {"capture_input"}
+    assert inside == {"account_run", "capture_input"}
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc") or "/test_" in name]
 
 
@@ -270,7 +287,7 @@ def test_local_says_how_to_get_what_it_needs_whatever_boto3_there_is(command_pyt
     distmap = str(command_python.with_name("distmap"))
     told = run_bare(command_python, distmap, "local", "status", cwd=tmp_path)
     assert told.returncode == 1
-    assert "run `distmap local install`, which makes an environment of its own" in told.stderr
+    assert "run `distmap local install`, which creates a separate environment" in told.stderr
     assert "cdk-distributed-map[local]" in told.stderr
     assert run_bare(command_python, distmap, "local", "--help", cwd=tmp_path).returncode == 0
     # Where this is that environment, it isn't handed over to itself for ever.
@@ -286,7 +303,7 @@ def test_local_runs_in_the_environment_of_its_own(command_python: Path, bare_pyt
     own = {"DISTMAP_LOCAL_ENVIRONMENT": str(bare_python.parents[1])}
     (bare_python.parents[1] / "distmap-installed").touch()
     told = run_bare(command_python, distmap, "local", "status", cwd=tmp_path, **own)
-    assert (told.returncode, told.stderr) == (1, "nothing runs\n")
+    assert (told.returncode, told.stderr) == (1, "nothing is running\n")
 
 
 @pytest.mark.slow
@@ -299,8 +316,11 @@ def test_local_makes_an_environment_of_its_own(command_python: Path, wheel: Path
     assert told.returncode == 0, told.stderr
     assert json.loads(told.stdout) == {"environment": str(own), "installed": True}
     assert list(own.glob("lib/python*/site-packages/cdk_distributed_map"))
-    arguments[4] = str(tmp_path / "no.whl")
-    assert run_bare(command_python, *arguments, cwd=tmp_path, **environment).returncode == 1
+    no_wheel = tmp_path / "no.whl"
+    no_wheel.touch()
+    arguments[4] = str(no_wheel)
+    told = run_bare(command_python, *arguments, cwd=tmp_path, **environment)
+    assert (told.returncode, "pip could not install it" in told.stderr) == (1, True), told.stderr
 
 
 def test_fails_when_the_environment_of_its_own_could_not_be_made(command_python: Path, tmp_path: Path) -> None:
@@ -310,5 +330,6 @@ def test_fails_when_the_environment_of_its_own_could_not_be_made(command_python:
     told = run_bare(command_python, *arguments, cwd=tmp_path, **environment)
     assert (told.returncode, "--from takes a wheel or a folder" in told.stderr) == (1, True), told.stderr
     assert not json.loads(told.stdout)["installed"]
+    assert not (tmp_path / "own").exists(), "what can't be installed leaves an environment that there is as it is"
     told = run_bare(command_python, distmap, "local", "status", cwd=tmp_path, **environment)
     assert (told.returncode, "run `distmap local install`" in told.stderr) == (1, True), told.stderr

@@ -30,7 +30,7 @@ MILLION = 1_000_000
         "two-chunks",
     ],
 )
-def test_cost_of_children(cost: Cost, expected: float) -> None:
+def test_children_cost_their_transitions_or_their_time(cost: Cost, expected: float) -> None:
     assert cost.step_functions == pytest.approx(expected, rel=0.002)
     assert cost.functions == 0
 

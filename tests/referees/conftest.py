@@ -31,11 +31,16 @@ PSEUDO = {
 ARNS = {
     "AWS::CloudWatch::Dashboard": "arn:aws:cloudwatch::{account}:dashboard/{name}",
     "AWS::EC2::SecurityGroup": "arn:aws:ec2:us-east-1:{account}:security-group/{name}",
+    "AWS::ECS::Cluster": "arn:aws:ecs:us-east-1:{account}:cluster/{name}",
+    "AWS::ECS::TaskDefinition": "arn:aws:ecs:us-east-1:{account}:task-definition/{name}:1",
+    "AWS::Events::EventBus": "arn:aws:events:us-east-1:{account}:event-bus/{name}",
+    "AWS::Events::Rule": "arn:aws:events:us-east-1:{account}:rule/{name}",
     "AWS::IAM::Role": "arn:aws:iam::{account}:role/{name}",
     "AWS::KMS::Key": "arn:aws:kms:us-east-1:{account}:key/{name}",
     "AWS::Lambda::Function": "arn:aws:lambda:us-east-1:{account}:function:{name}",
     "AWS::Lambda::LayerVersion": "arn:aws:lambda:us-east-1:{account}:layer:{name}:1",
     "AWS::Logs::LogGroup": "arn:aws:logs:us-east-1:{account}:log-group:{name}:*",
+    "AWS::SQS::Queue": "arn:aws:sqs:us-east-1:{account}:{name}",
     "AWS::S3::Bucket": "arn:aws:s3:::{name}",
     "AWS::StepFunctions::StateMachine": "arn:aws:states:us-east-1:{account}:stateMachine:{name}",
 }
@@ -119,9 +124,10 @@ def _synthesize_everything(folder: Path) -> None:
     (folder / "code").mkdir()
     (folder / "code" / "handler.py").write_text("from elsewhere import handler\n")
     context = json.loads((ROOT / "cdk.json").read_text())["context"]
+    environment = {"CDK_OUTDIR": str(folder / "cdk.out"), "CDK_CONTEXT_JSON": json.dumps(context)}
     done = subprocess.run(
         [sys.executable, str(HERE / "everything.py"), str(folder / "code")],
-        env={**os.environ, "CDK_OUTDIR": str(folder / "cdk.out"), "CDK_CONTEXT_JSON": json.dumps(context)},
+        env={**os.environ, **environment, "CDK_VALIDATION": "true"},  # a finding ends the synthesis, by a flag
         capture_output=True,
         text=True,
         check=False,

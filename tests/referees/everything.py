@@ -1,7 +1,7 @@
 """An app with everything that app.py has no need of, for the referees to judge: python everything.py.
 
 Each source with all its settings, a customer-managed key, a VPC, Express children, chains of states, a fragment in a
-state machine of the user's, alarms, a dashboard, event rules and grants.
+state machine of the user's, rounds for failed items and targets for them, alarms, a dashboard, event rules and grants.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ import sys
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_batch as batch
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecs as ecs
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_scheduler as scheduler
+from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
@@ -25,9 +31,12 @@ from cdk_distributed_map import (
     CsvDelimiter,
     DistributedMapPipeline,
     FileFormat,
+    ItemBy,
     ItemShape,
     ItemSource,
     OutputType,
+    Overlap,
+    Rerun,
     Results,
     RetryPolicy,
     Transformation,
@@ -89,6 +98,8 @@ class Secured(cdk.Stack):
             availability_zones=["us-east-1a"],
             private_subnet_ids=["subnet-0123456789abcdef0"],
         )
+        key = kms.Key(self, "Key", enable_key_rotation=True)
+        failed = sqs.Queue(self, "FailedItems", encryption_master_key=key, enforce_ssl=True)
         pipeline = DistributedMapPipeline(
             self,
             "Secured",
@@ -103,7 +114,9 @@ class Secured(cdk.Stack):
             ),
             combine=Combiner.python(code, handler="handler.handler"),
             on_failure=sfn.Fail(self, "Sorry", error="RunFailed"),
-            encryption_key=kms.Key(self, "Key", enable_key_rotation=True),
+            encryption_key=key,
+            rerun=Rerun(rounds=2, errors=["Busy"], permanent_errors=["KeyError"]),
+            on_items_failed=[failed, events.EventBus(self, "Bus")],
             timeout=cdk.Duration.hours(6),
             log_level=sfn.LogLevel.ALL,
             tracing=True,
@@ -120,8 +133,45 @@ class Secured(cdk.Stack):
         sfn.StateMachine(self, "Mine", definition_body=sfn.DefinitionBody.from_chainable(states))
 
 
+class Started(cdk.Stack):
+    """Workers that aren't plain functions, and what starts runs by itself."""
+
+    def __init__(self, scope: Construct, id: str) -> None:
+        super().__init__(scope, id)
+        zones = {"availability_zones": ["us-east-1a"], "private_subnet_ids": ["subnet-0123456789abcdef0"]}
+        vpc = ec2.Vpc.from_vpc_attributes(self, "Vpc", vpc_id="vpc-0123456789abcdef0", **zones)  # type: ignore[arg-type]  # lists of texts
+        bucket = s3.Bucket(self, "Incoming", enforce_ssl=True)
+        rows = ItemSource.from_execution_input(buckets=[bucket], format=FileFormat.json_lines())
+        durable = lambda_.Function.from_function_attributes(
+            self,
+            "Durable",
+            function_arn="arn:aws:lambda:us-east-1:123456789012:function:durable:3",
+            same_environment=True,
+        )
+        task = ecs.FargateTaskDefinition(self, "Task")
+        task.add_container("main", image=ecs.ContainerImage.from_registry("public.ecr.aws/docker/library/python:3.13"))
+        jobs = "arn:aws:batch:us-east-1:123456789012:job-"
+        workers = {
+            "Durables": Worker.durable_function(durable),
+            "Tasks": Worker.ecs_task(ecs.Cluster(self, "Cluster", vpc=vpc), task, item=ItemBy.FILE),
+            "Jobs": Worker.batch_job(
+                batch.EcsJobDefinition.from_job_definition_arn(self, "Job", f"{jobs}definition/squares:1"),
+                batch.JobQueue.from_job_queue_arn(self, "Queue", f"{jobs}queue/squares"),
+                writes_result=False,
+            ),
+        }
+        for name, worker in workers.items():
+            pipeline = DistributedMapPipeline(self, name, items=rows, worker=worker)
+            pipeline.schedule(
+                scheduler.ScheduleExpression.cron(hour="3", minute="0"), input={"bucket": "lake", "key": "rows.jsonl"}
+            )
+            pipeline.start_on_s3_event(bucket, prefix=f"{name}/", suffix=".jsonl")
+            pipeline.start_on_event(events.EventPattern(source=["orders"]), overlap=Overlap.ALLOW)
+
+
 if __name__ == "__main__":
     app = cdk.App()
     Sources(app, "Sources")
+    Started(app, "Started")
     Secured(app, "Secured", code=str(Path(sys.argv[1])))
     app.synth()

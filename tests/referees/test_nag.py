@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -21,18 +22,22 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 
-def nag(app: Path, folder: Path) -> list[dict[str, str]]:
+def nag(app: Path, folder: Path, **variables: str) -> list[dict[str, str]]:
     command = [sys.executable, str(HERE / "nag.py"), str(app), str(folder / "cdk.out")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = {**os.environ, **variables}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: list[dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def test_cdk_nag_finds_nothing(
-    tmp_path: Path, judge: Callable[[str, Iterable[Any]], None], new_finding: Callable[..., Any]
+    tmp_path: Path,
+    judge: Callable[[str, Iterable[Any]], None],
+    new_finding: Callable[..., Any],
+    installed_png: dict[str, str],
 ) -> None:
-    found = nag(ROOT / "app.py", tmp_path)
+    found = nag(ROOT / "app.py", tmp_path, **installed_png)
     judge("cdk-nag", [new_finding(each["rule"], each["path"], each["message"]) for each in found])
 
 

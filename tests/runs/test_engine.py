@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.cli import _exit
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client
+from tests.cli.command import exit_codes
 
 HANDLER = """
 import time
@@ -61,7 +61,7 @@ def engine(folder: Path) -> Iterator[LocalAws]:
     """A local AWS with a pipeline of ranges, in batches of 10 of which half may fail, and one whose worker hangs."""
     import aws_cdk as cdk
 
-    from cdk_distributed_map import Batching, Capture, DistributedMapPipeline, ItemSource, Worker
+    from cdk_distributed_map import Accounting, Batching, Capture, DistributedMapPipeline, ItemSource, Worker
 
     code = folder / "worker"
     code.mkdir()
@@ -85,6 +85,8 @@ def engine(folder: Path) -> Iterator[LocalAws]:
         items=ItemSource.state_array("$.numbers"),
         worker=Worker.python(str(folder / "charge"), handler="handler.handler", timeout=cdk.Duration.seconds(2)),
         batching=Batching(max_items=3),
+        # So that only redrives and retries run items again.
+        accounting=Accounting.none(),
     )
     app.synth()
     with LocalAws() as aws:
@@ -102,7 +104,7 @@ def test_failures_are_accounted_for_and_retried_to_the_last_item(
     given = '{"number": 95, "chunk": 1}'
     code, out = distmap("run", "Squares", "--input", given, "--name", "first", "--watch")
     # Failed items of batches that succeeded are in no count of AWS: the ledger alone knows of them.
-    assert code == _exit.ITEMS_FAILED, out
+    assert code == exit_codes.ITEMS_FAILED, out
     code, out = distmap("ledger", "Stack/Squares", "first", "--json")
     ledger = told(out)
     unlucky = [n for n in range(95) if n % 7 == 3]

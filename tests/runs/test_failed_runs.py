@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.cli import _exit
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, Ledger, Pipeline, RunFailedError
 from distmap._stream import object_chunks
+from tests.cli.command import exit_codes
 
 HANDLER = "from distmap import process_items\n\nhandler = process_items(lambda item: item)\n"
 CAPTURE = """
@@ -82,9 +82,9 @@ def test_run_that_failed_before_it_read_an_item_is_no_success(
 ) -> None:
     name = f"{pipeline}-{len(json.dumps(given))}"
     code, out = distmap("run", pipeline, "--input", json.dumps(given), "--name", name, "--watch")
-    assert code == _exit.RUN_FAILED, out
+    assert code == exit_codes.RUN_FAILED, out
     code, out = distmap("ledger", pipeline, name)
-    assert (code, "it adds up" in out, why in out) == (_exit.RUN_FAILED, False, True), out
+    assert (code, "it adds up" in out, why in out) == (exit_codes.RUN_FAILED, False, True), out
     code, out = distmap("ledger", pipeline, name, "--json")
     made = json.loads(out)
     assert (code, made["complete"], made["captured"], made["capturedFrom"]) == (3, False, 0, "unknown")
@@ -92,7 +92,7 @@ def test_run_that_failed_before_it_read_an_item_is_no_success(
     # An object that isn't there is told as one that may not be listed.
     assert ("of an object that isn't there" in made["runError"]) == ("s3:ListBucket" in made["runError"])
     for command in ("failures", "results", "retry"):
-        assert distmap(command, pipeline, name)[0] == _exit.RUN_FAILED, command
+        assert distmap(command, pipeline, name)[0] == exit_codes.RUN_FAILED, command
     (row,) = [each for each in json.loads(distmap("list", pipeline, "--json")[1]) if each["run"] == name]
     assert row["items"] is None
     assert distmap("report", pipeline, name, "-o", str(tmp_path / "page.html"))[0] == 0
@@ -101,7 +101,7 @@ def test_run_that_failed_before_it_read_an_item_is_no_success(
     assert "Every item is accounted for" not in page
 
 
-def test_retry_of_a_run_that_read_nothing_is_refused_with_the_reason(
+def test_fails_when_a_run_that_read_nothing_is_retried(
     distmap: Callable[..., tuple[int, str]],
 ) -> None:
     distmap("run", "Array", "--input", "{}", "--name", "refused", "--watch")
@@ -123,8 +123,11 @@ def test_run_over_nothing_says_that_it_had_no_items(
     assert "the run had no items: look at" in distmap("watch", "Listed", "empty", "--no-ledger")[1]
     code, out = distmap("ledger", "Listed", "empty")
     assert (code, "the run had no items: look at" in out) == (0, True)
-    made = json.loads(distmap("ledger", "Listed", "empty", "--json")[1])
-    assert (made["captured"], made["complete"], made["notes"][0][:21]) == (0, True, "the run had no items:")
+    assert out.count("the run had no items") == 1
+    for recount in ([], ["--recount"]):
+        made = json.loads(distmap("ledger", "Listed", "empty", *recount, "--json")[1])
+        (note,) = made["notes"]
+        assert (made["captured"], made["complete"], note[:21]) == (0, True, "the run had no items:")
     assert distmap("results", "Listed", "empty") == (0, "")
     assert distmap("retry", "Listed", "empty") == (0, "empty had no items: nothing to run again\n")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.cli import _exit
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client
+from tests.cli.command import exit_codes
 
 HANDLER = """
 from pathlib import Path
@@ -107,7 +107,7 @@ def test_each_item_is_accounted_for_and_retried(
     engine.faults.index_by_file = by_file
     healed.unlink(missing_ok=True)
     name = f"numbered-{by_file}"
-    assert distmap("run", source, "--name", name, "--watch")[0] == _exit.ITEMS_FAILED
+    assert distmap("run", source, "--name", name, "--watch")[0] == exit_codes.ITEMS_FAILED
     unlucky = [number for number in NUMBERS if number % 4 == 3]
 
     code, out = distmap("ledger", source, name, "--json")

@@ -33,7 +33,7 @@ def test_names_are_valid_whatever_the_label(label: str, number: int) -> None:
     assert retry.startswith(name)  # room was left for it
 
 
-def test_names_differ() -> None:
+def test_new_names_of_one_moment_differ() -> None:
     now = datetime(2026, 11, 21, tzinfo=UTC)
     assert len({new_name("Squares", now=now) for _ in range(200)}) == 200
 
@@ -133,7 +133,7 @@ def test_fails_when_items_in_place_are_said_to_be_of_another_format(squares: Pip
 def test_fails_when_items_are_not_where_they_are_said_to_be(squares: Pipeline, bucket: str, states: Any) -> None:
     with pytest.raises(InputError, match=r"there is no s3://[^/]+/none\.csv: look at"):
         squares.start(items_from=(bucket, "none.csv"))
-    with pytest.raises(InputError, match="doesn't tell the format"):  # before anything is fetched
+    with pytest.raises(InputError, match="doesn't show the format"):  # before anything is fetched
         squares.start(items_from=(bucket, "none.txt"))
     assert not states.executions
 
@@ -146,7 +146,7 @@ def test_items_from_elsewhere_are_of_the_format_that_is_given(squares: Pipeline,
 
 @pytest.mark.parametrize("given", [float("nan"), {"at": io.BytesIO()}, "\ud800"], ids=["NaN", "object", "surrogate"])
 def test_fails_when_the_input_is_not_json(given: Any, squares: Pipeline, states: Any) -> None:
-    with pytest.raises(InputError, match="the input is not JSON: "):
+    with pytest.raises(InputError, match=r"the input is not JSON(: | at \$\.at: )"):
         squares.start(given)
     assert not states.executions
 
@@ -245,7 +245,7 @@ def test_fails_when_an_item_is_too_large() -> None:
 
 
 def test_fails_when_the_format_is_unknown() -> None:
-    with pytest.raises(InputError, match=r"'items\.txt' doesn't tell the format"):
+    with pytest.raises(InputError, match=r"'items\.txt' doesn't show the format"):
         format_of("items.txt")
     with pytest.raises(InputError, match="is one of jsonl, json, csv, got 'xml'"):
         format_of("items.csv", "xml")

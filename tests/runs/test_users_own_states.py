@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.cli import _exit
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client
+from tests.cli.command import exit_codes
 
 HANDLER = """
 import pathlib
@@ -86,11 +86,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory, lucky: Path) -> Iterator[Lo
 def test_chain_of_retries_of_bare_items_adds_up(
     pipeline: str, lost: int, distmap: Callable[..., tuple[int, str]], lucky: Path, tmp_path: Path
 ) -> None:
-    """Items without identity are told apart by what is left of them alone."""
+    """Unidentified items are counted by what is left of them alone."""
     lucky.write_text("")
     (tmp_path / "items.jsonl").write_text("".join(f"{number}\n" for number in range(20)))
     code, out = distmap("run", pipeline, "--items", str(tmp_path / "items.jsonl"), "--name", "first", "--watch")
-    assert code == _exit.ITEMS_FAILED, out
+    assert code == exit_codes.ITEMS_FAILED, out
     for numbers, left, code in (("", 2, 4), ("3", 1, 4), ("3 13", 0, 0)):
         lucky.write_text(numbers)
         assert distmap("retry", pipeline, "first", "--watch")[0] == code

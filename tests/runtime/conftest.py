@@ -52,7 +52,7 @@ def s3(aws_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iter
     """The runtime's own client, which the handlers of the test use too: a hook on it is a hook on them."""
     for name, value in aws_environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(_clients, "_client", None)
+    monkeypatch.setattr(_clients, "shared_client", None)
     client = _clients.s3_client()
     yield client
     client.close()
@@ -116,14 +116,15 @@ class Export:
         suffix: str | None = None,
         express: bool = False,
         map_run: str = "5f0a",
+        number: int = 0,
     ) -> None:
         self.s3, self.bucket = s3, bucket
         self.transformation, self.output_type, self.per_file = transformation, output_type, per_file
         self.suffix = output_type.lower() if suffix is None else suffix
         self.express = express
         self.map_run_arn = MAP_RUN.replace("5f0a", map_run)
-        self.folder = f"runs/run-1/results/{map_run}/"
-        self._values: dict[str, list[Any]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
+        self.folder = f"runs/run-1/{f'rounds/{number}/' if number else ''}results/{map_run}/"
+        self.records: dict[str, list[Any]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
         self._succeeded: list[dict[str, Any]] = []
         self._children = 0
 
@@ -144,16 +145,16 @@ class Export:
     def succeeded(self, event: Any, output: Any) -> None:
         if self.transformation == "NONE":
             record = {**self._record(event, "SUCCEEDED"), "Output": dumps(output), "OutputDetails": {"Included": True}}
-            self._values["SUCCEEDED"].append(dict(sorted(record.items())))
+            self.records["SUCCEEDED"].append(dict(sorted(record.items())))
         elif self.transformation == "FLATTEN" and isinstance(output, list):
-            self._values["SUCCEEDED"].extend(output)
+            self.records["SUCCEEDED"].extend(output)
         else:
-            self._values["SUCCEEDED"].append(output)
+            self.records["SUCCEEDED"].append(output)
 
     def failed(self, event: Any, error: str | None, cause: str | None, status: str = "FAILED") -> None:
         record = {**self._record(event, status), "OutputDetails": {"Included": True}}
         record |= {name: text for name, text in (("Error", error), ("Cause", cause)) if text is not None}
-        self._values["FAILED"].append(dict(sorted(record.items())))
+        self.records["FAILED"].append(dict(sorted(record.items())))
 
     def aborted(self, event: Any) -> None:
         """Note a child that was running when its map run was stopped: it has a cause and no error."""
@@ -161,7 +162,7 @@ class Export:
         self.failed(event, None, cause, status="ABORTED")
 
     def pending(self, event: Any) -> None:
-        self._values["PENDING"].append({"Input": dumps(event), "InputDetails": {"Included": True}, "Status": "PENDING"})
+        self.records["PENDING"].append({"Input": dumps(event), "InputDetails": {"Included": True}, "Status": "PENDING"})
 
     def write(self, *, redrive: int | None = None) -> ResultsPlace:
         """Write what was noted since the last time, and return where its manifest is.
@@ -171,7 +172,7 @@ class Export:
         """
         folder = self.folder if redrive is None else f"{self.folder}Redrive-{redrive}/"
         files: dict[str, list[dict[str, Any]]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
-        for status, values in self._values.items():
+        for status, values in self.records.items():
             for number in range(0, len(values), self.per_file):
                 key = f"{folder}{status}_{number // self.per_file}.{self.suffix}"
                 body = self._file(values[number : number + self.per_file])

@@ -42,14 +42,14 @@ def combine(results: Results) -> dict[str, Any]:
 
 
 def evaluate(value: Any, **states: Any) -> Any:
-    """Evaluate the JSONata in a rendered value."""
+    """Evaluate the JSONata in a rendered value, as it is outside of rounds."""
     if isinstance(value, dict):
         return {key: evaluate(item, **states) for key, item in value.items()}
     if isinstance(value, list):
         return [evaluate(item, **states) for item in value]
     if not (isinstance(value, str) and value.startswith("{%")):
         return value
-    result = _parsed(value).evaluate(None, {"states": _nulls(states, None, Utils.NULL_VALUE)})
+    result = _parsed(value).evaluate(None, {"states": _nulls(states, None, Utils.NULL_VALUE), "distmapRound": 0})
     return _nulls(result, Utils.NULL_VALUE, None)
 
 
@@ -141,7 +141,7 @@ def child_inputs(states: dict[str, Any], given: dict[str, Any], lines: list[byte
         selected.append(evaluate(rendered["ItemSelector"], input=given, context=context))
     if "ItemBatcher" not in rendered:
         return selected
-    size = rendered["ItemBatcher"]["MaxItemsPerBatch"]
+    size = int(evaluate(rendered["ItemBatcher"]["MaxItemsPerBatch"], input=given, context=CONTEXT))
     batch_input = evaluate(rendered["ItemBatcher"]["BatchInput"], input=given, context=CONTEXT)
     batches = [selected[first : first + size] for first in range(0, len(selected), size)]
     return [{"BatchInput": batch_input, "Items": batch} for batch in batches]

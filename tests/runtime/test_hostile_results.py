@@ -15,6 +15,7 @@ import pytest
 from distmap import NotJsonError, process_items
 from distmap._json import ESCAPES_NON_ASCII, plain
 from distmap.wire import Run
+from tests.runtime.answers import causes
 
 Batch = Callable[[list[Any]], dict[str, Any]]
 
@@ -229,7 +230,7 @@ def test_an_error_that_breaks_when_it_is_looked_at_fails_its_item_only(
 
     answer = handler(batch([0, 1, 2]))
     assert results_of(answer) == [0, 2]
-    assert answer["batchItemFailures"] == [{"itemIdentifier": "1", "error": name, "cause": cause}]
+    assert causes(answer["batchItemFailures"]) == [("1", name, cause)]
 
 
 def test_an_error_whose_attributes_break_is_not_tried_again(batch: Batch) -> None:
@@ -260,7 +261,7 @@ def test_an_item_is_not_tried_again_for_a_result_that_is_not_json(batch: Batch) 
     assert calls == [0, 1]
 
 
-def test_memory_that_ends_while_a_result_is_encoded_ends_the_invocation(batch: Batch) -> None:
+def test_fails_when_memory_ends_while_a_result_is_encoded(batch: Batch) -> None:
     class Huge(dict[str, int]):
         def items(self) -> Any:
             raise MemoryError

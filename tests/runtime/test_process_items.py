@@ -11,8 +11,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distmap import BatchFailedError, EventError, ItemContextError, NotJsonError, current_item, item_key, process_items
+from distmap import (
+    BatchFailedError,
+    EventError,
+    ItemContextError,
+    NotJsonError,
+    PermanentError,
+    current_item,
+    item_key,
+    process_items,
+)
 from distmap.wire import Run
+from tests.runtime.answers import causes, place_in
 
 RUN: Run = {
     "id": "arn:aws:states:us-east-1:123456789012:execution:Squares:run-1",
@@ -41,6 +51,7 @@ def fails_on_odd(item: int) -> int:
 
 def test_a_batch_is_answered_item_by_item() -> None:
     answer = process_items(square)(batch_of([3, 4], first=10))
+    assert answer.pop("batchMeasures")["items"] == 2
     assert answer == {
         "batchItemResults": [{"itemIdentifier": "10", "result": 9}, {"itemIdentifier": "11", "result": 16}],
         "batchItemFailures": [],
@@ -79,7 +90,7 @@ def test_fails_when_a_bare_item_raises_with_its_own_exception() -> None:
 def test_a_batch_of_bare_items_is_identified_by_position(batch_input: dict[str, Any]) -> None:
     answer = process_items(fails_on_odd)({**batch_input, "Items": [2, 3, 4]})
     assert [entry["itemIdentifier"] for entry in answer["batchItemResults"]] == ["0", "2"]
-    assert answer["batchItemFailures"] == [{"itemIdentifier": "1", "error": "ValueError", "cause": "3 is odd"}]
+    assert causes(answer["batchItemFailures"]) == [("1", "ValueError", "3 is odd")]
     assert answer["positional"] is True
 
 
@@ -130,7 +141,7 @@ def test_a_poison_item_fails_alone_at_every_position(poison: int, threads: int) 
         return item * item
 
     answer = handler(batch_of(list(range(5))))
-    assert answer["batchItemFailures"] == [{"itemIdentifier": str(poison), "error": "KeyError", "cause": str(poison)}]
+    assert causes(answer["batchItemFailures"]) == [(str(poison), "KeyError", str(poison))]
     expected = [{"itemIdentifier": str(n), "result": n * n} for n in range(5) if n != poison]
     assert answer["batchItemResults"] == expected
 
@@ -144,10 +155,11 @@ def test_fails_when_every_item_failed_and_says_what_each_met() -> None:
     with pytest.raises(BatchFailedError) as failure:
         process_items(fails_on_odd)(batch_of([1, 3], first=4))
     message = read_failure(failure.value)
-    assert message["message"] == "2 of 2 items failed, the first with ValueError: 1 is odd"
-    assert message["batch"]["batchItemFailures"] == [
-        {"itemIdentifier": "4", "error": "ValueError", "cause": "1 is odd"},
-        {"itemIdentifier": "5", "error": "ValueError", "cause": "3 is odd"},
+    place = place_in(fails_on_odd, "raise")
+    assert message["message"] == f"2 of 2 items failed, the first with ValueError at {place}: 1 is odd"
+    assert causes(message["batch"]["batchItemFailures"]) == [
+        ("4", "ValueError", "1 is odd"),
+        ("5", "ValueError", "3 is odd"),
     ]
 
 
@@ -350,7 +362,7 @@ def test_an_item_of_a_retry_has_the_key_of_the_first_run() -> None:
 
 
 def test_fails_when_a_bare_item_is_asked_for_its_key() -> None:
-    with pytest.raises(ItemContextError, match="a bare item has no key"):
+    with pytest.raises(ItemContextError, match="an unidentified item has no key"):
         process_items(lambda _: item_key())(5)
 
 
@@ -390,8 +402,8 @@ def test_the_context_goes_in_only_where_the_signature_asks() -> None:
     assert [seen(f) for f in (alone, second, named, keyword, defaulted)] == [1, context, context, context, 3]
 
 
-async def an_async_function(item: int) -> int:
-    return item
+async def an_async_function(item: int) -> Any:
+    yield item
 
 
 def a_generator(item: int) -> Any:
@@ -462,14 +474,16 @@ def test_one_log_line_tells_counts_and_no_content(
         "failed": 2,
         "unprocessed": 0,
         "errors": {"ValueError": 2},
+        "places": {place_in(fails_on_odd, "raise"): 2},
     }
 
 
 def test_the_log_line_tells_content_where_it_was_asked_for(log_lines: Callable[[], list[dict[str, Any]]]) -> None:
     process_items(log_items=True)(fails_on_odd)(batch_of([2, 3], first=6))
     (line,) = log_lines()
-    failure = {"itemIdentifier": "7", "error": "ValueError", "cause": "3 is odd", "value": 3}
-    assert line["failures"] == [failure]
+    (failure,) = line["failures"]
+    assert causes([failure]) == [("7", "ValueError", "3 is odd")]
+    assert (failure["value"], failure["place"]) == (3, place_in(fails_on_odd, "raise"))
 
 
 def test_a_failed_single_item_is_logged_too(log_lines: Callable[[], list[dict[str, Any]]]) -> None:
@@ -531,3 +545,64 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         self._now += seconds
+
+
+class NoSuchThingError(PermanentError):
+    """A permanent error of a user's own."""
+
+
+PERMANENT = [
+    pytest.param(PermanentError, (), id="itself"),
+    pytest.param(NoSuchThingError, (), id="a class below it"),
+    pytest.param(KeyError, [LookupError], id="a named class"),
+    pytest.param(KeyError, ["LookupError"], id="the name of a class"),
+]
+
+
+def fails_always(error: type[Exception], permanent_errors: Any, calls: list[Any]) -> Callable[..., Any]:
+    @process_items(
+        retry_errors=[Exception], retry_attempts=2, permanent_errors=permanent_errors, fail_at_percentage=None
+    )
+    def handler(item: Any) -> None:
+        calls.append(item)
+        raise error("gone")
+
+    return handler
+
+
+@pytest.mark.parametrize(("error", "permanent_errors"), PERMANENT)
+def test_a_permanent_failure_of_a_batch_says_so_and_is_not_tried_again(
+    error: type[Exception], permanent_errors: Any
+) -> None:
+    calls: list[Any] = []
+
+    answer = fails_always(error, permanent_errors, calls)(batch_of([7]))
+
+    (failure,) = answer["batchItemFailures"]
+    assert (failure["error"], failure["permanent"], len(calls)) == (error.__name__, True, 1)
+
+
+@pytest.mark.parametrize(("error", "permanent_errors"), PERMANENT)
+def test_a_permanent_failure_of_a_single_item_is_known_by_its_name(
+    error: type[Exception], permanent_errors: Any, run_nowhere: Run
+) -> None:
+    handler = fails_always(error, permanent_errors, [])
+
+    with pytest.raises(PermanentError) as raised:
+        handler({"index": 7, "value": 7, "run": run_nowhere})
+
+    assert raised.type.__name__ == "PermanentError"
+    assert error.__name__ in str(raised.value) or error is PermanentError
+    assert "gone" in str(raised.value)
+
+
+def test_other_failures_are_not_permanent() -> None:
+    answer = process_items(fail_at_percentage=None)(fails_on_odd)(batch_of([1]))
+
+    assert "permanent" not in answer["batchItemFailures"][0]
+
+
+@pytest.mark.parametrize("permanent_errors", [ValueError, "ValueError", [1], [BaseException]])
+def test_fails_when_permanent_errors_are_none(permanent_errors: Any) -> None:
+    with pytest.raises(TypeError, match="permanent_errors takes"):
+        process_items(permanent_errors=permanent_errors)

@@ -144,7 +144,7 @@ def test_duplicates_are_dropped_and_a_success_counts_more(
 def test_failures_too_many_to_wait_in_memory_are_read_again(
     limit: int, run: Run, s3: S3Client, export: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distmap._results._WAITING_BYTES", limit)
+    monkeypatch.setattr("distmap._results.WAITING_BYTES", limit)
     for first in range(0, 30, 10):
         export.run_child(squares_or_odd_ones_fail, batch_of(run, list(range(first, first + 10))))
     export.run_child(process_items(lambda item: item), batch_of(run, [1, 3]))
@@ -197,7 +197,7 @@ def test_spilled_answers_are_resolved(
     make_export: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("distmap._told._HELD_BYTES", held)
+    monkeypatch.setattr("distmap._outcomes.HELD_BYTES", held)
 
     @process_items
     def large(item: int) -> str:
@@ -246,7 +246,7 @@ def test_results_of_a_batch_that_failed_by_its_share_are_kept(run: Run, s3: S3Cl
 def test_fails_when_a_spilled_answer_is_gone_or_another(
     held: int, run: Run, s3: S3Client, export: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distmap._told._HELD_BYTES", held)
+    monkeypatch.setattr("distmap._outcomes.HELD_BYTES", held)
     export.run_child(process_items(lambda _: "x" * 300_000), batch_of(run, [1]))
     (key,) = [entry["Key"] for entry in s3.list_objects_v2(Bucket=run["bucket"])["Contents"]]
     place = export.write()
@@ -312,7 +312,7 @@ def test_fails_when_the_input_of_a_child_was_not_exported(kind: str, run: Run, s
         export.failed(batch_of(run, [1]), "Sandbox.Timedout", "{}")
     else:
         export.pending(batch_of(run, [1]))
-    del export._values[kind][0]["Input"]
+    del export.records[kind][0]["Input"]
     with pytest.raises(ResultsError, match="1 record without the input of their child"):
         list(Results(s3, export.write()))
 
@@ -538,6 +538,7 @@ def test_fails_when_it_is_not_known_whose_the_spilled_answer_is(run: Run, s3: S3
         ("p/runs/r/nested/runs/3/17/results/u/manifest.json", ("p/runs/r", "/3/17")),
         ("results/u/manifest.json", None),
     ],
+    ids=str,
 )
 def test_a_run_is_known_by_the_key_of_its_manifest(key: str, expected: tuple[str, str] | None) -> None:
     found = folder_of({"bucket": "b", "key": key})
@@ -561,6 +562,6 @@ def test_a_range_of_indexes_is_added_where_all_are_new(ranges: list[tuple[int, i
         if expected.isdisjoint(wanted):
             expected |= set(wanted)
     assert len(indexes) == len(expected)
-    assert {result.index for result in indexes.fresh(EVERY_INDEX)}.isdisjoint(expected)
+    assert {result.index for result in indexes.add_new(EVERY_INDEX)}.isdisjoint(expected)
     for odd in ([], [None], [2, 1], [-1], [MAX_ITEMS], [MAX_ITEMS - 1, MAX_ITEMS]):
         assert not indexes.add_range(odd)

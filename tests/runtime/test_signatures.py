@@ -143,7 +143,22 @@ TAKEN: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("decorator", [process_items, capture_items, combine_results])
+@pytest.mark.parametrize(
+    "name",
+    sorted(ASYNC.keys() - {"async-generator", "object-async-generator", "object-whose-call-is-a-partial", "mock"}),
+)
+def test_a_worker_may_be_async(name: str) -> None:
+    answer = process_items(ASYNC[name])({"Items": [1, 2]})
+    assert [each["itemIdentifier"] for each in answer["batchItemResults"]] == ["0", "1"]
+
+
+@pytest.mark.parametrize("name", ["async-generator", "object-async-generator"])
+def test_fails_when_a_worker_yields_and_is_async(name: str) -> None:
+    with pytest.raises(TypeError, match=r"^@process_items takes a plain .* is async; call asyncio\.run inside"):
+        process_items(ASYNC[name])
+
+
+@pytest.mark.parametrize("decorator", [capture_items, combine_results])
 @pytest.mark.parametrize("function", ASYNC.values(), ids=ASYNC)
 def test_fails_when_the_function_is_async(function: Any, decorator: Decorator) -> None:
     with pytest.raises(TypeError, match=rf"^@{decorator.__name__} takes a plain .* is async; call asyncio\.run inside"):

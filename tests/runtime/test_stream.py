@@ -123,13 +123,13 @@ def test_a_long_value_is_tried_a_few_times_only(monkeypatch: pytest.MonkeyPatch)
     from distmap import _stream
 
     tried: list[int] = []
-    decode = _stream._raw_decode
+    decode = _stream.decode_raw
 
     def counting(text: str, position: int) -> Any:
         tried.append(1)
         return decode(text, position)
 
-    monkeypatch.setattr(_stream, "_raw_decode", counting)
+    monkeypatch.setattr(_stream, "decode_raw", counting)
     text = json.dumps(["x" * 1_000_000]).encode()
     assert list(array_elements(cut(text, [1000]))) == ["x" * 1_000_000]
     assert len(tried) < 20
@@ -195,20 +195,23 @@ def test_fails_when_the_object_changes_while_it_is_read(s3: S3Client, bucket: st
 @settings(deadline=None)
 @given(indexes=st.lists(st.integers(0, 200_000) | st.integers(MAX_ITEMS - 3, MAX_ITEMS - 1), max_size=40))
 def test_an_index_is_new_once(indexes: list[int]) -> None:
-    ours, reference = IndexSet(), set[int]()
+    ours, single, reference = IndexSet(), IndexSet(), set[int]()
     for index in indexes:
         thing = Result(index, None)
-        assert ours.fresh([thing]) == ([] if index in reference else [thing])
+        assert ours.add_new([thing]) == ([] if index in reference else [thing])
+        assert single.add(index) == (index not in reference)
         reference.add(index)
-    fresh = [result.index for result in IndexSet().fresh(Result(index, None) for index in indexes)]
+    fresh = [result.index for result in IndexSet().add_new(Result(index, None) for index in indexes)]
     assert fresh == list(dict.fromkeys(indexes))
 
 
 def test_what_has_no_index_is_always_new() -> None:
-    assert len(IndexSet().fresh([Result(None, 1), Result(None, 1)])) == 2
+    assert len(IndexSet().add_new([Result(None, 1), Result(None, 1)])) == 2
 
 
 @pytest.mark.parametrize("index", [-1, -8, MAX_ITEMS, 10**30], ids=str)
 def test_fails_when_an_index_is_out_of_range(index: int) -> None:
     with pytest.raises(ResultsError, match="a map has at most 100,000,000 items"):
-        IndexSet().fresh([Result(index, None)])
+        IndexSet().add_new([Result(index, None)])
+    with pytest.raises(ResultsError, match="a map has at most 100,000,000 items"):
+        IndexSet().add(index)

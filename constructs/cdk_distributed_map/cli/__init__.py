@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from cdk_distributed_map.cli._main import main
+from cdk_distributed_map.cli._main import main, run_command
 
-__all__ = ["main"]
+__all__ = ["main", "run_command"]

@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 from cdk_distributed_map.cli import _exit
 
 
-@click.command(short_help="Write the script that completes words in a shell.")
+@click.command(short_help="Write the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> int:
     """Write the script that completes commands and options in a shell.
@@ -21,7 +21,7 @@ def completion(shell: str) -> int:
     """
     from cdk_distributed_map.cli._main import cli  # noqa: PLC0415 - it imports this module on use
 
-    made = get_completion_class(shell)
-    assert made is not None  # noqa: S101 - the choices above all have one
-    click.echo(made(cli, {}, "distmap", "_DISTMAP_COMPLETE").source())
+    shell_class = get_completion_class(shell)
+    assert shell_class is not None  # noqa: S101 - the choices above all have one
+    click.echo(shell_class(cli, {}, "distmap", "_DISTMAP_COMPLETE").source())
     return _exit.SUCCESS

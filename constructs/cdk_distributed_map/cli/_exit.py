@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 SUCCESS: Final = 0
 ERROR: Final = 1
-"""The command could not do its job; the message says what, which and how to fix it."""
+"""The command failed; the message says why and how to fix it."""
 USAGE: Final = 2
 """The command line is wrong."""
 RUN_FAILED: Final = 3
@@ -17,14 +17,14 @@ RUN_FAILED: Final = 3
 ITEMS_FAILED: Final = 4
 """The run succeeded, with items that failed within its tolerance."""
 UNACCOUNTED: Final = 5
-"""The ledger has missing items, doesn't add up, or can't be had when a watched run has succeeded; or result files don't
-fit, so that what they say can't be told."""
+"""The ledger has missing items, doesn't add up, or can't be had when a watched run has succeeded; or result files
+don't fit, so that the outcomes in them aren't known."""
 INTERRUPTED: Final = 130
 """Ctrl-C; a run that was being watched goes on."""
 
 
-def of_ledger(made: Ledger) -> int:
-    """Return the exit code of an account: whether it is whole, whatever became of each item."""
-    if made.run_error is not None:
+def of_ledger(account: Ledger) -> int:
+    """Return the exit code of a ledger: whether it is complete, whatever the outcome of each item."""
+    if account.run_error is not None:
         return RUN_FAILED
-    return SUCCESS if made.is_complete else UNACCOUNTED
+    return SUCCESS if account.is_complete else UNACCOUNTED

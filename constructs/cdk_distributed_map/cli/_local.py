@@ -32,7 +32,7 @@ def _control() -> ModuleType:
 def _folder(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--folder", type=click.Path(path_type=Path), default=Path(".distmap"), show_default=True,
-        help="Where it is noted what runs.",
+        help="Folder that holds the state of the running local AWS.",
     )(command)  # fmt: skip
 
 
@@ -45,17 +45,17 @@ def _faults(context: click.Context, parameter: click.Parameter, values: tuple[st
         try:
             shares[name] = float(share)
         except ValueError:
-            message = f"a fault is given as NAME=SHARE, as in throttle=0.1, got {value!r}"
+            message = f"a fault is NAME=SHARE, as in throttle=0.1, got {value!r}"
             raise click.BadParameter(message) from None
     return shares
 
 
-def _tell(value: Any) -> None:
+def _write_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
 class _Local(click.Group):
-    """Commands whose errors are told in a line, and that run where what they need is installed."""
+    """Commands whose errors are one line, and that run where what they need is installed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the arguments for another environment's command."""
@@ -77,8 +77,7 @@ class _Local(click.Group):
             return super().invoke(ctx)
         from cdk_distributed_map.local.control import LocalError  # noqa: PLC0415
         from cdk_distributed_map.local.embedded.assembly import AssemblyError  # noqa: PLC0415 - see _control
-        from cdk_distributed_map.local.embedded.deploy import DeployError  # noqa: PLC0415
-        from cdk_distributed_map.local.embedded.process import EmbeddedAwsError  # noqa: PLC0415
+        from cdk_distributed_map.local.embedded.errors import DeployError, EmbeddedAwsError  # noqa: PLC0415
 
         try:
             return super().invoke(ctx)
@@ -86,9 +85,9 @@ class _Local(click.Group):
             raise click.ClickException(str(error)) from error
 
 
-@click.group(cls=_Local, short_help="AWS on this machine: up, deploy, env, status, down.")
+@click.group(cls=_Local, short_help="AWS on this machine: up, deploy, env, fire, status, down.")
 def local() -> None:
-    """AWS on this machine: S3 and the rest embedded, state machines by our own engine.
+    """AWS on this machine: an engine for state machines, and an embedded AWS for S3 and everything else.
 
     \b
     distmap local up
@@ -97,39 +96,40 @@ def local() -> None:
     distmap run Squares --watch
     distmap local down
 
-    Everything listens on loopback only, and nothing of it can reach real AWS.
+    Everything listens on the loopback interface only and cannot reach real AWS.
     """
 
 
 @local.command()
 @_folder
-@click.option("--port", type=int, default=0, help="Port of the endpoint. Default: one that is free.")
-@click.option("--region", default="us-east-1", show_default=True, help="Region it is in.")
+@click.option("--port", type=int, default=0, help="Port of the endpoint. Default: a free one.")
+@click.option("--region", default="us-east-1", show_default=True, help="Region of the local AWS.")
+@click.option("--account", default="000000000000", show_default=True, help="Account of the local AWS.")
 @click.option(
     "--iam", type=click.Choice(["on", "off"]), default="on", show_default=True,
-    help="Whether the roles of state machines and functions are enforced.",
+    help="Enforce the policies of roles.",
 )  # fmt: skip
 @click.option(
     "--state",
     type=click.Path(path_type=Path),
-    help="Folder to keep its state in, all but executions. Default: in memory.",
+    help="Folder for state that outlives the process, except executions. Default: in memory.",
 )
 @click.option(
     "--clock", type=click.Choice(["virtual", "real"]), default="virtual", show_default=True,
-    help="Whether waits of state machines pass at once when nothing real is running.",
+    help="virtual: waits of state machines take no time while nothing else is running.",
 )  # fmt: skip
-@click.option("--dispatch-rates", is_flag=True, help="Let maps start children no faster than AWS does.")
+@click.option("--dispatch-rates", is_flag=True, help="Start children no faster than AWS does.")
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME=SHARE", callback=_faults,
-    help="What is to go wrong, as a share of its occasions between 0 and 1: throttle=0.1. Again for each: "
+    help="Inject a fault with a probability from 0 to 1, as in throttle=0.1. Can be repeated. Names: "
     "throttle, inactive, crash, hang, lost_answer, express_duplicate, index_by_file, s3_error.",
 )  # fmt: skip
 @json_option
 def up(
-    folder: Path, *, port: int, region: str, iam: str, state: Path | None, clock: str, as_json: bool, **given: Any
+    folder: Path, *, port: int, region: str, iam: str, state: Path | None, clock: str, as_json: bool, **options: Any
 ) -> None:
-    """Start it in the background, and print the environment to set."""
-    control, began = _control(), time.monotonic()
+    """Start the local AWS in the background and print its environment."""
+    control, started = _control(), time.monotonic()
     running = control.up(
         folder=folder,
         port=port,
@@ -137,11 +137,11 @@ def up(
         iam=iam == "on",
         state=state,
         virtual_clock=clock == "virtual",
-        **given,
+        **options,
     )
-    _show.say(f"{running} ({time.monotonic() - began:.1f} s)", err=True)
+    _show.say(f"{running} ({time.monotonic() - started:.1f} s)", err=True)
     if as_json:
-        _tell({**running.as_json(), "environment": control.env(folder=folder)})
+        _write_json({**running.as_json(), "environment": control.env(folder=folder)})
     else:
         click.echo(control.env_script(folder=folder), nl=False)
 
@@ -150,25 +150,25 @@ def up(
 @_folder
 @json_option
 def down(folder: Path, *, as_json: bool) -> None:
-    """End it, and everything it started."""
+    """Stop the local AWS and everything it started."""
     ended = _control().down(folder=folder)
     if as_json:
-        _tell({"ended": ended})
+        _write_json({"ended": ended})
     else:
-        _show.say("ended" if ended else "nothing was running", err=True)
+        _show.say("stopped" if ended else "nothing was running", err=True)
 
 
 @local.command()
 @_folder
 @json_option
 def status(folder: Path, *, as_json: bool) -> int:
-    """Say what runs, as JSON in any case."""
+    """Show what is running, always as JSON."""
     del as_json
     running = _control().status(folder=folder)
     if running is None:
-        _show.say("nothing runs", err=True)
+        _show.say("nothing is running", err=True)
         return _exit.ERROR
-    _tell(running.as_json())
+    _write_json(running.as_json())
     return _exit.SUCCESS
 
 
@@ -177,10 +177,10 @@ def status(folder: Path, *, as_json: bool) -> int:
 @click.option("--shell", type=click.Choice(["sh", "fish", "powershell"]), default="sh", show_default=True)
 @json_option
 def env(folder: Path, shell: str, *, as_json: bool) -> None:
-    """Print the environment that makes every AWS tool use it."""
+    """Print the variables that point AWS tools to the local AWS."""
     control = _control()
     if as_json:
-        _tell(control.env(folder=folder))
+        _write_json(control.env(folder=folder))
     else:
         click.echo(control.env_script(folder=folder, shell=shell), nl=False)
 
@@ -194,26 +194,59 @@ def env(folder: Path, shell: str, *, as_json: bool) -> None:
 @click.argument("stacks", nargs=-1)
 @json_option
 def deploy(folder: Path, assembly: Path, stacks: tuple[str, ...], *, as_json: bool) -> None:
-    """Deploy what cdk synth wrote, without npm; STACKS are names or patterns, all by default."""
+    """Deploy what cdk synth wrote, without npm. STACKS are names or patterns; default: all."""
     progress = functools.partial(_show.say, err=as_json)
     outputs = _control().deploy(assembly, *stacks, folder=folder, progress=progress)
     if as_json:
-        _tell(outputs)
+        _write_json(outputs)
         return
     for stack, values in outputs.items():
         for name, value in values.items():
             _show.say(f"{stack}.{name} = {value}")
 
 
-@local.command(short_help="Make an environment of its own for it.")
-@click.option("--from", "requirement", metavar="PATH", help="Wheel or folder of this package. Default: the index.")
+@local.command(short_help="Let a schedule fire now.")
+@_folder
+@click.argument("schedule")
+@json_option
+def fire(folder: Path, schedule: str, *, as_json: bool) -> None:
+    """Let a schedule of the local AWS fire now, whatever its time.
+
+    SCHEDULE is its name, or a part of it that no other has, such as the construct's id.
+    """
+    import boto3  # noqa: PLC0415 - heavy
+
+    from cdk_distributed_map.local.embedded import schedules  # noqa: PLC0415 - see _control
+
+    variables = _control().env(folder=folder)
+    client = boto3.client(
+        "scheduler",
+        endpoint_url=variables["AWS_ENDPOINT_URL"],
+        region_name=variables["AWS_REGION"],
+        aws_access_key_id=variables["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=variables["AWS_SECRET_ACCESS_KEY"],
+    )
+    try:
+        name = schedules.fire(client, schedule)
+    except schedules.ScheduleError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        _write_json({"schedule": name, "withinSeconds": schedules.SECONDS})
+    else:
+        click.echo(f"{name} fires within {schedules.SECONDS} seconds")
+
+
+@local.command(short_help="Install the local AWS into its own environment.")
+@click.option(
+    "--from", "requirement", metavar="PATH", help="Wheel or folder of this package. Default: the package index."
+)
 @json_option
 def install(requirement: str | None, *, as_json: bool) -> int:
-    """Make an environment of its own for the local AWS, which takes one release of botocore alone.
+    """Install the local AWS, which needs one exact release of botocore, into an environment of its own.
 
-    For where pip can't install cdk-distributed-map[local] beside the boto3 there is. `distmap local` runs there then.
+    Use it where pip can't install cdk-distributed-map[local] beside your boto3. `distmap local` then runs there.
     """
     code = _local_environment.install(requirement, functools.partial(_show.say, err=True))
     if as_json:
-        _tell({"environment": str(_local_environment.folder()), "installed": code == _exit.SUCCESS})
+        _write_json({"environment": str(_local_environment.folder()), "installed": code == _exit.SUCCESS})
     return code

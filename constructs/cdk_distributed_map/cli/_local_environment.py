@@ -1,6 +1,6 @@
-"""An environment of its own for ``distmap local``, where the one of this command can't have what it needs.
+"""A separate environment for ``distmap local``, where the one of this command can't have what it needs.
 
-The embedded AWS takes one release of botocore alone, so the extra ``local`` can't be installed beside another boto3.
+The embedded AWS needs one exact release of botocore, so the extra ``local`` can't be installed beside another boto3.
 It is then installed into an environment below the cache, and the command hands itself over to that.
 """
 
@@ -25,15 +25,15 @@ _INSTALLED: Final = "distmap-installed"  # a file that says that pip has ended w
 
 
 def missing() -> list[str]:
-    """Return what isn't installed here of what the local AWS is made of."""
+    """Return the requirements of the local AWS that aren't installed here."""
     return [name for name in _NEEDED if find_spec(name) is None]
 
 
 def folder() -> Path:
     """Return where the environment is, or would be."""
-    given = os.environ.get(VARIABLE)
-    if given:
-        return Path(given)
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return Path(chosen)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "distmap" / f"local-{version(_PACKAGE)}-python{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -46,8 +46,8 @@ def python() -> Path | None:
 
 
 def _interpreter() -> Path | None:
-    found = folder() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    return found if found.exists() else None
+    path = folder() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    return path if path.exists() else None
 
 
 def hand_over(interpreter: Path, arguments: Sequence[str]) -> int:
@@ -65,28 +65,31 @@ def install(requirement: str | None, say: Callable[[str], None]) -> int:
         requirement: What to install, as pip takes it: a wheel or a folder. Default: this release from the index.
         say: Called with what happens.
     """
+    if requirement is not None and not Path(requirement).exists():
+        say(f"there is nothing at {requirement}: --from takes a wheel or a folder of this package")
+        return _exit.ERROR
     what = f"{_PACKAGE}[local]=={version(_PACKAGE)}" if requirement is None else f"{requirement}[local]"
     say(f"installing {what} into {folder()} (a minute or two)")
     (folder() / _INSTALLED).unlink(missing_ok=True)
-    made = subprocess.run([sys.executable, "-m", "venv", str(folder())], check=False).returncode
+    failed = subprocess.run([sys.executable, "-m", "venv", str(folder())], check=False).returncode
     interpreter = _interpreter()
-    if made or interpreter is None:
-        say("Python could not make a virtual environment: what it says is above")
+    if failed or interpreter is None:
+        say("Python could not create a virtual environment: see its output above")
         return _exit.ERROR
     command = [str(interpreter), "-m", "pip", "install", "--disable-pip-version-check", what]
     # What pip says of its progress goes to standard error: standard output is for the answer.
     if subprocess.run(command, stdout=2, check=False).returncode:
-        say("pip could not install it: what it says is above; --from takes a wheel or a folder of this package")
+        say("pip could not install it: see its output above; --from takes a wheel or a folder of this package")
         return _exit.ERROR
     (folder() / _INSTALLED).touch()
-    say("installed: `distmap local` runs there from now on")
+    say("installed: from now on `distmap local` runs there")
     return _exit.SUCCESS
 
 
 def advice(names: Sequence[str]) -> str:
     """Return what to do where something isn't installed."""
     return (
-        f"the local AWS needs {', '.join(names)}, not installed here: run `distmap local install`, which makes an "
-        "environment of its own for it, whatever boto3 is here; or pip install "
-        f"'{_PACKAGE}[local]', which takes the one botocore that its embedded AWS (ministack) is made for"
+        f"the local AWS needs {', '.join(names)}, not installed here: run `distmap local install`, which creates "
+        "a separate environment for it and works with any boto3; or pip install "
+        f"'{_PACKAGE}[local]', which needs the one botocore that its embedded AWS (ministack) is made for"
     )

@@ -1,5 +1,5 @@
 # ruff: noqa: D301 - click reads the character \b, which a raw string would not have
-"""The group of commands, and what becomes of errors."""
+"""The group of commands, and how errors end them."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ RUN is a run's name or ARN, or 'latest'.
 """
 
 # Where each command is: its module is imported when the command is used, or when all are listed.
-_COMMANDS: Final = {
+COMMANDS: Final = {
     "run": "_start:run",
-    "start": "_start:start",
     "watch": "_start:watch",
-    "results": "_read:results",
-    "ledger": "_read:ledger",
-    "failures": "_read:failures",
-    "report": "_read:report",
-    "retry": "_operate:retry",
-    "redrive": "_operate:redrive",
-    "stop": "_operate:stop",
-    "update": "_operate:update",
-    "list": "_look:list_",
-    "describe": "_look:describe",
-    "logs": "_look:logs",
-    "open": "_look:open_",
+    "results": "_results:results",
+    "ledger": "_results:ledger",
+    "failures": "_results:failures",
+    "report": "_results:report",
+    "retry": "_control:retry",
+    "redrive": "_control:redrive",
+    "stop": "_control:stop",
+    "update": "_control:update",
+    "list": "_inspect:list_",
+    "describe": "_inspect:describe",
+    "logs": "_inspect:logs",
+    "open": "_inspect:open_",
     "local": "_local:local",
     "completion": "_completion:completion",
 }
+_FORMER: Final = {"start": "run"}
+"""Names that commands had before, which still work and are shown nowhere."""
 
 
 class _Commands(click.Group):
@@ -50,14 +51,15 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names, in the order people need them."""
         del ctx
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command."""
         del ctx
-        if cmd_name not in _COMMANDS:
+        cmd_name = _FORMER.get(cmd_name, cmd_name)
+        if cmd_name not in COMMANDS:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(f"cdk_distributed_map.cli.{module}"), name)
         return command
 
@@ -91,12 +93,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # What a terminal can't show is told by its number, and fails no command.
+            # What a terminal can't show is written as an escape, and fails no command.
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(_run(arguments))
+    sys.exit(run_command(arguments))
 
 
-def _run(arguments: list[str] | None) -> int:
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run the command line; return its exit code, with what went wrong told on standard error."""
     from cdk_distributed_map.runs.errors import (  # noqa: PLC0415 - not needed to complete a word
         ResultFilesError,
         RunFailedError,
@@ -120,7 +123,7 @@ def _run(arguments: list[str] | None) -> int:
         codes = {ResultFilesError: _exit.UNACCOUNTED, RunFailedError: _exit.RUN_FAILED}
         return next((code for kind, code in codes.items() if isinstance(error, kind)), _exit.ERROR)
     except OSError as error:
-        # A disk that is full, a folder that is write-protected: what went wrong is told, and where.
+        # A disk that is full, a folder that is write-protected: the message says what and where.
         where = "" if error.filename is None else f"{error.filename}: "
         _show.say(f"distmap: {where}{error.strerror or error}", err=True)
         return _exit.ERROR

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command ``--json``: ``as_json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Write JSON for machines.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Write JSON.")(command)
 
 
 def aws_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -28,7 +28,7 @@ def aws_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @click.option("--profile", metavar="NAME", help="Profile of the AWS configuration.")
     @click.option("--region", metavar="REGION", help="AWS Region.")
-    @click.option("--endpoint-url", metavar="URL", help="One endpoint for all services, such as a local engine.")
+    @click.option("--endpoint-url", metavar="URL", help="One endpoint for all services, such as that of a local AWS.")
     @json_option
     @functools.wraps(command)
     def with_client(*, profile: str | None, region: str | None, endpoint_url: str | None, **options: Any) -> Any:
@@ -62,20 +62,20 @@ def find_run(client: Client, target: str, name: str | None) -> Run:
 
 
 def command(verb: str, run: Run) -> str:
-    """Return the command line that does something with a run, where it is and as the user calls its pipeline."""
+    """Return a command line for a run, with its connection options and the name that the user gave its pipeline."""
     aws = run.aws
-    words = ["distmap", verb, run.pipeline.called, run.name]
+    arguments = ["distmap", verb, run.pipeline.called, run.name]
     for option, value in (
         ("--profile", aws.profile),
         ("--region", aws.region),
         ("--endpoint-url", aws.endpoint_url),
     ):
-        words += [] if value is None else [option, value]
-    return shlex.join(words)
+        arguments += [] if value is None else [option, value]
+    return shlex.join(arguments)
 
 
 def confirmed(question: str, *, yes: bool) -> None:
-    """Ask before something that can't be taken back, unless the answer was given.
+    """Ask before something that can't be undone, unless the user has confirmed it already.
 
     Raises:
         click.UsageError: There is nobody to ask.
@@ -84,6 +84,6 @@ def confirmed(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at: give --yes")
+        raise click.UsageError("there is no terminal to confirm at: pass --yes")
     if not click.confirm(visible(question), err=True):
         raise click.ClickException("nothing was done")

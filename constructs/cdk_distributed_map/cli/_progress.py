@@ -1,4 +1,4 @@
-"""Following a run: a live display on a terminal, a line now and then elsewhere, JSON lines for machines."""
+"""Following a run: a live display on a terminal, occasional lines elsewhere, JSON Lines for machines."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
     Args:
         run: The run.
         as_json: Whether to write JSON lines.
-        check: Whether to ask the ledger of a run that succeeded: items that failed inside batches that succeeded are in
-            none of AWS's counts.
+        check: Whether to check the ledger of a run that succeeded: AWS doesn't count items that failed inside batches
+            that succeeded.
     """
     try:
         last = _follow(run, as_json=as_json)
     except AwsError:
-        _show.say(f"{run.name} may go on; come back:  {_options.command('watch', run)}", err=True)
+        _show.say(f"{run.name} may still be running. To follow it again: {_options.command('watch', run)}", err=True)
         raise
     except KeyboardInterrupt:
         _show.say(
-            f"\n{run.name} goes on.\ncome back:  {_options.command('watch', run)}\nor stop it: "
+            f"\n{run.name} is still running.\nto follow it again: {_options.command('watch', run)}\nto stop it: "
             f"{_options.command('stop', run)}",
             err=True,
         )
@@ -42,6 +42,8 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
     if last is None or not last.final:
         return _exit.ERROR
     code = outcome(last)
+    if (last.error or "").startswith("Distmap.") and not as_json:
+        _show.say(f"which items: {_options.command('failures', run)}")
     if code != _exit.RUN_FAILED and check:
         return _by_ledger(run, last, as_json=as_json)
     if code == _exit.SUCCESS and last.maps and not last.items.total and not as_json:
@@ -52,31 +54,35 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
 def _by_ledger(run: Run, progress: Progress, *, as_json: bool) -> int:
     """Return the exit code of a run that succeeded by what became of its items."""
     try:
-        made = run.ledger()
+        account = run.ledger()
     except RunsError as error:
-        _show.say(f"the run succeeded; whether every item did can't be told: {error}", err=True)
-        _show.say(f"later: {_options.command('ledger', run)}", err=True)
+        _show.say(f"the run succeeded, but it isn't known whether every item did: {error}", err=True)
+        _show.say(f"try again later: {_options.command('ledger', run)}", err=True)
         return _exit.UNACCOUNTED
     if as_json:
-        verdict = {"captured": made.captured, "unsuccessful": made.unsuccessful}
-        nested = {"nestedUnsuccessful": made.nested_unsuccessful} if made.nested else {}
-        _show.json_line({"run": run.name, "ledger": {**verdict, **nested, "complete": made.is_complete}})
-    if made.run_error is not None:
-        _show.say(made.run_error, err=True)
+        verdict = {"captured": account.captured, "unsuccessful": account.unsuccessful}
+        nested = {"nestedUnsuccessful": account.nested_unsuccessful} if account.nested else {}
+        _show.json_line({"run": run.name, "ledger": {**verdict, **nested, "complete": account.is_complete}})
+    if account.run_error is not None:
+        _show.say(account.run_error, err=True)
         return _exit.RUN_FAILED
-    if made.captured == 0 and not as_json:
-        _show.say(_show.nothing_captured(made))
-    if made.unsuccessful == 0 and made.nested_unsuccessful == 0 and made.is_complete:
+    if account.captured == 0 and not as_json:
+        _show.say(_show.nothing_captured(account))
+    if account.unsuccessful == 0 and account.nested_unsuccessful == 0 and account.is_complete:
         return _exit.SUCCESS
     if not as_json:
-        to_aws_well = made.is_complete and not made.nested and not progress.items_failed
-        inside = ", inside batches that did" if to_aws_well else ""
-        inner = f", and {counted(made.nested_unsuccessful, 'item')} of nested maps," if made.nested_unsuccessful else ""
+        aws_counts_no_failure = account.is_complete and not account.nested and not progress.items.unsuccessful
+        inside = ", inside batches that did" if aws_counts_no_failure else ""
+        inner = (
+            f", and {counted(account.nested_unsuccessful, 'item')} of nested maps,"
+            if account.nested_unsuccessful
+            else ""
+        )
         _show.say(
-            f"{made.unsuccessful:,} of {counted(made.captured, 'item')}{inner} did not succeed{inside}: "
+            f"{account.unsuccessful:,} of {counted(account.captured, 'item')}{inner} did not succeed{inside}: "
             f"{_options.command('ledger', run)}"
         )
-    return _exit.ITEMS_FAILED if made.is_complete else _exit.UNACCOUNTED
+    return _exit.ITEMS_FAILED if account.is_complete else _exit.UNACCOUNTED
 
 
 def outcome(progress: Progress) -> int:
@@ -104,7 +110,7 @@ def _lines(run: Run, write: Any, *, every: float) -> Progress | None:
     last, written, text = None, float("-inf"), None
     for last in run.watch(notice=_notice):
         now = time.monotonic()
-        # Of a run that has ended, its last counts alone.
+        # A run that has ended gets one line, with its last counts.
         if last.final or (not last.ended and now - written >= every and line(last) != text):
             write(last)
             written, text = now, line(last)
@@ -124,7 +130,7 @@ def _live(run: Run) -> Progress | None:
 
 
 def left_out(progress: Progress) -> str:
-    """Say that there may be more nested maps than could be asked for."""
+    """Return that there may be more nested maps than could be counted."""
     children = "1 child" if progress.nested_left_out == 1 else f"{progress.nested_left_out:,} children"
     return f"not counted: nested maps of up to {children}"
 
@@ -132,6 +138,16 @@ def left_out(progress: Progress) -> str:
 def _others(items: Counts) -> str:
     parts = [("timed out", items.timed_out), ("aborted", items.aborted)]
     return "".join(f", {word} {number:,}" for word, number in parts if number)
+
+
+def _rounds(progress: Progress) -> list[str]:
+    """Return how far the latest round is, or what all rounds came to where the run says so."""
+    latest, ledger = progress.latest_round, progress.ledger
+    if ledger is not None and ledger["rounds"]:
+        return [f"{counted(ledger['rounds'], 'round')}, {ledger['recovered']:,} recovered"]
+    if latest is None:
+        return []
+    return [f"round {progress.rounds[latest.arn]}: {latest.items.done:,}/{latest.items.total:,}"]
 
 
 def line(progress: Progress) -> str:
@@ -143,8 +159,10 @@ def line(progress: Progress) -> str:
         parts.append(f"{items.done:,}/{items.total:,}{share}")
         parts.append(f"succeeded {items.succeeded:,}, failed {items.failed:,}{_others(items)}")
         parts.append(f"running {items.running:,}, pending {items.pending:,}")
-    if len(progress.maps) > 1:
-        parts.append(", ".join(f"{each.label} {each.items.done:,}/{each.items.total:,}" for each in progress.maps))
+    first = progress.first_maps
+    if len(first) > 1:
+        parts.append(", ".join(f"{map_run.label} {map_run.items.done:,}/{map_run.items.total:,}" for map_run in first))
+    parts += _rounds(progress)
     parts += [
         f"{label}: {counts.done:,}/{counts.total:,} in {counted(progress.nested_runs[label], 'map run')}"
         for label, counts in progress.nested.items()
@@ -170,7 +188,9 @@ def display(progress: Progress) -> RenderableType:
     if progress.rate and not progress.ended:
         head += f"  {progress.rate:,.1f} items/s  {_show.duration(progress.eta_seconds)} to go"
     grid = Table.grid(padding=(0, 2))
-    rows = [(each.label, each.items) for each in progress.maps]
+    rows = [(map_run.label, map_run.items) for map_run in progress.first_maps]
+    latest = progress.latest_round
+    rows += [] if latest is None else [(f"round {progress.rounds[latest.arn]}", latest.items)]
     rows += [
         (f"{label} ({counted(progress.nested_runs[label], 'map run')})", counts)
         for label, counts in progress.nested.items()
@@ -206,8 +226,14 @@ def to_json(progress: Progress) -> dict[str, Any]:
         "error": progress.error,
         "cause": progress.cause,
         "maps": [
-            {"arn": each.arn, "label": each.label, "status": each.status, "items": _show.counts_json(each.items)}
-            for each in progress.maps
+            {
+                "arn": map_run.arn,
+                "label": map_run.label,
+                **({"round": progress.rounds[map_run.arn]} if map_run.arn in progress.rounds else {}),
+                "status": map_run.status,
+                "items": _show.counts_json(map_run.items),
+            }
+            for map_run in progress.maps
         ],
         "nested": {
             label: {"mapRuns": progress.nested_runs[label], **_show.counts_json(counts)}

@@ -29,7 +29,7 @@ STYLES: Final = {
 
 @cache
 def console() -> Console:
-    """Return the console, which knows of ``NO_COLOR`` and of terminals."""
+    """Return the console, which respects ``NO_COLOR`` and recognises terminals."""
     from rich.console import Console  # noqa: PLC0415 - it takes longer to import than the rest of a --help
 
     return Console(highlight=False, soft_wrap=True)
@@ -47,7 +47,7 @@ def camel(name: str) -> str:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Write lines, in which no data can be taken for a command of the terminal.
+    """Write lines that no terminal takes for control sequences, whatever data is in them.
 
     Args:
         text: The lines.
@@ -99,12 +99,12 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Seq
     from rich import box  # noqa: PLC0415 - see console
     from rich.table import Table  # noqa: PLC0415 - likewise
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(headers))
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=any(headers))
     for column, header in enumerate(headers):
-        made.add_column(header, justify="right" if column in numbers else "left", overflow="fold")
+        grid.add_column(header, justify="right" if column in numbers else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(status(cell) if cell in STYLES else escape(one_line(cell)) for cell in row))
-    console().print(made)
+        grid.add_row(*(status(cell) if cell in STYLES else escape(one_line(cell)) for cell in row))
+    console().print(grid)
 
 
 def status(text: str) -> str:
@@ -113,7 +113,7 @@ def status(text: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration as people say it: ``1h05m``, ``3m20s``, ``12s``."""
+    """Return a duration for people: ``1h05m``, ``3m20s``, ``12s``."""
     if seconds is None:
         return "-"
     whole = round(seconds)
@@ -129,77 +129,92 @@ def when(time: datetime | None) -> str:
     return "-" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
-def ledger(made: Ledger) -> None:
+def ledger(account: Ledger) -> None:
     """Write a ledger for people."""
-    rows = [("captured", made.captured), ("succeeded", made.succeeded), ("failed", made.failed)]
-    rows += [("  of them timed out", made.timed_out)] if made.timed_out else []
-    rows += [("unprocessed", made.unprocessed), ("pending", made.pending), ("missing", made.missing)]
-    rows += [("duplicates dropped", made.duplicates)] if made.duplicates else []
-    say(f"{made.run}: {made.status}")
-    if len(made.chain) > 1:
-        for link in made.chain:
+    rows = [("captured", account.captured), ("succeeded", account.succeeded), ("failed", account.failed)]
+    rows += [("  of them timed out", account.timed_out)] if account.timed_out else []
+    rows += [("unprocessed", account.unprocessed), ("pending", account.pending), ("missing", account.missing)]
+    rows += [("duplicates dropped", account.duplicates)] if account.duplicates else []
+    rows += [("recovered in rounds", account.recovered)] if account.rounds else []
+    rows += [("pushed to every target", account.pushed)] if account.pushed is not None else []
+    rounds = f", {counted(account.rounds, 'round')}" if account.rounds else ""
+    say(f"{account.run}: {account.status}{rounds}")
+    if (account.error or "").startswith("Distmap."):
+        say(f"{account.error}: {one_line(account.cause or '', 1_000)}")
+    if len(account.chain) > 1:
+        for link in account.chain:
             items = "" if link.items is None else f", {counted(link.items, 'item')}"
             say(f"  {link.name}: {link.status}{items}")
     table(["items", "number"], [(name, f"{number:,}") for name, number in rows], numbers=[1])
-    for error in made.errors:
-        late = " (timed out)" if error.timed_out else ""
-        say(f"{error.count:,}  {one_line(error.error, 300)}{late}")
+    for error in account.errors:
+        timed_out_note = " (timed out)" if error.timed_out else ""
+        say(f"{error.count:,}  {kind_of_failure(error.error, error.place, error.message)}{timed_out_note}")
         for example in error.examples:
-            which = "an item" if example.index is None else f"item {example.index:,}"
-            which += "" if example.source is None else f" of {one_line(example.source, 200)}"
-            say(f"    {which}: {one_line(example.cause, 200)}" if example.cause else f"    {which}")
-    nested(made)
-    for note in made.notes:
+            item_name = "an item" if example.index is None else f"item {example.index:,}"
+            item_name += "" if example.source is None else f" of {one_line(example.source, 200)}"
+            say(f"    {item_name}: {one_line(example.cause, 200)}" if example.cause else f"    {item_name}")
+            if example.input is not None:
+                say(f"      input  {one_line(example.input, 200)}")
+    nested(account)
+    for note in account.notes:
         say(note)
-    verdict(made)
+    verdict(account)
 
 
-def nested(made: Ledger) -> None:
+def kind_of_failure(error: str, place: str | None, message: str) -> str:
+    """Return a kind of failures in one line: the error, where it came from, and what the messages have in common."""
+    where = "" if place is None else f" at {one_line(place, 200)}"
+    return f"{one_line(error, 300)}{where}{f': {one_line(message, 200)}' if message else ''}"
+
+
+def nested(account: Ledger) -> None:
     """Write the account of the nested maps of a run, where it has any."""
-    if not made.nested:
+    if not account.nested:
         return
     names = ("map_runs", "captured", "succeeded", "failed", "unprocessed", "pending", "missing")
-    rows = [[each.label, *(f"{getattr(each, name):,}" for name in names)] for each in made.nested]
+    rows = [[nested_map.label, *(f"{getattr(nested_map, name):,}" for name in names)] for nested_map in account.nested]
     headers = ["nested map", *(name.replace("_", " ") for name in names)]
     table(headers, rows, numbers=range(1, len(headers)))
 
 
-def nothing_captured(made: Ledger) -> str:
-    """Say of a ledger without items whether there were none, or nobody knows."""
-    if made.captured_from != "unknown":
+def nothing_captured(account: Ledger) -> str:
+    """Return what to say of a ledger without items: that there were none, or that it isn't known."""
+    if account.captured_from != "unknown":
         return NO_ITEMS
-    return "how many items there are isn't known yet" if made.run_error is None else "how many items it had isn't known"
+    return (
+        "how many items there are isn't known yet" if account.run_error is None else "how many items it had isn't known"
+    )
 
 
-def verdict(made: Ledger) -> None:
-    """Say whether a ledger adds up."""
+def verdict(account: Ledger) -> None:
+    """Write whether a ledger adds up."""
     from rich.markup import escape  # noqa: PLC0415 - see console
 
     parts = [
-        f"{made.succeeded:,}",
-        f"{made.failed:,}",
-        f"{made.unprocessed:,}",
-        f"{made.pending:,}",
-        f"{made.missing:,}",
+        f"{account.succeeded:,}",
+        f"{account.failed:,}",
+        f"{account.unprocessed:,}",
+        f"{account.pending:,}",
+        f"{account.missing:,}",
     ]
-    text = f"{' + '.join(parts)} = {made.accounted:,}"
-    if made.run_error is not None:
-        console().print(f"[red]the run's own error:[/] {escape(visible(made.run_error))}")
-    if made.captured_from == "unknown":
-        say(nothing_captured(made))
+    text = f"{' + '.join(parts)} = {account.accounted:,}"
+    if account.run_error is not None:
+        console().print(f"[red]the run's own error:[/] {escape(visible(account.run_error))}")
+    if account.captured_from == "unknown":
+        say(nothing_captured(account))
         return
-    if made.run_error is not None:
-        say(f"{text} of {made.captured:,} captured")
+    if account.run_error is not None:
+        say(f"{text} of {account.captured:,} captured")
         return
-    if made.is_complete:
-        console().print(f"[green]it adds up:[/] {text} of {made.captured:,} captured")
+    if account.is_complete:
+        console().print(f"[green]it adds up:[/] {text} of {account.captured:,} captured")
         return
-    console().print(f"[red]not everything is accounted for:[/] {text} of {made.captured:,} captured")
-    for problem in made.problems:
+    console().print(f"[red]not everything is accounted for:[/] {text} of {account.captured:,} captured")
+    for problem in account.problems:
         say(f"  {problem}")
-    for each in made.nested:
-        for problem in each.problems:
-            say(f"  {each.label}: {problem}")
-    if made.missing:
-        examples = ", ".join(f"{index:,}" for index in made.missing_examples)
-        say(f"  {counted(made.missing, 'item')} in no result file, the first: {examples}")
+    for nested_map in account.nested:
+        for problem in nested_map.problems:
+            say(f"  {nested_map.label}: {problem}")
+    if account.missing:
+        examples = ", ".join(f"{index:,}" for index in account.missing_examples)
+        say(f"  {counted(account.missing, 'item')} in no result file, the first: {examples}")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -31,7 +30,7 @@ def _parse_input(text: str | None) -> Any:
         return parse_json(text.encode("utf-8", "surrogateescape"), what="the input")
     source = text[1:]
     if not source:
-        raise InputError("the input's file has no name: give it after the @, as in @input.json")
+        raise InputError("the input's file name is missing: write it after the @, as in @input.json")
     try:
         data = Path(source).read_bytes()
     except OSError as error:
@@ -39,11 +38,13 @@ def _parse_input(text: str | None) -> Any:
     return parse_json(data, what=source)
 
 
-def _start_run(pipeline: Pipeline, *, given: Any, items: str | None, items_format: str | None, name: str | None) -> Run:
+def _start_run(
+    pipeline: Pipeline, *, execution_input: Any, items: str | None, items_format: str | None, name: str | None
+) -> Run:
     if items is None:
         if items_format is not None:
-            raise InputError(f"--items-format {items_format} is of --items, which isn't given")
-        return pipeline.start(given, name=name)
+            raise InputError(f"--items-format {items_format} needs --items")
+        return pipeline.start(execution_input, name=name)
     from cdk_distributed_map.runs.files.item_files import format_of  # noqa: PLC0415 - only where there is a file
 
     if items.startswith("s3://"):
@@ -51,7 +52,7 @@ def _start_run(pipeline: Pipeline, *, given: Any, items: str | None, items_forma
         if not key:
             raise InputError(f"an item file in S3 is s3://bucket/key, got {items!r}")
         chosen = None if items_format is None else format_of(key, items_format)
-        return pipeline.start(given, items_from=(bucket, key), items_format=chosen, name=name)
+        return pipeline.start(execution_input, items_from=(bucket, key), items_format=chosen, name=name)
     file_format = format_of("items.jsonl" if items == "-" else items, items_format)
     if items == "-" and sys.stdin.isatty():
         _show.say("reading items from the terminal, to the end of the input (Ctrl-D)", err=True)
@@ -60,50 +61,31 @@ def _start_run(pipeline: Pipeline, *, given: Any, items: str | None, items_forma
             file: BinaryIO = sys.stdin.buffer if items == "-" else stack.enter_context(Path(items).open("rb"))
         except OSError as error:
             raise InputError(f"the items can't be read from {items}: {error.strerror}") from error
-        return pipeline.start(given, items=file, items_format=file_format, name=name)
+        return pipeline.start(execution_input, items=file, items_format=file_format, name=name)
 
 
-def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
-    options = [
-        click.argument("pipeline"),
-        click.option("--input", "given", metavar="JSON|@FILE|-", help="Input of the execution. Default: {}."),
-        click.option("--items", metavar="FILE|s3://BUCKET/KEY|-", help="Run on these items instead."),
-        click.option(
-            "--items-format",
-            metavar="FORMAT",
-            help="jsonl, json, or csv (RFC 4180, with a header). Default: by the name.",
-        ),
-        click.option("--name", metavar="NAME", help="Name of the run. Default: a unique one."),
-        click.option("--watch", "watching", is_flag=True, help="Follow the run to its end."),
-    ]
-
-    def decorate(function: Callable[..., Any]) -> click.Command:
-        for option in reversed(options):
-            function = option(function)
-        return click.command(name)(function)
-
-    return decorate
-
-
-def _start(client: Client, **options: Any) -> int:
-    if options["given"] == options["items"] == "-":
-        raise click.UsageError("standard input can't be both the input and the items: give one of them as a file")
-    made = client.pipeline(options["pipeline"])
-    run = _start_run(
-        made,
-        given=_parse_input(options["given"]),
-        items=options["items"],
-        items_format=options["items_format"],
-        name=options["name"],
-    )
-    if options["as_json"]:
-        _show.json_line({"run": run.name, "arn": run.arn, "pipeline": made.name})
-    else:
-        _show.say(f"{run.name}\n{run.arn}")
-    return _progress.follow(run, as_json=options["as_json"]) if options["watching"] else _exit.SUCCESS
-
-
-_HELP = """Start a run of PIPELINE.
+@click.command("run", short_help="Start a run.")
+@click.argument("pipeline")
+@click.option("--input", "execution_input", metavar="JSON|@FILE|-", help="Input of the execution. Default: {}.")
+@click.option("--items", metavar="FILE|s3://BUCKET/KEY|-", help="Run on these items instead of the source's.")
+@click.option(
+    "--items-format", metavar="FORMAT", help="jsonl, json, or csv (RFC 4180, with a header). Default: by the extension."
+)
+@click.option("--name", metavar="NAME", help="Name of the run. Default: a unique one.")
+@click.option("--watch", "watching", is_flag=True, help="Follow the run to its end.")
+@_options.aws_options
+def run(
+    client: Client,
+    *,
+    pipeline: str,
+    execution_input: str | None,
+    items: str | None,
+    items_format: str | None,
+    name: str | None,
+    watching: bool,
+    as_json: bool,
+) -> int:
+    """Start a run of PIPELINE.
 
     The run gets a unique, readable name. With --name, starting twice with the same input starts one run.
 
@@ -113,41 +95,34 @@ _HELP = """Start a run of PIPELINE.
     generate | distmap run Squares --items - --items-format jsonl
     distmap run Stack/Squares --items s3://bucket/list.jsonl
 
-    CSV is read as RFC 4180 has it, not by Step Functions' grammar for the CSV files that a map reads itself: a
-    backslash is a character like any other.
+    CSV is parsed by RFC 4180, not by the rules that Step Functions has for CSV files which a map reads itself: a
+    backslash has no special meaning.
     """
-
-
-@_command("run")
-@_options.aws_options
-def run(client: Client, **options: Any) -> int:
-    """Start a run."""
-    return _start(client, **options)
-
-
-@_command("start")
-@_options.aws_options
-def start(client: Client, **options: Any) -> int:
-    """The same as run."""
-    return _start(client, **options)
-
-
-run.help = start.help = _HELP
-run.short_help, start.short_help = "Start a run.", "The same as run."
+    if execution_input == items == "-":
+        raise click.UsageError("standard input can't be both the input and the items: pass one of them as a file")
+    target = client.pipeline(pipeline)
+    started = _start_run(
+        target, execution_input=_parse_input(execution_input), items=items, items_format=items_format, name=name
+    )
+    if as_json:
+        _show.json_line({"run": started.name, "arn": started.arn, "pipeline": target.name})
+    else:
+        _show.say(f"{started.name}\n{started.arn}")
+    return _progress.follow(started, as_json=as_json) if watching else _exit.SUCCESS
 
 
 @click.command()
 @_options.run_arguments
-@click.option("--ledger/--no-ledger", "check", default=True, show_default=True, help="Ask the ledger at the end.")
+@click.option("--ledger/--no-ledger", "check", default=True, show_default=True, help="Check the ledger at the end.")
 @_options.aws_options
 def watch(client: Client, target: str, name: str | None, *, check: bool, as_json: bool) -> int:
     """Follow a run to its end.
 
-    It asks AWS no more than once in 5 seconds in the long run, so that five watchers stay within what an account may
-    ask. Throttling, a lost network and expired credentials only make it wait. Ctrl-C leaves the run going.
+    In the long run it calls AWS at most once in 5 seconds, so that five watchers stay within an account's API limits.
+    Throttling, a lost network and expired credentials only make it wait. Ctrl-C doesn't stop the run.
 
-    A run can succeed with items that failed inside batches that succeeded, which AWS doesn't count: the ledger tells,
-    and the exit code is 4 then, or 5 where that can't be told.
+    A run can succeed although items failed inside batches that succeeded, which AWS doesn't count. The ledger counts
+    them: the exit code is then 4, or 5 if the ledger isn't available.
 
     \b
     distmap watch Squares                 the latest run

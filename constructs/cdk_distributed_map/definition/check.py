@@ -13,7 +13,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct, IValidation
 
-from cdk_distributed_map.definition.map_state import walk
+from cdk_distributed_map.graphs import is_distributed, processor, walk
 from cdk_distributed_map.settings import synthesis_warnings
 from distmap import limits
 
@@ -94,29 +94,28 @@ def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _inline_problems(graph: Mapping[str, Any], labels: Sequence[str], *, inside: str | None = None) -> list[str]:
+def _inline_problems(definition: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
     """Return which of the maps are in an inline map, whose iterations have the name of one execution in common."""
-    found = []
-    for name, state in graph.get("States", {}).items():
-        if inside is not None and state.get("Label") in labels:
-            found.append(
-                f"map {name!r} is inside the inline map {inside!r}, whose iterations are one execution and would "
-                "overwrite each other's items and mix their results: give that map the mode DISTRIBUTED, so that each "
-                "iteration is an execution of its own"
-            )
-        for branch in state.get("Branches", []):
-            found += _inline_problems(branch, labels, inside=inside)
-        processor = state.get("ItemProcessor", state.get("Iterator"))
-        if processor is not None:
-            distributed = processor.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED"
-            found += _inline_problems(processor, labels, inside=None if distributed else name)
-    return found
+    # Of inline maps inside each other, the innermost is named: it comes last.
+    within = {
+        inner: name
+        for name, state in walk(definition)
+        if not is_distributed(state)
+        for inner, each in walk(processor(state), children=False)
+        if each.get("Label") in labels
+    }
+    return [
+        f"map {inner!r} is inside the inline map {name!r}, whose iterations are one execution and would overwrite each "
+        "other's items and mix their results: give that map the mode DISTRIBUTED, so that each iteration is an "
+        "execution of its own"
+        for inner, name in within.items()
+    ]
 
 
 def _language_problems(state: dict[str, Any], *, top: str) -> list[str]:
     """Return what is wrong with the query languages of a map's children."""
     found = []
-    for name, child in walk(state.get("ItemProcessor", {})):
+    for name, child in walk(processor(state)):
         language = child.get("QueryLanguage", top)
         if language == "JSONPath" and top == "JSONata":
             found.append(

@@ -11,7 +11,7 @@ from typing import Any
 from aws_cdk import Stack
 from constructs import IConstruct
 
-from cdk_distributed_map.definition.map_state import walk
+from cdk_distributed_map.graphs import is_distributed, walk
 from distmap import limits
 
 _REMEDY = "use Standard children, or take it out"
@@ -32,8 +32,7 @@ def check(scope: IConstruct, processor: Mapping[str, Any]) -> None:
         # An activity made in this app is there as a reference, which no other resource of a task is.
         if ":activity:" in resource or _is_reference(scope, resource):
             raise ValueError(f"state {name!r} is an activity, which an Express child can't run: {_REMEDY}")
-        mode = state.get("ItemProcessor", {}).get("ProcessorConfig", {}).get("Mode")
-        if mode == "DISTRIBUTED":
+        if is_distributed(state):
             raise ValueError(f"state {name!r} is a Distributed Map, which an Express child can't run: {_REMEDY}")
         _check_seconds(name, state)
 

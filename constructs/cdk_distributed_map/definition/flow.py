@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aws_cdk import Token
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
@@ -13,22 +12,19 @@ from constructs import Construct
 
 from cdk_distributed_map import permissions
 from cdk_distributed_map.definition import express as express_module
-from cdk_distributed_map.definition import map_warnings
+from cdk_distributed_map.definition import item_files, map_load, map_warnings, rounds, tolerance
+from cdk_distributed_map.definition.item_files import HAS_FILE, ITEMS
 from cdk_distributed_map.definition.lambda_task import LambdaTask
 from cdk_distributed_map.definition.map_state import ItemFileMap, ItemMap
 from cdk_distributed_map.definition.worker_states import worker_states
 from cdk_distributed_map.names import item_file_label
-from cdk_distributed_map.resources.map_resources import MapResources, RunLocation
-from cdk_distributed_map.settings import expressions
+from cdk_distributed_map.resources.map_resources import AccountResources, MapResources, RunLocation
+from cdk_distributed_map.settings import expressions, retry
 from cdk_distributed_map.settings.expressions import quote, wrap
-from cdk_distributed_map.settings.sources import CapturedItems, StateItems, reader
+from cdk_distributed_map.settings.readings import CapturedItems, StateItems, reader
 from distmap import limits, wire
 
 _ITEM = "$states.context.Map.Item"
-_ITEMS = "$states.input.items"
-_SHOWN = 1_000
-"""How many characters of a wrong input are shown: a cause has an end."""
-_HAS_FILE = f'$type($states.input) = "object" and $type({_ITEMS}) = "object" and $type({_ITEMS}.key) = "string"'
 
 
 class Flow(sfn.StateMachineFragment):
@@ -65,10 +61,12 @@ class Flow(sfn.StateMachineFragment):
         self._nothing: sfn.Pass | None = None
         self._start = self._before(self.map, self.item_file_map)
         self._ends: list[sfn.INextable] = [*maps, *([] if self._nothing is None else [self._nothing])]
+        if resources.account is not None and not location.nested:
+            self._account_for(resources.account, maps[-1])
         if resources.combine is not None:
             combine = self._combine(resources.combine)
-            for each in self._ends:
-                each.next(combine)
+            for end in self._ends:
+                end.next(combine)
             self._ends = [combine]
         map_warnings.add(self, resources.map, worker_seconds=resources.worker.timeout_seconds())
 
@@ -102,6 +100,20 @@ class Flow(sfn.StateMachineFragment):
         """Last states."""
         return self._ends
 
+    def _account_for(self, account: AccountResources, rounds_map: ItemMap) -> None:
+        states = rounds.AccountStates(
+            self,
+            account,
+            settings=self._resources.map,
+            name=self._name,
+            task=self._task,
+            run=self._location.run,
+            rounds_map=rounds_map,
+        )
+        for each in self._ends:
+            each.next(states.account)
+        self._ends = [states.done]
+
     def _name(self, what: str) -> str:
         return f"{self._resources.label} {what}"
 
@@ -113,50 +125,30 @@ class Flow(sfn.StateMachineFragment):
             begin = self._capture(self._resources.capture, source_map)
         if self._location.nested:
             return begin
+        keep = None
+        if self._resources.account is not None:
+            keep = rounds.first_variables(tolerance.rendered(self, self._resources.map))
         find = sfn.Choice(
-            self, "FindItems", state_name=self._name("find items"), query_language=sfn.QueryLanguage.JSONATA
+            self,
+            "FindItems",
+            state_name=self._name("find items"),
+            query_language=sfn.QueryLanguage.JSONATA,
+            assign=keep,
         )
         folders = [f"{self._location.payload_prefix}{kind}/" for kind in (wire.RUNS_FOLDER, wire.ITEM_FILES_FOLDER)]
-        find.when(sfn.Condition.jsonata(wrap(self._is_wrong(folders))), self._refuse(folders))
-        find.when(sfn.Condition.jsonata(wrap(_HAS_FILE)), source_map if file_map is None else file_map)
+        bucket, own_items = self._location.bucket.bucket_name, self._source_is_items()
+        wrong = item_files.is_wrong(bucket, folders, own_items=own_items)
+        refuse = item_files.refuse(
+            self, bucket, folders, state_name=self._name("item file refused"), own_items=own_items
+        )
+        find.when(sfn.Condition.jsonata(wrap(wrong)), refuse)
+        map_of_file = source_map if file_map is None else file_map
+        find.when(sfn.Condition.jsonata(wrap(HAS_FILE)), map_of_file, assign=keep)
         return find.otherwise(begin)
-
-    def _is_wrong(self, folders: Sequence[str]) -> str:
-        """Return JSONata that is true where the input has ``items`` that are neither an item file nor the source's."""
-        starts = " or ".join(f"$substring({_ITEMS}.key, 0, $length({quote(each)})) = {quote(each)}" for each in folders)
-        bucket = f"($not($exists({_ITEMS}.bucket)) or {_ITEMS}.bucket = {quote(self._location.bucket.bucket_name)})"
-        enveloped = f'($not($exists({_ITEMS}.enveloped)) or $type({_ITEMS}.enveloped) in ["boolean", "null"])'
-        # A condition of its own: not every JSONata leaves out the right of an "and" that is false already.
-        right = f"({_HAS_FILE} ? {bucket} and {enveloped} and ({starts}) : false)"
-        there = f'$type($states.input) = "object" and $exists({_ITEMS})'
-        if self._source_is_items():
-            own = f'$type({_ITEMS}) = "array" or $type({_ITEMS}) = "object" and $not($exists({_ITEMS}.key))'
-            right = f"{own} or {right}"
-        return f"{there} and $not({right})"
 
     def _source_is_items(self) -> bool:
         source = self._resources.map.items
-        return isinstance(source, StateItems) and source.may_be_in(self, _ITEMS)
-
-    def _refuse(self, folders: Sequence[str]) -> sfn.Fail:
-        bucket = self._location.bucket.bucket_name
-        shape = f"name a file of them in the payload bucket, under {' or '.join(folders)}, as "
-        shape += f'{{"bucket": "{bucket}", "key": "{folders[-1]}..."}}'
-        remedy = "copy the file there, or leave items out to use the pipeline's own source"
-        if self._source_is_items():
-            shape = f"be an array of items, an object of them without the field key, or {shape}"
-            remedy = "copy the file there, or give the items themselves"
-        return sfn.Fail(
-            self,
-            "ItemFileRefused",
-            state_name=self._name("item file refused"),
-            query_language=sfn.QueryLanguage.JSONATA,
-            error="Distmap.ItemFileRefused",
-            cause=wrap(
-                f"{quote(f'items in the input must {shape}, got ')} & "
-                f"$substring($string({_ITEMS}), 0, {_SHOWN}) & {quote(f': {remedy}')}"
-            ),
-        )
+        return isinstance(source, StateItems) and source.may_be_in(self, ITEMS)
 
     def _capture(self, function: lambda_.IFunction, then: ItemMap) -> sfn.State:
         source = self._resources.map.items
@@ -191,9 +183,9 @@ class Flow(sfn.StateMachineFragment):
             captured.when(sfn.Condition.jsonata(wrap("$exists($states.input.items.continuation)")), task)
         if most is not None:
             limit = expressions.source_text(most)
-            too_many = f"$exists({_ITEMS}.count) ? {_ITEMS}.count > {limit} : true"
+            too_many = f"$exists({ITEMS}.count) ? {ITEMS}.count > {limit} : true"
             captured.when(sfn.Condition.jsonata(wrap(too_many)), self._too_many(limit))
-        captured.when(sfn.Condition.jsonata(wrap(f"{_ITEMS}.count = 0")), self._no_items())
+        captured.when(sfn.Condition.jsonata(wrap(f"{ITEMS}.count = 0")), self._no_items())
         captured.otherwise(then)
         task.next(captured)
         return task
@@ -207,14 +199,14 @@ class Flow(sfn.StateMachineFragment):
             query_language=sfn.QueryLanguage.JSONATA,
             error="Distmap.TooManyItems",
             cause=wrap(
-                f'"max_items is " & $string({limit}) & " and the capture function answered " & $string({_ITEMS}) & '
+                f'"max_items is " & $string({limit}) & " and the capture function answered " & $string({ITEMS}) & '
                 '": let it end at maxItems of its event, and answer the count, as capture_items does"'
             ),
         )
 
     def _no_items(self) -> sfn.Pass:
         """Return what a run goes to that has captured nothing: what AWS makes of an empty file isn't documented."""
-        output = {"run": self._location.run, "items": wrap(_ITEMS), "results": wrap("null"), "mapRunArn": wrap("null")}
+        output = {"run": self._location.run, "items": wrap(ITEMS), "results": wrap("null"), "mapRunArn": wrap("null")}
         self._nothing = sfn.Pass(
             self, "NoItems", state_name=self._name("no items"), query_language=sfn.QueryLanguage.JSONATA, outputs=output
         )
@@ -223,7 +215,8 @@ class Flow(sfn.StateMachineFragment):
     def _task(
         self, id: str, what: str, function: lambda_.IFunction, *, payload: dict[str, Any], output: Any
     ) -> LambdaTask:
-        task = LambdaTask(self, id, state_name=self._name(what), function=function, payload=payload, output=output)
+        found = {"function": function, "payload": payload, "output": output, "retry": retry.OF_CRASHES}
+        task = LambdaTask(self, id, state_name=self._name(what), **found)
         self._catch(task)
         return task
 
@@ -241,26 +234,30 @@ class Flow(sfn.StateMachineFragment):
         statements = source.statements(self)
         if captured:
             statements = [*statements, *self._item_file_statements()]
-        made = ItemMap(
+        source_map = ItemMap(
             self,
             "Map",
             state_name=self._name("map"),
             label=resources.label,
             child_type=resources.map.child_type,
-            fields={**fields, **self._selector(enveloped_file=captured), **self._common()},
+            fields={
+                **fields,
+                **self._selector(enveloped_file=captured),
+                **self._common(has_rounds=not resources.has_item_file_map, counted=captured),
+            },
             statements=[*statements, *self._writer_statements()],
         )
         states = worker_states(
-            resources.worker, made, name=resources.label, express=resources.map.express, nested=_nested_flow
+            resources.worker, source_map, name=resources.label, express=resources.map.express, nested=_nested_flow
         )
-        made.process_with(states)
-        self._catch(made)
-        return made
+        source_map.process_with(states)
+        self._catch(source_map)
+        return source_map
 
     def _item_file_map(self, source_map: ItemMap) -> ItemMap:
         resources = self._resources
         selector = self._selector(enveloped_file=True) if resources.map.enveloped else {}
-        made = ItemFileMap(
+        item_file_map = ItemFileMap(
             self,
             "ItemFileMap",
             source_map=source_map,
@@ -268,14 +265,14 @@ class Flow(sfn.StateMachineFragment):
             state_name=self._name("map item file"),
             label=item_file_label(resources.label),
             child_type=resources.map.child_type,
-            fields={**self._item_file_reader(), **selector, **self._common()},
+            fields={**self._item_file_reader(), **selector, **self._common(has_rounds=True, counted=True)},
             statements=self._item_file_statements(),
         )
-        self._catch(made)
-        return made
+        self._catch(item_file_map)
+        return item_file_map
 
     def _item_file_reader(self) -> dict[str, Any]:
-        arguments = {"Bucket": self._location.bucket.bucket_name, "Key": wrap(f"{_ITEMS}.key")}
+        arguments = {"Bucket": self._location.bucket.bucket_name, "Key": wrap(f"{ITEMS}.key")}
         return reader("getObject", arguments, {"InputType": "JSONL"})
 
     def _item_file_statements(self) -> list[iam.PolicyStatement]:
@@ -305,7 +302,7 @@ class Flow(sfn.StateMachineFragment):
         if several:
             selector["source"] = wrap(f"{_ITEM}.Source")
         if enveloped_file and not self._location.nested:
-            kept = f"{_ITEMS}.enveloped = true"
+            kept = f"{ITEMS}.enveloped = true"
             chosen = value if own is None else expressions.source_text(own)
             selector = {
                 "index": wrap(f"{kept} ? {value}.index : {index}"),
@@ -315,25 +312,42 @@ class Flow(sfn.StateMachineFragment):
                 selector["source"] = wrap(f"{kept} and $exists({value}.source) ? {value}.source : null")
         # The order in which what reads results looks for them; what else there is comes between the two.
         selector["value"] = selector.pop("value")
-        if settings.batching is None:
+        if settings.batches is None:
             selector["run"] = self._location.run
         return {"ItemSelector": selector}
 
-    def _common(self) -> dict[str, Any]:
+    def _common(self, *, has_rounds: bool, counted: bool) -> dict[str, Any]:
+        """Return the fields that both maps have.
+
+        Args:
+            has_rounds: Whether rounds run in this map, where there is an account.
+            counted: Whether the number of items may be known before it reads them.
+        """
         settings = self._resources.map
+        account = None if self._location.nested else self._resources.account
+        has_rounds = has_rounds and account is not None
         concurrency = expressions.number(
             self, settings.max_concurrency, name="max_concurrency", bounds=(1, limits.MAX_CONCURRENT_CHILDREN)
         )
-        fields: dict[str, Any] = {"MaxConcurrency": concurrency, **self._tolerance()}
-        if settings.batching is not None:
+        fields: dict[str, Any] = {"MaxConcurrency": concurrency}
+        if account is None:
+            fields |= tolerance.declared(self, settings)
+        else:
+            chosen, number = account.accounting.early_stop_percentage, rounds.ROUND if has_rounds else None
+            fields |= tolerance.early_stop(self, settings, chosen, counted=counted, number_of_round=number)
+        if settings.batches is not None:
             run = self._location.run if settings.enveloped else None
-            fields["ItemBatcher"] = settings.batching.render(self, run=run)
-        prefix = wrap(f"{self._location.folder} & {quote('/' + wire.RESULTS_FOLDER)}")
-        fields["ResultWriter"] = settings.results.render(bucket=self._resources.results_bucket, prefix=prefix)
+            load = map_load.of(self, self._resources, over_item_file=counted)
+            batcher = settings.batches.render(self, run=run, load=load)
+            fields["ItemBatcher"] = rounds.smaller_batches(batcher) if has_rounds else batcher
+        prefix = f"{self._location.folder} & {quote('/' + wire.RESULTS_FOLDER)}"
+        if has_rounds:
+            prefix = rounds.results_prefix(self._location.folder)
+        fields["ResultWriter"] = settings.results.render(bucket=self._resources.results_bucket, prefix=wrap(prefix))
         fields["Output"] = {
             "run": self._location.run,
             "items": wrap(
-                f'({_HAS_FILE}) ? $merge([{{"bucket": {quote(self._location.bucket.bucket_name)}}}, {_ITEMS}]) : null'
+                f'({HAS_FILE}) ? $merge([{{"bucket": {quote(self._location.bucket.bucket_name)}}}, {ITEMS}]) : null'
             ),
             "results": {
                 "bucket": wrap("$states.result.ResultWriterDetails.Bucket"),
@@ -341,41 +355,22 @@ class Flow(sfn.StateMachineFragment):
             },
             "mapRunArn": wrap("$states.result.MapRunArn"),
         }
-        return fields
-
-    def _tolerance(self) -> dict[str, Any]:
-        """Return the tolerances; where both are given and one turns out to be 0, both are: AWS takes 0 for not set."""
-        settings = self._resources.map
-        values = {"count": settings.tolerated_failure_count, "percentage": settings.tolerated_failure_percentage}
-        rendered = {
-            kind: expressions.number(self, value, name=f"tolerated_failure_{kind}")
-            for kind, value in values.items()
-            if value is not None
-        }
-        if len(rendered) == len(values):
-            count, percentage = rendered["count"], rendered["percentage"]
-            rendered = {"count": _zero_with(count, percentage), "percentage": _zero_with(percentage, count)}
-        return {f"ToleratedFailure{kind.title()}": value for kind, value in rendered.items()}
+        variables = {} if account is None else rounds.map_variables(tolerance.rendered(self, settings))
+        return {**fields, "Assign": variables} if variables else fields
 
     # -- after the map
 
     def _combine(self, function: lambda_.IFunction) -> LambdaTask:
+        keys = ["run", "items", "results", "mapRunArn"]
+        if self._resources.account is not None and not self._location.nested:
+            keys.append("ledger")
         return self._task(
             "Combine",
             "combine",
             function,
-            payload={key: wrap(f"$states.input.{key}") for key in ("run", "items", "results", "mapRunArn")},
+            payload={key: wrap(f"$states.input.{key}") for key in keys},
             output=wrap('$merge([$states.input, {"combined": $states.result.Payload}])'),
         )
-
-
-def _zero_with(value: float | str, other: float | str) -> float | str:
-    """Return a tolerance, or what makes it 0 where the other one is."""
-    if 0 in (value, other):
-        return 0
-    if not expressions.is_jsonata(other) or Token.is_unresolved(value):
-        return value
-    return wrap(f"{expressions.source_text(other)} = 0 ? 0 : {expressions.source_text(value)}")
 
 
 def _statements_of(state: sfn.State) -> Sequence[iam.PolicyStatement]:

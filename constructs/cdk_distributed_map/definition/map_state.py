@@ -11,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from cdk_distributed_map.graphs import walk
 from cdk_distributed_map.names import item_file_label
 from distmap import limits
 
@@ -86,9 +87,10 @@ class ItemMap(sfn.DistributedMap):
         The L2 renders them as if they were in a JSONPath machine, whatever they are in. And it names no language on
         a JSONPath state, while it is nowhere said that such a state inside a JSONata map stays one.
         """
-        if self._processor is None:
+        processor = self._processor
+        if processor is None:
             raise ValueError(f"map {self.node.path!r} has no states to run for its items")
-        graph: dict[str, Any] = dict(self._processor.to_graph_json(top_level))
+        graph: dict[str, Any] = dict(processor.to_graph_json(top_level))
         if top_level != sfn.QueryLanguage.JSONATA:
             for _, state in walk(graph):
                 state.setdefault("QueryLanguage", "JSONPath")
@@ -190,14 +192,3 @@ def _other_name(name: str) -> str:
         return other
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
     return f"{name[: limits.MAX_NAME_LENGTH - len(ITEM_FILE_SUFFIX) - 9]}-{digest}{ITEM_FILE_SUFFIX}"
-
-
-def walk(graph: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Return every state of a rendered graph with its name, at any depth."""
-    found: list[tuple[str, dict[str, Any]]] = []
-    for name, state in graph.get("States", {}).items():
-        found.append((name, state))
-        inner = [state[key] for key in ("ItemProcessor", "Iterator") if key in state]
-        for each in [*inner, *state.get("Branches", [])]:
-            found += walk(each)
-    return found

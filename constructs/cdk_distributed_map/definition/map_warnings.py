@@ -16,16 +16,27 @@ def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None
     _dispatch_rate(scope, settings, worker_seconds)
     synthesis_warnings.tolerance_of_zero(scope, settings.tolerated_failure_count, settings.tolerated_failure_percentage)
     count = settings.items.known_count()
-    large = not settings.items.few and (count is None or count > _LARGE_SOURCE)
+    large = not settings.items.is_small and (count is None or count > _LARGE_SOURCE)
     # The items of a map that nests others can't be batched, and are few.
-    if settings.batching is None and not settings.express and not settings.nests and large:
+    if settings.batches is None and not settings.express and not settings.nests and large:
         known = "an unknown number of" if count is None else f"{count:,}"
         synthesis_warnings.warn(
             scope,
             synthesis_warnings.ONE_ITEM_PER_CHILD,
             f"each of {known} items starts a Standard execution of its own: 1 million of them cost about 50 USD and "
             f"take {1_000_000 / limits.STANDARD_DISPATCH_PER_SECOND / 3600:.1f} h to start at "
-            f"{limits.STANDARD_DISPATCH_PER_SECOND} a second; give batching=Batching(max_items=100)",
+            f"{limits.STANDARD_DISPATCH_PER_SECOND} a second; give batching=Batching.automatic(), with a worker that "
+            "takes batches, as process_items does",
+        )
+    if not settings.results.names_items:
+        synthesis_warnings.warn(
+            scope,
+            synthesis_warnings.RESULTS_WITHOUT_ITEMS,
+            f"results are exported with {settings.results.transformation}, which leaves out what the children that "
+            "succeeded got, and when: only answers of process_items name their items then; what other workers answer "
+            "has no index, batches of them can't be accounted for, results of foreign items aren't noticed, and the "
+            "report lacks those children's times; leave transformation out, and take plain values from "
+            "`distmap results` or a combine function",
         )
     if checks.is_known(settings.tolerated_failure_percentage) and settings.tolerated_failure_percentage == 100:
         synthesis_warnings.warn(

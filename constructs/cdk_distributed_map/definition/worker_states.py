@@ -8,10 +8,17 @@ from aws_cdk import Duration
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from cdk_distributed_map.definition.job_states import job_states
 from cdk_distributed_map.definition.lambda_task import LambdaTask
 from cdk_distributed_map.resources.map_resources import MapResources, RunLocation, WorkerResources
 from cdk_distributed_map.settings.retry import RetryPolicy
-from cdk_distributed_map.settings.workers import FunctionWorker, PythonWorker, StatesWorker
+from cdk_distributed_map.settings.workers import (
+    FunctionWorker,
+    ImageWorker,
+    JobWorker,
+    PythonWorker,
+    StatesWorker,
+)
 
 
 def worker_states(
@@ -37,12 +44,14 @@ def worker_states(
     if resources.inner is not None and resources.inner_location is not None:
         return nested(scope, resources.inner, resources.inner_location)
     match resources.worker:
-        case PythonWorker(retry=retry):
+        case PythonWorker(retry=retry) | ImageWorker(retry=retry):
             return _task(resources, scope, name=name, express=express, retry=retry, timeout=None)
         case FunctionWorker(retry=retry, timeout=timeout):
             return _task(resources, scope, name=name, express=express, retry=retry, timeout=timeout)
-        case StatesWorker(given=given):
-            return _users_states(resources, given, scope)
+        case JobWorker():
+            return job_states(resources, scope, name=name, express=express)
+        case StatesWorker(chain=chain):
+            return _users_states(resources, chain, scope)
         case worker:
             raise TypeError(f"a worker must come from Worker's factories, got {worker!r}")
 
@@ -69,17 +78,17 @@ def _task(
 
 
 def _users_states(
-    resources: WorkerResources, given: sfn.IChainable | Callable[[Construct], sfn.IChainable], scope: Construct
+    resources: WorkerResources, states: sfn.IChainable | Callable[[Construct], sfn.IChainable], scope: Construct
 ) -> sfn.IChainable:
-    if callable(given):
-        made = given(scope)
-        if not hasattr(made, "start_state"):
-            raise TypeError(f"the function of Worker.states must return a chain of states, got {made!r}")
-        return made
+    if callable(states):
+        chain = states(scope)
+        if not hasattr(chain, "start_state"):
+            raise TypeError(f"the function of Worker.states must return a chain of states, got {chain!r}")
+        return chain
     if resources.states_used:
         raise ValueError(
             "the worker's states are in the pipeline's own state machine already: give Worker.states a function "
             "that makes the chain, as in Worker.states(lambda scope: ...), so that the fragment gets its own"
         )
     resources.states_used = True
-    return given
+    return states

@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import secrets
-import shlex
 import signal
 import subprocess
 import sys
@@ -20,15 +19,17 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from cdk_distributed_map.local.embedded import sdk
-from cdk_distributed_map.local.embedded.address import check_address
-from cdk_distributed_map.local.embedded.deploy import Deployer, Progress
-from cdk_distributed_map.local.embedded.environment import astray, local_environment
-from cdk_distributed_map.local.endpoints.lambda_endpoint import HEALTH_PATH, health_answer
+from cdk_distributed_map.local.embedded.address import ACCOUNT, REGION, check_address
+from cdk_distributed_map.local.embedded.environment import environment_script, local_environment
+from cdk_distributed_map.local.embedded.errors import KILLED
+from cdk_distributed_map.local.embedded.keys import Keys
+from cdk_distributed_map.local.endpoints.health import HEALTH_PATH, health_answer
 from cdk_distributed_map.local.faults import Faults
-from cdk_distributed_map.local.server import ACCOUNT, KILLED, REGION, LocalAws
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.local.embedded.deploy import Progress
 
 FOLDER: Final = Path(".distmap")
 START_SECONDS: Final = 60.0
@@ -63,9 +64,9 @@ class Running:
     """
 
     pid: int
-    token: str
+    token: str = field(repr=False)
     access_key: str
-    secret_key: str
+    secret_key: str = field(repr=False)
     endpoint: str
     region: str
     account: str
@@ -78,20 +79,26 @@ class Running:
     killed: bool = False
 
     @property
-    def keys(self) -> sdk.Keys:
+    def keys(self) -> Keys:
         """Credentials of its account's root."""
-        return sdk.Keys(self.access_key, self.secret_key)
+        return Keys(self.access_key, self.secret_key)
 
     def as_json(self) -> dict[str, Any]:
         """Return what to tell machines: all but what lets whoever has it in, or pass for it."""
-        told = asdict(self)
-        del told["token"], told["access_key"], told["secret_key"], told["virtual_clock"], told["dispatch_rates"]
-        return {**told, "virtualClock": self.virtual_clock, "dispatchRates": self.dispatch_rates}
+        fields = asdict(self)
+        del (
+            fields["token"],
+            fields["access_key"],
+            fields["secret_key"],
+            fields["virtual_clock"],
+            fields["dispatch_rates"],
+        )
+        return {**fields, "virtualClock": self.virtual_clock, "dispatchRates": self.dispatch_rates}
 
     def __str__(self) -> str:
         """Return what to tell whoever started it."""
-        told = f"AWS runs at {self.endpoint}, process {self.pid}"
-        return f"{KILLED}\n{told}" if self.killed else told
+        text = f"AWS runs at {self.endpoint}, process {self.pid}"
+        return f"{KILLED}\n{text}" if self.killed else text
 
 
 def up(
@@ -142,7 +149,9 @@ def up(
     with _alone(folder):
         running = status(folder=folder)
         if running is None:
-            return _started(_command(wanted, folder, port), folder)
+            settings = {**wanted, "port": port, "folder": str(folder.resolve())}
+            command = [sys.executable, "-m", "cdk_distributed_map.local", json.dumps(settings)]
+            return _started(command, folder)
     has = {name: getattr(running, name) for name in wanted}
     if port and running.endpoint != f"http://127.0.0.1:{port}":
         wanted["port"], has["port"] = port, running.endpoint.rsplit(":", 1)[1]
@@ -151,16 +160,6 @@ def up(
         message = f"a local AWS runs already, with {differing}: end it first with down"
         raise LocalError(message)
     return running
-
-
-def _command(wanted: Mapping[str, Any], folder: Path, port: int) -> list[str]:
-    command = [sys.executable, "-m", "cdk_distributed_map.local", "serve", "--folder", str(folder.resolve())]
-    command += ["--port", str(port), "--region", wanted["region"], "--account", wanted["account"]]
-    command += [] if wanted["iam"] else ["--iam", "off"]
-    command += [] if wanted["state"] is None else ["--state", wanted["state"]]
-    command += [] if wanted["virtual_clock"] else ["--clock", "real"]
-    command += ["--dispatch-rates"] if wanted["dispatch_rates"] else []
-    return command + [f"--fault={name}={share}" for name, share in wanted["faults"].items()]
 
 
 def _started(command: list[str], folder: Path) -> Running:
@@ -194,12 +193,12 @@ def _said(folder: Path, begins: int) -> str:
     """Return what was written to the log from some place on: of an exception that nobody expected its last line."""
     with _log(folder).open("rb") as log:
         log.seek(begins)
-        said = log.read().decode("utf-8", "replace").strip()
-    if not said:
+        text = log.read().decode("utf-8", "replace").strip()
+    if not text:
         return f"it said nothing within {START_SECONDS:.0f} seconds"
-    if "Traceback (most recent call last)" in said:
-        return f"{said.splitlines()[-1]} (the whole of it is in {_log(folder).resolve()})"
-    return said[-_TAIL_CHARACTERS:]
+    if "Traceback (most recent call last)" in text:
+        return f"{text.splitlines()[-1]} (the whole of it is in {_log(folder).resolve()})"
+    return text[-_TAIL_CHARACTERS:]
 
 
 @contextlib.contextmanager
@@ -268,11 +267,11 @@ def status(*, folder: Path = FOLDER) -> Running | None:
     try:
         challenge = secrets.token_hex(16)
         with opener.open(f"{running.endpoint}{HEALTH_PATH}?challenge={challenge}", timeout=10) as answer:
-            told = json.loads(answer.read())
+            answered = json.loads(answer.read())
     except (urllib.error.URLError, ConnectionError, TimeoutError, ValueError):
         return None
     wanted = {"pid": running.pid, "answer": health_answer(running.token, challenge, running.pid)}
-    return running if told == wanted else None
+    return running if answered == wanted else None
 
 
 def env(*, folder: Path = FOLDER) -> dict[str, str]:
@@ -296,26 +295,7 @@ def env_script(*, folder: Path = FOLDER, shell: str = "sh") -> str:
         LocalError: Nothing runs.
         ValueError: The shell is another one.
     """
-    return render_environment(env(folder=folder), shell)
-
-
-def render_environment(variables: Mapping[str, str], shell: str) -> str:
-    """Return the commands that set variables in a shell, and unset those that would lead an AWS tool astray."""
-    unset = astray(os.environ)
-    if shell == "sh":
-        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
-        lines.append(f"unset {' '.join(unset)}")
-    elif shell == "fish":
-        lines = [f"set -gx {name} {shlex.quote(value)}" for name, value in variables.items()]
-        lines += [f"set -e {name}" for name in unset]
-    elif shell == "powershell":
-        quoted = {name: value.replace("'", "''") for name, value in variables.items()}
-        lines = [f"$env:{name} = '{value}'" for name, value in quoted.items()]
-        lines += [f"Remove-Item Env:{name} -ErrorAction SilentlyContinue" for name in unset]
-    else:
-        message = f"the shell must be sh, fish or powershell, got {shell!r}"
-        raise ValueError(message)
-    return "\n".join(lines) + "\n"
+    return environment_script(env(folder=folder), shell)
 
 
 def deploy(
@@ -328,20 +308,27 @@ def deploy(
         AssemblyError: The folder is no assembly, or has no such stack.
         DeployError: A stack was refused.
     """
+    # boto3, which nothing else here needs.
+    from cdk_distributed_map.local.embedded import sdk  # noqa: PLC0415
+    from cdk_distributed_map.local.embedded.deploy import Deployer  # noqa: PLC0415
+
     running = _need(folder)
     client = sdk.clients(running.endpoint, region=running.region, keys=running.keys)
     deployer = Deployer(client, account=running.account, region=running.region, progress=progress)
     return deployer.deploy(Path(assembly), stacks)
 
 
-def serve(*, folder: Path, **settings: Any) -> None:
+def serve(*, folder: str | Path, **settings: Any) -> None:
     """Run the local AWS in this process until it is told to end; what :func:`up` starts.
 
     Args:
         folder: Folder of the file that says what runs.
         settings: Arguments of :class:`LocalAws`, but ``faults`` by their names.
     """
-    shares = settings.pop("faults", {})
+    # The engine, which only the process that is it needs.
+    from cdk_distributed_map.local.server import LocalAws  # noqa: PLC0415
+
+    folder, shares = Path(folder), settings.pop("faults", {})
 
     def told(signum: int, frame: object) -> None:
         del frame

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from cdk_distributed_map.local.api.operations import Api
 from cdk_distributed_map.local.embedded.clients import EndpointClients, EndpointInvoker
-from cdk_distributed_map.local.embedded.sdk import DUMMIES, Keys, Sent
+from cdk_distributed_map.local.embedded.keys import Keys
+from cdk_distributed_map.local.embedded.sdk import DUMMIES, Sent
 from cdk_distributed_map.local.execution.clock import Clock, new_loop
 from cdk_distributed_map.local.execution.machines import DeployedMachines, Machines
 from cdk_distributed_map.local.execution.records import Spool
@@ -24,6 +25,8 @@ _BLOCKING_THREADS = 32
 
 class Engine:
     """Runs state machines.
+
+    .. versionadded:: 0.1.0
 
     Args:
         endpoint_url: Address of the embedded AWS.
@@ -39,6 +42,7 @@ class Engine:
         result_file_bytes: Size at which a map's result file is followed by the next. Default: AWS's 5 GB.
         workdir: Folder of temporary files. Default: the system's.
         faults: What is to go wrong in maps; may be changed at any time. Default: nothing.
+        clock: Its clock, where others go by it too. Default: one of its own, as ``virtual_clock`` says.
 
     Example::
 
@@ -62,12 +66,13 @@ class Engine:
         result_file_bytes: int = limits.MAX_RESULT_FILE_BYTES,
         workdir: str | None = None,
         faults: Faults | None = None,
+        clock: Clock | None = None,
     ) -> None:
         clients = EndpointClients(endpoint_url, region=region, keys=keys, sent=sent)
         self._own_invoker = EndpointInvoker(clients) if invoker is None else None
         self._spool = Spool(workdir)
         self._threads = ThreadPoolExecutor(_BLOCKING_THREADS, thread_name_prefix="engine")
-        clock = Clock(virtual=virtual_clock)
+        clock = Clock(virtual=virtual_clock) if clock is None else clock
         runs: FunctionInvoker | None = self._own_invoker if invoker is None else invoker
         assert runs is not None  # noqa: S101 - one of the two
         self.services = Services(
@@ -112,6 +117,27 @@ class Engine:
             ApiError: AWS would answer with an error.
         """
         return asyncio.run_coroutine_threadsafe(self._api.call(action, parameters), self._loop).result()
+
+    def wait(self, execution: str, *, seconds: float) -> bool:
+        """Return once an execution has ended, without asking again and again.
+
+        Args:
+            execution: Its ARN.
+            seconds: How long to wait at most.
+
+        Returns:
+            Whether it has ended. False too where it isn't known, and for children of a Map Run.
+        """
+        waiting = asyncio.run_coroutine_threadsafe(self._api.wait(execution), self._loop)
+        try:
+            return waiting.result(seconds)
+        except TimeoutError:
+            waiting.cancel()
+            return False
+
+    def take(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done on the engine's loop, without waiting for it."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
         """Stop whatever runs, and the thread."""

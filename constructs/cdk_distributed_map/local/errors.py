@@ -79,7 +79,7 @@ def runtime(cause: str) -> StateError:
     return StateError(RUNTIME, cause, terminal=True, in_state=True)
 
 
-def evaluation(cause: str, location: str = "") -> StateError:
+def evaluation_error(cause: str, location: str = "") -> StateError:
     """Return a ``States.QueryEvaluationError``."""
     return StateError(QUERY, cause, in_state=True, location=location)
 
@@ -119,11 +119,16 @@ class ExecutionStoppedError(Exception):
 
 
 class UnsupportedError(ValueError):
-    """A definition has a field or a value that the engine doesn't run. The message names it and the remedy."""
+    """A definition has a field or a value that the engine doesn't run. The message names it and the remedy.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class ApiError(Exception):
     """An error of the Step Functions API.
+
+    .. versionadded:: 0.1.0
 
     Args:
         code: AWS's name of it, such as ``ExecutionDoesNotExist``.

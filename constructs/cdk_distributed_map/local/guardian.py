@@ -58,7 +58,7 @@ class Guardian:
         """End a process, which must lead its group, with the engine."""
         self._tell(f"+{pid}\n")
 
-    def forget(self, pid: int) -> None:
+    def release(self, pid: int) -> None:
         """Stop watching a process that has ended."""
         self._tell(f"-{pid}\n")
 

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final
 
-from cdk_distributed_map.local.asl.express import refuse_in_express, states_of
+from cdk_distributed_map.graphs import walk
+from cdk_distributed_map.local.asl.express import refuse_in_express
 from cdk_distributed_map.local.asl.flow import JSON_PATH, JSONATA
 from cdk_distributed_map.local.asl.json_text import Json
 from cdk_distributed_map.local.asl.rules import TOP, check, check_state
 from cdk_distributed_map.local.asl.scopes import check_scopes
 from cdk_distributed_map.local.distributed.state import DistributedMapState
 from cdk_distributed_map.local.errors import UnsupportedError
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.states.choice import ChoiceState
 from cdk_distributed_map.local.states.fail import FailState
 from cdk_distributed_map.local.states.inline_map import InlineMapState
@@ -50,7 +51,7 @@ class Program:
         self.states = states
         self.timeout = timeout
 
-    async def run(self, input: Json, frame: Frame) -> Json:
+    async def run(self, input: Json, frame: ExecutionFrame) -> Json:
         """Run from the first state, or from where a redrive goes on, and return the output."""
         progress, path = frame.execution.progress, frame.path
         name: str | None = self.start
@@ -91,14 +92,14 @@ def compile_definition(text: str, *, express: bool = False) -> Program:
         raise UnsupportedError(f"the definition has the field {unknown[0]!r}: use {', '.join(sorted(_TOP_FIELDS))}")
     check("the definition", definition, TOP)
     program = _graph(definition, definition.get("QueryLanguage", JSON_PATH), timeout=definition.get("TimeoutSeconds"))
-    names = [name for name, _ in states_of(definition)]
+    names = [name for name, _ in walk(definition)]
     again = sorted({name for name in names if names.count(name) > 1})
     if again:
         raise UnsupportedError(
             f"the state {again[0]!r} is there twice: give each state of a state machine a name of its own, inside maps "
             "and branches too"
         )
-    labels = [state["Label"] for _, state in states_of(definition) if "Label" in state]
+    labels = [state["Label"] for _, state in walk(definition) if "Label" in state]
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice:
         raise UnsupportedError(f"the Label {twice[0]!r} is on two maps: give each Distributed Map its own")

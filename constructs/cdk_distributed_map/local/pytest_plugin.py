@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from cdk_distributed_map.local.embedded.environment import astray
+from cdk_distributed_map.local.embedded.environment import misleading_variables
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.server import LocalAws
 
@@ -38,7 +38,7 @@ def local_aws(local_aws_session: LocalAws, monkeypatch: pytest.MonkeyPatch) -> I
     """
     for name, value in local_aws_session.environment().items():
         monkeypatch.setenv(name, value)
-    for name in astray(os.environ):
+    for name in misleading_variables(os.environ):
         monkeypatch.delenv(name, raising=False)
     # What ``boto3.client`` has asked before keeps the credentials that it found then.
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)

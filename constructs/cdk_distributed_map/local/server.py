@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import secrets
@@ -14,19 +13,25 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from cdk_distributed_map import endpoints, names
+from cdk_distributed_map import endpoints
 from cdk_distributed_map.local.embedded import sdk
-from cdk_distributed_map.local.embedded.address import check_address
+from cdk_distributed_map.local.embedded.address import ACCOUNT, REGION, check_address
 from cdk_distributed_map.local.embedded.deploy import Deployer, Progress
 from cdk_distributed_map.local.embedded.environment import environment_of, local_environment
+from cdk_distributed_map.local.embedded.errors import KILLED
+from cdk_distributed_map.local.embedded.find import find_state_machine
+from cdk_distributed_map.local.embedded.keys import Keys
 from cdk_distributed_map.local.embedded.process import EmbeddedAws, free_port
 from cdk_distributed_map.local.embedded.s3_faults import let_s3_fail
 from cdk_distributed_map.local.endpoints.lambda_endpoint import LocalEndpoint
 from cdk_distributed_map.local.engine import Engine
+from cdk_distributed_map.local.events.connect import connect
+from cdk_distributed_map.local.execution.clock import Clock
 from cdk_distributed_map.local.execution.executions import LocalExecution, described
 from cdk_distributed_map.local.execution.services import Authorizer
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.functions import (
+    Containers,
     DeployedFunctions,
     FunctionConfig,
     Functions,
@@ -40,17 +45,10 @@ if TYPE_CHECKING:
     from cdk_distributed_map.local.iam.roles import RolePolicies
 
 T = TypeVar("T")
-ACCOUNT: Final = "000000000000"
-REGION: Final = "us-east-1"
-KILLED: Final = (
-    "the local AWS that had this state before was killed, or could not write it: its objects are there, all else is as "
-    "it was when it last ended in order; deploy again"
-)
 LOST: Final = "not all of the state could be written to {}: objects are there, all else may be as it was before"
 _LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
 _WATCH_SECONDS: Final = 0.5
-_FIRST_PAUSE_SECONDS: Final = 0.01
-_LONGEST_PAUSE_SECONDS: Final = 0.25
+_PAUSE_SECONDS: Final = 0.05
 
 
 class LocalAws:
@@ -117,6 +115,7 @@ class LocalAws:
         self._warn = warn if warn is not None else _LOGGER.warning
         self._stack = contextlib.ExitStack()
         self._endpoint: LocalEndpoint | None = None
+        self._runner: Engine | None = None
         self._aws: EmbeddedAws | None = None
         self._guardian: Guardian | None = None
         self._clients: Callable[[str], Any] | None = None
@@ -133,6 +132,10 @@ class LocalAws:
         """End."""
         self.close()
 
+    def __repr__(self) -> str:
+        where = "not running" if self._endpoint is None else self._endpoint.url
+        return f"<LocalAws {where} {self.region} {self.account}>"
+
     @property
     def endpoint_url(self) -> str:
         """URL of the endpoint, for all services.
@@ -143,7 +146,7 @@ class LocalAws:
         return self._started(self._endpoint).url
 
     @property
-    def keys(self) -> sdk.Keys:
+    def keys(self) -> Keys:
         """Credentials of the account's root: ``access_key`` and ``secret_key``, new ones at each start.
 
         Raises:
@@ -173,7 +176,7 @@ class LocalAws:
     def close(self) -> None:
         """End everything that was started; the embedded AWS keeps its state first where it is asked to."""
         self._stack.close()
-        self._endpoint = self._aws = self._guardian = self._clients = None
+        self._endpoint = self._runner = self._aws = self._guardian = self._clients = None
 
     def watch(self) -> None:
         """Wait for ever, which ends with an exception of the caller's, or with a process that this one needs.
@@ -229,43 +232,7 @@ class LocalAws:
         Raises:
             LookupError: There is none, or more than one.
         """
-        if name.startswith("arn:"):
-            return name
-        client = self.client("stepfunctions")
-        pages = client.get_paginator("list_state_machines").paginate()
-        machines = {one["name"]: str(one["stateMachineArn"]) for page in pages for one in page["stateMachines"]}
-        if name in machines:
-            return machines[name]
-        stack, slash, path = name.partition("/")
-        if slash:
-            of_stack = self._machines_of(stack, machines)
-            found = [arn for logical, arn in of_stack.items() if logical == names.logical_id(path)]
-        else:
-            found = names.of_construct(name, machines) or names.of_stack(self._machines_of(name, machines))
-        if not found and not slash:
-            definitions = {
-                arn: client.describe_state_machine(stateMachineArn=arn)["definition"] for arn in machines.values()
-            }
-            found = [arn for arn, definition in definitions.items() if names.is_of(name, definition)]
-        if len(found) == 1:
-            return found[0]
-        known = ", ".join(sorted(machines)) or "none"
-        what = "more than one state machine that is called or in the stack" if found else "no state machine"
-        message = f"there is {what} {name!r}; deployed are: {known}"
-        raise LookupError(message)
-
-    def _machines_of(self, stack: str, machines: Mapping[str, str]) -> dict[str, str]:
-        """Return the state machines of a stack by logical id."""
-        client = self.client("cloudformation")
-        try:
-            resources = client.describe_stack_resources(StackName=stack)["StackResources"]
-        except client.exceptions.ClientError:
-            return {}
-        return {
-            resource["LogicalResourceId"]: machines.get(resource["PhysicalResourceId"], resource["PhysicalResourceId"])
-            for resource in resources
-            if resource["ResourceType"] == "AWS::StepFunctions::StateMachine"
-        }
+        return find_state_machine(self.client, name)
 
     def start_execution(self, state_machine: str, input: Any = None, *, name: str | None = None) -> LocalExecution:
         """Start an execution.
@@ -275,12 +242,12 @@ class LocalAws:
             input: Its input. Default: an empty object.
             name: Its name. Default: one that is new.
         """
-        given = {} if input is None else input
-        arguments = {"stateMachineArn": self.state_machine(state_machine), "input": json.dumps(given)}
+        execution_input = {} if input is None else input
+        arguments = {"stateMachineArn": self.state_machine(state_machine), "input": json.dumps(execution_input)}
         if name is not None:
             arguments["name"] = name
         arn = self.client("stepfunctions").start_execution(**arguments)["executionArn"]
-        return LocalExecution(arn=arn, status="RUNNING", input=given)
+        return LocalExecution(arn=arn, status="RUNNING", input=execution_input)
 
     def wait(self, execution: LocalExecution | str, *, timeout: float = 600.0) -> LocalExecution:
         """Return an execution once it has ended.
@@ -295,24 +262,22 @@ class LocalAws:
         arn = execution if isinstance(execution, str) else execution.arn
         client = self.client("stepfunctions")
         give_up = time.monotonic() + timeout
-        pause = _FIRST_PAUSE_SECONDS
+        pause = 0.0
         while True:
             answer = client.describe_execution(executionArn=arn)
             if answer["status"] not in {"RUNNING", "PENDING_REDRIVE"}:
                 return described(answer)
-            if time.monotonic() > give_up:
+            left = give_up - time.monotonic()
+            if left <= 0:
                 message = f"the execution {arn} was still running after {timeout:g} seconds"
                 raise TimeoutError(message)
+            # Children of a Map Run can't be waited for, nor what is redriven just then: they are asked for again.
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            self._started(self._runner).wait(arn, seconds=left)
+            pause = _PAUSE_SECONDS
 
     def run(
-        self,
-        state_machine: str,
-        input: Any = None,
-        *,
-        name: str | None = None,
-        timeout: float = 600.0,
+        self, state_machine: str, input: Any = None, *, name: str | None = None, timeout: float = 600.0
     ) -> LocalExecution:
         """Start an execution and return it once it has ended."""
         return self.wait(self.start_execution(state_machine, input, name=name), timeout=timeout)
@@ -323,6 +288,7 @@ class LocalAws:
         guardian = self._guardian = Guardian(scratch=scratch)
         self._stack.callback(guardian.close)
         port = self._port if self._port else free_port()
+        url = f"http://127.0.0.1:{port}"
         aws = self._aws = EmbeddedAws(
             guardian=guardian,
             scratch=scratch,
@@ -330,7 +296,7 @@ class LocalAws:
             account=self.account,
             iam=self._iam,
             state=self._state,
-            endpoint=f"http://127.0.0.1:{port}",
+            endpoint=url,
         )
         self._stack.callback(self._stop, aws)
         aws.start()
@@ -340,39 +306,32 @@ class LocalAws:
         # What the engine itself asks for needs no way through its own endpoint.
         direct = aws.clients()
         roles = self._roles(direct) if self._iam else None
-        trusted = None if roles is None else functools.partial(_trusts_lambda, roles)
+        trusted = None if roles is None else lambda role, arn: roles.trusts(role, "lambda.amazonaws.com", arn)
         catalog = DeployedFunctions(
             direct, cache=self._settings.cache, keys=aws.keys, secret=aws.secret, trusted=trusted
         )
+        clock = Clock(virtual=self._virtual_clock)
+        logs = LogWriter(direct, warn=self._warn) if self._wants_logs else None
+        if logs is not None:
+            self._stack.callback(logs.close)
         functions = Functions(
             catalog,
-            endpoint=f"http://127.0.0.1:{port}",
+            endpoint=url,
             guardian=guardian,
             scratch=scratch,
             settings=self._settings,
             faults=self.faults,
-            finished=self._finished_hook(direct),
+            finished=self._finished_hook(logs),
             warn=self._warn,
+            clock=clock,
         )
-        engine = Engine(
-            endpoint_url=aws.url,
-            region=self.region,
-            keys=aws.keys,
-            sent=aws.sent,
-            account=self.account,
-            invoker=functions,
-            authorizer=roles if self._authorizer is None else self._authorizer,
-            virtual_clock=self._virtual_clock,
-            dispatch_rates=self._dispatch_rates,
-            workdir=str(scratch),
-            faults=self.faults,
-        )
-        self._stack.callback(engine.close)
-        let_s3_fail(engine.services.clients.client("s3"), self.faults)
-        engine.start()
+        engine = self._engine(aws, functions, roles, clock, scratch)
         self._stack.callback(functions.shutdown)
+        engine.services.containers = Containers(direct, url, self.region, guardian, self._settings)
         endpoint = LocalEndpoint(
             engine,
+            deliveries=connect(engine.services, functions, roles, put_events=aws.put_events, warn=self._warn),
+            logs=logs,
             functions=functions,
             catalog=catalog,
             roles=roles,
@@ -381,11 +340,37 @@ class LocalAws:
             secret=aws.secret,
             token=self.token,
         )
+        self._open(endpoint, aws.keys)
+
+    def _engine(
+        self, aws: EmbeddedAws, functions: Functions, roles: RolePolicies | None, clock: Clock, scratch: Path
+    ) -> Engine:
+        engine = Engine(
+            endpoint_url=aws.url,
+            region=self.region,
+            keys=aws.keys,
+            sent=aws.sent,
+            account=self.account,
+            invoker=functions,
+            authorizer=roles if self._authorizer is None else self._authorizer,
+            dispatch_rates=self._dispatch_rates,
+            workdir=str(scratch),
+            faults=self.faults,
+            clock=clock,
+        )
+        self._stack.callback(engine.close)
+        let_s3_fail(engine.services.clients.client("s3"), self.faults)
+        engine.start()
+        self._runner = engine
+        return engine
+
+    def _open(self, endpoint: LocalEndpoint, keys: Keys) -> None:
+        """Start the endpoint, and tell clients of this process of it."""
         endpoint.start()
         self._stack.callback(endpoint.close)
         self._endpoint = endpoint
-        self._clients = sdk.clients(endpoint.url, region=self.region, keys=aws.keys)
-        endpoints.opened(endpoint.url, endpoints.LocalEndpoint(self.region, *aws.keys))
+        self._clients = sdk.clients(endpoint.url, region=self.region, keys=keys)
+        endpoints.opened(endpoint.url, endpoints.LocalEndpoint(self.region, *keys))
         self._stack.callback(endpoints.closed, endpoint.url)
 
     def _stop(self, aws: EmbeddedAws) -> None:
@@ -399,12 +384,7 @@ class LocalAws:
 
         return RolePolicies(direct, region=self.region, account=self.account)
 
-    def _finished_hook(self, direct: Callable[[str], Any]) -> Callable[[FunctionConfig, InvokeResult], None]:
-        writer: LogWriter | None = None
-        if self._wants_logs:
-            writer = LogWriter(functools.partial(direct, "logs"), warn=self._warn)
-            self._stack.callback(writer.close)
-
+    def _finished_hook(self, writer: LogWriter | None) -> Callable[[FunctionConfig, InvokeResult], None]:
         def finished(config: FunctionConfig, result: InvokeResult) -> None:
             if writer is not None:
                 writer.write(config, result)
@@ -418,7 +398,3 @@ class LocalAws:
             message = "the local AWS isn't started: use it as a context manager, or call start()"
             raise RuntimeError(message)
         return part
-
-
-def _trusts_lambda(roles: RolePolicies, role: str, function: str) -> bool:
-    return roles.trusts(role, "lambda.amazonaws.com", function)

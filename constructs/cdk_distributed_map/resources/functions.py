@@ -1,4 +1,4 @@
-"""Lambda functions that a pipeline builds from a folder of Python code, and the runtime layer they share."""
+"""Lambda functions that a pipeline builds, of Python code or of an image, and the runtime layer they share."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aws_cdk import Duration, RemovalPolicy, Stack, Stage, Token
 from aws_cdk import aws_iam as iam
@@ -17,8 +18,11 @@ from constructs import Construct
 
 import distmap
 from cdk_distributed_map import permissions
-from cdk_distributed_map.settings import code_folder
+from cdk_distributed_map.resources.function_code import code_of
+from cdk_distributed_map.resources.function_image import image_of
+from cdk_distributed_map.settings import code_folder, kinds
 from cdk_distributed_map.settings.functions import DEFAULT_RUNTIME, PythonFunction
+from cdk_distributed_map.settings.images import ImageFunction
 
 RUNTIME_LAYER_ID = "DistmapRuntime"
 
@@ -47,13 +51,15 @@ class FunctionSettings:
 def build_function(
     scope: Construct,
     id: str,
-    declared: PythonFunction,
+    declared: PythonFunction | ImageFunction,
     *,
     settings: FunctionSettings,
     reserved_concurrency: float | None = None,
+    default_timeout: Duration | None = None,
     description: str | None = None,
 ) -> lambda_.Function:
     """Make the function, its role and its log group."""
+    default_timeout = Duration.seconds(60) if default_timeout is None else default_timeout
     log_group = logs.LogGroup(
         scope,
         f"{id}Logs",
@@ -61,28 +67,36 @@ def build_function(
         removal_policy=settings.removal_policy,
         encryption_key=settings.encryption_key,
     )
-    function = lambda_.Function(
-        scope,
-        id,
-        runtime=DEFAULT_RUNTIME if declared.runtime is None else declared.runtime,
-        architecture=lambda_.Architecture.ARM_64 if declared.architecture is None else declared.architecture,
-        code=code_folder.asset(declared.folder, declared.exclude),
-        handler=declared.handler,
-        memory_size=declared.memory_size,
-        ephemeral_storage_size=declared.ephemeral_storage,
-        timeout=Duration.seconds(60) if declared.timeout is None else declared.timeout,
-        environment=dict(declared.environment) if declared.environment is not None else None,
-        environment_encryption=settings.encryption_key if declared.environment else None,
-        layers=[runtime_layer(scope), *declared.layers],
-        vpc=declared.vpc,
-        vpc_subnets=declared.vpc_subnets,
-        security_groups=list(declared.security_groups) if declared.security_groups is not None else None,
-        reserved_concurrent_executions=reserved_concurrency,
-        role=_role(scope, f"{id}Role", log_group=log_group, in_vpc=declared.vpc is not None),
-        log_group=log_group,
-        tracing=lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
-        description=description,
-    )
+    shared: dict[str, Any] = {
+        "architecture": lambda_.Architecture.ARM_64 if declared.architecture is None else declared.architecture,
+        "memory_size": declared.memory_size,
+        "ephemeral_storage_size": declared.ephemeral_storage,
+        "timeout": default_timeout if declared.timeout is None else declared.timeout,
+        "environment": dict(declared.environment) if declared.environment is not None else None,
+        "environment_encryption": settings.encryption_key if declared.environment else None,
+        "vpc": declared.vpc,
+        "vpc_subnets": declared.vpc_subnets,
+        "security_groups": list(declared.security_groups) if declared.security_groups is not None else None,
+        "reserved_concurrent_executions": reserved_concurrency,
+        "role": _role(scope, f"{id}Role", log_group=log_group, in_vpc=declared.vpc is not None),
+        "log_group": log_group,
+        "tracing": lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
+        "description": description,
+    }
+    function: lambda_.Function
+    if isinstance(declared, ImageFunction):
+        code = image_of(scope, declared, runtime=Path(distmap.__file__).parent)
+        function = lambda_.DockerImageFunction(scope, id, code=code, **shared)
+    else:
+        function = lambda_.Function(
+            scope,
+            id,
+            runtime=DEFAULT_RUNTIME if declared.runtime is None else declared.runtime,
+            code=code_of(scope, declared),
+            handler=declared.handler,
+            layers=[runtime_layer(scope), *declared.layers],
+            **shared,
+        )
     if declared.environment and settings.encryption_key is not None:
         # Sources differ on whether Lambda's own grant on the key is enough, so the role may do it as well.
         context = {"kms:EncryptionContext:aws:lambda:FunctionArn": function.function_arn}
@@ -102,17 +116,30 @@ def _role(scope: Construct, id: str, *, log_group: logs.LogGroup, in_vpc: bool) 
     return role
 
 
+def timeout(function: lambda_.IFunction) -> float | None:
+    """Timeout of a function in seconds where its definition is in this app, maybe as a token, else ``None``."""
+    definition = _definition(function)
+    found = getattr(definition, "timeout", None)
+    if not isinstance(found, int | float):
+        return 3 if isinstance(definition, lambda_.CfnFunction) and found is None else None
+    return found
+
+
 def known_timeout(function: lambda_.IFunction) -> float | None:
-    """Timeout of a function in seconds where its definition is in this app, else ``None``."""
-    timeout = getattr(_definition(function), "timeout", None)
-    if not isinstance(timeout, int | float) or Token.is_unresolved(timeout):
-        return 3 if isinstance(_definition(function), lambda_.CfnFunction) and timeout is None else None
-    return timeout
+    """Timeout of a function in seconds where its definition is in this app and says it, else ``None``."""
+    found = timeout(function)
+    return None if Token.is_unresolved(found) else found
+
+
+def reservation(function: lambda_.IFunction) -> float | None:
+    """Reserved concurrency of a function where its definition is in this app, maybe as a token, else ``None``."""
+    found = getattr(_definition(function), "reserved_concurrent_executions", None)
+    return found if isinstance(found, int | float) else None
 
 
 def known_reservation(function: lambda_.IFunction) -> float | None:
-    """Reserved concurrency of a function where its definition is in this app, else ``None``."""
-    reserved = getattr(_definition(function), "reserved_concurrent_executions", None)
+    """Reserved concurrency of a function where its definition is in this app and says it, else ``None``."""
+    reserved = reservation(function)
     return None if reserved is None or Token.is_unresolved(reserved) else float(reserved)
 
 
@@ -121,11 +148,20 @@ def _definition(function: lambda_.IFunction) -> object:
     return getattr(function, "lambda_", function).node.default_child
 
 
+@kinds.checked
 def runtime_layer(scope: Construct) -> lambda_.LayerVersion:
-    """Return the layer that holds the module ``distmap``: one for each stack.
+    """Return the layer that holds the module ``distmap``, for functions that are built elsewhere: one for each stack.
 
     A layer rather than a copy in each asset: the user's folder stays exactly what was tested, its asset hash
     doesn't move with our version, and all functions of a stack share one upload.
+
+    Args:
+        scope: The stack of the function, or anything in it.
+
+    Raises:
+        ValueError: The stack is in no app.
+
+    .. versionadded:: 0.1.0
     """
     stack = Stack.of(scope)
     existing = stack.node.try_find_child(RUNTIME_LAYER_ID)

@@ -26,13 +26,15 @@ def state_machine_role(scope: Construct) -> iam.Role:
     The trust has ``aws:SourceAccount`` and no ``aws:SourceArn``: with the latter, tasks of Express children were
     seen to fail with "not authorized to assume the provided role", whatever ARN of the state machine it named.
     """
-    return iam.Role(
-        scope,
-        "Role",
-        assumed_by=iam.ServicePrincipal(
-            "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-        ),
+    return starter_role(scope, "Role")
+
+
+def starter_role(scope: Construct, id: str) -> iam.Role:
+    """Make a role of a state machine, trusted for this account alone."""
+    principal = iam.ServicePrincipal(
+        "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
     )
+    return iam.Role(scope, id, assumed_by=principal)
 
 
 def usable_role(scope: Construct, role: iam.IRole) -> iam.IRole:
@@ -46,11 +48,11 @@ def usable_role(scope: Construct, role: iam.IRole) -> iam.IRole:
     """
     if not isinstance(role, iam.Role) or Stack.of(role).node.path == Stack.of(scope).node.path:
         return role
-    made = role.node.default_child
-    if isinstance(made, iam.CfnRole) and made.path not in (None, "/"):
+    cfn_role = role.node.default_child
+    if isinstance(cfn_role, iam.CfnRole) and cfn_role.path not in (None, "/"):
         raise ValueError(
-            f"role {role.node.path!r} is in another stack and has the path {made.path!r}, which would be taken for its "
-            "name there: make the role in the pipeline's stack, or leave its path out"
+            f"role {role.node.path!r} is in another stack and has the path {cfn_role.path!r}, which would be taken for "
+            "its name there: make the role in the pipeline's stack, or leave its path out"
         )
     return iam.Role.from_role_arn(scope, "GivenRole", role.role_arn)
 
@@ -65,9 +67,14 @@ def trusting(role: iam.IRole) -> iam.IRole:
     if policy is None:
         return role
     statements = Stack.of(role).resolve(policy.to_json()).get("Statement", [])
-    principals = [each.get("Principal") for each in statements if each.get("Effect", "Allow") == "Allow"]
-    services = [service for each in principals if isinstance(each, dict) for service in _listed(each.get("Service"))]
-    anybody = any(each in ("*", {"AWS": "*"}) for each in principals)
+    principals = [statement.get("Principal") for statement in statements if statement.get("Effect", "Allow") == "Allow"]
+    services = [
+        service
+        for principal in principals
+        if isinstance(principal, dict)
+        for service in _listed(principal.get("Service"))
+    ]
+    anybody = any(principal in ("*", {"AWS": "*"}) for principal in principals)
     # Step Functions has one name in every Region and partition; what isn't a text is known only at deployment.
     if any(not isinstance(each, str) or each.startswith("states.") for each in services) or anybody:
         return role
@@ -170,8 +177,8 @@ def taker(
     if arn is None:
         return grantee
     stack = Stack.of(scope)
-    calls = [each for each in statements if "lambda:InvokeFunction" in each.actions]
-    if stack.resolve(arn) not in stack.resolve([resource for each in calls for resource in each.resources]):
+    calls = [statement for statement in statements if "lambda:InvokeFunction" in statement.actions]
+    if stack.resolve(arn) not in stack.resolve([resource for call in calls for resource in call.resources]):
         return grantee
     return permissions.policy_for(flow, f"Calls{grantee.node.addr}", grantee)  # type: ignore[attr-defined, arg-type]  # it has a function's ARN
 

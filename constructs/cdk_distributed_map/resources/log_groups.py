@@ -25,7 +25,7 @@ def destination(
     *,
     level: sfn.LogLevel,
     execution_data: bool,
-    given: logs.ILogGroup | None,
+    existing: logs.ILogGroup | None,
     retention: logs.RetentionDays,
     removal_policy: RemovalPolicy,
     encryption_key: kms.IKey | None,
@@ -39,17 +39,17 @@ def destination(
         TypeError: The given log group isn't one.
         ValueError: Nothing is logged, but something is said about it.
     """
-    if given is not None:
-        _check_group(given)
+    if existing is not None:
+        _check_group(existing)
     if level == sfn.LogLevel.OFF:
-        if given is not None or execution_data:
-            what = "log_execution_data" if given is None else "log_group"
+        if existing is not None or execution_data:
+            what = "log_execution_data" if existing is None else "log_group"
             raise ValueError(f"{what} is given but log_level is OFF, which logs nothing: take out one of them")
         return None
-    if given is None:
+    if existing is None:
         return _new_group(scope, retention, removal_policy, encryption_key)
-    _warn_of_name(scope, given)
-    return given
+    _warn_of_name(scope, existing)
+    return existing
 
 
 def _new_group(
@@ -58,25 +58,25 @@ def _new_group(
     group = logs.LogGroup(
         scope, "LogGroup", retention=retention, removal_policy=removal_policy, encryption_key=encryption_key
     )
-    made = group.node.default_child
-    assert isinstance(made, logs.CfnLogGroup)  # noqa: S101 - narrows the type
+    cfn_group = group.node.default_child
+    assert isinstance(cfn_group, logs.CfnLogGroup)  # noqa: S101 - narrows the type
     # A log group outlives its stack by default, and a stack of the same name that is made anew must not meet it.
     stack_id = Fn.select(2, Fn.split("/", Aws.STACK_ID))
-    made.log_group_name = f"{_VENDED}states/{Aws.STACK_NAME}-{made.logical_id}-{stack_id}"
+    cfn_group.log_group_name = f"{_VENDED}states/{Aws.STACK_NAME}-{cfn_group.logical_id}-{stack_id}"
     return group
 
 
-def _check_group(given: object) -> None:
-    if not hasattr(given, "log_group_arn"):
+def _check_group(log_group: object) -> None:
+    if not hasattr(log_group, "log_group_arn"):
         raise TypeError(
-            f"log_group must be a log group, got {given!r}: import an existing one with "
+            f"log_group must be a log group, got {log_group!r}: import an existing one with "
             "LogGroup.from_log_group_name(...)"
         )
 
 
 def _warn_of_name(scope: Construct, group: logs.ILogGroup) -> None:
-    made = group.node.default_child
-    name = made.log_group_name if isinstance(made, logs.CfnLogGroup) else group.log_group_name
+    cfn_group = group.node.default_child
+    name = cfn_group.log_group_name if isinstance(cfn_group, logs.CfnLogGroup) else group.log_group_name
     text = Stack.of(scope).resolve(name)
     if isinstance(text, dict) and list(text) == ["Fn::Join"]:
         text = text["Fn::Join"][1][0]

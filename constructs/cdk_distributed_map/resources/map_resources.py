@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from aws_cdk import Duration
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -18,15 +19,26 @@ from cdk_distributed_map.resources.functions import (
     known_reservation,
     known_timeout,
 )
+from cdk_distributed_map.resources.task_files import TaskFiles
 from cdk_distributed_map.settings import checks, synthesis_warnings
+from cdk_distributed_map.settings.accounting import Accounting
 from cdk_distributed_map.settings.captures import Capture
 from cdk_distributed_map.settings.combiner import Combiner
 from cdk_distributed_map.settings.concurrency import check_reservation
 from cdk_distributed_map.settings.expressions import quote, wrap
-from cdk_distributed_map.settings.sources import CapturedItems
-from cdk_distributed_map.settings.workers import FunctionWorker, MapSettings, NestedWorker, PythonWorker, Worker
+from cdk_distributed_map.settings.jobs import Container, DurableFunction
+from cdk_distributed_map.settings.readings import CapturedItems
+from cdk_distributed_map.settings.workers import (
+    FunctionWorker,
+    ImageWorker,
+    JobWorker,
+    MapSettings,
+    NestedWorker,
+    PythonWorker,
+    Worker,
+)
 from distmap import wire
-from distmap.limits import MAX_LABEL_LENGTH
+from distmap.limits import MAX_FUNCTION_SECONDS, MAX_LABEL_LENGTH
 
 _OF_RETRY = (
     '$type($states.input) = "object" and $type($states.input.items) = "object" '
@@ -59,12 +71,26 @@ class WorkerResources:
     """What the inner map needs, where the worker is one."""
     inner_location: RunLocation | None = None
     """Where the files of the inner map are."""
+    job: DurableFunction | Container | None = None
+    """What is run for an item, where it is neither a function nor states."""
+    files: TaskFiles | None = None
+    """Where a container's item and result are."""
     states_used: bool = False
     """Whether the user's own states, which can be in one state machine only, are in one."""
 
     def timeout_seconds(self) -> float | None:
         """Return the longest a child's work can take, where it is known: of an inner map it isn't."""
         return None if self.function is None or self.inner is not None else known_timeout(self.function)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountResources:
+    """The account function, and what it is told."""
+
+    function: lambda_.Function
+    accounting: Accounting
+    settings: dict[str, Any]
+    """:class:`distmap.wire.AccountSettings` without the tolerance, which may come from a run's input."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +105,8 @@ class MapResources:
     results_bucket: s3.IBucket
     capture: lambda_.IFunction | None = None
     combine: lambda_.IFunction | None = None
+    account: AccountResources | None = None
+    """What accounts for a run: at the outermost map alone."""
 
     @property
     def inner(self) -> MapResources | None:
@@ -111,10 +139,34 @@ class MapResources:
     def functions(self) -> list[tuple[Construct, str, lambda_.IFunction]]:
         """Return each function of all its maps, with the scope and the id that its rights are under."""
         own = {"Capture": self.capture, "Combine": self.combine}
+        if self.account is not None:
+            own["Account"] = self.account.function
         if self.inner is None:
             own["Worker"] = self.worker.function
         found = [(self.scope, name, function) for name, function in own.items() if function is not None]
         return found if self.inner is None else [*found, *self.inner.functions()]
+
+    def all_inner(self) -> list[MapResources]:
+        """Return what the maps nested in it need, outer before inner."""
+        return [] if self.inner is None else [self.inner, *self.inner.all_inner()]
+
+    def results_buckets(self) -> list[s3.IBucket]:
+        """Return the buckets that the results of all its maps are exported to."""
+        return [each.results_bucket for each in (self, *self.all_inner())]
+
+    def nested_settings(self) -> list[wire.NestedMapSettings]:
+        """Return what the account function must know of the maps nested in it."""
+        if self.inner is None:
+            return []
+        inner = self.inner
+        return [
+            {
+                "label": inner.label,
+                "batched": inner.map.batches is not None,
+                "resultsBucket": inner.results_bucket.bucket_name,
+                "nested": inner.nested_settings(),
+            }
+        ]
 
     def labels(self) -> list[str]:
         """Return the labels of all its maps."""
@@ -157,8 +209,9 @@ def create_map_resources(
     """Make the functions of a map under ``scope`` and give them what they need."""
     settings.items.validate(scope)
     results_bucket = bucket if settings.results.bucket is None else settings.results.bucket
-    checks.same_region(scope, results_bucket, name="the bucket of the results")
-    checks.same_account(scope, results_bucket, name="the bucket of the results")
+    if results_bucket is not bucket:
+        checks.same_region(scope, results_bucket, name="the bucket of the results")
+        checks.same_account(scope, results_bucket, name="the bucket of the results")
     folders = [(bucket, f"{payload_prefix}{kind}/") for kind in (wire.RUNS_FOLDER, wire.ITEM_FILES_FOLDER)]
     folders.append((results_bucket, f"{payload_prefix}{wire.RUNS_FOLDER}/"))
     synthesis_warnings.lists_runs(scope, settings.items.listed(), folders)
@@ -171,6 +224,7 @@ def create_map_resources(
         bucket=bucket,
         payload_prefix=payload_prefix,
         label=label,
+        timeout=Duration.seconds(MAX_FUNCTION_SECONDS) if settings.assumes_seconds else None,
     )
     worker = _worker_resources(settings.worker, context)
     if worker.function is not None and settings.enveloped and worker.inner is None:
@@ -216,6 +270,8 @@ class _Context:
     payload_prefix: str
     label: str
     """Label of the map that runs it."""
+    timeout: Duration | None
+    """Timeout of a function that we build and nobody gave one; None for the usual one."""
 
 
 def _worker_resources(worker: Worker, context: _Context) -> WorkerResources:
@@ -226,7 +282,9 @@ def _worker_resources(worker: Worker, context: _Context) -> WorkerResources:
     """
     concurrency = context.concurrency
     match worker:
-        case PythonWorker(declared=declared, reserved=reservation):
+        case (
+            PythonWorker(declared=declared, reserved=reservation) | ImageWorker(declared=declared, reserved=reservation)
+        ):
             reserved = reservation.resolve(concurrency)
             if not isinstance(concurrency, str):
                 check_reservation(concurrency, reserved, what="the worker")
@@ -237,15 +295,21 @@ def _worker_resources(worker: Worker, context: _Context) -> WorkerResources:
                 declared,
                 settings=context.functions,
                 reserved_concurrency=reserved,
+                default_timeout=context.timeout,
                 description="processes the items of a Distributed Map",
             )
             return WorkerResources(worker=worker, function=function)
-        case FunctionWorker(given=given):
+        case FunctionWorker(existing=existing):
             if not isinstance(concurrency, str):
-                check_reservation(concurrency, known_reservation(given), what=f"the function {given.node.path!r}")
-            return WorkerResources(worker=worker, function=given)
+                check_reservation(concurrency, known_reservation(existing), what=f"the function {existing.node.path!r}")
+            return WorkerResources(worker=worker, function=existing)
         case NestedWorker(map=settings):
             return _nested_resources(worker, settings, context)
+        case JobWorker(job=job):
+            files = TaskFiles(bucket=context.bucket, payload_prefix=context.payload_prefix)
+            if isinstance(job, Container):
+                files.allow(context.scope, job)
+            return WorkerResources(worker=worker, job=job, files=files)
         case _:
             # The states of users are made with the map.
             return WorkerResources(worker=worker)
@@ -272,8 +336,8 @@ def _function(
     scope: Construct, id: str, setting: Capture | Combiner, functions: FunctionSettings, description: str
 ) -> lambda_.IFunction:
     """Return the function of a capture or a combiner, made under ``scope`` where it isn't given."""
-    if setting.given is not None:
-        return setting.given
+    if setting.existing is not None:
+        return setting.existing
     assert setting.declared is not None  # noqa: S101 - one of the two is there
     return build_function(scope, id, setting.declared, settings=functions, description=description)
 

@@ -19,7 +19,7 @@ _EXPIRY_DAYS: Final = 30
 def payload_bucket(
     scope: Construct,
     *,
-    given: s3.IBucket | None,
+    existing: s3.IBucket | None,
     prefix: str,
     expiry: Duration | None,
     timeout: Duration | None,
@@ -33,9 +33,10 @@ def payload_bucket(
     Raises:
         ValueError: The files of an imported bucket are to expire, or it is known to be in another Region or account.
     """
-    bucket = _new_bucket(scope, encryption_key, removal_policy) if given is None else given
-    checks.same_region(scope, bucket, name="payload_bucket")
-    checks.same_account(scope, bucket, name="payload_bucket")
+    if existing is not None:
+        checks.same_region(scope, existing, name="payload_bucket")
+        checks.same_account(scope, existing, name="payload_bucket")
+    bucket = _new_bucket(scope, encryption_key, removal_policy) if existing is None else existing
     shared = synthesis_warnings.shared_prefix(scope, bucket, prefix)
     if not isinstance(bucket, s3.Bucket):
         if expiry is not None:
@@ -51,7 +52,7 @@ def payload_bucket(
     synthesis_warnings.early_expiry(scope, after, timeout)
     if not shared:
         bucket.add_lifecycle_rule(
-            id="expire-runs" if given is None else f"expire-runs-of-{prefix or '/'}",
+            id="expire-runs" if existing is None else f"expire-runs-of-{prefix or '/'}",
             prefix=f"{prefix}{wire.RUNS_FOLDER}/",
             expiration=after,
             # Step Functions writes a run's results in parts for as long as the run takes.

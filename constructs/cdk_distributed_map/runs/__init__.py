@@ -27,8 +27,9 @@ if TYPE_CHECKING:
         UnavailableItemsError,
     )
     from cdk_distributed_map.runs.ledger.nested import NestedAccount
-    from cdk_distributed_map.runs.ledger.reconciliation import Ledger
-    from cdk_distributed_map.runs.results.item_results import Failure, ItemResult
+    from cdk_distributed_map.runs.ledger.of_run import Ledger
+    from cdk_distributed_map.runs.results.item_failures import Failure
+    from cdk_distributed_map.runs.results.item_results import ItemResult
     from cdk_distributed_map.runs.results.tables import to_pandas, to_polars
     from cdk_distributed_map.runs.run import Pipeline, Run
     from cdk_distributed_map.runs.watch.progress import Progress
@@ -67,9 +68,9 @@ __all__ = [
 _MODULES = {
     "Client": "client",
     "Counts": "aws.descriptions",
-    "Failure": "results.item_results",
+    "Failure": "results.item_failures",
     "ItemResult": "results.item_results",
-    "Ledger": "ledger.reconciliation",
+    "Ledger": "ledger.of_run",
     "MapRun": "aws.descriptions",
     "NestedAccount": "ledger.nested",
     "Pipeline": "run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from cdk_distributed_map.arns import is_arn
 from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.sessions import Aws, error_code, errors
 from cdk_distributed_map.runs.errors import AmbiguousNameError, InputError, NotFoundError
@@ -16,6 +17,8 @@ _MOST_MACHINES_SEARCHED: Final = 100
 
 class Client:
     """Finds pipelines and runs, on AWS or at a local endpoint.
+
+    .. versionadded:: 0.1.0
 
     Args:
         profile: Profile of the AWS configuration. Default: that of the environment, or the default one.
@@ -38,6 +41,10 @@ class Client:
     ) -> None:
         self.aws = Aws(profile=profile, region=region, endpoint_url=endpoint_url)
 
+    def __repr__(self) -> str:
+        settings = {"profile": self.aws.profile, "region": self.aws.region, "endpoint_url": self.aws.endpoint_url}
+        return f"Client({', '.join(f'{name}={value!r}' for name, value in settings.items() if value is not None)})"
+
     def pipeline(self, name: str) -> Pipeline:
         """Return a pipeline.
 
@@ -50,7 +57,7 @@ class Client:
             AwsError: AWS refused a call.
         """
         arn = pipelines.find_machine(self.aws, name)
-        return Pipeline(self.aws, arn, called=None if arns.is_arn(name) else name)
+        return Pipeline(self.aws, arn, called=None if is_arn(name) else name)
 
     def run(self, target: str, name: str | None = None) -> Run:
         """Return a run.
@@ -65,7 +72,7 @@ class Client:
             AwsError: AWS refused a call.
         """
         for each in (name, target):
-            if each is not None and arns.is_arn(each) and arns.parse(each).kind != "stateMachine":
+            if each is not None and is_arn(each) and arns.parse(each).kind != "stateMachine":
                 arn = arns.parse(each)
                 # A Map Run or a child belongs to a run, but its ARN doesn't say to which.
                 if arn.kind != "execution" or arn.label:

@@ -22,11 +22,17 @@ from __future__ import annotations
 
 
 class RunsError(Exception):
-    """Base of everything the client raises."""
+    """Base of everything the client raises.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class NotFoundError(RunsError, LookupError):
-    """There is no pipeline or run of this name."""
+    """There is no pipeline or run of this name.
+
+    .. versionadded:: 0.1.0
+    """
 
     def __str__(self) -> str:
         """Return the message; ``LookupError`` would quote it."""
@@ -34,39 +40,65 @@ class NotFoundError(RunsError, LookupError):
 
 
 class AmbiguousNameError(NotFoundError):
-    """Several pipelines have this name."""
+    """Several pipelines have this name.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class InputError(RunsError, ValueError):
-    """An input, an item file or a name that AWS or the pipeline would refuse."""
+    """An input, an item file or a name that AWS or the pipeline would refuse.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class NotReadyError(RunsError):
-    """The files or counts asked for are not there yet."""
+    """The files or counts asked for are not there yet.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class RunStateError(RunsError):
-    """What is asked for doesn't go with the state the run is in."""
+    """What is asked for doesn't go with the state the run is in.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class RunFailedError(RunStateError):
-    """The run ended before it had read its items, so there is nothing of the kind asked for."""
+    """The run failed; of what asks about items: before it had read them, so there is nothing of the kind asked for.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class ResultFilesError(RunsError):
-    """Result files are missing, cut off or not what they should be."""
+    """Result files are missing, cut off or not what they should be.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class UnavailableItemsError(RunsError):
-    """Items are to be run again whose values are nowhere to be read."""
+    """Items are to be run again whose values are nowhere to be read.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class MissingPackageError(RunsError):
-    """An optional package isn't installed."""
+    """An optional package isn't installed.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class AwsError(RunsError):
     """AWS refused a call.
+
+    .. versionadded:: 0.1.0
 
     Attributes:
         code: Error code of the answer; empty where there was none.
@@ -78,12 +110,21 @@ class AwsError(RunsError):
 
 
 class ThrottledError(AwsError):
-    """AWS refused a call because there were too many, and went on refusing."""
+    """AWS refused a call because there were too many, and went on refusing.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class CredentialsError(AwsError):
-    """There are no credentials, or they have expired."""
+    """There are no credentials, or they have expired.
+
+    .. versionadded:: 0.1.0
+    """
 
 
 class ConnectionLostError(AwsError):
-    """AWS gave no answer."""
+    """AWS gave no answer.
+
+    .. versionadded:: 0.1.0
+    """

@@ -1,4 +1,4 @@
-"""A word now and then about what takes long."""
+"""Progress notices about what takes long."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ class ProgressNotice:
     """Counts how far something is, and says so: after two seconds, and every five from then on.
 
     Args:
-        notice: Called with the words; None says nothing.
-        words: Returns them for what has been done so far.
+        notice: Called with the message. None: there are no notices.
+        message: Returns it for how much has been done.
         clock: Tells the time, in seconds.
     """
 
     def __init__(
         self,
         notice: Callable[[str], None] | None,
-        words: Callable[[int], str],
+        message: Callable[[int], str],
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notice = notice
-        self._words = words
+        self._message = message
         self._clock = clock
         self._next = clock() + _FIRST_SECONDS
         self._done = 0
@@ -42,7 +42,7 @@ class ProgressNotice:
             if self._notice is None or now < self._next:
                 return
             self._next = now + _SECONDS
-            text = self._words(self._done)
+            text = self._message(self._done)
         self._notice(text)
 
 

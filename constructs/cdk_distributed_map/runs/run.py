@@ -7,27 +7,32 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+from cdk_distributed_map.arns import is_arn
 from cdk_distributed_map.runs import start as start_module
 from cdk_distributed_map.runs.aws import arns
-from cdk_distributed_map.runs.aws.descriptions import MapRun
+from cdk_distributed_map.runs.aws.descriptions import MapRun, RunSummary
 from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import InputError, NotFoundError, RunStateError
 from cdk_distributed_map.runs.files import item_files
 from cdk_distributed_map.runs.find.handles import PipelineHandle, RunHandle
 from cdk_distributed_map.runs.find.names import LATEST, check_name, new_name
-from cdk_distributed_map.runs.ledger import reconciliation
+from cdk_distributed_map.runs.ledger import reconciliation, redrives
 from cdk_distributed_map.runs.ledger import retry as retry_module
-from cdk_distributed_map.runs.ledger.reconciliation import Ledger
-from cdk_distributed_map.runs.results import item_results
+from cdk_distributed_map.runs.ledger.of_run import Ledger
+from cdk_distributed_map.runs.ledger.own_account import own_account
+from cdk_distributed_map.runs.results import item_failures, item_results
 from cdk_distributed_map.runs.results import nested as nested_results
-from cdk_distributed_map.runs.results.item_results import Failure, ItemResult
-from cdk_distributed_map.runs.watch import progress as progress_module
+from cdk_distributed_map.runs.results.item_failures import Failure
+from cdk_distributed_map.runs.results.item_results import ItemResult
+from cdk_distributed_map.runs.watch import watcher
 from cdk_distributed_map.runs.watch.progress import Progress
 from distmap.limits import MAX_CONCURRENT_CHILDREN
 
 
 class Pipeline(PipelineHandle):
     """A deployed pipeline.
+
+    .. versionadded:: 0.1.0
 
     Attributes:
         arn: ARN of its state machine.
@@ -44,7 +49,7 @@ class Pipeline(PipelineHandle):
         Raises:
             NotFoundError: It has no runs.
         """
-        if arns.is_arn(name):
+        if is_arn(name):
             arn = arns.parse(name)
             if arn.machine_arn() != self.arn:
                 raise InputError(f"{name} is no run of {self.name!r}")
@@ -108,6 +113,8 @@ class Pipeline(PipelineHandle):
 class Run(RunHandle):
     """A run of a pipeline.
 
+    .. versionadded:: 0.1.0
+
     Attributes:
         pipeline: The pipeline.
         name: Name of the execution, which is the name of the run.
@@ -131,9 +138,9 @@ class Run(RunHandle):
         are picked up.
 
         Args:
-            notice: Called with what gets in the way, in words. Default: nothing is said.
+            notice: Called with a message about what gets in the way. Default: there are no messages.
         """
-        return progress_module.watch(self, notice=notice)
+        return watcher.watch(self, notice=notice)
 
     def wait(self) -> Progress:
         """Return when it has ended, with how it ended."""
@@ -162,17 +169,39 @@ class Run(RunHandle):
         """
         return item_results.results(self, ordered=ordered, unsuccessful=unsuccessful, wait_seconds=wait_seconds)
 
-    def ledger(self, *, wait_seconds: float = 60.0) -> Ledger:
-        """Return the account of every item of the run and its retries, from its files.
+    def ledger(self, *, wait_seconds: float = 60.0, recount: bool = False) -> Ledger:
+        """Return the account of every item of the run and its retries.
+
+        A run that accounts for itself has it in a file, which is taken where it is of the run's latest attempt and
+        there are no retries. Otherwise it is counted from the files of the run and its retries.
 
         Args:
             wait_seconds: How long to wait for results that Step Functions is still exporting. Default: a minute.
+            recount: Whether to count in any case. What the run's own account says otherwise is among the problems.
+                Default: its own account is taken where there is one.
 
         Raises:
             NotReadyError: They are not there after that.
             AwsError: AWS refused a call.
         """
-        return reconciliation.make_ledger(self, wait_seconds=wait_seconds)
+        return reconciliation.make_ledger(self, wait_seconds=wait_seconds, recount=recount)
+
+    def own_ledger(self, described: RunSummary | None = None) -> Ledger | None:
+        """Return the account that the run wrote of itself, retries aside.
+
+        Args:
+            described: What AWS says of the run, where that is known. Default: AWS is asked.
+
+        Returns:
+            The account; None where there is none of the run's latest attempt, as while it is running.
+
+        Raises:
+            AwsError: AWS refused a call.
+        """
+        return own_account(self, self.describe_if_known() if described is None else described)
+
+    def _recount(self) -> Ledger:
+        return self.ledger(recount=True)
 
     def nested_results(self, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
         """Yield the result of every item of the maps inside its children, one nested Map Run after another.
@@ -203,7 +232,7 @@ class Run(RunHandle):
             NotReadyError: The results are not exported yet.
             AwsError: AWS refused a call.
         """
-        yield from item_results.failures(self, self.ledger() if ledger is None else ledger)
+        yield from item_failures.failures(self, self.ledger() if ledger is None else ledger, recount=self._recount)
         if self.pipeline.definition.item_file.nested_maps:
             yield from nested_results.failures(self)
 
@@ -239,7 +268,7 @@ class Run(RunHandle):
         if anyway:
             warnings.warn("retry(anyway=) is named include_missing now", DeprecationWarning, stacklevel=2)
         started = retry_module.retry(
-            self, self.ledger(), name=name, input=input, nested=nested, include_missing=include_missing or anyway
+            self, self._recount(), name=name, input=input, nested=nested, include_missing=include_missing or anyway
         )
         return None if started is None else Run(self.pipeline, started).was_just_started()
 
@@ -250,8 +279,19 @@ class Run(RunHandle):
             RunStateError: AWS would refuse it.
         """
         described = self.describe()
-        retry_module.check_redrivable(described)
-        return retry_module.redrive_warning(described)
+        redrives.check_redrivable(described)
+        return redrives.redrive_warning(described)
+
+    def redrive_effect(self) -> str:
+        """Return what a redrive would do, by what the run failed with.
+
+        Raises:
+            RunStateError: AWS would refuse it.
+            AwsError: AWS refused a call.
+        """
+        described = self.describe()
+        redrives.check_redrivable(described)
+        return redrives.redrive_effect(self, described)
 
     def redrive(self) -> None:
         """Let AWS go on with it where it failed: unsuccessful children and items that were never started.
@@ -291,9 +331,9 @@ class Run(RunHandle):
         """Change running Map Runs, and return them.
 
         Args:
-            max_concurrency: Most children at once, 1 to 10,000. Default: as it is.
-            tolerated_failure_percentage: Most items that may fail, 0 to 100 percent. Default: as it is.
-            tolerated_failure_count: Most items that may fail. Default: as it is.
+            max_concurrency: Maximum number of children at a time, 1 to 10,000. Default: unchanged.
+            tolerated_failure_percentage: Share of items that may fail, 0 to 100 percent. Default: unchanged.
+            tolerated_failure_count: Number of items that may fail. Default: unchanged.
             map_run_arn: Which Map Run. Default: every outermost one that is running.
 
         Raises:
@@ -328,7 +368,7 @@ class Run(RunHandle):
 
     def _running_map_runs(self) -> list[str]:
         described = self.describe()
-        running = [each.arn for each in self.map_runs() if each.status == "RUNNING"]
+        running = [map_run.arn for map_run in self.map_runs() if map_run.status == "RUNNING"]
         if not running:
             raise RunStateError(
                 f"no map of {self.name!r} is running, and the run is {described.status}: only a running map can "

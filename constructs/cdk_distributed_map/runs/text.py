@@ -1,18 +1,14 @@
-"""Words for numbers, and for what is wrong."""
+"""Texts for people: numbers with their nouns, problems, and what a terminal can show safely."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-_MOST_PROBLEMS: Final = 20
-NO_ITEMS: Final = "the run had no items: look at its input, or at the prefix or key of the source"
+from distmap._noting import Problems, counted
+from distmap._reconcile import NO_ITEMS
 
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: ``1 item``, ``1,000 items``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
+__all__ = ["NO_ITEMS", "Problems", "counted", "one_line", "visible"]
 
 _HIDDEN: Final = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f"  # control characters, C1 too: U+009B begins an escape sequence
@@ -29,7 +25,7 @@ def visible(text: str) -> str:
     Control characters, those that turn the direction of writing and those that can't be seen are written as JSON
     escapes them: a JSON text stays one, of the same value.
     """
-    # What is printable throughout, as nearly every text is, is told ten times as quickly.
+    # Nearly every text is printable throughout, and this is ten times as quick.
     return text if text.isprintable() else _HIDDEN.sub(_escape, text)
 
 
@@ -52,22 +48,3 @@ def one_line(text: str, most: int | None = None) -> str:
     if most is not None and len(flat) > most:
         flat = f"{flat[: most - 1]}…"
     return visible(flat)
-
-
-class Problems:
-    """What is wrong, in words: no more than can be read, however much there is."""
-
-    def __init__(self) -> None:
-        self._kept: list[str] = []
-        self._more = 0
-
-    def add(self, problem: str) -> None:
-        """Note a problem."""
-        if len(self._kept) < _MOST_PROBLEMS:
-            self._kept.append(problem)
-        else:
-            self._more += 1
-
-    def told(self) -> tuple[str, ...]:
-        """Return them, and how many more there are."""
-        return (*self._kept, f"and {self._more:,} more of the kind") if self._more else tuple(self._kept)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from aws_cdk import Duration, Size, Token
@@ -16,7 +15,8 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cdk_distributed_map import permissions
-from cdk_distributed_map.settings import checks, expressions, kinds
+from cdk_distributed_map.settings import checks, code_folder, expressions, kinds
+from cdk_distributed_map.settings.bundling import Bundling, Wheels
 from cdk_distributed_map.settings.functions import DEFAULT_MEMORY_MB, PythonFunction
 from cdk_distributed_map.settings.handlers import Role
 from distmap import limits, wire
@@ -25,22 +25,27 @@ _BUILT_IN_TIMEOUT = Duration.minutes(15)
 
 
 class Capture:
-    """What captures the items of a run: use the factories.
+    """Captures the items of a run: use the factories.
 
     The function gets :class:`distmap.wire.CaptureEvent` and answers :class:`distmap.wire.ItemFile`; the runtime's
     ``capture_items`` does both for a generator of items. Retrying it overwrites the same file.
+
+    .. versionadded:: 0.1.0
     """
 
     resumable: bool = False
     """Whether a long capture goes on in another invocation."""
-    given: lambda_.IFunction | None = None
-    """The function, where it was made elsewhere."""
+    existing: lambda_.IFunction | None = None
+    """An existing function; None where one is to be built."""
     description: str = "captures the items of a run"
     """Description of the function to build."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
     @property
     def declared(self) -> PythonFunction | None:
-        """The function to build, where it wasn't made elsewhere."""
+        """The function to build; None for an existing one."""
         return None
 
     @staticmethod
@@ -185,6 +190,7 @@ class Capture:
         vpc_subnets: ec2.SubnetSelection | None = None,
         security_groups: Sequence[ec2.ISecurityGroup] | None = None,
         exclude: Sequence[str] | None = None,
+        bundling: Bundling | None = None,
     ) -> Capture:
         """Your own Python function, built from a folder, with the runtime put in.
 
@@ -206,14 +212,15 @@ class Capture:
                 vpc_subnets=vpc_subnets,
                 security_groups=security_groups,
                 exclude=() if exclude is None else exclude,
+                bundling=Wheels() if bundling is None else bundling,
             )
         )
 
     @staticmethod
     @kinds.checked
     def function(function: lambda_.IFunction) -> Capture:
-        """Your own function, made elsewhere. It is allowed to write the items of runs where its role is known."""
-        return _Given(function)
+        """An existing function. It gets permission to write the items of runs if its role is known."""
+        return _Existing(function)
 
     def event_settings(self, scope: Construct) -> dict[str, Any]:
         """Return what the event has under ``capture``, rendered."""
@@ -248,7 +255,7 @@ class _BuiltIn(Capture):
     @property
     def declared(self) -> PythonFunction:
         return PythonFunction(
-            folder=str(_built_in_folder()),
+            folder=str(code_folder.built_in("capture_input")),
             handler="handler.handler",
             role=Role.CAPTURE,
             memory_size=DEFAULT_MEMORY_MB if self.memory_size is None else self.memory_size,
@@ -313,15 +320,6 @@ def _setting(scope: Construct, key: str, value: Any) -> Any:
     return expressions.number(scope, value, name=key) if isinstance(value, int | float) else value
 
 
-def _built_in_folder() -> Path:
-    """Folder of the capture-input function: beside the package in a wheel, at the top of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "lambdas" / "capture_input", package.parents[1] / "lambdas" / "capture_input"):
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(f"no capture_input folder beside {package} nor in its checkout: install the package again")
-
-
 @dataclass(frozen=True)
 class _Built(Capture):
     function_declared: PythonFunction
@@ -332,5 +330,5 @@ class _Built(Capture):
 
 
 @dataclass(frozen=True)
-class _Given(Capture):
-    given: lambda_.IFunction
+class _Existing(Capture):
+    existing: lambda_.IFunction

@@ -44,6 +44,21 @@ def whole_number(
         raise ValueError(f"{name} must be {bounds}, got {value:,}{remedy and f': {remedy}'}")
 
 
+def positive(name: str, value: float | str | None, *, unit: str) -> None:
+    """Check a number over 0, fractions allowed.
+
+    Raises:
+        TypeError: It isn't a number.
+        ValueError: It is 0 or less.
+    """
+    if not is_known(value):
+        return
+    _is_number(name, value)
+    assert isinstance(value, int | float)  # noqa: S101 - narrows the type that the line above checked
+    if value <= 0:
+        raise ValueError(f"{name} must be over 0 {unit}, got {value!r}")
+
+
 def percentage(name: str, value: float | str | None) -> None:
     """Check a percentage, fractions allowed.
 
@@ -113,7 +128,7 @@ def literal_key(name: str, value: str) -> None:
     if value.startswith(("$.", "$$.", "$[", "{%")):
         raise ValueError(
             f"{name} got {value!r}: a key that comes from the input needs ItemSource.from_execution_input, "
-            "which is told the buckets it may read"
+            "which names the buckets it may read"
         )
     plain_key(name, value)
 

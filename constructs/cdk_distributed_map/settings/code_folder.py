@@ -25,6 +25,8 @@ LEFT_OUT: Final = (
     ".pytest_cache/",
     ".ruff_cache/",
     ".tox/",
+    # Of the project, not of the function; what packages have inside stays.
+    "/tests/",
     # Version control, editors and file managers.
     ".git/",
     ".gitattributes",
@@ -62,8 +64,8 @@ def patterns(folder: str, exclude: Sequence[str]) -> list[str]:
         file = Path(folder, name)
         if file.is_file():
             lines = file.read_text(encoding="utf-8-sig").splitlines()
-            said = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-            found += [_from_the_top(line) for line in said] if name == ".dockerignore" else said
+            entries = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+            found += [_from_the_top(line) for line in entries] if name == ".dockerignore" else entries
     return [*found, *exclude]
 
 
@@ -113,5 +115,14 @@ def check_size(folder: str, exclude: Sequence[str]) -> None:
         raise ValueError(
             f"folder {folder!r} has {total:,} bytes of code, Lambda takes at most {limits.MAX_CODE_BYTES:,} unzipped, "
             f"layers included; the largest file is {os.path.relpath(largest, folder)}: leave out what isn't needed "
-            "with exclude=[...] or a .lambdaignore, or give a function made of a container image"
+            "with exclude=[...] or a .lambdaignore, or use Worker.image(...)"
         )
+
+
+def built_in(name: str) -> Path:
+    """Return the folder of a function of the package's own: beside it in a wheel, at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "lambdas" / name, package.parents[1] / "lambdas" / name):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"no {name} folder beside {package} nor in its checkout: install the package again")

@@ -10,6 +10,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_lambda as lambda_
 
 from cdk_distributed_map.settings import kinds
+from cdk_distributed_map.settings.bundling import Bundling, Wheels
 from cdk_distributed_map.settings.functions import PythonFunction
 from cdk_distributed_map.settings.handlers import Role
 
@@ -19,16 +20,18 @@ _DEFAULT_MEMORY_MB = 1024
 @kinds.checked_class
 @dataclass(frozen=True, kw_only=True)
 class Combiner:
-    """A function that runs after the map and gets the place of its manifest: use the factories.
+    """A function that runs after the map and gets the location of its manifest: use the factories.
 
     It gets :class:`distmap.wire.CombineEvent`; the runtime's ``combine_results`` streams every result from it.
+
+    .. versionadded:: 0.1.0
     """
 
     declared: PythonFunction | None = None
-    given: lambda_.IFunction | None = None
+    existing: lambda_.IFunction | None = None
 
     def __post_init__(self) -> None:
-        if self.given is None and self.declared is None:
+        if self.existing is None and self.declared is None:
             raise ValueError("a combiner needs a function: use Combiner.python(...) or Combiner.function(...)")
 
     @staticmethod
@@ -48,6 +51,7 @@ class Combiner:
         vpc_subnets: ec2.SubnetSelection | None = None,
         security_groups: Sequence[ec2.ISecurityGroup] | None = None,
         exclude: Sequence[str] | None = None,
+        bundling: Bundling | None = None,
     ) -> Combiner:
         """Your Python function, built from a folder, with the runtime put in.
 
@@ -70,11 +74,12 @@ class Combiner:
                 vpc_subnets=vpc_subnets,
                 security_groups=security_groups,
                 exclude=() if exclude is None else exclude,
+                bundling=Wheels() if bundling is None else bundling,
             )
         )
 
     @staticmethod
     @kinds.checked
     def function(function: lambda_.IFunction) -> Combiner:
-        """Your own function, made elsewhere. It is allowed to read the results where its role is known."""
-        return Combiner(given=function)
+        """An existing function. It gets permission to read the results if its role is known."""
+        return Combiner(existing=function)

@@ -15,7 +15,10 @@ DEFAULT_NESTED_CONCURRENCY = 10
 @kinds.checked_class
 @dataclass(frozen=True, kw_only=True)
 class ReservedConcurrency:
-    """Reserved concurrency of a worker that the pipeline builds: use the factories."""
+    """Reserved concurrency of a worker that the pipeline builds: use the factories.
+
+    .. versionadded:: 0.1.0
+    """
 
     amount: float | None
     matches: bool = False

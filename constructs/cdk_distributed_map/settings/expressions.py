@@ -282,6 +282,13 @@ def source_text(rendered: Any) -> str:
     return json.dumps(rendered)
 
 
+def number_text(rendered: float | str) -> str:
+    """Return a rendered number (see :func:`number`) as JSONata, so that it can stand inside an expression."""
+    if isinstance(rendered, str):
+        return source_text(rendered) if is_jsonata(rendered) else f"$number({quote(rendered)})"
+    return Token.as_string(rendered) if Token.is_unresolved(rendered) else json.dumps(rendered)
+
+
 def _list_text(items: list[Any]) -> str:
     if not any(is_jsonata(item) for item in items):
         return "[" + ", ".join(source_text(item) for item in items) + "]"

@@ -18,7 +18,10 @@ from distmap import limits
 
 
 class CsvDelimiter(enum.Enum):
-    """What separates the fields of a CSV file."""
+    """What separates the fields of a CSV file.
+
+    .. versionadded:: 0.1.0
+    """
 
     COMMA = "COMMA"
     PIPE = "PIPE"
@@ -38,6 +41,8 @@ class FileFormat:
     """Format of a file of items: use the factories.
 
     Files may be compressed with gzip (``.gz``) or Zstandard; Step Functions unpacks them.
+
+    .. versionadded:: 0.1.0
     """
 
     input_type: str

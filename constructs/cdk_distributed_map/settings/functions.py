@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aws_cdk import Duration, Size, Token
@@ -12,6 +12,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_lambda as lambda_
 
 from cdk_distributed_map.settings import checks, code_folder, handlers
+from cdk_distributed_map.settings.bundling import Bundling, Wheels
 from cdk_distributed_map.settings.handlers import Role
 from distmap import limits
 
@@ -52,52 +53,59 @@ class PythonFunction:
     memory_size: int = DEFAULT_MEMORY_MB
     ephemeral_storage: Size | None = None
     timeout: Duration | None = None
-    environment: Mapping[str, str] | None = None
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
+    """Not in the repr: it may hold secrets."""
     layers: Sequence[lambda_.ILayerVersion] = ()
     vpc: ec2.IVpc | None = None
     vpc_subnets: ec2.SubnetSelection | None = None
     security_groups: Sequence[ec2.ISecurityGroup] | None = None
     exclude: Sequence[str] = ()
+    bundling: Bundling = field(default_factory=Wheels)
+    is_decorated: bool = field(default=False, init=False)
+    """Whether its source shows that the handler is decorated for its role."""
 
     def __post_init__(self) -> None:
         runtime = DEFAULT_RUNTIME if self.runtime is None else self.runtime
-        file = handlers.check(self.folder, self.handler, role=self.role, python=_python_of(runtime))
+        file = handlers.check(self.folder, self.handler, role=self.role, python=python_of(runtime))
+        object.__setattr__(self, "is_decorated", handlers.is_decorated(file, self.handler, role=self.role))
         # Found from where the program is now: Node, which reads the folder later, may have been started elsewhere.
         object.__setattr__(self, "folder", str(Path(self.folder).resolve()))
         code_folder.check_shipped(self.folder, self.exclude, file.resolve())
         code_folder.check_size(self.folder, self.exclude)
-        _check_environment(self.environment or {})
-        checks.whole_number(
-            "memory_size",
-            self.memory_size,
-            least=limits.MIN_FUNCTION_MEMORY_MB,
-            most=limits.MAX_FUNCTION_MEMORY_MB,
-            unit="MB",
-        )
-        seconds = self.timeout_seconds
-        if seconds is not None:
-            checks.whole_number(
-                "timeout",
-                seconds,
-                least=1,
-                most=limits.MAX_FUNCTION_SECONDS,
-                unit="seconds",
-                remedy="Lambda stops there; split the items, or run longer work as a chain of states",
-            )
+        check_function(environment=self.environment, memory_size=self.memory_size, timeout=self.timeout)
         if len(self.layers) >= limits.MAX_LAYERS:
             raise ValueError(
                 f"layers must be at most {limits.MAX_LAYERS - 1}, got {len(self.layers)}: a function takes "
                 f"{limits.MAX_LAYERS} and the pipeline adds the distmap runtime"
             )
 
-    @property
-    def timeout_seconds(self) -> float | None:
-        """Timeout in seconds, or ``None`` where it is known only at deployment."""
-        timeout = Duration.seconds(60) if self.timeout is None else self.timeout
-        return None if timeout.is_unresolved() else timeout.to_seconds()
+
+def check_function(*, environment: Mapping[str, str] | None, memory_size: int, timeout: Duration | None) -> None:
+    """Check what every function declares, however its code is packed.
+
+    Raises:
+        ValueError: Something is out of Lambda's bounds.
+    """
+    _check_environment(environment or {})
+    checks.whole_number(
+        "memory_size",
+        memory_size,
+        least=limits.MIN_FUNCTION_MEMORY_MB,
+        most=limits.MAX_FUNCTION_MEMORY_MB,
+        unit="MB",
+    )
+    if timeout is not None and not timeout.is_unresolved():
+        checks.whole_number(
+            "timeout",
+            timeout.to_seconds(),
+            least=1,
+            most=limits.MAX_FUNCTION_SECONDS,
+            unit="seconds",
+            remedy="Lambda stops there; split the items, or run longer work as a chain of states",
+        )
 
 
-def _python_of(runtime: lambda_.Runtime) -> tuple[int, int]:
+def python_of(runtime: lambda_.Runtime) -> tuple[int, int]:
     """Return the version of Python of a runtime.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Handlers, read but never run: what surely can't work is told at synthesis.
+"""Handlers, read but never run: what surely can't work is reported at synthesis.
 
 Only what the source of the handler's own file shows beyond doubt is refused. A name that is imported, made by a call,
 decorated by something else or set from afar may be anything, and passes.
@@ -72,6 +72,49 @@ def check(folder: str, handler: str, *, role: Role, python: tuple[int, int] | No
     if tree is not None:
         _check_function(tree, handler, name, file=found[0].name, role=role)
     return found[0]
+
+
+def is_decorated(file: Path, handler: str, *, role: Role) -> bool:
+    """Tell whether a file shows that a handler is made by the decorator of its role.
+
+    Args:
+        file: The file that it is in, as :func:`check` returned it.
+        handler: ``<module>.<function>``.
+        role: What it is for.
+    """
+    try:
+        tree = ast.parse(file.read_bytes(), file.name)
+    except (SyntaxError, ValueError):
+        # Of a newer Python than this one.
+        return False
+    decorators = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "distmap"
+        for alias in node.names
+        if alias.name == role.value
+    }
+    modules = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "distmap"
+    }
+    bound = [node for name, node in _bindings(tree.body) if name in {handler.rpartition(".")[2], "*"}]
+    made = bound[-1] if bound else None
+    if isinstance(made, ast.FunctionDef):
+        return any(_is_call_of(each, role, decorators, modules) for each in made.decorator_list)
+    call = made.value if isinstance(made, ast.Assign) else None
+    return isinstance(call, ast.Call) and _is_call_of(call.func, role, decorators, modules)
+
+
+def _is_call_of(node: ast.expr, role: Role, decorators: set[str], modules: set[str]) -> bool:
+    """Tell whether an expression is a role's decorator, with its settings or without."""
+    node = node.func if isinstance(node, ast.Call) else node
+    if isinstance(node, ast.Attribute):
+        return node.attr == role.value and isinstance(node.value, ast.Name) and node.value.id in modules
+    return isinstance(node, ast.Name) and node.id in decorators
 
 
 def _parsed(file: Path, handler: str, python: tuple[int, int] | None) -> ast.Module | None:
@@ -203,7 +246,7 @@ def _takes_for_results(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """Tell whether a function goes through its event, whose keys are texts, and wants of them what results have."""
     event = node.args.args[0].arg if node.args.args else None
     loops = [each for each in ast.walk(node) if isinstance(each, ast.For | ast.comprehension)]
-    over = [each for each in loops if isinstance(each.iter, ast.Name) and each.iter.id == event]
+    over = [loop for loop in loops if isinstance(loop.iter, ast.Name) and loop.iter.id == event]
     names = {each.target.id for each in over if isinstance(each.target, ast.Name)}
     return any(
         isinstance(each, ast.Attribute)

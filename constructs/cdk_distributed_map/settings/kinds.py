@@ -18,16 +18,26 @@ from typing import Any, TypeVar
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
 
-_INTERFACES: dict[str, tuple[str, str, str]] = {
+INTERFACES: dict[str, tuple[str, str, str]] = {
     # What only it has, what it is called, and how to come by one.
     "IAlarmAction": ("bind", "an alarm action", "wrap a topic as SnsAction(topic)"),
     "IBucket": ("bucket_arn", "a bucket", "import an existing one with Bucket.from_bucket_name(...)"),
     "IChainable": ("start_state", "a chain of states", "give a state, such as Pass(...), or several chained"),
+    "ICluster": ("cluster_arn", "a cluster of ECS", "import it with Cluster.from_cluster_attributes(...)"),
+    "IEventBus": ("event_bus_arn", "an event bus", "import an existing one with EventBus.from_event_bus_name(...)"),
     "IFunction": ("function_arn", "a function", "import an existing one with Function.from_function_attributes(...)"),
     "IGrantable": ("grant_principal", "a principal", "give a role, a user or a function"),
+    "IJobDefinition": ("job_definition_arn", "a job definition", "import it with from_job_definition_arn(...)"),
+    "IJobQueue": ("job_queue_arn", "a job queue", "import it with JobQueue.from_job_queue_arn(...)"),
     "IKey": ("key_arn", "a KMS key", "import an existing one with Key.from_key_arn(...)"),
     "ILayerVersion": ("layer_version_arn", "a layer", "import it with LayerVersion.from_layer_version_arn(...)"),
+    "IStateMachine": (
+        "state_machine_arn",
+        "a state machine",
+        "import it with StateMachine.from_state_machine_arn(...)",
+    ),
     "ILogGroup": ("log_group_arn", "a log group", "import it with LogGroup.from_log_group_name(...)"),
+    "IQueue": ("queue_arn", "a queue", "import an existing one with Queue.from_queue_arn(...)"),
     "IRole": ("role_arn", "a role", "import an existing one with Role.from_role_arn(...)"),
     "IRuleTarget": ("bind", "a target of a rule", "wrap a topic as SnsTopic(topic)"),
     "ISecurityGroup": ("security_group_id", "a security group", "import it with SecurityGroup.from_lookup_by_id(...)"),
@@ -35,20 +45,30 @@ _INTERFACES: dict[str, tuple[str, str, str]] = {
 }
 
 _EXAMPLES: dict[str, str] = {
+    "Accounting": "Accounting(rounds=5)",
     "Alarms": "Alarms(actions=[SnsAction(topic)])",
     "Architecture": "Architecture.ARM_64",
     "Batching": "Batching(max_items=100)",
+    "Bundling": "Bundling.wheels()",
     "Capture": "Capture.ranges()",
     "Combiner": "Combiner.function(function)",
     "Construct": "a Stack",
+    "DockerImage": "DockerImage.from_build(folder)",
     "Duration": "Duration.minutes(5)",
+    "EventPattern": "EventPattern(source=['orders'])",
     "FileFormat": "FileFormat.json_lines()",
+    "ItemBy": "ItemBy.FILE",
     "ItemSource": "ItemSource.json(bucket, key)",
+    "Overlap": "Overlap.SKIP",
     "ReservedConcurrency": "ReservedConcurrency.fixed(5)",
+    "Rerun": "Rerun(rounds=3)",
     "Results": "Results(bucket=bucket)",
     "RetryPolicy": "RetryPolicy(errors=['ConnectionError'])",
+    "RuleTargetInput": "RuleTargetInput.from_object({...})",
     "Runtime": "Runtime.PYTHON_3_13",
+    "ScheduleExpression": "ScheduleExpression.rate(Duration.hours(1))",
     "Size": "Size.gibibytes(1)",
+    "TaskDefinition": "FargateTaskDefinition(self, 'Task')",
     "SubnetSelection": "SubnetSelection(subnet_type=SubnetType.PRIVATE_WITH_EGRESS)",
     "Worker": "Worker.function(function)",
 }
@@ -155,7 +175,7 @@ def _fits_one(value: object, kind: Any) -> bool:
         return pairs is not None and all(_fits(key, inner[0]) and _fits(item, inner[1]) for key, item in pairs)
     if origin is collections.abc.Callable:
         return callable(value) and not isinstance(value, type)
-    interface = _INTERFACES.get(origin.__name__)
+    interface = INTERFACES.get(origin.__name__)
     return isinstance(value, origin) if interface is None else _has(value, interface[0])
 
 
@@ -168,7 +188,7 @@ def _has(value: object, attribute: str) -> bool:
 
 
 def _described(hint: Any, value: object) -> tuple[str, str]:
-    """Return what is wanted, in words, and a remedy or nothing."""
+    """Return a description of what is wanted, and a remedy or nothing."""
     choices = _choices(hint)
     if set(choices) == {float, str}:
         return "a number, a JSONPath such as '$.limit' or JSONata as '{% ... %}'", ""
@@ -184,8 +204,8 @@ def _words(kind: Any, value: object) -> tuple[str, str]:
         return "a list", "put it into a list" if _fits(value, inner) else f"each of it is {_described(inner, value)[0]}"
     if kind in _PLAIN:
         return _PLAIN[kind]
-    if origin.__name__ in _INTERFACES:
-        _, words, remedy = _INTERFACES[origin.__name__]
+    if origin.__name__ in INTERFACES:
+        _, words, remedy = INTERFACES[origin.__name__]
         return words, remedy
     if isinstance(origin, type) and issubclass(origin, enum.Enum):
         return _members(origin, value)

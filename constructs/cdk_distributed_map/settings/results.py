@@ -16,19 +16,30 @@ from cdk_distributed_map.settings import kinds
 
 
 class Transformation(enum.Enum):
-    """What is kept of each child."""
+    """What is kept of each child.
+
+    .. versionadded:: 0.1.0
+    """
 
     NONE = "NONE"
-    """Everything: input, output, status and times. What the client reads best: it alone ties a result to its item
-    without reading the source again."""
+    """Everything: input, output, status and times. It alone ties every result to its item."""
     COMPACT = "COMPACT"
-    """The output of each child. Failed children keep everything."""
+    """The output of each child that succeeded, for readers that want nothing else; those that failed keep everything.
+    Only what ``process_items`` answers names its items then, so that other workers' results can't be accounted for one
+    by one, nor those of their batches at all: synthesis warns of it."""
     FLATTEN = "FLATTEN"
     """Like COMPACT, and outputs that are arrays are put into one."""
 
+    def __str__(self) -> str:
+        """Return what AWS calls it."""
+        return str(self.value)
+
 
 class OutputType(enum.Enum):
-    """Format of the result files."""
+    """Format of the result files.
+
+    .. versionadded:: 0.1.0
+    """
 
     JSON = "JSON"
     JSONL = "JSONL"
@@ -39,6 +50,8 @@ class OutputType(enum.Enum):
 class Results:
     """Where and how results are exported, to ``runs/<execution name>/results/<map run id>/``.
 
+    .. versionadded:: 0.1.0
+
     Args:
         transformation: Default: ``NONE``.
         output_type: Default: ``JSONL``, which is read line by line.
@@ -48,6 +61,11 @@ class Results:
     transformation: Transformation | None = None
     output_type: OutputType | None = None
     bucket: s3.IBucket | None = None
+
+    @property
+    def names_items(self) -> bool:
+        """Whether the results of all workers can be tied to their items."""
+        return self.transformation in {None, Transformation.NONE}
 
     def render(self, *, bucket: s3.IBucket, prefix: str) -> dict[str, Any]:
         """Return ResultWriter."""

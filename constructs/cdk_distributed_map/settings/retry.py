@@ -40,6 +40,22 @@ no remedy for isn't among them, such as ``CodeArtifactUserFailedException`` and 
 https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
 
+ECS_ERRORS = ("ECS.AmazonECSException", "ECS.ServerException", "AmazonECS.Unknown", "ECS.InvalidParameterException")
+"""What ECS answers where it is throttled or has no capacity. The last is also what it makes of a throttled EC2, which
+only the message tells from a wrong parameter.
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html"""
+
+BATCH_ERRORS = ("Batch.AWSBatchException", "Batch.ServerException", "Batch.TooManyRequestsException")
+"""What AWS Batch answers where it is throttled: it takes 50 jobs a second.
+https://docs.aws.amazon.com/batch/latest/userguide/service_limits.html"""
+
+STATES_ERRORS = ("Sfn.SdkClientException", "Sfn.SfnException")
+"""What Step Functions answers where its own API is throttled."""
+
+S3_ERRORS = ("S3.SdkClientException", "S3.S3Exception")
+"""What S3 answers where it is throttled. The second is also what it says to who may not, so that few attempts are made
+for it."""
+
 _INACTIVE_INTERVAL_SECONDS = 5
 _INACTIVE_ATTEMPTS = 10
 """Under full jitter, the mean of their delays together is twice the longest time that was seen."""
@@ -59,6 +75,8 @@ class RetryPolicy:
 
     Lambda's own errors and throttling are always retried, with full jitter and a capped delay; this adds to it.
     An error of the function itself fails the child at once unless it is named here.
+
+    .. versionadded:: 0.1.0
 
     Args:
         errors: Names of errors, such as ``["ConnectionError"]`` for a Python exception of that type.
@@ -143,6 +161,11 @@ class RetryPolicy:
         )
 
 
+OF_CRASHES = RetryPolicy(errors=("Runtime.ExitError", "Lambda.Unknown"))
+"""What a run's own tasks (capture, account, combine) retry too: the end of a process, which no code has decided. Items
+that are lost with a worker's process run again in a round, but there is no round without a capture or an account."""
+
+
 def _delays(attempts: int, interval: float, rate: float, most: float) -> list[float]:
     delays, delay = [], interval
     for _ in range(min(attempts, 100_000)):
@@ -186,6 +209,18 @@ def inactive_attempts(budget: float | None) -> int:
 
 def _inactive_seconds(attempts: int) -> float:
     return sum(_delays(attempts, _INACTIVE_INTERVAL_SECONDS, _BACKOFF_RATE, _MAX_DELAY_SECONDS))
+
+
+def add_service_retry(task: sfn.TaskStateBase, *, errors: Sequence[str], attempts: int | None = None) -> None:
+    """Retry a service's throttling on a task that isn't in an Express child, as that of Lambda is."""
+    task.add_retry(
+        errors=list(errors),
+        interval=Duration.seconds(_INTERVAL_SECONDS),
+        max_attempts=throttling_attempts(None) if attempts is None else attempts,
+        backoff_rate=_BACKOFF_RATE,
+        max_delay=Duration.seconds(_MAX_DELAY_SECONDS),
+        jitter_strategy=sfn.JitterType.FULL,
+    )
 
 
 def add_lambda_retry(task: sfn.TaskStateBase, *, budget: float | None) -> None:

@@ -1,42 +1,42 @@
-"""Where the items of a run come from. Each source renders its reader, states its IAM and validates itself."""
+"""Where the items of a run come from: what users declare, checked argument by argument."""
 
 from __future__ import annotations
 
-import abc
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from aws_cdk import Aws, Stack, Token
-from aws_cdk import aws_iam as iam
+from aws_cdk import Token
 from aws_cdk import aws_s3 as s3
-from constructs import Construct
 
-from cdk_distributed_map import permissions
-from cdk_distributed_map.settings import checks, expressions, kinds, synthesis_warnings
+from cdk_distributed_map.settings import checks, expressions, kinds
 from cdk_distributed_map.settings.captures import Capture
 from cdk_distributed_map.settings.formats import CsvDelimiter, FileFormat
-from distmap import limits
+from cdk_distributed_map.settings.readings import (
+    CapturedItems,
+    FileItems,
+    InputFile,
+    InputPlace,
+    ItemReading,
+    ListedObjects,
+    StateItems,
+)
 
 
-class ItemSource(abc.ABC):
+@dataclass(frozen=True, kw_only=True)
+class ItemSource:
     """Where the items of a run come from: use the factories.
 
     ``max_items`` of any source is a whole number, a JSONPath or JSONata; default: all items, up to AWS's
     100 million. Buckets must be in the Region of the state machine. What each reader gives to a child is
     described in
     https://docs.aws.amazon.com/step-functions/latest/dg/input-output-itemreader.html.
+
+    .. versionadded:: 0.1.0
     """
 
-    max_items: float | str | None = None
-    few: bool = False
-    """Whether there can't be very many items."""
-
-    @property
-    def reads_several_files(self) -> bool:
-        """Whether the map reads items in several files, which AWS may number one by one: that isn't documented."""
-        return False
+    reading: ItemReading
+    """How they are read."""
 
     @staticmethod
     @kinds.checked
@@ -45,11 +45,11 @@ class ItemSource(abc.ABC):
 
         Args:
             capture: The built-in ranges or S3 listing, or your own function.
-            max_items: Most items to capture: the built-in captures end there, and so does what ``capture_items``
-                makes. A function without it must end at ``maxItems`` of its event, since a run fails whose capture
-                wrote more. An item file that the input names is run whole. Default: all.
+            max_items: Maximum number of items to capture. The built-in captures and ``capture_items`` stop there; a
+                function without it must stop at ``maxItems`` of its event, because a run fails if its capture wrote
+                more. An item file that the input names is always run completely. Default: all.
         """
-        return CapturedItems(capture, max_items=max_items)
+        return ItemSource(reading=CapturedItems(capture, max_items=max_items))
 
     @staticmethod
     @kinds.checked
@@ -72,7 +72,7 @@ class ItemSource(abc.ABC):
                 execution's input, as a JSONPath or JSONata. Default: the whole bucket.
             load: Format of the objects, to get the rows inside them instead of their metadata. Default: each
                 item is an object's ``Key``, ``Size``, ``Etag``, ``LastModified`` and ``StorageClass``.
-            max_items: Most items to process. Default: all.
+            max_items: Maximum number of items to process. Default: all.
             bucket_path: Where the bucket's name is in the input, for a list of buckets. Default: ``$.bucket``.
             key_prefix: What the prefixes from the input begin with, to narrow the role. Default: any.
         """
@@ -81,7 +81,7 @@ class ItemSource(abc.ABC):
             checks.literal_key("prefix", prefix)
         if load is not None and load.config.get("ItemsPointer") is not None:
             raise ValueError("load can't have an items_pointer: AWS takes one for a single JSON file only")
-        return ListedObjects(place=place, prefix=prefix, load=load, max_items=max_items)
+        return ItemSource(reading=ListedObjects(place=place, prefix=prefix, load=load, max_items=max_items))
 
     @staticmethod
     @kinds.checked
@@ -105,7 +105,7 @@ class ItemSource(abc.ABC):
             items_pointer: JSON Pointer to the array or object inside the file. Default: the whole file.
             version_id: Version of the object. Default: the current one.
             expected_bucket_owner: Account that must own the bucket. Default: not checked.
-            max_items: Most items to process. Default: all.
+            max_items: Maximum number of items to process. Default: all.
         """
         form = FileFormat.json(items_pointer=items_pointer)
         return _file(bucket, key, form, max_items, version_id=version_id, owner=expected_bucket_owner)
@@ -145,7 +145,7 @@ class ItemSource(abc.ABC):
             delimiter: Default: comma.
             version_id: Version of the object. Default: the current one.
             expected_bucket_owner: Account that must own the bucket. Default: not checked.
-            max_items: Most items to process. Default: all.
+            max_items: Maximum number of items to process. Default: all.
         """
         form = FileFormat.csv(headers=headers, delimiter=delimiter)
         return _file(bucket, key, form, max_items, version_id=version_id, owner=expected_bucket_owner)
@@ -194,7 +194,7 @@ class ItemSource(abc.ABC):
             data_prefix: Where the data files are, for the role. Default: ``data/`` beside the folder of the
                 manifest's date, where S3 Inventory writes them; ``data/`` under ``key_prefix``, where the key comes
                 from the input.
-            max_items: Most items to process. Default: all.
+            max_items: Maximum number of items to process. Default: all.
             bucket_path: Where the bucket's name is in the input, for a list of buckets. Default: ``$.bucket``.
             key_prefix: What the keys from the input begin with, to narrow the role: the folder of the inventory's
                 configuration, ending in a slash. Default: any.
@@ -220,12 +220,14 @@ class ItemSource(abc.ABC):
             parts = manifest_key.split("/")[:-2]
             data_prefix = "/".join([*parts, "data/"])
         checks.literal_key("data_prefix", data_prefix)
-        return FileItems(
-            place=place,
-            key=manifest_key,
-            config={"ManifestType": "S3_INVENTORY"},
-            data=(place.buckets if data_bucket is None else (data_bucket,), data_prefix),
-            max_items=max_items,
+        return ItemSource(
+            reading=FileItems(
+                place=place,
+                key=manifest_key,
+                config={"ManifestType": "S3_INVENTORY"},
+                data=(place.buckets if data_bucket is None else (data_bucket,), data_prefix),
+                max_items=max_items,
+            )
         )
 
     @staticmethod
@@ -250,7 +252,7 @@ class ItemSource(abc.ABC):
             format: Format of the data files: CSV with headers given (Athena writes none), JSON Lines or Parquet.
             data_prefix: Where the data files are (the query's ``TO`` without the bucket), for the role.
             data_bucket: Their bucket. Default: the manifest's.
-            max_items: Most items to process. Default: all.
+            max_items: Maximum number of items to process. Default: all.
             bucket_path: Where the bucket's name is in the input, for a list of buckets. Default: ``$.bucket``.
             key_prefix: What the keys from the input begin with, to narrow the role. Default: any.
 
@@ -267,12 +269,14 @@ class ItemSource(abc.ABC):
             raise ValueError(
                 "format is CSV without headers: Athena writes no header row, so give FileFormat.csv(headers=[...])"
             )
-        return FileItems(
-            place=place,
-            key=manifest_key,
-            config={"ManifestType": "ATHENA_DATA", **format.render()},
-            data=(place.buckets if data_bucket is None else (data_bucket,), data_prefix),
-            max_items=max_items,
+        return ItemSource(
+            reading=FileItems(
+                place=place,
+                key=manifest_key,
+                config={"ManifestType": "ATHENA_DATA", **format.render()},
+                data=(place.buckets if data_bucket is None else (data_bucket,), data_prefix),
+                max_items=max_items,
+            )
         )
 
     @staticmethod
@@ -294,7 +298,7 @@ class ItemSource(abc.ABC):
             bucket_path: Where the bucket's name is in the input. Default: ``$.bucket``.
             key_path: Where the key is in the input. Default: ``$.key``.
             key_prefix: What the keys begin with, to narrow the role. Default: any key of the buckets.
-            max_items: Most items to process. Default: all.
+            max_items: Maximum number of items to process. Default: all.
 
         Raises:
             ValueError: No bucket, or a path that isn't one.
@@ -309,13 +313,15 @@ class ItemSource(abc.ABC):
             if checks.is_known(path):
                 raise ValueError(f"{name} must be a path into the input such as '$.bucket', got {path!r}")
         checks.plain_key("key_prefix", key_prefix or "")
-        return InputFile(
-            buckets=tuple(buckets),
-            config=format.render(),
-            bucket_path=bucket_path,
-            key_path=key_path,
-            key_prefix="" if key_prefix is None else key_prefix,
-            max_items=max_items,
+        return ItemSource(
+            reading=InputFile(
+                buckets=tuple(buckets),
+                config=format.render(),
+                bucket_path=bucket_path,
+                key_path=key_path,
+                key_prefix="" if key_prefix is None else key_prefix,
+                max_items=max_items,
+            )
         )
 
     @staticmethod
@@ -338,48 +344,7 @@ class ItemSource(abc.ABC):
             raise ValueError(
                 "max_items needs an item reader; slice the array instead, as in '{% $states.input.items[[0..9]] %}'"
             )
-        return StateItems(path="$.items" if path is None else path)
-
-    @abc.abstractmethod
-    def render(self, scope: Construct) -> dict[str, Any]:
-        """Return the fields of the map state that read the items."""
-
-    @abc.abstractmethod
-    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
-        """Return what the state machine's role needs to read them."""
-
-    def validate(self, scope: Construct) -> None:
-        """Check what only the place of the pipeline tells.
-
-        Raises:
-            ValueError: A bucket is known to be in another Region, or ``max_items`` is out of bounds.
-        """
-        del scope
-        checks.whole_number("max_items", self.max_items, least=1, most=limits.MAX_ITEMS)
-
-    def listed(self) -> list[tuple[s3.IBucket, str]]:
-        """Return the buckets and prefixes that are listed, where they are known."""
-        return []
-
-    def known_count(self) -> int | None:
-        """Return the number of items where it is bounded by a literal, else ``None``."""
-        return (
-            int(self.max_items) if isinstance(self.max_items, int | float) and checks.is_known(self.max_items) else None
-        )
-
-    def _config(self, scope: Construct, config: dict[str, Any]) -> dict[str, Any]:
-        if self.max_items is None:
-            return config
-        return {
-            **config,
-            "MaxItems": expressions.number(scope, self.max_items, name="max_items", bounds=(1, limits.MAX_ITEMS)),
-        }
-
-
-def reader(action: str, arguments: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Return an ItemReader field."""
-    rendered: dict[str, Any] = {"Resource": f"arn:{Aws.PARTITION}:states:::s3:{action}", "Arguments": arguments}
-    return {"ItemReader": {**rendered, "ReaderConfig": config} if config else rendered}
+        return ItemSource(reading=StateItems(path="$.items" if path is None else path))
 
 
 def _file(
@@ -398,31 +363,11 @@ def _file(
         if value is not None:
             checks.text(name, value)
     place = InputPlace(buckets=(bucket,))
-    return FileItems(
-        place=place, key=key, config=form.render(), max_items=max_items, version_id=version_id, owner=owner
+    return ItemSource(
+        reading=FileItems(
+            place=place, key=key, config=form.render(), max_items=max_items, version_id=version_id, owner=owner
+        )
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputPlace:
-    """Which buckets and keys a source may name, where some of it comes from the input."""
-
-    buckets: tuple[s3.IBucket, ...]
-    bucket_path: str | None = None
-    """Where the bucket's name is in the input, where it isn't the one bucket."""
-    key_prefix: str = ""
-    names_key: bool = False
-    """Whether the key or prefix comes from the input."""
-
-    def bucket_name(self, scope: Construct) -> str:
-        """Return the bucket's name as it is rendered."""
-        if self.bucket_path is None:
-            return self.buckets[0].bucket_name
-        return expressions.expression(scope, self.bucket_path, name="bucket_path")
-
-    def key(self, scope: Construct, key: str, *, name: str) -> str:
-        """Return a key or prefix as it is rendered."""
-        return expressions.expression(scope, key, name=name) if self.names_key else key
 
 
 def _input_place(
@@ -448,192 +393,3 @@ def _input_place(
         raise ValueError(f"key_prefix narrows what the input may name, but {name} is no path into it: leave it out")
     checks.plain_key("key_prefix", key_prefix or "")
     return InputPlace(buckets=buckets, bucket_path=bucket_path, key_prefix=key_prefix or "", names_key=names_key)
-
-
-@dataclass(frozen=True)
-class CapturedItems(ItemSource):
-    """Items in the file that capture wrote; the map reads it as it reads any item file of the payload bucket."""
-
-    capture: Capture
-    max_items: float | str | None = None
-
-    def render(self, scope: Construct) -> dict[str, Any]:
-        """Return nothing of its own: the reader is the pipeline's item-file reader."""
-        del scope
-        return {}
-
-    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
-        """Return nothing of its own."""
-        del scope
-        return []
-
-    def listed(self) -> list[tuple[s3.IBucket, str]]:
-        """Return what the capture lists."""
-        return self.capture.listed()
-
-    def most(self, scope: Construct, *, bounds: tuple[int, int] | None = None) -> float | str | None:
-        """Return the most items to capture, rendered and held to bounds; None for all.
-
-        Not ``MaxItems`` of the reader: what the file holds beyond it would be items of the run that are missing, and
-        a retry, whose items are a file too, would leave some out.
-        """
-        if self.max_items is None:
-            return None
-        return expressions.number(scope, self.max_items, name="max_items", bounds=bounds)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ListedObjects(ItemSource):
-    """Objects listed by the map."""
-
-    place: InputPlace
-    prefix: str | None
-    load: FileFormat | None
-    max_items: float | str | None = None
-
-    @property
-    def reads_several_files(self) -> bool:
-        """Whether it reads what is inside the objects."""
-        return self.load is not None
-
-    def render(self, scope: Construct) -> dict[str, Any]:
-        """Return the reader: a listing, of metadata or of what is inside the objects."""
-        arguments = {"Bucket": self.place.bucket_name(scope)}
-        if self.prefix is not None:
-            arguments["Prefix"] = self.place.key(scope, self.prefix, name="prefix")
-        config = {} if self.load is None else {"Transformation": "LOAD_AND_FLATTEN", **self.load.render()}
-        return reader("listObjectsV2", arguments, self._config(scope, config))
-
-    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
-        """Return the right to list, and to read where the objects are loaded."""
-        del scope
-        prefix = self.place.key_prefix if self.place.names_key else self.prefix or ""
-        found: list[iam.PolicyStatement] = []
-        for bucket in self.place.buckets:
-            found += permissions.list_objects(bucket, [prefix] if prefix else None)
-            if self.load is not None:
-                found += permissions.read_objects(bucket, f"{prefix}*")
-        return found
-
-    def listed(self) -> list[tuple[s3.IBucket, str]]:
-        """Return what is listed, unless the input says it."""
-        known = not self.place.names_key and (self.prefix is None or checks.is_known(self.prefix))
-        return [(bucket, self.prefix or "") for bucket in self.place.buckets] if known else []
-
-    def validate(self, scope: Construct) -> None:
-        """Check the Region."""
-        super().validate(scope)
-        if self.load is not None and not self.place.names_key:
-            synthesis_warnings.empty_objects(scope, self.load.input_type, self.prefix)
-        if self.prefix is not None and not self.place.names_key:
-            synthesis_warnings.unlikely_key(scope, "prefix", self.prefix, bucket=self.place.buckets[0], is_file=False)
-        for bucket in self.place.buckets:
-            checks.same_region(scope, bucket, name="the bucket of s3_objects")
-            checks.same_account(scope, bucket, name="the bucket of s3_objects")
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileItems(ItemSource):
-    """Items in one file of S3, or in the files that a manifest names."""
-
-    place: InputPlace
-    key: str
-    config: dict[str, Any]
-    data: tuple[Sequence[s3.IBucket], str] | None = None
-    version_id: str | None = None
-    owner: str | None = None
-    max_items: float | str | None = None
-
-    @property
-    def reads_several_files(self) -> bool:
-        """Whether the file is a manifest that names others."""
-        return "ManifestType" in self.config
-
-    def render(self, scope: Construct) -> dict[str, Any]:
-        """Return the reader of the file."""
-        place = self.place
-        arguments = {"Bucket": place.bucket_name(scope), "Key": place.key(scope, self.key, name="manifest_key")}
-        if self.version_id is not None:
-            arguments["VersionId"] = self.version_id
-        if self.owner is not None:
-            arguments["ExpectedBucketOwner"] = self.owner
-        return reader("getObject", arguments, self._config(scope, self.config))
-
-    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
-        """Return the right to read the file, and the data files under it."""
-        del scope
-        key = f"{self.place.key_prefix}*" if self.place.names_key else self.key
-        found: list[iam.PolicyStatement] = []
-        for bucket in self.place.buckets:
-            found += permissions.read_objects(bucket, key, version=self.version_id is not None)
-        data, prefix = ((), "") if self.data is None else self.data
-        for bucket in data:
-            found += permissions.read_objects(bucket, f"{prefix}*")
-        return found
-
-    def validate(self, scope: Construct) -> None:
-        """Check the Regions."""
-        super().validate(scope)
-        if not self.place.names_key:
-            synthesis_warnings.unlikely_key(scope, "key", self.key, bucket=self.place.buckets[0], is_file=True)
-        for bucket in self.place.buckets:
-            checks.same_region(scope, bucket, name="the bucket of the items")
-        for bucket in () if self.data is None else self.data[0]:
-            checks.same_region(scope, bucket, name="the bucket of the data files")
-
-
-@dataclass(frozen=True, kw_only=True)
-class InputFile(ItemSource):
-    """Items in one file of S3 that the input names."""
-
-    buckets: tuple[s3.IBucket, ...]
-    config: dict[str, Any]
-    bucket_path: str
-    key_path: str
-    key_prefix: str
-    max_items: float | str | None = None
-
-    def render(self, scope: Construct) -> dict[str, Any]:
-        """Return the reader of the file."""
-        arguments = {
-            "Bucket": expressions.expression(scope, self.bucket_path, name="bucket_path"),
-            "Key": expressions.expression(scope, self.key_path, name="key_path"),
-        }
-        return reader("getObject", arguments, self._config(scope, self.config))
-
-    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
-        """Return the right to read what the input may name."""
-        del scope
-        return [
-            statement
-            for bucket in self.buckets
-            for statement in permissions.read_objects(bucket, f"{self.key_prefix}*")
-        ]
-
-    def validate(self, scope: Construct) -> None:
-        """Check the Regions."""
-        super().validate(scope)
-        for bucket in self.buckets:
-            checks.same_region(scope, bucket, name="a bucket of from_execution_input")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StateItems(ItemSource):
-    """Items in the state's input."""
-
-    path: str
-    few: bool = field(default=True, init=False)
-
-    def may_be_in(self, scope: Construct, field: str) -> bool:
-        """Tell whether the items may be in a field of the input, which an expression comes to in more ways than one."""
-        name = field.rpartition(".")[2]
-        return re.search(rf"\b{name}\b", expressions.to_jsonata(scope, self.path, name="state_array")) is not None
-
-    def render(self, scope: Construct) -> dict[str, Any]:
-        """Return where the items are."""
-        return {"Items": expressions.expression(Stack.of(scope), self.path, name="state_array")}
-
-    def statements(self, scope: Construct) -> list[iam.PolicyStatement]:
-        """Return nothing: the input needs no permission."""
-        del scope
-        return []

@@ -21,6 +21,7 @@ ONE_ITEM_PER_CHILD: Final = "distmap:OneItemPerChild"
 ALL_FAILURES_TOLERATED: Final = "distmap:AllFailuresTolerated"
 LARGE_RESERVATION: Final = "distmap:LargeReservation"
 OPEN_MAP_RUNS: Final = "distmap:OpenMapRuns"
+RESULTS_WITHOUT_ITEMS: Final = "distmap:ResultsWithoutItems"
 ROLE_LACKS_PERMISSIONS: Final = "distmap:RoleLacksPermissions"
 KEY_LACKS_PERMISSIONS: Final = "distmap:KeyLacksPermissions"
 EMPTY_OBJECTS: Final = "distmap:EmptyObjects"
@@ -32,6 +33,9 @@ EXPRESS_ROLE_TRUST: Final = "distmap:ExpressRoleTrust"
 STATE_MACHINE_REPLACED: Final = "distmap:StateMachineReplaced"
 TOLERANCE_OF_ZERO: Final = "distmap:ToleranceOfZero"
 RUNS_EXPIRE_EARLY: Final = "distmap:RunsExpireEarly"
+BUCKET_SENDS_NO_EVENTS: Final = "distmap:BucketSendsNoEvents"
+NO_ACCOUNT: Final = "distmap:NoAccount"
+INEXACT_REQUIREMENTS: Final = "distmap:InexactRequirements"
 
 _PLACE = "distmap:place"
 
@@ -39,6 +43,18 @@ _PLACE = "distmap:place"
 def warn(scope: Construct, id: str, message: str) -> None:
     """Add a warning that ``Annotations.of(...).acknowledge_warning(id)`` silences."""
     Annotations.of(scope).add_warning_v2(id, message)
+
+
+def inexact_requirements(scope: Construct, file: str, requirements: Sequence[str]) -> None:
+    """Warn of packages whose version is decided when they are fetched, so that another machine may deploy others."""
+    if requirements:
+        more = f" and {len(requirements) - 1} more" if len(requirements) > 1 else ""
+        warn(
+            scope,
+            INEXACT_REQUIREMENTS,
+            f"{file} doesn't say which version of {requirements[0]!r}{more}: another machine may deploy another one; "
+            "write 'name==version', or use a lock file",
+        )
 
 
 def open_map_runs(scope: Construct, concurrency: float | str) -> None:
@@ -77,10 +93,10 @@ def shared_prefix(scope: Construct, bucket: s3.IBucket, prefix: str) -> bool:
 
 def express_role_trust(scope: Construct, role: iam.IRole, *, machine: str) -> None:
     """Warn of a role under which tasks of Express children were seen to fail on AWS."""
-    made = role.node.default_child
-    if not isinstance(made, iam.CfnRole):
+    cfn_role = role.node.default_child
+    if not isinstance(cfn_role, iam.CfnRole):
         return
-    trust = json.dumps(Stack.of(role).resolve(made.assume_role_policy_document))
+    trust = json.dumps(Stack.of(role).resolve(cfn_role.assume_role_policy_document))
     if "aws:sourcearn" not in trust.lower():
         return
     warn(

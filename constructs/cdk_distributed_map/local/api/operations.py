@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.api import requests
 from cdk_distributed_map.local.asl.json_text import Json, dumps
 from cdk_distributed_map.local.errors import ApiError, ExecutionStoppedError, StateError, UnsupportedError
@@ -77,6 +78,21 @@ class Api:
         """
         return await self._actions[action](parameters)
 
+    async def wait(self, execution: str) -> bool:
+        """Return once an execution has ended; at once, and False, where it isn't known by itself.
+
+        Args:
+            execution: Its ARN.
+        """
+        try:
+            found = self._store.execution(execution)
+        except ApiError:
+            return False
+        if found.task is None:
+            return False
+        await asyncio.wait({found.task})
+        return True
+
     # -- executions
 
     async def start(self, machine: str, name: str | None, input: str, *, role: str) -> Execution:
@@ -122,8 +138,8 @@ class Api:
         return execution
 
     def _arn(self, machine: Machine, name: str) -> str:
-        prefix = machine.arn.replace(":stateMachine:", ":express:" if machine.express else ":execution:")
-        return f"{prefix}:{name}:{uuid.uuid4()}" if machine.express else f"{prefix}:{name}"
+        arn = machine.parsed
+        return arn.express_arn(f"{name}:{uuid.uuid4()}") if machine.express else arn.execution_arn(name)
 
     async def _describe_execution(self, parameters: Answer) -> Answer:
         execution = self._store.execution(requests.required(parameters, "executionArn"))
@@ -190,7 +206,6 @@ class Api:
     async def _describe_machine_for(self, parameters: Answer) -> Answer:
         execution = self._store.execution(requests.required(parameters, "executionArn"))
         machine = execution.machine
-        label = machine.arn.split("/", 1)[1] if "/" in machine.arn else None
         return descriptions.without_none(
             {
                 "stateMachineArn": machine.arn,
@@ -200,7 +215,7 @@ class Api:
                 "updateDate": machine.updated or execution.started,
                 "revisionId": machine.revision or None,
                 "mapRunArn": execution.map_run,
-                "label": label,
+                "label": machine.label or None,
                 "loggingConfiguration": machine.logging or {"level": "OFF", "includeExecutionData": False},
                 "tracingConfiguration": machine.tracing or {"enabled": False},
             }
@@ -208,7 +223,8 @@ class Api:
 
     async def _redrive_execution(self, parameters: Answer) -> Answer:
         arn = requests.required(parameters, "executionArn")
-        if ":express:" in arn:
+        parsed = arns.split_states(arn)
+        if parsed is not None and parsed.kind == "express":
             raise ApiError("InvalidArn", f"Invalid Arn: 'Resource type not valid in this context: express: {arn}'")
         execution = self._store.execution(arn)
         if execution.map_run is not None:

@@ -1,4 +1,4 @@
-"""What the expressions of a state can see while it runs."""
+"""The evaluation context of a state: what its expressions can see while it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from cdk_distributed_map.local.asl.json_text import Json
 
 
-class Scene:
+class EvaluationContext:
     """The values behind ``$``, ``$$``, ``$states`` and the variables.
 
     Args:
@@ -28,30 +28,30 @@ class Scene:
         self.error: Json = None
         self._bindings: dict[str, Json] | None = None
 
-    def at(self, root: Json) -> Scene:
-        """Return the scene with another root of JSONPath."""
-        other = Scene(self.input, self.context, self.variables)
+    def with_root(self, root: Json) -> EvaluationContext:
+        """Return the context with another root of JSONPath."""
+        other = EvaluationContext(self.input, self.context, self.variables)
         other.root = root
         return other
 
-    def in_context(self, context: Mapping[str, Any]) -> Scene:
-        """Return the scene with another context object."""
-        other = Scene(self.input, context, self.variables)
+    def with_context(self, context: Mapping[str, Any]) -> EvaluationContext:
+        """Return the context with another context object."""
+        other = EvaluationContext(self.input, context, self.variables)
         other.root = self.root
         return other
 
-    def after(self, result: Json) -> Scene:
-        """Return the scene in which the state has a result."""
-        other = self.at(result)
+    def with_result(self, result: Json) -> EvaluationContext:
+        """Return the context in which the state has a result."""
+        other = self.with_root(result)
         other._bindings = {  # noqa: SLF001 - its own class
             **self.variables,
             "states": {"input": self.input, "context": self.context, "result": result},
         }
         return other
 
-    def failed(self, error_output: Json) -> Scene:
-        """Return the scene in which the state has failed."""
-        other = self.at(error_output)
+    def with_error(self, error_output: Json) -> EvaluationContext:
+        """Return the context in which the state has failed."""
+        other = self.with_root(error_output)
         other._bindings = {  # noqa: SLF001 - its own class
             **self.variables,
             "states": {"input": self.input, "context": self.context, "errorOutput": error_output},

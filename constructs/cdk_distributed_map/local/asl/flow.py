@@ -6,7 +6,7 @@ import abc
 from collections.abc import Mapping
 from typing import Any
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.json_text import Json, dumps
 from cdk_distributed_map.local.asl.paths import NotFoundError, Path, compile_path, put
 from cdk_distributed_map.local.asl.templates import (
@@ -38,23 +38,23 @@ class Flow(abc.ABC):
         """Compile a field of this language."""
 
     @abc.abstractmethod
-    def enter(self, scene: Scene) -> Scene:
-        """Return the scene with the state's effective input as its root."""
+    def enter(self, evaluation: EvaluationContext) -> EvaluationContext:
+        """Return the evaluation context with the state's effective input as its root."""
 
     @abc.abstractmethod
-    def arguments(self, scene: Scene, default: Json) -> Json:
+    def arguments(self, evaluation: EvaluationContext, default: Json) -> Json:
         """Return ``Parameters`` or ``Arguments``, or the default without them."""
 
     @abc.abstractmethod
-    def output(self, scene: Scene, result: Json) -> Json:
+    def output(self, evaluation: EvaluationContext, result: Json) -> Json:
         """Return the output of a state that has a result."""
 
     @abc.abstractmethod
-    def passed(self, scene: Scene) -> Json:
+    def passed(self, evaluation: EvaluationContext) -> Json:
         """Return the output of a state that has no result: Choice, Wait, Succeed."""
 
     @abc.abstractmethod
-    def assigned(self, scene: Scene, result: Json) -> Mapping[str, Json]:
+    def assigned(self, evaluation: EvaluationContext, result: Json) -> Mapping[str, Json]:
         """Return the variables that ``Assign`` sets."""
 
 
@@ -84,42 +84,42 @@ class JsonPathFlow(Flow):
         del field
         return json_path_template(value)
 
-    def enter(self, scene: Scene) -> Scene:
+    def enter(self, evaluation: EvaluationContext) -> EvaluationContext:
         """Apply InputPath."""
-        return scene if self._input is None else scene.at(self._input(scene))
+        return evaluation if self._input is None else evaluation.with_root(self._input(evaluation))
 
-    def arguments(self, scene: Scene, default: Json) -> Json:
+    def arguments(self, evaluation: EvaluationContext, default: Json) -> Json:
         """Apply Parameters."""
-        return default if self._parameters is None else self._parameters(scene)
+        return default if self._parameters is None else self._parameters(evaluation)
 
-    def select(self, scene: Scene, result: Json) -> Json:
+    def select(self, evaluation: EvaluationContext, result: Json) -> Json:
         """Apply ResultSelector."""
-        return result if self._selector is None else self._selector(scene.at(result))
+        return result if self._selector is None else self._selector(evaluation.with_root(result))
 
-    def output(self, scene: Scene, result: Json) -> Json:
+    def output(self, evaluation: EvaluationContext, result: Json) -> Json:
         """Apply ResultSelector, ResultPath and OutputPath."""
-        return self.place(scene, self.select(scene, result))
+        return self.place(evaluation, self.select(evaluation, result))
 
-    def place(self, scene: Scene, selected: Json) -> Json:
+    def place(self, evaluation: EvaluationContext, selected: Json) -> Json:
         """Apply ResultPath and OutputPath."""
         if self._result_text is None:
-            placed = scene.input
+            placed = evaluation.input
         elif self._result is None:
             placed = selected
         else:
             try:
-                placed = put(self._result, scene.input, selected)
+                placed = put(self._result, evaluation.input, selected)
             except NotFoundError as error:
-                raise conflict(str(self._result_text), dumps(scene.input)) from error
-        return placed if self._output is None else self._output(scene.at(placed))
+                raise conflict(str(self._result_text), dumps(evaluation.input)) from error
+        return placed if self._output is None else self._output(evaluation.with_root(placed))
 
-    def passed(self, scene: Scene) -> Json:
+    def passed(self, evaluation: EvaluationContext) -> Json:
         """Apply OutputPath."""
-        return scene.root if self._output is None else self._output(scene)
+        return evaluation.root if self._output is None else self._output(evaluation)
 
-    def assigned(self, scene: Scene, result: Json) -> Mapping[str, Json]:
+    def assigned(self, evaluation: EvaluationContext, result: Json) -> Mapping[str, Json]:
         """Evaluate Assign, whose ``$`` is the state's result."""
-        return {} if self.assign is None else self.assign(scene.at(result))
+        return {} if self.assign is None else self.assign(evaluation.with_root(result))
 
 
 class JsonataFlow(Flow):
@@ -140,25 +140,25 @@ class JsonataFlow(Flow):
         """Compile a value with expressions in it."""
         return jsonata_template(value, field)
 
-    def enter(self, scene: Scene) -> Scene:
-        """Return the scene: JSONata has no InputPath."""
-        return scene
+    def enter(self, evaluation: EvaluationContext) -> EvaluationContext:
+        """Return the evaluation context: JSONata has no InputPath."""
+        return evaluation
 
-    def arguments(self, scene: Scene, default: Json) -> Json:
+    def arguments(self, evaluation: EvaluationContext, default: Json) -> Json:
         """Evaluate Arguments."""
-        return default if self._arguments is None else self._arguments(scene)
+        return default if self._arguments is None else self._arguments(evaluation)
 
-    def output(self, scene: Scene, result: Json) -> Json:
+    def output(self, evaluation: EvaluationContext, result: Json) -> Json:
         """Evaluate Output, the result without it."""
-        return result if self._output is None else self._output(scene.after(result))
+        return result if self._output is None else self._output(evaluation.with_result(result))
 
-    def passed(self, scene: Scene) -> Json:
+    def passed(self, evaluation: EvaluationContext) -> Json:
         """Evaluate Output, the input without it."""
-        return scene.input if self._output is None else self._output(scene)
+        return evaluation.input if self._output is None else self._output(evaluation)
 
-    def assigned(self, scene: Scene, result: Json) -> Mapping[str, Json]:
+    def assigned(self, evaluation: EvaluationContext, result: Json) -> Mapping[str, Json]:
         """Evaluate Assign."""
-        return {} if self.assign is None else self.assign(scene.after(result))
+        return {} if self.assign is None else self.assign(evaluation.with_result(result))
 
 
 def reference_path(text: str, where: str) -> Path:

@@ -84,7 +84,7 @@ def _path_argument(text: str) -> Evaluator:
         except NotFoundError as error:
             # The state's input, even where the path leads into the context object.
             shown = dumps(roots.root)
-            message = f"The JsonPath argument for the field '{path.told}' could not be found in the input '{shown}'"
+            message = f"The JsonPath argument for the field '{path.shown}' could not be found in the input '{shown}'"
             raise NotFoundError(message) from error
 
     return get

@@ -12,20 +12,7 @@ from distmap import limits
 Json = Any
 
 
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-
-
-def _dumps() -> Callable[[Json], str]:
-    make = json.encoder.c_make_encoder  # type: ignore[attr-defined] # typeshed leaves it out
-    if make is None:
-        return _ENCODER.encode
-    # What JSONEncoder.encode makes anew for each value, which takes longer than to encode a small one. It doesn't
-    # look for circles, which JSON has none of.
-    parts = make(None, _ENCODER.default, json.encoder.encode_basestring, None, ":", ",", False, False, True)
-    return lambda value: "".join(parts(value, 0))
-
-
-dumps: Final = _dumps()
+dumps: Final[Callable[[Json], str]] = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 """Returns a value as compact JSON text."""
 
 

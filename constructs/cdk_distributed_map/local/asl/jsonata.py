@@ -24,7 +24,7 @@ from cdk_distributed_map.local.asl import fast_path
 from cdk_distributed_map.local.asl.intrinsics import hash_text
 from cdk_distributed_map.local.asl.json_text import Json, dumps, type_name
 from cdk_distributed_map.local.asl.jsonata_language import NULL, PYTHON_ERRORS, BoundError, Language, function, message
-from cdk_distributed_map.local.errors import StateError, UnsupportedError, evaluation
+from cdk_distributed_map.local.errors import StateError, UnsupportedError, evaluation_error
 
 UNDEFINED: Final = fast_path.UNDEFINED
 _MAX_DEPTH: Final = 100
@@ -88,15 +88,15 @@ class Expression:
         try:
             result = self.evaluate(bindings)
         except _UnsupportedTypeError:
-            raise evaluation(f"{what} returned an unsupported result type.", field) from None
+            raise evaluation_error(f"{what} returned an unsupported result type.", field) from None
         except JException as error:
-            raise evaluation(f"{what} threw an error during evaluation. {message(error)}", field) from error
+            raise evaluation_error(f"{what} threw an error during evaluation. {message(error)}", field) from error
         except BoundError as error:
-            raise evaluation(f"{what} threw an error during evaluation: {error}", field) from error
+            raise evaluation_error(f"{what} threw an error during evaluation: {error}", field) from error
         except PYTHON_ERRORS as error:
-            raise evaluation(f"{what} threw an error during evaluation. {error}", field) from error
+            raise evaluation_error(f"{what} threw an error during evaluation. {error}", field) from error
         if result is UNDEFINED:
-            raise evaluation(f"{what} returned nothing (undefined).", field)
+            raise evaluation_error(f"{what} returned nothing (undefined).", field)
         return result
 
 
@@ -114,7 +114,7 @@ def unexpected_type(written: Json, field: str, expected: str, value: Json) -> St
         f"The JSONata expression '{text}' specified for the field '{field}' returned an unexpected result type. "
         f"Expected '{expected}', but was '{type_name(value)}' for value: {dumps(value)}"
     )
-    return evaluation(cause, field)
+    return evaluation_error(cause, field)
 
 
 @lru_cache(maxsize=4096)

@@ -53,7 +53,7 @@ _FAILURES: Final = {
 }
 _MAX_DEPTH: Final = 100
 # AWS gives an expression one second; this library takes some ten times as long.
-_MAX_SECONDS: Final = 10
+MAX_SECONDS: Final = 10
 _LOOK_EVERY: Final = 256
 _TOO_DEEP: Final = (
     "Stack overflow error: Check for non-terminating recursive function. Consider rewriting as tail-recursive"
@@ -113,7 +113,7 @@ class _Bounds:
     def __init__(self) -> None:
         self.depth = 0
         self.calls = 0
-        self.until = time.monotonic() + _MAX_SECONDS
+        self.until = time.monotonic() + MAX_SECONDS
 
     def enter(self) -> None:
         """Count a part of the expression that begins.
@@ -213,8 +213,8 @@ class Language(library.Jsonata):  # type: ignore[misc]  # the library has no typ
             failure = _FAILURES.get(name)
             if failure is None:
                 raise
-            code, told = failure
-            raise JException(code, -1, *[*args[:told], None, None][:2]) from error
+            code, argument_count = failure
+            raise JException(code, -1, *[*args[:argument_count], None, None][:2]) from error
 
     def evaluate_comparison_expression(self, lhs: Any, rhs: Any, op: str | None) -> Any:
         """Return the result of an operator of order.
@@ -261,10 +261,10 @@ def _digits(value: float) -> str | None:
 
 def function(name: str, signature: str, implementation: Any) -> Any:
     """Return a function that can be registered, with its signature as JSONata writes them."""
-    made = library.Jsonata.JFunction(library.Jsonata.JLambda(implementation), signature)
-    made.function_name = name
-    made.signature.set_function_name(name)
-    return made
+    function_object = library.Jsonata.JFunction(library.Jsonata.JLambda(implementation), signature)
+    function_object.function_name = name
+    function_object.signature.set_function_name(name)
+    return function_object
 
 
 def _symbol(signature: Signature, value: Any) -> str:

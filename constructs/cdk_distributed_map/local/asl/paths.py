@@ -63,7 +63,7 @@ class Path:
     """``input``, ``context`` or the name of a variable behind a ``$``."""
 
     @property
-    def told(self) -> str:
+    def shown(self) -> str:
         """The path as errors have it: into the context object, it begins at the context object's root."""
         return self.rest if self.kind == "context" else self.text
 

@@ -101,23 +101,23 @@ def check(where: str, fields: Mapping[str, Any], rules: Mapping[str, Rule]) -> N
             raise UnsupportedError(f"{where} has {name} {fields[name]!r}: {rule.remedy}")
 
 
-def check_fits(where: str, given: Any, known: frozenset[str] | set[str], needed: set[str]) -> None:
+def check_fits(where: str, value: Any, known: frozenset[str] | set[str], needed: set[str]) -> None:
     """Check the names in the arguments of a reader or writer, as far as they are written out.
 
     Args:
         where: Their place.
-        given: The arguments, in JSONPath with ``.$`` after the names of those that are paths.
+        value: The arguments, in JSONPath with ``.$`` after the names of those that are paths.
         known: Names there may be.
         needed: Names there must be.
 
     Raises:
         UnsupportedError: One is unknown or missing.
     """
-    if is_expression(given):
+    if is_expression(value):
         return
-    if not isinstance(given, dict):
-        raise UnsupportedError(f"{where} is {given!r}: give an object with {', '.join(sorted(known))}")
-    names = {name.removesuffix(".$") for name in given}
+    if not isinstance(value, dict):
+        raise UnsupportedError(f"{where} is {value!r}: give an object with {', '.join(sorted(known))}")
+    names = {name.removesuffix(".$") for name in value}
     if names - known:
         raise UnsupportedError(
             f"{where} has {min(names - known)!r}, which is not read: remove it; it takes {', '.join(sorted(known))}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from cdk_distributed_map.graphs import inside
 from cdk_distributed_map.local.errors import UnsupportedError
 
 Targets = Callable[[Mapping[str, Any]], list[str]]
@@ -28,7 +29,8 @@ def check_scopes(graph: Mapping[str, Any], targets: Targets, outer: frozenset[st
     states = graph["States"]
     for name, fields in states.items():
         before = outer.union(*(_assigned(each) for each in _before(name, states, targets)))
-        for inner in _inner(fields):
+        # The children of a Distributed Map are executions of their own, which see nothing outside.
+        for inner in inside(fields, children=False):
             for other, each in inner["States"].items():
                 again = sorted(_assigned(each) & before)
                 if again:
@@ -51,14 +53,6 @@ def _before(name: str, states: Mapping[str, Any], targets: Targets) -> Iterator[
     yield from (states[each] for each in reached if each != name)
 
 
-def _inner(fields: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield from fields.get("Branches") or ()
-    processor = fields.get("ItemProcessor", fields.get("Iterator"))
-    # The children of a Distributed Map are executions of their own, which see nothing outside.
-    if processor is not None and (processor.get("ProcessorConfig") or {}).get("Mode") != "DISTRIBUTED":
-        yield processor
-
-
 def _assigned(fields: Mapping[str, Any]) -> set[str]:
     entries = [fields, *(fields.get("Choices") or ()), *(fields.get("Catch") or ())]
-    return {name.removesuffix(".$") for each in entries for name in each.get("Assign") or ()}
+    return {name.removesuffix(".$") for entry in entries for name in entry.get("Assign") or ()}

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.intrinsics import compile_intrinsic, is_intrinsic
 from cdk_distributed_map.local.asl.json_text import Json, dumps
 from cdk_distributed_map.local.asl.jsonata import UNDEFINED, compile_expression, is_expression
-from cdk_distributed_map.local.asl.paths import BeyondError, NotFoundError, compile_path
+from cdk_distributed_map.local.asl.paths import BeyondError, NotFoundError, Path, compile_path
 from cdk_distributed_map.local.errors import UnsupportedError, runtime
 
-Evaluator = Callable[[Scene], Json]
+Evaluator = Callable[[EvaluationContext], Json]
 _NULL: Final = "Unable to apply Path transformation to null or empty input."
 
 
@@ -32,16 +32,16 @@ class Template:
         self.constant = constant
         self.invariant = constant or invariant
 
-    def __call__(self, scene: Scene) -> Json:
+    def __call__(self, evaluation: EvaluationContext) -> Json:
         """Return the value."""
-        return self.evaluate(scene)
+        return self.evaluate(evaluation)
 
-    def frozen(self, scene: Scene) -> Template:
+    def frozen(self, evaluation: EvaluationContext) -> Template:
         """Return the template with what doesn't change between items filled in."""
         if not self.invariant or self.constant:
             return self
-        value = self.evaluate(scene)
-        return Template(lambda _scene: value, constant=True)
+        value = self.evaluate(evaluation)
+        return Template(lambda _evaluation: value, constant=True)
 
 
 class Object(Template):
@@ -57,21 +57,21 @@ class Object(Template):
             invariant=all(item.invariant for item in items.values()),
         )
 
-    def frozen(self, scene: Scene) -> Template:
+    def frozen(self, evaluation: EvaluationContext) -> Template:
         """Return the object with what doesn't change between items filled in."""
         if self.invariant:
-            return super().frozen(scene)
-        return Object({key: item.frozen(scene) for key, item in self.items.items()})
+            return super().frozen(evaluation)
+        return Object({key: item.frozen(evaluation) for key, item in self.items.items()})
 
 
 def _build(items: dict[str, Template]) -> Evaluator:
     pairs = [(key, item.evaluate) for key, item in items.items()]
-    return lambda scene: {key: evaluate(scene) for key, evaluate in pairs}
+    return lambda evaluation: {key: evaluate(evaluation) for key, evaluate in pairs}
 
 
 def constant(value: Json) -> Template:
     """Return a template that is a value."""
-    return Template(lambda _scene: value, constant=True)
+    return Template(lambda _evaluation: value, constant=True)
 
 
 def jsonata_template(value: Json, field: str) -> Template:
@@ -82,7 +82,7 @@ def jsonata_template(value: Json, field: str) -> Template:
     """
     if is_expression(value):
         expression = compile_expression(value)
-        return Template(lambda scene: expression.value(scene.bindings, field), invariant=expression.invariant)
+        return Template(lambda evaluation: expression.value(evaluation.bindings, field), invariant=expression.invariant)
     if isinstance(value, dict):
         return Object({key: jsonata_template(item, f"{field}/{key}") for key, item in value.items()})
     if isinstance(value, list):
@@ -90,7 +90,7 @@ def jsonata_template(value: Json, field: str) -> Template:
         if all(item.constant for item in items):
             return constant(value)
         invariant = all(item.invariant for item in items)
-        return Template(lambda scene: [item.evaluate(scene) for item in items], invariant=invariant)
+        return Template(lambda evaluation: [item.evaluate(evaluation) for item in items], invariant=invariant)
     return constant(value)
 
 
@@ -112,7 +112,7 @@ def json_path_template(value: Json) -> Template:
         parts = [json_path_template(item) for item in value]
         if all(part.constant for part in parts):
             return constant(value)
-        return Template(lambda scene: [part.evaluate(scene) for part in parts])
+        return Template(lambda evaluation: [part.evaluate(evaluation) for part in parts])
     return constant(value)
 
 
@@ -134,31 +134,25 @@ def path_or_intrinsic(text: Any, field: str) -> Evaluator:
     if is_intrinsic(text):
         call = compile_intrinsic(text)
 
-        def invoke(scene: Scene) -> Json:
+        def invoke(evaluation: EvaluationContext) -> Json:
             try:
-                return call(scene)
+                return call(evaluation)
             except NotFoundError as error:
                 raise runtime(f"The function '{text}' had the following error: {error}") from error
 
         return invoke
     path = compile_path(text)
 
-    def get(scene: Scene) -> Json:
-        if scene.root is None and path.kind == "input":
-            raise runtime(_NULL)
-        try:
-            return path.get(scene)
-        except NotFoundError as error:
-            if isinstance(error, BeyondError) and field.endswith(".$"):
-                # As measured on AWS: in a payload template it is null, and no error as elsewhere.
-                return None
-            shown = dumps(scene.context if path.kind == "context" else scene.root)
-            raise runtime(
-                f"The JSONPath '{path.told}' specified for the field '{field}' could not be found in the input "
-                f"'{shown}'"
-            ) from error
+    def missing(evaluation: EvaluationContext, error: NotFoundError) -> Json:
+        if isinstance(error, BeyondError) and field.endswith(".$"):
+            # As measured on AWS: in a payload template it is null, and no error as elsewhere.
+            return None
+        shown = dumps(evaluation.context if path.kind == "context" else evaluation.root)
+        raise runtime(
+            f"The JSONPath '{path.shown}' specified for the field '{field}' could not be found in the input '{shown}'"
+        ) from error
 
-    return get
+    return _getter(path, missing)
 
 
 def plain_path(text: Any, field: str) -> Evaluator:
@@ -171,15 +165,23 @@ def plain_path(text: Any, field: str) -> Evaluator:
         raise UnsupportedError(f"{field!r} holds {text!r}: give a path as a string")
     if is_intrinsic(text):
         return path_or_intrinsic(text, field)
-    path = compile_path(text)
 
-    def get(scene: Scene) -> Json:
-        if scene.root is None and path.kind == "input":
+    def missing(_evaluation: EvaluationContext, error: NotFoundError) -> Json:
+        raise runtime(f"Invalid path '{text}' : {error}") from error
+
+    return _getter(compile_path(text), missing)
+
+
+def _getter(path: Path, missing: Callable[[EvaluationContext, NotFoundError], Json]) -> Evaluator:
+    """Return what follows a path, and asks what to do where it leads nowhere."""
+
+    def get(evaluation: EvaluationContext) -> Json:
+        if evaluation.root is None and path.kind == "input":
             raise runtime(_NULL)
         try:
-            return path.get(scene)
+            return path.get(evaluation)
         except NotFoundError as error:
-            raise runtime(f"Invalid path '{text}' : {error}") from error
+            return missing(evaluation, error)
 
     return get
 

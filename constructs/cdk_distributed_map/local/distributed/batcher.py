@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import Flow
 from cdk_distributed_map.local.asl.json_text import dumps, encoded, size
 from cdk_distributed_map.local.errors import DATA_LIMIT, StateError, UnsupportedError, runtime
@@ -120,19 +120,19 @@ class BatcherField:
         self._bytes = NumberField(state, fields, "MaxInputBytesPerBatch", language)
         self._input = flow.template(fields["BatchInput"], "ItemBatcher/BatchInput") if "BatchInput" in fields else None
 
-    def open(self, scene: Scene) -> Batcher:
+    def open(self, evaluation: EvaluationContext) -> Batcher:
         """Return a batcher for one map run.
 
         Raises:
             StateError: A number is out of its range.
         """
-        most_items, most_bytes = self._items.get(scene), self._bytes.get(scene)
+        most_items, most_bytes = self._items.get(evaluation), self._bytes.get(evaluation)
         for name, value in (("MaxItemsPerBatch", most_items), ("MaxInputBytesPerBatch", most_bytes)):
             if value is not None and value < 0:
                 raise runtime(f"{name} must not be negative but was: {value}")
         if most_bytes is not None and most_bytes > limits.MAX_BATCH_BYTES:
             raise runtime(f"MaxInputBytesPerBatch must be at most {limits.MAX_BATCH_BYTES} but was: {most_bytes}")
-        batch_input = None if self._input is None else dumps(self._input(scene))
+        batch_input = None if self._input is None else dumps(self._input(evaluation))
         if batch_input is not None and size(batch_input) > limits.MAX_BATCH_BYTES:
             raise StateError(DATA_LIMIT, "BatchInput exceeds the maximum input of a child.", hidden_from_all=True)
         # 0 is AWS's way of leaving a limit out, as with MaxItems and MaxConcurrency.

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.json_text import Json
 from cdk_distributed_map.local.asl.templates import Template
 from cdk_distributed_map.local.distributed.batcher import Batcher, Unbatched
@@ -46,7 +46,7 @@ class Feed:
     Args:
         chunks: Items; each step may block.
         services: What runs what blocks.
-        scene: What ItemSelector can see.
+        evaluation: What ItemSelector can see.
         selector: ItemSelector, None without one.
         batcher: What groups items.
         max_items: Most items to take.
@@ -58,7 +58,7 @@ class Feed:
         chunks: Iterator[Chunk],
         *,
         services: Services,
-        scene: Scene,
+        evaluation: EvaluationContext,
         selector: Template | None,
         batcher: Batcher | Unbatched,
         max_items: int,
@@ -74,8 +74,8 @@ class Feed:
         self._source = ""
         self._item: dict[str, Any] = {}
         # One context for all items: each selection is turned into text before the next item replaces it.
-        self._scene = scene.in_context({**scene.context, "Map": {"Item": self._item}})
-        self._selector = None if selector is None else selector.frozen(scene)
+        self._evaluation = evaluation.with_context({**evaluation.context, "Map": {"Item": self._item}})
+        self._selector = None if selector is None else selector.frozen(evaluation)
         self._finished = False
 
     def __aiter__(self) -> Feed:
@@ -121,7 +121,7 @@ class Feed:
             self._index += len(items)
             yield from map(item_text, items)
             return
-        described, select, scene = self._item, self._selector.evaluate, self._scene
+        described, select, evaluation = self._item, self._selector.evaluate, self._evaluation
         described["Source"] = chunk.source
         for item in items:
             described["Index"] = self._index
@@ -130,4 +130,4 @@ class Feed:
             else:
                 described["Value"] = item
             self._index += 1
-            yield item_text(select(scene))
+            yield item_text(select(evaluation))

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from typing import Final, Protocol
+from collections.abc import AsyncIterator
+from typing import Final
 
 from cdk_distributed_map.local import errors
-from cdk_distributed_map.local.asl.json_text import Json, loads
+from cdk_distributed_map.local.asl.json_text import Json
+from cdk_distributed_map.local.distributed.children import (
+    ChildExecutions,
+    DispatchRate,
+    NotAuthorizedError,
+    Permits,
+    keep_ended,
+)
 from cdk_distributed_map.local.distributed.item_queue import Queue
 from cdk_distributed_map.local.distributed.redrive import Redrive
 from cdk_distributed_map.local.distributed.tolerance import Tolerance
@@ -16,47 +24,20 @@ from cdk_distributed_map.local.errors import ExecutionStoppedError, StateError
 from cdk_distributed_map.local.execution import records
 from cdk_distributed_map.local.execution.clock import Timer
 from cdk_distributed_map.local.execution.frame import Execution
-from cdk_distributed_map.local.execution.machine import Machine
 from cdk_distributed_map.local.execution.progress import Progress
-from cdk_distributed_map.local.execution.records import Records, Result
+from cdk_distributed_map.local.execution.records import Records
 from cdk_distributed_map.local.execution.runner import Program, run_execution, stop_execution, time_limit
 from distmap import limits
 from distmap.wire import ResultFile
+
+ItemFeed = AsyncIterator[list[tuple[bytes, int]]]
+"""Gives the inputs of children and the items in each, in blocks."""
 
 _YIELD_EVERY: Final = 32
 _BLINK: Final = 0.05
 _BREACH_CAUSE: Final = "The specified tolerated failure threshold was exceeded"
 # After these, no redrive goes on with the same map run.
 _ANEW: Final = frozenset({errors.DATA_LIMIT, errors.RUNTIME})
-_ENDED: Final = {
-    "SUCCEEDED": records.SUCCEEDED,
-    "FAILED": records.FAILED,
-    "TIMED_OUT": records.TIMED_OUT,
-    "ABORTED": records.ABORTED,
-}
-
-
-class ItemFeed(Protocol):
-    """Gives the inputs of children, in blocks."""
-
-    def __aiter__(self) -> ItemFeed:
-        """Return itself."""
-
-    async def __anext__(self) -> list[tuple[bytes, int]]:
-        """Return the next inputs and the items in each."""
-
-
-class NotAuthorizedError(StateError):
-    """The role may not start a child, or not redrive it: the map run ends, and a redrive goes on with it.
-
-    Args:
-        message: The message of AWS's AccessDenied.
-    """
-
-    def __init__(self, message: str) -> None:
-        cause = f"Error contacting AWS Service. | Message from Service: {message}"
-        super().__init__(errors.RUNTIME, cause, terminal=True)
-        self.inside = True
 
 
 class MapRun:
@@ -88,16 +69,11 @@ class MapRun:
         self.id = str(uuid.uuid4())
         self.label = label
         self.parent = parent
-        self.root_name = machine.unlabelled.rsplit(":", 1)[-1]
-        self.arn = services.arn("states", f"mapRun:{self.root_name}/{label}:{self.id}")
-        self.machine = Machine(
-            arn=f"{machine.unlabelled}/{label}",
-            name=machine.name,
-            role=machine.role,
-            express=express,
-            definition=machine.definition,
-            revision=machine.revision,
+        self._executions = ChildExecutions(
+            run_id=self.id, label=label, machine=machine, express=express, services=services
         )
+        self.root_name = machine.parsed.machine
+        self.arn, self.machine = self._executions.run_arn, self._executions.machine
         self.status = "RUNNING"
         self.started = services.clock.now()
         self.stopped: float | None = None
@@ -112,6 +88,8 @@ class MapRun:
         """Name of the error it failed with."""
         self.anew = False
         """Whether a redrive makes a new run in its place."""
+        self.entered = 0
+        """Id of the event that its state was entered with: one of a loop is entered once for each round."""
         self.state_started = 0
         """Id of the event that its state started with."""
         self.succeeded_files: list[ResultFile] = []
@@ -126,40 +104,25 @@ class MapRun:
         self._failure: Exception | None = None
         self._wake = asyncio.Event()
         self._timer: Timer | None = None
-        self._rate_due = 0.0
-        self._permitted: set[bool] = set()
+        self._rate = DispatchRate(services, express=express)
+        self._permits = Permits(services)
         self._redrive = Redrive()
 
     # -- what others ask
 
     def child_arn(self, at: int) -> str:
         """Return the ARN of a child."""
-        return self._arn(self.records.name(at))
-
-    def _arn(self, name: str) -> str:
-        if self.machine.express:
-            tail = uuid.uuid5(uuid.UUID(self.id), name)
-            return self._services.arn("states", f"express:{self.root_name}/{self.label}:{name}:{tail}")
-        return self._services.arn("states", f"execution:{self.root_name}/{self.label}:{name}")
+        return self._executions.arn(self.records.name(at))
 
     def listed_name(self, at: int) -> str:
         """Return a child's name as lists have it: of an Express one with the id of its execution."""
-        return self.child_arn(at).split(":", 7)[-1] if self.machine.express else self.records.name(at)
+        return self._executions.listed_name(self.records.name(at))
 
     def child(self, at: int) -> Execution:
         """Return a child as it is now: running, or brought back from what is kept of it."""
         if at in self._children:
             return self._children[at][0]
-        execution = self._made(at)
-        waits = self.is_pending_redrive(at)
-        execution.status = "PENDING_REDRIVE" if waits else records.STATUSES[self.records.status[at]]
-        execution.stopped = self.records.stopped[at] or None
-        result = self.records.result(at)
-        if result is not None:
-            execution.output, execution.error, execution.cause = result.output, result.error, result.cause
-            execution.history.events = result.events
-            execution.history.last_id = len(result.events)
-        return execution
+        return self._executions.bring_back(self.records, at, waits=self.is_pending_redrive(at))
 
     @property
     def pending_redrive(self) -> list[int]:
@@ -193,7 +156,7 @@ class MapRun:
         """
         reading = None if feed is None else asyncio.ensure_future(self._read(feed))
         self._waiting, self._failure = Queue(self.records, self._redrive.waiting), None
-        self._permitted.clear()
+        self._permits.forget()
         try:
             await self._dispatch(self._waiting, reading)
             if reading is not None:
@@ -247,7 +210,7 @@ class MapRun:
                 at = waiting.take()
                 if at is None:
                     break
-                await self._paced()
+                await self._rate.turn()
                 self._begin(at)
                 begun += 1
                 if begun % _YIELD_EVERY == 0:
@@ -259,47 +222,22 @@ class MapRun:
     def _limit(self) -> int:
         return min(self.concurrency or limits.MAX_CONCURRENT_CHILDREN, limits.MAX_CONCURRENT_CHILDREN)
 
-    async def _paced(self) -> None:
-        if not self._services.dispatch_rates:
-            return
-        express = self.machine.express
-        rate = limits.EXPRESS_DISPATCH_PER_SECOND if express else limits.STANDARD_DISPATCH_PER_SECOND
-        now = self._services.clock.now()
-        if self._rate_due > now:
-            await self._services.clock.sleep(self._rate_due - now)
-        self._rate_due = max(now, self._rate_due) + 1 / rate
-
-    def _made(self, at: int) -> Execution:
-        name = self.records.name(at)
-        execution = Execution(
-            arn=self._arn(name),
-            name=name,
-            machine=self.machine,
-            input=loads(self.records.input(at).decode()),
-            services=self._services,
-            map_run=self.arn,
-        )
-        execution.started = self.records.started[at] or execution.started
-        if at in self.records.redrives:
-            execution.redrive_count, execution.redriven = self.records.redrives[at]
-        return execution
-
     def _begin(self, at: int) -> None:
         redriven = at in self._redrive.waiting and not self.machine.express
-        self._permit(at, redriven=redriven)
+        self._permits.check(self.parent.machine, child=self.child_arn(at) if redriven else None)
         if self._redrive.untouched:
             self.written = [0, 0]
         self._redrive.begin(self.records, at)
         before = self.records.result(at) if redriven else None
         if before is not None:
             self.records.redrives[at] = (self.records.redrive_count(at) + 1, self._services.clock.now())
-            execution = self._made(at)
+            execution = self._executions.make(self.records, at)
             execution.history.events = before.events
             execution.history.last_id = len(before.events)
             execution.progress = Progress(before.progress)
             execution.resumed_runs = self._services.map_runs.to_resume(execution)
         else:
-            execution = self._made(at)
+            execution = self._executions.make(self.records, at)
             execution.started = self._services.clock.now()
             self.records.started[at] = execution.started
         self.records.stopped[at] = 0
@@ -311,65 +249,33 @@ class MapRun:
         task.add_done_callback(lambda _: self._ended(at, execution))
         self._arm()
 
-    def _permit(self, at: int, *, redriven: bool) -> None:
-        """Check that the role may start a child, or redrive it: each is asked for once in an attempt.
-
-        Raises:
-            NotAuthorizedError: It may not.
-        """
-        if redriven in self._permitted:
-            return
-        machine = self.parent.machine
-        action, resource = "states:StartExecution", machine.unlabelled
-        if redriven:
-            action, resource = "states:RedriveExecution", self.child_arn(at)
-        message = self._services.denied(machine, action, resource)
-        if message is not None:
-            raise NotAuthorizedError(message)
-        self._permitted.add(redriven)
-
     async def _child_run(self, at: int, execution: Execution) -> None:
-        twin = self._twin(at)
+        duplicate = self._duplicate(at)
         try:
             await run_execution(execution, self._program)
             # What stops a child or runs out of time does so for both.
-            if twin is not None and execution.status in {"SUCCEEDED", "FAILED"}:
-                await twin
+            if duplicate is not None and execution.status in {"SUCCEEDED", "FAILED"}:
+                await duplicate
         finally:
-            if twin is not None:
-                twin.cancel()
+            if duplicate is not None:
+                duplicate.cancel()
 
-    def _twin(self, at: int) -> asyncio.Task[None] | None:
+    def _duplicate(self, at: int) -> asyncio.Task[None] | None:
         """Run an Express child a second time where that is asked for: nobody asks for its result."""
         if not self.machine.express or not self._services.faults.strikes("express_duplicate"):
             return None
-        return asyncio.get_running_loop().create_task(run_execution(self._made(at), self._program))
+        execution = self._executions.make(self.records, at)
+        return asyncio.get_running_loop().create_task(run_execution(execution, self._program))
 
     def _ended(self, at: int, execution: Execution) -> None:
-        result = Result(
-            execution.output,
-            execution.error,
-            execution.cause,
-            execution.history.events,
-            None if execution.status == "SUCCEEDED" else execution.progress.packed(),
-        )
-        stopped = self._services.clock.now() if execution.stopped is None else execution.stopped
         self._children.pop(at, None)
         try:
-            self._keep(at, _ENDED.get(execution.status, records.ABORTED), stopped, result)
+            keep_ended(self.records, at, execution, now=self._services.clock.now())
             followed = self._followed()
         except Exception as error:  # noqa: BLE001 - nobody waits for a callback: what it fails with ends the run
             self._failure, followed = error, False
         if not followed:
             self._wake.set()
-
-    def _keep(self, at: int, status: int, stopped: float, result: Result) -> None:
-        try:
-            self.records.finish(at, status, stopped, result)
-        except ValueError as error:
-            # A result that can't be kept must not keep the map from ending.
-            cause = f"The output can't be kept, which is nested too deeply: {error}"
-            self.records.finish(at, records.FAILED, stopped, Result(None, errors.RUNTIME, cause, [], None))
 
     def _followed(self) -> bool:
         """Begin the next child in the place of one that ended, where that needs no dispatcher; tell whether it did."""
@@ -468,7 +374,7 @@ class MapRun:
 
     def count_written(self) -> None:
         """Count all results as written, of those that wait too."""
-        self.written = [sum(each) for each in self.records.counts]
+        self.written = [sum(count) for count in self.records.counts]
 
     def begin_redrive(self, parent: Execution) -> None:
         """Prepare to run again what didn't succeed.

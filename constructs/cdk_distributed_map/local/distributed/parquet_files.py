@@ -101,7 +101,7 @@ def _first_line(error: Exception) -> str:
 
 def _column(field: Any) -> Callable[[Any, int], list[Json]]:
     """Return what converts a column, given it and the number of its first row."""
-    convert = _converter(field.type, field.name)
+    convert = converter_of(field.type, field.name)
 
     def converted(array: Any, row: int) -> list[Json]:
         try:
@@ -113,7 +113,7 @@ def _column(field: Any) -> Callable[[Any, int], list[Json]]:
     return converted
 
 
-def _converter(type: Any, column: str) -> Convert:
+def converter_of(type: Any, column: str) -> Convert:
     """Return what converts the values of a type.
 
     Args:
@@ -129,10 +129,10 @@ def _converter(type: Any, column: str) -> Convert:
     if isinstance(type, pyarrow.BaseExtensionType):
         if type.extension_name == "arrow.uuid":
             return lambda array: _each(array.storage, lambda value: str(uuid.UUID(bytes=value)))
-        stored = _converter(type.storage_type, column)
+        stored = converter_of(type.storage_type, column)
         return lambda array: stored(array.storage)
     if types.is_dictionary(type):
-        plain = _converter(type.value_type, column)
+        plain = converter_of(type.value_type, column)
         return lambda array: plain(array.dictionary_decode())
     nested = _nested(type, column, types)
     if nested is not None:
@@ -164,14 +164,14 @@ def _nested(type: Any, column: str, types: Any) -> Convert | None:
     """Return what converts a list, struct or map; None for another type."""
     lists = (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view)
     if any(is_list(type) for is_list in lists):
-        element = _converter(type.value_type, f"{column}[]")
+        element = converter_of(type.value_type, f"{column}[]")
         return lambda array: _lists(array, element)
     if types.is_struct(type):
         fields = [type.field(at) for at in range(type.num_fields)]
-        members = [(field.name, _converter(field.type, f"{column}.{field.name}")) for field in fields]
+        members = [(field.name, converter_of(field.type, f"{column}.{field.name}")) for field in fields]
         return lambda array: _structs(array, members)
     if types.is_map(type):
-        keys, items = _converter(type.key_type, f"{column}.key"), _converter(type.item_type, f"{column}.value")
+        keys, items = converter_of(type.key_type, f"{column}.key"), converter_of(type.item_type, f"{column}.value")
         return lambda array: _maps(array, keys, items)
     return None
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import IO, Any, Final, NamedTuple
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map import arns
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import JSONATA, Flow
 from cdk_distributed_map.local.asl.json_text import Json, dumps, loads
 from cdk_distributed_map.local.asl.rules import READER, READER_CONFIG, check, check_fits
@@ -17,9 +18,9 @@ from cdk_distributed_map.local.distributed.reader_errors import ReaderError, fai
 from cdk_distributed_map.local.distributed.streams import listed, open_object
 from cdk_distributed_map.local.distributed.text_files import decoded, lines, text_blocks
 from cdk_distributed_map.local.errors import UnsupportedError, runtime
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.iam import keys
-from cdk_distributed_map.local.iam.missing_objects import as_told
+from cdk_distributed_map.local.iam.missing_objects import as_caller_sees
 from cdk_distributed_map.local.states.number_rules import NumberField
 from distmap import limits
 
@@ -74,7 +75,7 @@ class Source:
     place: dict[str, str]
     kind: str
     format: Format
-    frame: Frame
+    frame: ExecutionFrame
 
     def chunks(self) -> Iterator[Chunk]:
         """Return the items in chunks; blocks, so run it in a thread.
@@ -122,7 +123,7 @@ class Source:
 
     def _allowed(self, action: str, resource: str) -> None:
         services = self.frame.services
-        arn = f"arn:{services.partition}:s3:::{resource}"
+        arn = services.s3_arn(resource)
         context = {"s3:prefix": self.place["Prefix"]} if "Prefix" in self.place else {}
         message = services.denied(self.frame.execution.machine, action, arn, context)
         if message is not None:
@@ -137,7 +138,7 @@ class Source:
             self.client,
             place,
             lambda key: keys.of_s3(services, machine, key, keys.READ),
-            lambda error: as_told(error, services, machine, place),
+            lambda error: as_caller_sees(error, services, machine, place),
         )
 
     def _file(self, bucket: str, key: str, place: dict[str, str] | None = None) -> Iterator[Chunk]:
@@ -158,7 +159,9 @@ class Source:
                 manifest = loads(b"".join(text_blocks(stream)))
                 files = [str(each["key"]) for each in manifest["files"]]
                 headers = [name.strip() for name in manifest["fileSchema"].split(",")]
-                target = manifest["destinationBucket"].rsplit(":", 1)[-1]
+                target = str(manifest["destinationBucket"])
+                parsed = arns.split(target)
+                target = target if parsed is None else parsed.resource
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise failed(
                     "it is no manifest of an S3 Inventory: give the key of its manifest.json, a JSON object with "
@@ -311,25 +314,25 @@ class ReaderField:
             raise UnsupportedError(f"state {self._state!r}: CSVHeaderLocation GIVEN needs CSVHeaders")
         return Format(kind=kind, pointer=pointer, headers=headers, delimiter=config.get("CSVDelimiter", "COMMA"))
 
-    def max_items(self, scene: Scene) -> int:
+    def max_items(self, evaluation: EvaluationContext) -> int:
         """Return the most items to read; 0, none and what is more stand for AWS's limit.
 
         Raises:
             StateError: It is negative.
         """
-        value = self._max_items.get(scene)
+        value = self._max_items.get(evaluation)
         if value is not None and value < 0:
             raise failed("field MaxItems must be positive")
         # Recorded: a path that leads to more reads everything.
         return min(value or limits.MAX_ITEMS, limits.MAX_ITEMS)
 
-    def open(self, scene: Scene, frame: Frame) -> Source:
+    def open(self, evaluation: EvaluationContext, frame: ExecutionFrame) -> Source:
         """Return the reader of one map run.
 
         Raises:
             StateError: Its arguments are wrong.
         """
-        place = self._arguments(scene)
+        place = self._arguments(evaluation)
         wanted = self._known
         if not isinstance(place, dict) or not set(place) <= wanted:
             raise runtime(f"ItemReader takes {', '.join(sorted(wanted))}, got: {dumps(place)}")

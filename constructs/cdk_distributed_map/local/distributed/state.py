@@ -10,18 +10,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from cdk_distributed_map.local import errors
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.express import refuse_in_express
 from cdk_distributed_map.local.asl.flow import JSONATA, Flow
 from cdk_distributed_map.local.asl.json_text import Json
 from cdk_distributed_map.local.distributed.batcher import BatcherField, Unbatched
+from cdk_distributed_map.local.distributed.children import NotAuthorizedError
 from cdk_distributed_map.local.distributed.feed import Feed, state_data
-from cdk_distributed_map.local.distributed.map_run import MapRun, NotAuthorizedError
+from cdk_distributed_map.local.distributed.map_run import MapRun
 from cdk_distributed_map.local.distributed.reader import ReaderField
 from cdk_distributed_map.local.distributed.tolerance import Tolerance
 from cdk_distributed_map.local.distributed.writer import Children, Export, WriterField
-from cdk_distributed_map.local.errors import StateError, UnsupportedError, evaluation, runtime
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.errors import StateError, UnsupportedError, evaluation_error, runtime
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.execution.runner import Program
 from cdk_distributed_map.local.states.attempts import AttemptingState
 from cdk_distributed_map.local.states.inline_map import (
@@ -100,49 +101,50 @@ class DistributedMapState(AttemptingState):
             )
         return label
 
-    async def attempt(self, scene: Scene, frame: Frame) -> Json:
+    async def attempt(self, evaluation: EvaluationContext, frame: ExecutionFrame) -> Json:
         """Run the map once, or go on with a map run that is redriven."""
         resumed = frame.execution.resumed_runs.pop((*frame.path, self.name), None)
         if resumed is not None:
-            return await self._redriven(resumed, scene, frame)
-        items = self._given(scene)
+            return await self._redriven(resumed, evaluation, frame)
+        items = self._given(evaluation)
         started = frame.event("MapStateStarted", {"length": 0 if items is None else len(items)})
-        run = self._new_run(scene, frame)
+        run = self._new_run(evaluation, frame)
+        run.entered = frame.execution.progress.checkpoints[frame.path].number
         run.state_started = started
-        export = self._writer.open(scene, frame)
-        feed = self._feed(scene, frame, items)
+        export = self._writer.open(evaluation, frame)
+        feed = self._feed(evaluation, frame, items)
         await self._test(export, run.children(), frame)
         frame.event("MapRunStarted", {"mapRunArn": run.arn})
         frame.services.map_runs.add((*frame.path, self.name), run)
         return await self._run(run, feed, export, frame)
 
-    def _given(self, scene: Scene) -> Json:
+    def _given(self, evaluation: EvaluationContext) -> Json:
         """Return the items of the state's input, None where they are read."""
-        return None if self._reader is not None else self._items.get(scene, objects=True)
+        return None if self._reader is not None else self._items.get(evaluation, objects=True)
 
     @staticmethod
-    async def _test(export: Export | None, children: Children, frame: Frame) -> None:
+    async def _test(export: Export | None, children: Children, frame: ExecutionFrame) -> None:
         if export is not None:
             await frame.services.blocking(lambda: export.test(children))
 
-    def _feed(self, scene: Scene, frame: Frame, items: Json) -> Feed:
-        batcher = Unbatched() if self._batcher is None else self._batcher.open(scene)
-        most = limits.MAX_ITEMS if self._reader is None else self._reader.max_items(scene)
+    def _feed(self, evaluation: EvaluationContext, frame: ExecutionFrame, items: Json) -> Feed:
+        batcher = Unbatched() if self._batcher is None else self._batcher.open(evaluation)
+        most = limits.MAX_ITEMS if self._reader is None else self._reader.max_items(evaluation)
         # AWS ignores ItemsPath beside an ItemReader: recorded with a path that leads nowhere.
-        chunks = state_data(items) if self._reader is None else self._reader.open(scene, frame).chunks()
+        chunks = state_data(items) if self._reader is None else self._reader.open(evaluation, frame).chunks()
         return Feed(
             chunks,
             services=frame.services,
-            scene=scene,
+            evaluation=evaluation,
             selector=self._selector,
             batcher=batcher,
             max_items=most,
             blocking=self._reader is not None,
         )
 
-    def _new_run(self, scene: Scene, frame: Frame) -> MapRun:
-        concurrency = self._concurrency.get(scene)
-        count, percentage = self._count.get(scene), self._percentage.get(scene)
+    def _new_run(self, evaluation: EvaluationContext, frame: ExecutionFrame) -> MapRun:
+        concurrency = self._concurrency.get(evaluation)
+        count, percentage = self._count.get(evaluation), self._percentage.get(evaluation)
         for name, value in (("MaxConcurrency", concurrency), ("ToleratedFailureCount", count)):
             if value < 0:
                 raise self._wrong(f"{name} cannot be negative.", name)
@@ -162,20 +164,20 @@ class DistributedMapState(AttemptingState):
         )
 
     def _wrong(self, cause: str, field: str) -> StateError:
-        return evaluation(cause, field) if self.language == JSONATA else runtime(cause)
+        return evaluation_error(cause, field) if self.language == JSONATA else runtime(cause)
 
-    async def _redriven(self, run: MapRun, scene: Scene, frame: Frame) -> Json:
+    async def _redriven(self, run: MapRun, evaluation: EvaluationContext, frame: ExecutionFrame) -> Json:
         """Run again what didn't succeed: items that have all been read are not read again."""
         count = frame.execution.redrive_count
         frame.last = run.state_started
         frame.event("MapRunRedriven", {"mapRunArn": run.arn, "redriveCount": count})
-        export = self._writer.open(scene, frame)
+        export = self._writer.open(evaluation, frame)
         await self._test(export, run.children(count), frame)
-        feed = None if run.read else self._feed(scene, frame, self._given(scene))
+        feed = None if run.read else self._feed(evaluation, frame, self._given(evaluation))
         run.begin_redrive(frame.execution)
         return await self._run(run, feed, export, frame)
 
-    async def _run(self, run: MapRun, feed: Feed | None, export: Export | None, frame: Frame) -> Json:
+    async def _run(self, run: MapRun, feed: Feed | None, export: Export | None, frame: ExecutionFrame) -> Json:
         try:
             async with frame.services.map_runs.slots:
                 output = await self._ran(run, feed, export)

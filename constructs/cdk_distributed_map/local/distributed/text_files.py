@@ -9,7 +9,7 @@ from typing import IO, Final
 from cdk_distributed_map.local.distributed.reader_errors import ReaderError, failed
 from distmap import limits
 
-_BLOCK: Final = 512 * 1024
+BLOCK_BYTES: Final = 512 * 1024
 _LOOK: Final = 4
 _OTHER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
@@ -20,7 +20,7 @@ def text_blocks(stream: IO[bytes]) -> Iterator[bytes]:
     Raises:
         ReaderError: It is UTF-16 or UTF-32. Of all that Step Functions reads, its pages know UTF-8 alone.
     """
-    block = stream.read(_BLOCK)
+    block = stream.read(BLOCK_BYTES)
     while 0 < len(block) < _LOOK and (more := stream.read(_LOOK)):
         block += more
     start = block[:_LOOK]
@@ -29,7 +29,7 @@ def text_blocks(stream: IO[bytes]) -> Iterator[bytes]:
     block = block.removeprefix(codecs.BOM_UTF8)
     while block:
         yield block
-        block = stream.read(_BLOCK)
+        block = stream.read(BLOCK_BYTES)
 
 
 def lines(stream: IO[bytes], *, ends: bytes = b"\n") -> Iterator[tuple[int, list[bytes]]]:

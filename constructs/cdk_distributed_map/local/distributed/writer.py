@@ -13,14 +13,14 @@ from boto3.exceptions import Boto3Error
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import BotoCoreError, ClientError
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import JSONATA, Flow
 from cdk_distributed_map.local.asl.json_text import Json, dumps, encoded
 from cdk_distributed_map.local.asl.rules import WRITER, check, check_fits
 from cdk_distributed_map.local.errors import RESULT_WRITER, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local.execution import records as records_module
 from cdk_distributed_map.local.execution.clock import iso
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.execution.records import Records
 from cdk_distributed_map.local.execution.services import NOT_ASSUMED
 from cdk_distributed_map.local.iam import keys
@@ -73,11 +73,11 @@ class Children:
         """Return a child with its metadata, as Transformation NONE writes it."""
         records = self.records
         status = records.status[at]
-        given = {"Input": records.input(at).decode(), "InputDetails": {"Included": True}}
+        input_fields = {"Input": records.input(at).decode(), "InputDetails": {"Included": True}}
         if status == records_module.PENDING:
-            return {**given, "Status": "PENDING"}
+            return {**input_fields, "Status": "PENDING"}
         shown: dict[str, Json] = {
-            **given,
+            **input_fields,
             **self._ended(at),
             **self._redriven(at),
             "ExecutionArn": self.arn(at),
@@ -97,8 +97,8 @@ class Children:
         details: dict[str, Json] = {"OutputDetails": {"Included": True}}
         if self.records.status[at] == records_module.SUCCEEDED:
             return {**details, "Output": dumps(result.output)}
-        told = {"Error": result.error, "Cause": result.cause}
-        return {**details, **{key: value for key, value in told.items() if value is not None}}
+        error_fields = {"Error": result.error, "Cause": result.cause}
+        return {**details, **{key: value for key, value in error_fields.items() if value is not None}}
 
     def _redriven(self, at: int) -> dict[str, Json]:
         """Return how often a child was redriven, and whether it can be: an Express one is begun anew instead."""
@@ -125,25 +125,27 @@ class WriterField:
 
     def __init__(self, state: str, fields: Mapping[str, Any] | None, language: str, flow: Flow) -> None:
         arguments = "Arguments" if language == JSONATA else "Parameters"
-        given = {} if fields is None else fields
-        check(f"state {state!r}, ResultWriter", given, WRITER)
-        if fields is not None and not ("WriterConfig" in given or {"Resource", arguments} <= set(given)):
+        writer_fields = {} if fields is None else fields
+        check(f"state {state!r}, ResultWriter", writer_fields, WRITER)
+        if fields is not None and not (
+            "WriterConfig" in writer_fields or {"Resource", arguments} <= set(writer_fields)
+        ):
             raise UnsupportedError(f"state {state!r}: ResultWriter needs WriterConfig, or Resource and {arguments}")
-        unknown = sorted(set(given) - {"Resource", arguments, "WriterConfig"})
+        unknown = sorted(set(writer_fields) - {"Resource", arguments, "WriterConfig"})
         if unknown:
             raise UnsupportedError(
                 f"state {state!r} has {unknown[0]!r} in ResultWriter: use {', '.join(sorted(_FIELDS))}"
             )
-        if "Resource" in given and not _RESOURCE.fullmatch(str(given["Resource"])):
+        if "Resource" in writer_fields and not _RESOURCE.fullmatch(str(writer_fields["Resource"])):
             raise UnsupportedError(
-                f"state {state!r} writes to {given['Resource']!r}: use arn:aws:states:::s3:putObject"
+                f"state {state!r} writes to {writer_fields['Resource']!r}: use arn:aws:states:::s3:putObject"
             )
-        if ("Resource" in given) != (arguments in given):
+        if ("Resource" in writer_fields) != (arguments in writer_fields):
             raise UnsupportedError(f"state {state!r}: ResultWriter needs Resource and {arguments}, or neither")
-        if arguments in given:
-            check_fits(f"state {state!r}, ResultWriter/{arguments}", given[arguments], _ARGUMENTS, {"Bucket"})
-        config = given.get("WriterConfig", {})
-        self.exports = "Resource" in given
+        if arguments in writer_fields:
+            check_fits(f"state {state!r}, ResultWriter/{arguments}", writer_fields[arguments], _ARGUMENTS, {"Bucket"})
+        config = writer_fields.get("WriterConfig", {})
+        self.exports = "Resource" in writer_fields
         self.transformation = config.get("Transformation", "NONE" if self.exports else "COMPACT")
         self.output_type = config.get("OutputType", "JSON")
         if self.transformation not in {"NONE", "COMPACT", "FLATTEN"} or self.output_type not in {"JSON", "JSONL"}:
@@ -153,9 +155,9 @@ class WriterField:
             )
         if set(config) - {"Transformation", "OutputType"}:
             raise UnsupportedError(f"state {state!r} has WriterConfig {config!r}: use Transformation and OutputType")
-        self._arguments = flow.template(given.get(arguments, {}), f"ResultWriter/{arguments}")
+        self._arguments = flow.template(writer_fields.get(arguments, {}), f"ResultWriter/{arguments}")
 
-    def open(self, scene: Scene, frame: Frame) -> Export | None:
+    def open(self, evaluation: EvaluationContext, frame: ExecutionFrame) -> Export | None:
         """Return where one map run exports to, None where its results stay in the output.
 
         Raises:
@@ -163,7 +165,7 @@ class WriterField:
         """
         if not self.exports:
             return None
-        place = self._arguments(scene)
+        place = self._arguments(evaluation)
         wrong = not isinstance(place, dict) or "Bucket" not in place or not set(place) <= _ARGUMENTS
         if wrong or not all(isinstance(value, str) for value in place.values()):
             raise runtime(f"ResultWriter needs Bucket and Prefix as strings, got: {dumps(place)}")
@@ -220,7 +222,7 @@ class Export:
         frame: Where the map runs.
     """
 
-    def __init__(self, field: WriterField, bucket: str, prefix: str, frame: Frame) -> None:
+    def __init__(self, field: WriterField, bucket: str, prefix: str, frame: ExecutionFrame) -> None:
         self.bucket = bucket
         self._field = field
         self._prefix = prefix
@@ -294,7 +296,7 @@ class Export:
             _DeniedError: It may not, or not encrypt it.
         """
         services = self._frame.services
-        resource = f"arn:{services.partition}:s3:::{self.bucket}/{key}"
+        resource = services.s3_arn(f"{self.bucket}/{key}")
         machine = self._frame.execution.machine
         messages = [services.denied(machine, action, resource) for action in _ACTIONS]
         messages.append(keys.of_s3(services, machine, keys.of_bucket(self._client, self.bucket), uses))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+ACCOUNT: Final = "000000000000"
+REGION: Final = "us-east-1"
 _PORTS: Final = 65_535
 _REGION: Final = re.compile(r"[a-z]{2,}(-[a-z]+)+-\d+")
 _ACCOUNT: Final = re.compile(r"\d{12}")

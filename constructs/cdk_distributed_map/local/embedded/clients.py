@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cdk_distributed_map.local.embedded import sdk
+from cdk_distributed_map.local.embedded.keys import Keys
 from cdk_distributed_map.local.execution.services import Answer, Clients, Invocation, InvokeError
 
 _POOL = 64
@@ -19,6 +18,8 @@ _POOL = 64
 
 class EndpointClients(Clients):
     """boto3 clients of one endpoint.
+
+    .. versionadded:: 0.1.0
 
     Args:
         endpoint_url: Its address; nothing is sent anywhere else.
@@ -32,39 +33,31 @@ class EndpointClients(Clients):
         endpoint_url: str,
         *,
         region: str,
-        keys: sdk.Keys = sdk.DUMMIES,
+        keys: Keys = sdk.DUMMIES,
         sent: sdk.Sent | None = None,
     ) -> None:
-        self._endpoint_url = endpoint_url
-        self._region = region
-        self._session = sdk.session(region=region, keys=keys, sent=sent)
-        self._clients: dict[str, Any] = {}
-        self._lock = threading.Lock()
+        self._client = sdk.clients(
+            endpoint_url,
+            region=region,
+            keys=keys,
+            sent=sent,
+            pool=_POOL,
+            inject_host_prefix=False,
+            # The SDK that Step Functions uses asks for no checksum unless told to.
+            response_checksum_validation="when_required",
+            read_timeout=1_000,
+        )
 
     def client(self, service: str, role: str = "") -> Any:
         """Return a client; roles are the authorizer's business here."""
         del role
-        with self._lock:
-            if service not in self._clients:
-                self._clients[service] = self._session.client(
-                    service,
-                    endpoint_url=self._endpoint_url,
-                    region_name=self._region,
-                    config=Config(
-                        retries={"max_attempts": 3, "mode": "standard"},
-                        max_pool_connections=_POOL,
-                        inject_host_prefix=False,
-                        # The SDK that Step Functions uses asks for no checksum unless told to.
-                        response_checksum_validation="when_required",
-                        read_timeout=1_000,
-                        **sdk.PINNED,
-                    ),
-                )
-            return self._clients[service]
+        return self._client(service)
 
 
 class EndpointInvoker:
     """Runs functions by the Lambda API of an endpoint.
+
+    .. versionadded:: 0.1.0
 
     Args:
         clients: Its clients.
@@ -109,7 +102,7 @@ class EndpointInvoker:
         return Answer(
             payload=payload or json.dumps(None),
             function_error=answer.get("FunctionError"),
-            version=answer.get("ExecutedVersion", "$LATEST"),
+            version=answer.get("ExecutedVersion", "$LATEST" if invocation.wait else None),
             request_id=answer["ResponseMetadata"].get("RequestId", ""),
             status=answer["StatusCode"],
             log=answer.get("LogResult"),

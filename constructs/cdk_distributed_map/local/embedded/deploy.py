@@ -13,6 +13,7 @@ from typing import Any, Final
 from botocore.exceptions import ClientError
 
 from cdk_distributed_map.local.embedded.assembly import AssemblyError, AssemblyStack, Asset, read_assembly
+from cdk_distributed_map.local.embedded.errors import DeployError
 
 BOOTSTRAP_VERSION: Final = "30"
 """A version of the bootstrap above what any template asks for."""
@@ -22,21 +23,6 @@ _CAPABILITIES: Final = ("CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AU
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 Progress = Callable[[str], None]
-
-
-class DeployError(RuntimeError):
-    """A stack could not be deployed.
-
-    Args:
-        stack: Name of the stack.
-        reasons: What failed: logical id and type, and why.
-    """
-
-    def __init__(self, stack: str, reasons: list[str]) -> None:
-        self.stack = stack
-        self.reasons = reasons
-        listed = "\n".join(f"  {reason}" for reason in reasons) or "  no reason was given"
-        super().__init__(f"the stack {stack} could not be deployed:\n{listed}")
 
 
 class Deployer:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from typing import Final
 
-from cdk_distributed_map.local.embedded.sdk import Keys
+from cdk_distributed_map.local.embedded.keys import Keys
 
 UNSET: Final = (
     "AWS_PROFILE",
@@ -19,7 +20,7 @@ UNSET: Final = (
     "AWS_USE_FIPS_ENDPOINT",
     "AWS_USE_DUALSTACK_ENDPOINT",
 )
-"""Variables that would lead an AWS tool astray, whatever else is set."""
+"""Variables that would point an AWS tool elsewhere, whatever else is set."""
 _OF_ONE_SERVICE: Final = "AWS_ENDPOINT_URL_"
 _LOOPBACK: Final = "127.0.0.1"
 
@@ -33,7 +34,7 @@ def local_environment(endpoint: str, region: str, keys: Keys, base: Mapping[str,
         keys: Credentials of its account's root.
         base: The environment that they are set in; only its proxies are looked at. Default: that of this process.
     """
-    given = os.environ if base is None else base
+    base_environment = os.environ if base is None else base
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,
@@ -46,18 +47,41 @@ def local_environment(endpoint: str, region: str, keys: Keys, base: Mapping[str,
         # What SDKs would find out by asking the metadata address, which is of no machine but AWS's.
         "AWS_DEFAULTS_MODE": "legacy",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
-        **_unproxied(given),
+        **_unproxied(base_environment),
     }
 
 
-def astray(base: Mapping[str, str]) -> list[str]:
+def misleading_variables(base: Mapping[str, str]) -> list[str]:
     """Return the names of variables to unset: an endpoint of one service would win over the local one."""
     return [*UNSET, *sorted(name for name in base if name.startswith(_OF_ONE_SERVICE))]
 
 
 def environment_of(variables: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str]:
-    """Return a whole environment: that of before with the variables set, and without what would lead astray."""
-    return {**{name: value for name, value in base.items() if name not in astray(base)}, **variables}
+    """Return a whole environment: that of before with the variables set, and without the misleading ones."""
+    return {**{name: value for name, value in base.items() if name not in misleading_variables(base)}, **variables}
+
+
+def environment_script(variables: Mapping[str, str], shell: str) -> str:
+    """Return the commands that set variables in a shell, and unset the misleading ones.
+
+    Raises:
+        ValueError: The shell is none of ``sh``, ``fish`` and ``powershell``.
+    """
+    unset = misleading_variables(os.environ)
+    if shell == "sh":
+        lines = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+        lines.append(f"unset {' '.join(unset)}")
+    elif shell == "fish":
+        lines = [f"set -gx {name} {shlex.quote(value)}" for name, value in variables.items()]
+        lines += [f"set -e {name}" for name in unset]
+    elif shell == "powershell":
+        quoted = {name: value.replace("'", "''") for name, value in variables.items()}
+        lines = [f"$env:{name} = '{value}'" for name, value in quoted.items()]
+        lines += [f"Remove-Item Env:{name} -ErrorAction SilentlyContinue" for name in unset]
+    else:
+        message = f"the shell must be sh, fish or powershell, got {shell!r}"
+        raise ValueError(message)
+    return "\n".join(lines) + "\n"
 
 
 def _unproxied(base: Mapping[str, str]) -> dict[str, str]:

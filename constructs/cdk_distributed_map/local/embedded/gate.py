@@ -135,11 +135,11 @@ class Gate:
         if scope["type"] == "lifespan":
             await self._application(scope, receive, send)
             return
-        given = dict(scope["headers"])
-        if not hmac.compare_digest(given.get(SECRET.encode(), b""), self._secret):
+        headers = dict(scope["headers"])
+        if not hmac.compare_digest(headers.get(SECRET.encode(), b""), self._secret):
             await _close(scope, send)
             return
-        forwarded = FORWARDED.encode() in given
+        forwarded = FORWARDED.encode() in headers
         scope = {**scope, "headers": [each for each in scope["headers"] if each[0] != SECRET.encode()]}
         request = Request.of(scope)
         if not forwarded:
@@ -315,13 +315,13 @@ async def _whole(receive: Receive) -> bytes:
 
 def _again(body: bytes, receive: Receive) -> Receive:
     """Return what gives a body that was read, once more."""
-    given = False
+    was_given = False
 
     async def once() -> Message:
-        nonlocal given
-        if given:
+        nonlocal was_given
+        if was_given:
             return await receive()
-        given = True
+        was_given = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return once

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import random
 import secrets
@@ -13,26 +14,27 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError
 
 from cdk_distributed_map.local.embedded import sdk
+from cdk_distributed_map.local.embedded.errors import EmbeddedAwsError
+from cdk_distributed_map.local.embedded.event_rules import PUT_PATH, TARGETS_PATH, TARGETS_VARIABLE
 from cdk_distributed_map.local.embedded.headers import SECRET, SECRET_VARIABLE
+from cdk_distributed_map.local.embedded.keys import Keys
 from cdk_distributed_map.local.guardian import Guardian
 
 START_SECONDS: Final = 30.0
 # Below what Linux, macOS and Windows take for outgoing connections.
 _PORTS: Final = range(20_000, 32_000)
 _STOP_SECONDS: Final = 20.0
+_ANSWER_SECONDS: Final = 5.0
 _TAIL_CHARACTERS: Final = 2_000
 _KEPT: Final = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
-
-
-class EmbeddedAwsError(RuntimeError):
-    """The embedded AWS didn't start, or has ended."""
 
 
 class GoneError(BotoCoreError):
@@ -52,7 +54,7 @@ class EmbeddedAws:
         iam: Whether it enforces IAM.
         state: Folder in which its state is kept when it ends, objects at once, and found again; None keeps it in
             memory.
-        endpoint: URL that its own calls go to, None for its own.
+        endpoint: URL that its own calls go to, and what rules of EventBridge match; None for its own, and nowhere.
         port: Port it listens on. Default: one that is free.
 
     Raises:
@@ -80,18 +82,18 @@ class EmbeddedAws:
             raise EmbeddedAwsError(message)
         self.port = port if port is not None else free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.keys = sdk.Keys.new()
+        self.keys = Keys.new()
         """Credentials of the account's root, as long as it runs."""
         self.secret = secrets.token_urlsafe(32)
         """What lets the engine in, and whom it passes on."""
         self.lost = False
         """Whether it could not write all of its state when it ended."""
         self._guardian = guardian
-        self._scratch = scratch
+        self.scratch, self.state = scratch, state
         self._region = region
         self._account = account
         self._iam = iam
-        self._state = state
+        self._engine = endpoint
         self._endpoint = endpoint if endpoint is not None else self.url
         self._process: subprocess.Popen[bytes] | None = None
         self.killed = False
@@ -105,7 +107,7 @@ class EmbeddedAws:
     @property
     def log(self) -> Path:
         """File with what it wrote."""
-        return self._scratch / "aws.log"
+        return self.scratch / "aws.log"
 
     def start(self) -> None:
         """Start it and wait until it answers.
@@ -115,15 +117,15 @@ class EmbeddedAws:
         """
         # Without -P our modules, which are beside that file, would hide those that Python's own json is fast by.
         command = [sys.executable, "-P", str(Path(__file__).with_name("process_main.py"))]
-        if self._state is not None:
-            lock = self._state / "lock"
+        if self.state is not None:
+            lock = self.state / "lock"
             self.killed = lock.exists() and lock.stat().st_size > 0
             command.append(str(lock))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command,
                 env=self._environment(),
-                cwd=self._scratch,
+                cwd=self.scratch,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -163,9 +165,9 @@ class EmbeddedAws:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self._guardian.forget(process.pid)
+        self._guardian.release(process.pid)
         self._process = None
-        self.lost = self._state is not None and (self._state / "lock").stat().st_size > 0
+        self.lost = self.state is not None and (self.state / "lock").stat().st_size > 0
 
     def clients(self, *, pool: int = 50) -> Callable[[str], Any]:
         """Return what gives clients of its own port, by the name of the service: for the engine alone.
@@ -185,15 +187,36 @@ class EmbeddedAws:
             raise GoneError
         request.headers[SECRET] = self.secret
 
-    def _answers(self) -> bool:
-        # No proxy: a proxy of this machine would be asked for loopback too.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        request = urllib.request.Request(f"{self.url}/_ministack/health", headers={SECRET: self.secret})  # noqa: S310 - our own address
+    def put_events(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Put events on buses of EventBridge, as services of AWS do.
+
+        Args:
+            records: The events, as the embedded AWS keeps them.
+
+        Raises:
+            LookupError: There is no such bus.
+            OSError: It doesn't answer.
+        """
         try:
-            with opener.open(request, timeout=5):
+            with self._open(PUT_PATH, json.dumps(records).encode()):
+                pass
+        except urllib.error.HTTPError as error:
+            if error.code != HTTPStatus.NOT_FOUND:
+                raise
+            raise LookupError(records[0]["EventBusName"]) from error
+
+    def _answers(self) -> bool:
+        try:
+            with self._open("/_ministack/health"):
                 return True
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
+
+    def _open(self, path: str, body: bytes | None = None) -> Any:
+        # No proxy: a proxy of this machine would be asked for loopback too.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(self.url + path, body, {SECRET: self.secret})  # noqa: S310 - our own address
+        return opener.open(request, timeout=_ANSWER_SECONDS)
 
     def _fail(self, what: str) -> None:
         tail = self.log.read_text(errors="replace")[-_TAIL_CHARACTERS:].strip()
@@ -220,18 +243,20 @@ class EmbeddedAws:
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "*",
-            "HOME": str(self._scratch),
-            "TMPDIR": str(self._scratch),
-            "TEMP": str(self._scratch),
+            "HOME": str(self.scratch),
+            "TMPDIR": str(self.scratch),
+            "TEMP": str(self.scratch),
             # No container is ever started or ended.
-            "DOCKER_HOST": f"unix://{self._scratch / 'no-docker'}",
+            "DOCKER_HOST": f"unix://{self.scratch / 'no-docker'}",
         }
-        if self._state is not None:
+        if self._engine is not None:
+            variables[TARGETS_VARIABLE] = self._engine + TARGETS_PATH
+        if self.state is not None:
             variables |= {
                 "PERSIST_STATE": "1",
-                "STATE_DIR": str(self._state / "services"),
+                "STATE_DIR": str(self.state / "services"),
                 "S3_PERSIST": "1",
-                "S3_DATA_DIR": str(self._state / "s3"),
+                "S3_DATA_DIR": str(self.state / "s3"),
             }
         return variables
 

@@ -6,6 +6,7 @@ its own bucket and for any bucket with ``enforce_ssl``, would else deny everythi
 Buckets get the default encryption with a key that their template gives them, which ministack's CloudFormation leaves
 out: without it no object would say which key a state machine's role has to be able to use. AWS's own key asks for no
 permission, and ministack has none: the bucket of the CDK's assets, which is encrypted with that one, stays as it is.
+So it does with the dead-letter queues of functions.
 
 Large objects are in files, and one that can't be kept there is refused (:mod:`.embedded.objects`); who may not list a
 bucket isn't told what is not in it.
@@ -19,6 +20,9 @@ Nobody is let in but the engine, and those whose request it passes on and who si
 It also says who may make the calls that the engine answers. The engine hands it such a call as it came, so that
 signature and session are looked at as those of any other, with a header that asks for no more than that: where the
 caller may, the answer is 204, else it is the refusal.
+
+What rules of EventBridge match is handed to the engine, and the engine sends events of executions
+(:mod:`.embedded.event_rules`).
 
 It imports nothing of the engine, to start fast and stay small.
 """
@@ -48,6 +52,8 @@ if __name__ == "__main__":
         _package.__path__ = [str(_folder)]
         sys.modules[_name] = _package
 
+from cdk_distributed_map.local.embedded.event_rules import TARGETS_VARIABLE, hand_over, taking_events
+from cdk_distributed_map.local.embedded.function_properties import complete_functions
 from cdk_distributed_map.local.embedded.gate import Gate
 from cdk_distributed_map.local.embedded.headers import ONLY_ASKED, RESOURCE, SECRET_VARIABLE
 from cdk_distributed_map.local.embedded.objects import in_pieces, keep_in_files, persisted
@@ -56,6 +62,14 @@ Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 Handler = Callable[..., Awaitable[tuple[int, dict[str, str], bytes]]]
 _ANSWERED_ELSEWHERE = ("states", "lambda")
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsqs.html and list_amazonsns.html have no
+# actions for batches.
+_OF_BATCHES = {
+    "sns:PublishBatch": "sns:Publish",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+}
 _SIDECAR = ".meta.json"
 # ministack passes over files whose name ends so.
 _CONTENT = ".content.tmp"
@@ -77,13 +91,13 @@ def as_if_secure(application: Application) -> Application:
 def encryption(configuration: Mapping[str, Any]) -> bytes:
     """Return the body of PutBucketEncryption for a template's ``BucketEncryption``."""
     root = ElementTree.Element("ServerSideEncryptionConfiguration")
-    for given in configuration.get("ServerSideEncryptionConfiguration", []):
+    for encryption_rule in configuration.get("ServerSideEncryptionConfiguration", []):
         rule = ElementTree.SubElement(root, "Rule")
         default = ElementTree.SubElement(rule, "ApplyServerSideEncryptionByDefault")
-        for name, value in given.get("ServerSideEncryptionByDefault", {}).items():
+        for name, value in encryption_rule.get("ServerSideEncryptionByDefault", {}).items():
             ElementTree.SubElement(default, name).text = str(value)
-        if "BucketKeyEnabled" in given:
-            ElementTree.SubElement(rule, "BucketKeyEnabled").text = str(given["BucketKeyEnabled"]).lower()
+        if "BucketKeyEnabled" in encryption_rule:
+            ElementTree.SubElement(rule, "BucketKeyEnabled").text = str(encryption_rule["BucketKeyEnabled"]).lower()
     return ElementTree.tostring(root)
 
 
@@ -118,14 +132,24 @@ def only_asked(handler: Handler) -> Handler:
 
 
 def answer_who_may() -> None:
-    """Let ministack answer whether a caller may, and name the resource in each refusal, as AWS does."""
+    """Let ministack answer whether a caller may, and name action and resource of each refusal, as AWS does."""
     app = importlib.import_module("ministack.app")
     actions = importlib.import_module("ministack.core.iam_actions")
     handlers = vars(app)["SERVICE_HANDLERS"]
     handlers.update({name: only_asked(handlers[name]) for name in _ANSWERED_ELSEWHERE})
-    resource_of, refuse, worded = (
-        vars(actions)[name] for name in ("extract_resource_arn", "access_denied_response", "identity_denial_message")
+    action_of, resource_of, refuse, worded = (
+        vars(actions)[name]
+        for name in (
+            "extract_iam_action",
+            "extract_resource_arn",
+            "access_denied_response",
+            "identity_denial_message",
+        )
     )
+
+    def asked(*request: Any) -> str | None:
+        action: str | None = action_of(*request)
+        return None if action is None else _OF_BATCHES.get(action, action)
 
     def named(service: str, method: str, path: str, headers: Mapping[str, str], *rest: Any) -> str:
         given = headers.get(RESOURCE)
@@ -139,7 +163,7 @@ def answer_who_may() -> None:
             more["message"] = worded(action, principal, shown, bool(more.get("explicit_deny")))
         return refuse(service, action, principal, request_id, **more)
 
-    vars(actions).update(extract_resource_arn=named, access_denied_response=refused)
+    vars(actions).update(extract_iam_action=asked, extract_resource_arn=named, access_denied_response=refused)
 
 
 class Pair:
@@ -279,9 +303,13 @@ def serve(contents: Path) -> None:
     secret = os.environ.pop(SECRET_VARIABLE)
     ministack, s3 = (importlib.import_module(f"ministack.{name}") for name in ("app", "services.s3"))
     encrypt_buckets()
+    complete_functions()
     answer_who_may()
     keep_in_files(ministack, s3, contents)
-    secure = as_if_secure(ministack.app)
+    targets = os.environ.pop(TARGETS_VARIABLE, None)
+    if targets is not None:
+        hand_over(targets, secret)
+    secure = as_if_secure(taking_events(ministack.app))
 
     async def application(scope: Scope, receive: Any, send: Any) -> None:
         await secure(scope, receive, in_pieces(send, receive))

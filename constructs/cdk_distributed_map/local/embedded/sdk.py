@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 import threading
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import boto3
 from botocore.config import Config
 
 from cdk_distributed_map.endpoints import bare_session
-
-
-class Keys(NamedTuple):
-    """Credentials of an account's root.
-
-    Args:
-        access_key: Access key id.
-        secret_key: Secret key.
-    """
-
-    access_key: str
-    secret_key: str
-
-    @classmethod
-    def new(cls) -> Keys:
-        """Return some that nobody has."""
-        return cls(f"AKIA{base64.b32encode(secrets.token_bytes(10)).decode()}", secrets.token_urlsafe(30))
-
+from cdk_distributed_map.local.embedded.keys import Keys
 
 DUMMIES: Final = Keys("test", "test")
 """What an emulator takes that checks nothing."""
@@ -68,7 +49,7 @@ def session(*, region: str, keys: Keys = DUMMIES, sent: Sent | None = None) -> A
 
 
 def clients(
-    endpoint: str, *, region: str, keys: Keys = DUMMIES, sent: Sent | None = None, pool: int = 50
+    endpoint: str, *, region: str, keys: Keys = DUMMIES, sent: Sent | None = None, pool: int = 50, **options: Any
 ) -> Callable[[str], Any]:
     """Return what gives clients, by the name of the service.
 
@@ -80,18 +61,19 @@ def clients(
         keys: Their credentials. Default: dummies.
         sent: Called with each of their requests before it is sent. Default: nothing is.
         pool: Connections each of them keeps.
+        options: More of botocore's configuration of them.
     """
     made_by = session(region=region, keys=keys, sent=sent)
-    config = Config(max_pool_connections=pool, retries={"mode": "standard", "max_attempts": 3}, **PINNED)
+    config = Config(max_pool_connections=pool, retries={"mode": "standard", "max_attempts": 3}, **PINNED, **options)
 
-    made: dict[str, Any] = {}
+    made_clients: dict[str, Any] = {}
     lock = threading.Lock()
 
     def client(service: str) -> Any:
         # To make a client isn't safe from several threads at once; to use one is.
         with lock:
-            if service not in made:
-                made[service] = made_by.client(service, endpoint_url=endpoint, config=config)
-            return made[service]
+            if service not in made_clients:
+                made_clients[service] = made_by.client(service, endpoint_url=endpoint, config=config)
+            return made_clients[service]
 
     return client

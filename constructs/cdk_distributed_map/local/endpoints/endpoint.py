@@ -42,6 +42,8 @@ _ADMINISTRATIVE: Final = "/_"
 class Endpoint:
     """The HTTP server.
 
+    .. versionadded:: 0.1.0
+
     Args:
         engine: Answers for executions.
         upstream_url: Address of the embedded AWS.
@@ -164,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         lengths, coding = self.headers.get_all("Content-Length", []), self.headers.get_all("Transfer-Encoding", [])
         if coding and (lengths or [each.lower() for each in coding] != ["chunked"]):
             return f"a body comes either with its length or in chunks, got {lengths} and {coding}"
-        if len(lengths) > 1 or not all(each.isascii() and each.isdigit() for each in lengths):
+        if len(lengths) > 1 or not all(length.isascii() and length.isdigit() for length in lengths):
             return f"Content-Length must be a number, got {lengths}"
         return None
 

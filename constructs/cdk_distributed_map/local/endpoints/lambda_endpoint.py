@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import http.client
 import json
@@ -15,9 +14,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from cdk_distributed_map.local.embedded.headers import ONLY_ASKED, PREFIX, RESOURCE
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cdk_distributed_map.local.embedded.event_rules import TARGETS_PATH
+from cdk_distributed_map.local.embedded.headers import ONLY_ASKED, PREFIX, RESOURCE, SECRET
 from cdk_distributed_map.local.endpoints import endpoint
+from cdk_distributed_map.local.endpoints.health import HEALTH_PATH, health_answer
 from cdk_distributed_map.local.engine import Engine
+from cdk_distributed_map.local.events.deliveries import Deliveries
 from cdk_distributed_map.local.functions import (
     DeployedFunctions,
     FunctionConfig,
@@ -25,12 +29,13 @@ from cdk_distributed_map.local.functions import (
     InvokeResult,
     ServiceError,
 )
+from cdk_distributed_map.local.functions.logs import LogWriter
 
 if TYPE_CHECKING:
     from cdk_distributed_map.local.iam.roles import RolePolicies
 
 _LOGGER: Final = logging.getLogger("cdk_distributed_map.local")
-HEALTH_PATH: Final = "/_distmap/health"
+_READ_LOGS: Final = frozenset({"logs", "monitoring"})
 _INVOKE: Final = re.compile(r"/2015-03-31/functions/([^/]+)/invocations")
 
 
@@ -39,6 +44,8 @@ class LocalEndpoint(endpoint.Endpoint):
 
     Args:
         engine: Answers for executions.
+        deliveries: Delivers what rules of EventBridge have matched.
+        logs: Writes the logs of functions, None where they aren't written.
         functions: Runs functions, on the engine's loop.
         catalog: Knows the functions.
         roles: Policies of state machines, None where IAM isn't enforced.
@@ -52,6 +59,8 @@ class LocalEndpoint(endpoint.Endpoint):
         self,
         engine: Engine,
         *,
+        deliveries: Deliveries,
+        logs: LogWriter | None,
         functions: Functions,
         catalog: DeployedFunctions,
         roles: RolePolicies | None,
@@ -62,42 +71,66 @@ class LocalEndpoint(endpoint.Endpoint):
     ) -> None:
         super().__init__(engine, upstream_url=upstream_url, port=port, secret=secret)
         # The server takes the handler's class, whose attributes are what a handler knows.
-        knows = {"functions": functions, "catalog": catalog, "roles": roles, "token": token}
+        knows = {"functions": functions, "catalog": catalog, "roles": roles, "token": token, "deliveries": deliveries}
+        knows["logs"] = logs
         bases: Any = (_LambdaHandler, self._server.RequestHandlerClass)
         self._server.RequestHandlerClass = type("Handler", bases, knows)
 
 
 class _LambdaHandler(endpoint._Handler):  # noqa: SLF001 - the endpoint's own class, in the same package
+    deliveries: Deliveries
+    logs: LogWriter | None
     functions: Functions
     catalog: DeployedFunctions
     roles: RolePolicies | None
     token: str
-    open_paths = frozenset({HEALTH_PATH})
+    open_paths = frozenset({HEALTH_PATH, TARGETS_PATH})
 
     def _either(self) -> None:
         parts = urlsplit(self.path)
         if unquote(parts.path) == HEALTH_PATH:
             challenge = parse_qs(parts.query).get("challenge", [""])[0]
-            told = {"pid": os.getpid(), "answer": health_answer(self.token, challenge, os.getpid())}
-            self._reply(200, json.dumps(told).encode(), {})
+            health = {"pid": os.getpid(), "answer": health_answer(self.token, challenge, os.getpid())}
+            self._reply(200, json.dumps(health).encode(), {})
+            return
+        if unquote(parts.path) == TARGETS_PATH:
+            self._take_matched()
             return
         match = _INVOKE.fullmatch(parts.path) if self.command == "POST" else None
         if match is not None:
             qualifier = parse_qs(parts.query).get("Qualifier", [None])[0]
             self._invoke(unquote(match[1]), qualifier)
         else:
+            if self.logs is not None and self._service() in _READ_LOGS:
+                self._write_logs(self.logs)
             self._any()
             if self.command != "GET":
-                self._forget(self._service())
+                self._invalidate(self._service())
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = do_PATCH = _either
 
-    def _forget(self, service: str) -> None:
+    def _write_logs(self, logs: LogWriter) -> None:
+        # Whoever looks finds the logs and metrics of what has ended, rather than having to wait for them.
+        try:
+            logs.flush()
+        except (BotoCoreError, ClientError):
+            _LOGGER.exception("logs of functions cannot be written")
+
+    def _take_matched(self) -> None:
+        """Take what a rule has matched from the embedded AWS, and from nobody else."""
+        body = self.rfile.read(self._length())
+        if not hmac.compare_digest(self.headers.get(SECRET, "").encode(), self.marks.get(SECRET, "").encode()):
+            self._send(403, {"__type": "AccessDenied", "message": "this is for the embedded AWS alone"})
+            return
+        self.engine.take(self.deliveries.take(json.loads(body)))
+        self._reply(204, b"", {})
+
+    def _invalidate(self, service: str) -> None:
         # What is deployed may have changed, or it was asked whether it has by now.
         if service in {"cloudformation", "lambda"}:
-            self.catalog.forget()
+            self.catalog.invalidate()
         if service in {"cloudformation", "iam"} and self.roles is not None:
-            self.roles.forget()
+            self.roles.invalidate()
 
     def _allowed(self, body: bytes, resource: str) -> bool:
         upstream = self._connected()
@@ -188,11 +221,6 @@ class _LambdaHandler(endpoint._Handler):  # noqa: SLF001 - the endpoint's own cl
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-
-def health_answer(token: str, challenge: str, pid: int) -> str:
-    """Return what an endpoint answers to prove that it knows a token, which it tells nobody."""
-    return hmac.new(token.encode(), f"{challenge} {pid}".encode(), hashlib.sha256).hexdigest()
 
 
 def _refuse_ignored(kind: str, client_context: str | None) -> None:

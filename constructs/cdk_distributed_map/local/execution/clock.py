@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Final
 
 _PURGE_AT: Final = 1_024
-_GRACE: Final = 0.01
+GRACE_SECONDS: Final = 0.01
 _LONGEST_WAIT: Final = 3_600.0
 
 
@@ -97,7 +97,7 @@ class Clock:
         """Call back in the engine's time, unless the timer is cancelled before."""
         if len(self._sleepers) >= self._purge_at:
             # Timers of tasks that ended in time: without this there would be one for each child of a long map.
-            self._sleepers = [each for each in self._sleepers if each[2].callback is not None]
+            self._sleepers = [sleeper for sleeper in self._sleepers if sleeper[2].callback is not None]
             heapq.heapify(self._sleepers)
             self._purge_at = max(_PURGE_AT, 2 * len(self._sleepers))
         timer = Timer(callback)
@@ -122,7 +122,7 @@ class Clock:
 
     def wake(self) -> None:
         """Wake the sleepers whose time has come, those due within a blink with them."""
-        now = self.now() + _GRACE
+        now = self.now() + GRACE_SECONDS
         while self._sleepers and self._sleepers[0][0] <= now:
             heapq.heappop(self._sleepers)[2].fire()
 

@@ -1,4 +1,4 @@
-"""An execution and the place in it that a state runs in."""
+"""Executions, and execution frames: sequences of states in them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Execution:
         }
 
 
-class Frame:
+class ExecutionFrame:
     """A sequence of states of an execution: its top level, a branch, or an iteration.
 
     Args:
@@ -130,11 +130,11 @@ class Frame:
         self.last = execution.history.add(type, self.last, execution.services.clock.now(), details)
         return self.last
 
-    def inner(self, state: str, number: int, *, context: Mapping[str, Any] | None = None) -> Frame:
+    def inner(self, state: str, number: int, *, context: Mapping[str, Any] | None = None) -> ExecutionFrame:
         """Return a frame for a branch or an iteration of a state: it sees the variables, and assigns its own."""
         merged = self.context if context is None else {**self.context, **context}
         path = (*self.path, state, number)
-        return Frame(self.execution, merged, variables=self.variables, last=self.last, path=path)
+        return ExecutionFrame(self.execution, merged, variables=self.variables, last=self.last, path=path)
 
     def evaluation_failed(self, error: StateError, state: str) -> None:
         """Add the event of a JSONata error."""
@@ -143,7 +143,7 @@ class Frame:
             self.event("EvaluationFailed", details)
 
 
-def entered(frame: Frame, type: str, name: str, input: Json) -> tuple[int, float]:
+def entered(frame: ExecutionFrame, type: str, name: str, input: Json) -> tuple[int, float]:
     """Add the event of a state that begins, which is not there again where a redrive goes on in it.
 
     Returns:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cdk_distributed_map import arns
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
@@ -42,4 +44,17 @@ class Machine:
     @property
     def unlabelled(self) -> str:
         """ARN of the state machine itself, also for a map's children."""
-        return self.arn.split("/", 1)[0]
+        return self.parsed.machine_arn()
+
+    @property
+    def label(self) -> str:
+        """Label of the map whose children it is of; empty for the state machine itself."""
+        return self.parsed.label
+
+    @property
+    def parsed(self) -> arns.StatesArn:
+        """Its ARN, taken apart."""
+        parsed = arns.split_states(self.arn)
+        if parsed is None:
+            raise ValueError(f"a state machine must have an ARN of Step Functions, got {self.arn!r}")
+        return parsed

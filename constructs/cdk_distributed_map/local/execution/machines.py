@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.errors import ApiError
 from cdk_distributed_map.local.execution.machine import Machine
 from cdk_distributed_map.local.execution.services import Services
@@ -39,9 +40,11 @@ class DeployedMachines(Machines):
 
     async def machine(self, arn: str) -> Machine:
         """Return a state machine by its ARN."""
-        if ":stateMachine:" not in arn:
+        parsed = arns.split_states(arn)
+        if parsed is None or parsed.kind != "stateMachine":
             raise ApiError("InvalidArn", f"Invalid Arn: 'Invalid ARN prefix: {arn}'")
-        if _alias(arn) is None:
+        # Versions are numbers, and names of aliases aren't.
+        if not parsed.name or parsed.name.isdigit():
             return described(await self._asked("describe_state_machine", arn, stateMachineArn=arn), arn)
         alias = await self._asked("describe_state_machine_alias", arn, stateMachineAliasArn=arn)
         version = _routed(alias["routingConfiguration"])
@@ -61,12 +64,6 @@ class DeployedMachines(Machines):
             raise ApiError("InternalFailure", f"the embedded AWS doesn't answer: {error}") from error
 
 
-def _alias(arn: str) -> str | None:
-    """Return the name of the alias that an ARN is of, None where it is of a version or of the state machine."""
-    parts = arn.split(":")
-    return parts[7] if len(parts) > 7 and not parts[7].isdigit() else None
-
-
 def _routed(routes: Sequence[Mapping[str, Any]]) -> str:
     """Return a version of an alias: each gets its share of the executions."""
     weights = [route["weight"] for route in routes]
@@ -76,12 +73,12 @@ def _routed(routes: Sequence[Mapping[str, Any]]) -> str:
 
 def described(found: dict[str, Any], arn: str) -> Machine:
     """Return a state machine from DescribeStateMachine's answer."""
-    parts = arn.split(":")
-    plain = ":".join(parts[:7])
+    parsed = arns.parse(arn)
+    plain, name = parsed.unqualified(), parsed.resource.split(":")[1]
     updated = found.get("updateDate", found.get("creationDate"))
     return Machine(
         arn=plain,
-        name=found.get("name", parts[6]) if len(parts) == 7 else parts[6],
+        name=found.get("name", name) if arn == plain else name,
         role=found["roleArn"],
         express=found.get("type") == "EXPRESS",
         definition=found["definition"],

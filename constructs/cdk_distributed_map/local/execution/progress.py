@@ -48,7 +48,7 @@ class Progress:
         self.checkpoints.pop(path, None)
         self.outputs[path] = output
 
-    def forget(self, path: Path) -> None:
+    def discard(self, path: Path) -> None:
         """Forget what is inside a state: it has ended, or begins anew."""
         if len(self.checkpoints) + len(self.outputs) <= 1:
             return

@@ -38,7 +38,7 @@ class MapRuns:
         """Return the runs of an execution, the latest first."""
         return [run for _, run in reversed(self._by_execution.get(execution, []))]
 
-    def forget(self, execution: str) -> None:
+    def remove(self, execution: str) -> None:
         """Forget the runs of an execution, and those of their children."""
         gone = {run.arn for _, run in self._by_execution.pop(execution, [])}
         for arn in gone:
@@ -46,13 +46,13 @@ class MapRuns:
         if gone:
             within = [arn for arn, runs in self._by_execution.items() if runs[0][1].parent.map_run in gone]
             for arn in within:
-                self.forget(arn)
+                self.remove(arn)
 
     def to_resume(self, execution: Any) -> dict[Path, Any]:
         """Return the runs that a redrive of an execution goes on with, by the path of their state.
 
         After a result over the payload limit, or an error in what an item is selected by, AWS makes a new one. A run
-        whose failure was caught is over: its state, if it comes round again, makes a new one.
+        whose failure was caught is over: its state, if it comes round again, makes a new one, or fails before it does.
         """
         reached = execution.progress.checkpoints
         latest = dict(self._by_execution.get(execution.arn, []))
@@ -63,6 +63,7 @@ class MapRuns:
             and not run.anew
             and path[:-1] in reached
             and reached[path[:-1]].state == path[-1]
+            and reached[path[:-1]].number == run.entered
         }
 
     def labelled(self, machine: str, label: str) -> Iterator[Any]:

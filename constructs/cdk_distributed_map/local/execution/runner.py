@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from cdk_distributed_map.local import errors
 from cdk_distributed_map.local.asl.json_text import Json
 from cdk_distributed_map.local.errors import ExecutionStoppedError, StateError
-from cdk_distributed_map.local.execution.frame import Execution, Frame
+from cdk_distributed_map.local.execution.frame import Execution, ExecutionFrame
 from cdk_distributed_map.local.execution.history import text
 from distmap import limits
 
@@ -18,26 +18,33 @@ class Program(Protocol):
 
     timeout: int | None
 
-    async def run(self, input: Json, frame: Frame) -> Json:
+    async def run(self, input: Json, frame: ExecutionFrame) -> Json:
         """Run it and return its output."""
 
 
 async def run_execution(execution: Execution, program: Program) -> None:
     """Run an execution, or go on with one that is redriven; afterwards it has its status, output and error."""
-    frame = Frame(execution, execution.context())
+    frame = ExecutionFrame(execution, execution.context())
     if execution.progress.checkpoints:
         frame.last = execution.history.last_id
         frame.event("ExecutionRedriven", {"redriveCount": execution.redrive_count})
     else:
         details = {"input": text(execution.input), "roleArn": execution.machine.role}
         frame.event("ExecutionStarted", details)
+    _tell(execution)
     try:
         await _run(execution, program, frame)
     finally:
         execution.stopped = execution.services.clock.now()
+        _tell(execution)
 
 
-async def _run(execution: Execution, program: Program, frame: Frame) -> None:
+def _tell(execution: Execution) -> None:
+    if execution.services.status_changed is not None:
+        execution.services.status_changed(execution)
+
+
+async def _run(execution: Execution, program: Program, frame: ExecutionFrame) -> None:
     try:
         execution.output = await program.run(execution.input, frame)
         execution.status = "SUCCEEDED"

@@ -33,6 +33,8 @@ NOT_ASSUMED: Final = (
 class Invocation(NamedTuple):
     """A call of a Lambda function.
 
+    .. versionadded:: 0.1.0
+
     Args:
         function: Name, partial ARN or ARN, with a qualifier or without.
         payload: JSON text of the event.
@@ -53,10 +55,12 @@ class Invocation(NamedTuple):
 class Answer(NamedTuple):
     """What a function answered.
 
+    .. versionadded:: 0.1.0
+
     Args:
         payload: JSON text: its result, or Lambda's error object (``errorType``, ``errorMessage`` ...).
         function_error: ``Handled`` or ``Unhandled`` where the function failed, else None.
-        version: Version that ran.
+        version: Version that ran, None where the answer wasn't waited for.
         request_id: Lambda's id of the request.
         status: HTTP status: 200, or 202 where the answer wasn't waited for.
         log: The last 4 KB of the log in base64, where they were asked for.
@@ -64,7 +68,7 @@ class Answer(NamedTuple):
 
     payload: str
     function_error: str | None = None
-    version: str = "$LATEST"
+    version: str | None = "$LATEST"
     request_id: str = ""
     status: int = 200
     log: str | None = None
@@ -72,6 +76,8 @@ class Answer(NamedTuple):
 
 class InvokeError(Exception):
     """Lambda refused the call: throttled, no such function, no permission.
+
+    .. versionadded:: 0.1.0
 
     Args:
         code: Name of the exception in Lambda's API, such as ``TooManyRequestsException``.
@@ -89,7 +95,10 @@ class InvokeError(Exception):
 
 
 class FunctionInvoker(Protocol):
-    """Runs Lambda functions."""
+    """Runs Lambda functions.
+
+    .. versionadded:: 0.1.0
+    """
 
     async def invoke(self, invocation: Invocation) -> Answer:
         """Call a function; runs on the engine's loop, so it must not block.
@@ -99,8 +108,55 @@ class FunctionInvoker(Protocol):
         """
 
 
+@dataclass(kw_only=True)
+class ContainerJob:
+    """One run of a container.
+
+    .. versionadded:: 0.1.0
+
+    Args:
+        name: Family of the task definition, or name of the job definition.
+        arn: ARN of that.
+        role: ARN of the container's role, if it has one.
+        passed: ARNs of the roles that it is started with.
+        environment: Environment variables.
+        output: The end of what it wrote, once it has ended.
+    """
+
+    name: str
+    arn: str
+    role: str | None
+    passed: list[str]
+    environment: Mapping[str, str]
+    output: str = ""
+
+
+class JobError(Exception):
+    """A container can't be run here.
+
+    .. versionadded:: 0.1.0
+    """
+
+
+class ContainerRunner(Protocol):
+    """Runs containers.
+
+    .. versionadded:: 0.1.0
+    """
+
+    async def run(self, job: ContainerJob) -> int:
+        """Run a container to its end and return its exit code.
+
+        Raises:
+            JobError: It can't be run here.
+        """
+
+
 class Clients(abc.ABC):
-    """AWS clients for the endpoint that the engine works against."""
+    """AWS clients for the endpoint that the engine works against.
+
+    .. versionadded:: 0.1.0
+    """
 
     @abc.abstractmethod
     def client(self, service: str, role: str = "") -> Any:
@@ -108,7 +164,10 @@ class Clients(abc.ABC):
 
 
 class Authorizer(Protocol):
-    """Decides what a role may do."""
+    """Decides what a role may do.
+
+    .. versionadded:: 0.1.0
+    """
 
     def check(self, role: str, action: str, resource: str, context: ConditionKeys) -> str | None:
         """Return None where the role may, else the message of AWS's AccessDenied.
@@ -119,7 +178,10 @@ class Authorizer(Protocol):
 
 
 class AllowAll:
-    """The authorizer that doesn't."""
+    """The authorizer that doesn't.
+
+    .. versionadded:: 0.1.0
+    """
 
     def check(self, role: str, action: str, resource: str, context: ConditionKeys) -> str | None:
         """Allow."""
@@ -165,6 +227,8 @@ class Services:
         tokens: Tasks that wait for their token.
         token_owners: ARNs of their state machines.
         faults: What is to go wrong.
+        containers: Runs containers; None where nothing can.
+        status_changed: Called with each execution that starts, goes on with a redrive, or ends; must not block.
     """
 
     clock: Clock
@@ -183,6 +247,8 @@ class Services:
     tokens: dict[str, asyncio.Future[Json]] = field(default_factory=dict)
     token_owners: dict[str, str] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
+    containers: ContainerRunner | None = None
+    status_changed: Callable[[Any], None] | None = None
 
     async def blocking(self, function: Callable[[], T]) -> T:
         """Run what blocks in a thread; time isn't skipped meanwhile."""
@@ -217,7 +283,7 @@ class Services:
         keys: dict[str, ConditionValue] = dict(context or {})
         # Recorded: under a trust that names aws:SourceArn, the Express children of a map can't assume the role,
         # whichever ARN it names; Standard ones and state machines can.
-        if not (machine.express and machine.arn != machine.unlabelled):
+        if not (machine.express and machine.label):
             keys["aws:SourceArn"] = machine.unlabelled
         try:
             return self.authorizer.check(machine.role, action, resource, keys)
@@ -227,3 +293,7 @@ class Services:
     def arn(self, service: str, resource: str) -> str:
         """Return an ARN in this region and account."""
         return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
+
+    def s3_arn(self, resource: str) -> str:
+        """Return the ARN of a bucket, or of an object as ``<bucket>/<key>``."""
+        return f"arn:{self.partition}:s3:::{resource}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.errors import ApiError
 from cdk_distributed_map.local.execution.frame import Execution
 from cdk_distributed_map.local.execution.machine import Machine
@@ -36,7 +37,7 @@ class Store:
             ended = [arn for arn, each in self._executions.items() if each.status not in _RUNNING]
             for arn in ended[: max(len(ended) - self._most, 0)]:
                 del self._executions[arn]
-                self._services.map_runs.forget(arn)
+                self._services.map_runs.remove(arn)
                 self._forgotten += 1
 
     def known(self, arn: str) -> Execution | None:
@@ -45,7 +46,7 @@ class Store:
 
     def of_machine(self, arn: str) -> list[Execution]:
         """Return the executions of a state machine, the latest first."""
-        found = [each for each in self._executions.values() if arn in _named(each.machine)]
+        found = [execution for execution in self._executions.values() if arn in _named(execution.machine)]
         return found[::-1]
 
     def execution(self, arn: str) -> Execution:
@@ -54,12 +55,12 @@ class Store:
         Raises:
             ApiError: ``InvalidArn`` or ``ExecutionDoesNotExist``.
         """
-        parts = arn.split(":")
-        if len(parts) < 8 or parts[0] != "arn" or parts[5] not in {"execution", "express"}:
+        parsed = arns.split_states(arn)
+        if parsed is None or not parsed.name or parsed.kind not in {"execution", "express"}:
             raise ApiError("InvalidArn", f"Invalid Arn: 'Invalid ARN prefix: {arn}'")
         found = self._executions.get(arn)
-        if found is None and "/" in parts[6]:
-            found = self._child(parts)
+        if found is None and parsed.label:
+            found = self._child(parsed)
         if found is None:
             raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'{self._word()}")
         return found
@@ -72,11 +73,10 @@ class Store:
             f"{self._forgotten:,})"
         )
 
-    def _child(self, parts: list[str]) -> Execution | None:
-        machine, label = parts[6].split("/", 1)
-        for run in self._services.map_runs.labelled(machine, label):
-            at = run.records.number(parts[7])
-            if at is not None and run.child_arn(at) == ":".join(parts):
+    def _child(self, arn: arns.StatesArn) -> Execution | None:
+        for run in self._services.map_runs.labelled(arn.machine, arn.label):
+            at = run.records.number(arn.name.partition(":")[0])
+            if at is not None and run.child_arn(at) == arn.text():
                 child: Execution = run.child(at)
                 return child
         return None
@@ -87,8 +87,8 @@ class Store:
         Raises:
             ApiError: ``InvalidArn`` or ``ResourceNotFound``.
         """
-        parts = arn.split(":")
-        if len(parts) != 8 or parts[5] != "mapRun":
+        parsed = arns.split_states(arn)
+        if parsed is None or not parsed.name or ":" in parsed.name or parsed.kind != "mapRun":
             raise ApiError("InvalidArn", f"Invalid Arn: 'Invalid ARN prefix: {arn}'")
         run = self._services.map_runs.get(arn)
         if run is None:

@@ -6,6 +6,7 @@ the processes, `child` is what runs in them. It knows the embedded AWS for its f
 
 from cdk_distributed_map.local.functions.catalog import DeployedFunctions
 from cdk_distributed_map.local.functions.config import FunctionConfig
+from cdk_distributed_map.local.functions.containers import Containers
 from cdk_distributed_map.local.functions.invoker import Catalog, Functions
 from cdk_distributed_map.local.functions.launch import Credentials
 from cdk_distributed_map.local.functions.libraries import MissingLibraryError
@@ -15,6 +16,7 @@ from cdk_distributed_map.local.functions.settings import FunctionSettings
 
 __all__ = [
     "Catalog",
+    "Containers",
     "Credentials",
     "DeployedFunctions",
     "FunctionConfig",

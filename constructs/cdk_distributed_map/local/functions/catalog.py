@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import hashlib
 import json
@@ -15,13 +16,15 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.embedded.headers import SECRET
-from cdk_distributed_map.local.embedded.sdk import DUMMIES, Keys
+from cdk_distributed_map.local.embedded.keys import Keys
+from cdk_distributed_map.local.embedded.sdk import DUMMIES
 from cdk_distributed_map.local.errors import UnsupportedError
-from cdk_distributed_map.local.functions.config import FunctionConfig
+from cdk_distributed_map.local.functions import nodes, pythons
+from cdk_distributed_map.local.functions.config import EventSettings, FunctionConfig
 from cdk_distributed_map.local.functions.function_code import CodeError, unpack
 from cdk_distributed_map.local.functions.launch import Credentials
-from cdk_distributed_map.local.functions.pythons import declared
 from cdk_distributed_map.local.functions.reservations import ReservationError, Reservations
 from cdk_distributed_map.local.functions.results import ServiceError, not_found
 
@@ -69,10 +72,10 @@ class DeployedFunctions:
         self._sessions: dict[str, Credentials] = {}
         self._reservations = Reservations(functools.partial(self._client, "cloudformation"))
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Look at everything anew: something has been deployed."""
         self._known.clear()
-        self._reservations.forget()
+        self._reservations.invalidate()
 
     def reservations(self) -> Mapping[str, int]:
         """Return what each function reserved, by ARN, as of the last time any function was read."""
@@ -121,29 +124,30 @@ class DeployedFunctions:
             raise not_found(arn) from error
         _check_place(match, answer["Configuration"]["FunctionArn"])
         try:
-            return self._config(answer)
+            return self._config(answer, qualifier)
         except CodeError as error:
             message = f"Lambda was not able to unzip the code of {match['name']}: {error}"
             raise ServiceError("InvalidZipFileException", message, status=502) from error
         except ReservationError as error:
             raise ServiceError("InvalidParameterValueException", str(error), status=400) from error
 
-    def _config(self, answer: Mapping[str, Any]) -> FunctionConfig:
+    def _config(self, answer: Mapping[str, Any], qualifier: str | None) -> FunctionConfig:
         deployed = answer["Configuration"]
         name, runtime = deployed["FunctionName"], deployed.get("Runtime") or ""
         if deployed.get("PackageType", "Zip") != "Zip":
             message = f"the function {name} is a container image, which does not run locally: deploy it as a zip file"
             raise ServiceError("InvalidRuntimeException", message, status=502)
         try:
-            declared(runtime)
+            if nodes.declared(runtime) is None:
+                pythons.declared(runtime)
         except ValueError as error:
             message = f"the function {name} does not run locally: {error}"
             raise ServiceError("InvalidRuntimeException", message, status=502) from error
-        arn = ":".join(deployed["FunctionArn"].split(":")[:7])
+        arn = arns.parse(deployed["FunctionArn"]).unqualified()
         layers = [layer["Arn"] for layer in deployed.get("Layers") or []]
         reserved = self._reservations.of(arn)
         concurrency = answer.get("Concurrency", {}).get("ReservedConcurrentExecutions")
-        told = {key: value for key, value in deployed.items() if key not in {"State", "LastUpdateStatus"}}
+        configuration = {key: value for key, value in deployed.items() if key not in {"State", "LastUpdateStatus"}}
         return FunctionConfig(
             name=name,
             arn=arn,
@@ -151,7 +155,7 @@ class DeployedFunctions:
             runtime=runtime,
             code=self._code(deployed["CodeSha256"], answer["Code"]["Location"]),
             layers=self._layers(tuple(layers)) if layers else None,
-            revision=_digest(told),
+            revision=_digest(configuration),
             environment=deployed.get("Environment", {}).get("Variables", {}),
             role=deployed.get("Role"),
             timeout=int(deployed.get("Timeout", 3)),
@@ -159,6 +163,24 @@ class DeployedFunctions:
             reserved_concurrency=reserved if concurrency is None else int(concurrency),
             version=deployed.get("Version", "$LATEST"),
             log_group=deployed.get("LoggingConfig", {}).get("LogGroup") or f"/aws/lambda/{name}",
+            events=self._events(name, qualifier, deployed),
+        )
+
+    def _events(self, name: str, qualifier: str | None, deployed: Mapping[str, Any]) -> EventSettings:
+        client = self._client("lambda")
+        mapping: Mapping[str, Any] = {}
+        # Those of a function itself are under either name.
+        for named in ({"Qualifier": qualifier or "$LATEST"}, {} if qualifier in {None, "$LATEST"} else None):
+            if named is not None and not mapping:
+                with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+                    mapping = client.get_function_event_invoke_config(FunctionName=name, **named)
+        destinations = mapping.get("DestinationConfig", {})
+        return EventSettings(
+            retries=int(mapping.get("MaximumRetryAttempts", EventSettings.retries)),
+            age=float(mapping.get("MaximumEventAgeInSeconds", EventSettings.age)),
+            on_success=destinations.get("OnSuccess", {}).get("Destination"),
+            on_failure=destinations.get("OnFailure", {}).get("Destination"),
+            dead_letters=deployed.get("DeadLetterConfig", {}).get("TargetArn"),
         )
 
     def _code(self, sha: str, location: str) -> Path:
@@ -233,13 +255,13 @@ def _check_place(named: re.Match[str], arn: str) -> None:
     Raises:
         ServiceError: It is in another region, or another account's.
     """
-    _, _, _, region, account, *_ = arn.split(":")
-    if named["region"] not in {None, region}:
-        message = f"Functions from '{named['region']}' are not reachable in this region ('{region}')"
+    place = arns.parse(arn)
+    if named["region"] not in {None, place.region}:
+        message = f"Functions from '{named['region']}' are not reachable in this region ('{place.region}')"
         raise ServiceError("ResourceNotFoundException", message, status=404)
-    if named["account"] not in {None, account}:
+    if named["account"] not in {None, place.account}:
         raise not_found(named[0])
 
 
-def _digest(told: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def _digest(configuration: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(configuration, sort_keys=True, default=str).encode()).hexdigest()[:16]

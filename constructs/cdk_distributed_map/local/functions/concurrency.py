@@ -24,7 +24,7 @@ class Concurrency:
         """Return how many executions a function has."""
         return self._of_function[arn]
 
-    def enter(self, arn: str, reserved: int | None, reservations: Mapping[str, int]) -> None:
+    def acquire(self, arn: str, reserved: int | None, reservations: Mapping[str, int]) -> None:
         """Count an execution in.
 
         Args:
@@ -44,7 +44,7 @@ class Concurrency:
             self._unreserved += 1
         self._of_function[arn] += 1
 
-    def leave(self, arn: str, reserved: int | None) -> None:
+    def release(self, arn: str, reserved: int | None) -> None:
         """Count an execution out."""
         if reserved is None:
             self._unreserved -= 1

@@ -6,6 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cdk_distributed_map import arns
+
+
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-configuring.html
+@dataclass(frozen=True, kw_only=True)
+class EventSettings:
+    """How a function is invoked by those who don't wait for it.
+
+    Args:
+        retries: How often an event is tried again that the function failed on.
+        age: Seconds after which an event is dropped that couldn't be given to the function.
+        on_success: ARN of what is told that the function succeeded, None for nothing.
+        on_failure: ARN of what is told that it never did.
+        dead_letters: ARN of the queue or topic that gets the event itself then.
+    """
+
+    retries: int = 2
+    age: float = 6 * 3600.0
+    on_success: str | None = None
+    on_failure: str | None = None
+    dead_letters: str | None = None
+
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionConfig:
@@ -26,6 +48,7 @@ class FunctionConfig:
         reserved_concurrency: Executions it may have at once; None where it reserves nothing.
         version: Version that runs.
         log_group: Name of its log group.
+        events: What becomes of events that nobody waits for.
     """
 
     name: str
@@ -42,13 +65,14 @@ class FunctionConfig:
     reserved_concurrency: int | None = None
     version: str = "$LATEST"
     log_group: str = ""
+    events: EventSettings = field(default_factory=EventSettings)
 
     @property
     def region(self) -> str:
         """Region of the function."""
-        return self.arn.split(":")[3]
+        return arns.parse(self.arn).region
 
     @property
     def account(self) -> str:
         """Account of the function."""
-        return self.arn.split(":")[4]
+        return arns.parse(self.arn).account

@@ -6,30 +6,30 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from cdk_distributed_map.local.execution.clock import Clock
 from cdk_distributed_map.local.execution.ids import new_uuid
 from cdk_distributed_map.local.execution.services import Answer, Invocation
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.functions import launch as launch_module
-from cdk_distributed_map.local.functions import report, results
+from cdk_distributed_map.local.functions import nodes, report, results
+from cdk_distributed_map.local.functions.asynchronous import Asynchronous
 from cdk_distributed_map.local.functions.concurrency import Concurrency
 from cdk_distributed_map.local.functions.config import FunctionConfig
 from cdk_distributed_map.local.functions.launch import Credentials
 from cdk_distributed_map.local.functions.libraries import MissingLibraryError, libraries_folder
+from cdk_distributed_map.local.functions.packages import PackagesHere
 from cdk_distributed_map.local.functions.pool import Launch, Pool, StartError
-from cdk_distributed_map.local.functions.pythons import native_client_fits, python_for
+from cdk_distributed_map.local.functions.pythons import UnsupportedRuntimeError, native_client_fits, python_for
 from cdk_distributed_map.local.functions.results import InvokeResult, ServiceError
 from cdk_distributed_map.local.functions.settings import FunctionSettings
 from cdk_distributed_map.local.functions.worker import Outcome, Worker
 from cdk_distributed_map.local.guardian import Guardian
 from distmap import limits
 
-# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
-ASYNC_RETRY_SECONDS: Final = (60.0, 120.0)
-"""Waits before the retries of an event that nobody waits for."""
 _SHUTDOWN_SECONDS: Final = 20
 MAX_ASYNC_PAYLOAD_BYTES: Final = 1024 * 1024
 
@@ -63,7 +63,7 @@ class Functions:
         faults: What is to go wrong.
         finished: Called with every invocation that ran.
         warn: Called with each warning, once.
-        sleep: Waits between the retries of an asynchronous invocation.
+        clock: Waits between the attempts of an asynchronous invocation pass on it. Default: in real time.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Functions:
         faults: Faults | None = None,
         finished: Callable[[FunctionConfig, InvokeResult], None] | None = None,
         warn: Callable[[str], None] | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Clock | None = None,
     ) -> None:
         self.settings = settings if settings is not None else FunctionSettings()
         self.faults = faults if faults is not None else Faults()
@@ -86,7 +86,7 @@ class Functions:
         self._finished = finished
         self._warn = warn
         self._warned: set[str] = set()
-        self._sleep = sleep
+        self._packages = PackagesHere(self._warn_once)
         self._libraries: Path | None = None
         self._places: dict[str, report.Places] = {}
         self._concurrency = Concurrency(self.settings.account_concurrency)
@@ -99,7 +99,8 @@ class Functions:
             answer_bytes=limits.MAX_INVOCATION_PAYLOAD_BYTES,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._background: set[asyncio.Task[None]] = set()
+        self.asynchronous = Asynchronous(self.run, clock=clock, warn=warn)
+        """Events that nobody waits for."""
 
     @property
     def pids(self) -> list[int]:
@@ -115,7 +116,7 @@ class Functions:
         payload = invocation.payload.encode()
         if not invocation.wait:
             request_id = await self.post(invocation.function, payload, qualifier=invocation.qualifier)
-            return Answer(payload="", request_id=request_id, status=202)
+            return Answer(payload="", version=None, request_id=request_id, status=202)
         result = await self.run(invocation.function, payload, qualifier=invocation.qualifier)
         return Answer(
             payload=result.payload.decode("utf-8", "replace"),
@@ -125,13 +126,16 @@ class Functions:
             log=result.log_tail if invocation.tail else None,
         )
 
-    async def run(self, function: str, payload: bytes, *, qualifier: str | None = None) -> InvokeResult:
+    async def run(
+        self, function: str, payload: bytes, *, qualifier: str | None = None, request_id: str | None = None
+    ) -> InvokeResult:
         """Call a function and wait for its answer.
 
         Args:
             function: Name, partial ARN or ARN, with a qualifier or without.
             payload: JSON text of the event.
             qualifier: Version or alias.
+            request_id: Lambda's id of the request. Default: one that is new.
 
         Returns:
             How the invocation went, failures of the function included.
@@ -146,11 +150,11 @@ class Functions:
             raise results.too_many_requests("CallerRateLimitExceeded")
         if self.faults.strikes("inactive"):
             raise results.inactive()
-        self._concurrency.enter(config.arn, config.reserved_concurrency, self._catalog.reservations())
+        self._concurrency.acquire(config.arn, config.reserved_concurrency, self._catalog.reservations())
         try:
-            result = await self._run(config, payload or b"{}", new_uuid())
+            result = await self._run(config, payload or b"{}", request_id or new_uuid())
         finally:
-            self._concurrency.leave(config.arn, config.reserved_concurrency)
+            self._concurrency.release(config.arn, config.reserved_concurrency)
         if self._finished is not None:
             self._finished(config, result)
         return result
@@ -162,16 +166,13 @@ class Functions:
             ServiceError: Lambda refuses the call: no such function, too large.
         """
         _check_size(payload, MAX_ASYNC_PAYLOAD_BYTES)
-        await self._catalog.function(function, qualifier)
-        task = asyncio.get_running_loop().create_task(self._deliver(function, payload, qualifier))
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return new_uuid()
+        self._loop = asyncio.get_running_loop()
+        config = await self._catalog.function(function, qualifier)
+        return self.asynchronous.take(config, function, payload, qualifier=qualifier)
 
     async def close(self) -> None:
         """End all processes."""
-        for task in list(self._background):
-            task.cancel()
+        self.asynchronous.close()
         await self._pool.close()
 
     def shutdown(self) -> None:
@@ -179,34 +180,12 @@ class Functions:
         if self._loop is not None and self._loop.is_running():
             asyncio.run_coroutine_threadsafe(self.close(), self._loop).result(_SHUTDOWN_SECONDS)
 
-    async def _deliver(self, function: str, payload: bytes, qualifier: str | None) -> None:
-        for wait in (*ASYNC_RETRY_SECONDS, None):
-            try:
-                result = await self.run(function, payload, qualifier=qualifier)
-            except ServiceError:
-                result = None
-            if wait is None or (result is not None and result.function_error is None):
-                return
-            await self._sleep(wait)
-
     async def _prepare(self, config: FunctionConfig) -> tuple[Launch, float]:
         """Return what starts a process of a function."""
         credentials = await self._catalog.credentials(config)
-        python, warning = await asyncio.to_thread(python_for, config.runtime)
-        if warning is not None and self._warn is not None and warning not in self._warned:
-            self._warned.add(warning)
-            self._warn(warning)
-        if self._libraries is None:
-            try:
-                self._libraries = await asyncio.to_thread(libraries_folder, self.settings.cache)
-            except MissingLibraryError as error:
-                raise ServiceError("InvalidRuntimeException", str(error), status=502) from error
-        libraries = self._libraries
-        self._places[config.runtime] = launch_module.places(python, libraries)
-        native = self.settings.native_client
-        stand_in = not native_client_fits(python) if native is None else not native
         day = time.strftime("%Y/%m/%d", time.gmtime())
         stream = f"{day}/[{config.version}]{uuid.uuid4().hex}"
+        command = await (self._python(config) if nodes.declared(config.runtime) is None else self._node(config))
 
         def launch(api_port: int, scratch: Path) -> tuple[list[str], dict[str, str]]:
             variables = launch_module.environment(
@@ -217,9 +196,48 @@ class Functions:
                 stream=stream,
                 scratch=scratch,
             )
-            return launch_module.command(config, python, libraries, stand_in=stand_in), variables
+            return command, variables
 
         return launch, credentials.expires
+
+    async def _node(self, config: FunctionConfig) -> list[str]:
+        """Return the command line of a function in Node.js.
+
+        Raises:
+            ServiceError: This machine has no Node.js.
+        """
+        try:
+            node, warning = await asyncio.to_thread(nodes.node_for, config.runtime)
+        except UnsupportedRuntimeError as error:
+            raise ServiceError("InvalidRuntimeException", str(error), status=502) from error
+        self._warn_once(warning)
+        self._places[config.runtime] = ((str(launch_module.CHILD), "/var/runtime"),)
+        return launch_module.node_command(node)
+
+    def _warn_once(self, warning: str | None) -> None:
+        if warning is not None and self._warn is not None and warning not in self._warned:
+            self._warned.add(warning)
+            self._warn(warning)
+
+    async def _python(self, config: FunctionConfig) -> list[str]:
+        """Return the command line of a function in Python.
+
+        Raises:
+            ServiceError: The libraries of Lambda's runtimes aren't installed, or packages of it don't run here.
+        """
+        python, warning = await asyncio.to_thread(python_for, config.runtime)
+        self._warn_once(warning)
+        if self._libraries is None:
+            try:
+                self._libraries = await asyncio.to_thread(libraries_folder, self.settings.cache)
+            except MissingLibraryError as error:
+                raise ServiceError("InvalidRuntimeException", str(error), status=502) from error
+        libraries = self._libraries
+        self._places[config.runtime] = launch_module.places(python, libraries)
+        native = self.settings.native_client
+        stand_in = not native_client_fits(python) if native is None else not native
+        packages = await self._packages.folder(config, python)
+        return launch_module.command(config, python, libraries, stand_in=stand_in, packages=packages)
 
     async def _run(self, config: FunctionConfig, payload: bytes, request_id: str) -> InvokeResult:
         try:

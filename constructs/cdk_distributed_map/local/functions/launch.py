@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import Final
 
 from cdk_distributed_map.local.functions.config import FunctionConfig
+from cdk_distributed_map.local.functions.nodes import Node
 from cdk_distributed_map.local.functions.pythons import Python
 
 CHILD: Final = Path(__file__).parent / "child"
 STAND_IN: Final = CHILD / "stand_in"
+WORKER: Final = CHILD / "worker_main.py"
+ALONE: Final = ("-S", "-s")
+"""Packages of this machine stay out, as a function would not find them in Lambda either."""
 NOWHERE: Final = os.devnull
+
+
+INTERPRETER: Final[Mapping[str, str]] = {"LANG": "en_US.UTF-8", "PYTHONUTF8": "1"}
+"""What Python looks at as it starts, unless the function has it otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +88,11 @@ def environment(
         "HOME": str(scratch),
         **pinned(endpoint),
     }
-    defaults = {"TZ": ":UTC", "LANG": "en_US.UTF-8", "PATH": os.environ.get("PATH", os.defpath), "PYTHONUTF8": "1"}
+    defaults = {**INTERPRETER, "TZ": ":UTC", "PATH": os.environ.get("PATH", os.defpath)}
     if sys.platform == "win32":
         defaults["SYSTEMROOT"] = os.environ.get("SYSTEMROOT", r"C:\Windows")
     if config.layers is not None:
+        defaults["NODE_PATH"] = str(config.layers / "nodejs" / "node_modules")
         defaults["PATH"] = f"{config.layers / 'bin'}{os.pathsep}{defaults['PATH']}"
     # Lambda's own names cannot be set by a function, the others are defaults.
     return {**defaults, **own, **lambdas}
@@ -96,14 +105,21 @@ def places(python: Python, libraries: Path) -> tuple[tuple[str, str], ...]:
     return ((str(libraries), "/var/runtime"), (str(lib), f"/var/lang/lib/{name}"))
 
 
-def command(config: FunctionConfig, python: Python, libraries: Path, *, stand_in: bool) -> list[str]:
-    """Return the command line of a function's process."""
+def command(
+    config: FunctionConfig, python: Python, libraries: Path, *, stand_in: bool, packages: Path | None = None
+) -> list[str]:
+    """Return the command line of a function's process; what is in the folder of packages goes before its own."""
     settings: Mapping[str, str | None] = {
         "handler": config.handler,
         "task_root": str(config.code),
         "opt": str(config.layers if config.layers is not None else config.code / "no-layers"),
         "libraries": str(libraries),
         "stand_in": str(STAND_IN) if stand_in else None,
+        "packages": None if packages is None else str(packages),
     }
-    # -S and -s: packages of this machine stay out, as a function would not find them in Lambda either.
-    return [str(python.executable), "-S", "-s", str(CHILD / "worker_main.py"), json.dumps(settings)]
+    return [str(python.executable), *ALONE, str(WORKER), json.dumps(settings)]
+
+
+def node_command(node: Node) -> list[str]:
+    """Return the command line of the process of a function in Node.js; the environment says what it runs."""
+    return [str(node.executable), str(CHILD / "node_main.mjs")]

@@ -5,11 +5,7 @@ A function must not find the other packages of this environment, or it would wor
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import functools
 import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -82,27 +78,3 @@ def _link(source: Path, target: Path) -> None:
             shutil.copytree(source, target)
         else:
             shutil.copy2(source, target)
-
-
-def cache_folder() -> Path:
-    """Return the folder in which unpacked code is kept between runs: it is found by its hash, and may be deleted.
-
-    Where there is no home to write to, as in some containers, it is one that is removed in the end.
-    """
-    override = os.environ.get("DISTMAP_CACHE")
-    if override is not None:
-        return Path(override)
-    base = os.environ.get("XDG_CACHE_HOME")
-    with contextlib.suppress(OSError, RuntimeError):
-        folder = (Path(base) if base else Path.home() / ".cache") / "distmap"
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    return _passing_folder()
-
-
-@functools.cache
-def _passing_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="distmap-cache-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder

@@ -19,15 +19,16 @@ class Load:
 
     def __init__(self) -> None:
         self._times = _cpu_times()
-        self._at = time.monotonic()
+        self.looked_at = time.monotonic()
+        """When it last looked."""
         self._spare = True
 
     def look(self) -> None:
         """Take another look; does nothing where the last one was just now."""
         now = time.monotonic()
-        if now - self._at < _SPAN_SECONDS:
+        if now - self.looked_at < _SPAN_SECONDS:
             return
-        self._at = now
+        self.looked_at = now
         before, self._times = self._times, _cpu_times()
         if before is not None and self._times is not None:
             total = self._times[1] - before[1]

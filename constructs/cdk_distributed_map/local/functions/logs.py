@@ -1,4 +1,7 @@
-"""Writes what functions log to CloudWatch Logs of the embedded AWS, in batches and never in an invocation's way."""
+"""Writes what functions log to CloudWatch Logs of the embedded AWS, in batches and never in an invocation's way.
+
+Metrics that are in the lines, in the embedded metric format, go to CloudWatch.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ from typing import Any, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cdk_distributed_map.local.functions import FunctionConfig, InvokeResult
+from cdk_distributed_map.local.functions.metrics import MetricError, metrics_of
 
 MOST_WAITING: Final = 20_000
 """Invocations whose logs may wait to be written; above it the oldest are dropped, and their number is logged."""
 # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutLogEvents.html
 _MOST_EVENTS: Final = 2_000
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricData.html
+_MOST_METRICS: Final = 1_000
 MOST_LINES: Final = 50_000
 """Lines of a log stream; then the next one is begun, and only the one before it kept: all of them are in memory."""
 _MOST_STREAMS: Final = 2
@@ -28,14 +34,17 @@ class LogWriter:
     """Writes logs from a thread of its own.
 
     Args:
-        client: Returns a boto3 client of CloudWatch Logs.
+        clients: Returns a boto3 client, by the name of its service.
         warn: Called when logs cannot be written, once.
         most_lines: Lines of a log stream.
     """
 
-    def __init__(self, client: Callable[[], Any], *, warn: Callable[[str], None], most_lines: int = MOST_LINES) -> None:
-        self._client = client
+    def __init__(
+        self, clients: Callable[[str], Any], *, warn: Callable[[str], None], most_lines: int = MOST_LINES
+    ) -> None:
+        self._clients = clients
         self._warn = warn
+        self._warned: set[tuple[str, str]] = set()
         self._most_lines = most_lines
         self._waiting: deque[tuple[str, float, str]] = deque()
         self._taken = 0
@@ -47,6 +56,7 @@ class LogWriter:
         self._lines: dict[str, int] = {}
         """How many lines the latest one has."""
         self._stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[$LATEST]local"
+        self._writing = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="distmap-logs", daemon=True)
@@ -71,7 +81,7 @@ class LogWriter:
         while True:
             closing = self._closed
             try:
-                self._flush()
+                self.flush()
             except (BotoCoreError, ClientError) as error:
                 if not warned and not closing:
                     self._warn(f"logs of functions cannot be written: {error}")
@@ -79,6 +89,18 @@ class LogWriter:
             if closing:
                 return
             self._wait()
+
+    def flush(self) -> None:
+        """Write what is waiting: whoever looks finds the logs of what has ended.
+
+        Raises:
+            BotoCoreError: CloudWatch Logs doesn't answer.
+            ClientError: It refuses them.
+        """
+        # What another thread is just writing must be there too.
+        with self._writing:
+            if self._waiting:
+                self._flush()
 
     def _wait(self) -> None:
         """Wait for a pause in which nothing runs, as far as that may be waited for."""
@@ -99,10 +121,33 @@ class LogWriter:
             message = f"the logs of {self._dropped} invocations were dropped: there were too many at once"
             next(iter(groups.values())).append({"timestamp": int(time.time() * 1000), "message": message})
             self._dropped = 0
+        client = self._clients("logs")
         for group, events in groups.items():
-            client = self._client()
             for start in range(0, len(events), _MOST_EVENTS):
                 self._put(client, group, events[start : start + _MOST_EVENTS])
+            self._put_metrics(group, events)
+
+    def _put_metrics(self, group: str, events: list[dict[str, Any]]) -> None:
+        found: dict[str, list[dict[str, Any]]] = {}
+        for event in events:
+            try:
+                for namespace, datum in metrics_of(event["message"]):
+                    found.setdefault(namespace, []).append(datum)
+            except MetricError as error:
+                self._say(group, error)
+        for namespace, data in found.items():
+            for start in range(0, len(data), _MOST_METRICS):
+                part = data[start : start + _MOST_METRICS]
+                try:
+                    self._clients("cloudwatch").put_metric_data(Namespace=namespace, MetricData=part)
+                except (BotoCoreError, ClientError) as error:
+                    self._say(group, error)
+
+    def _say(self, group: str, error: Exception) -> None:
+        # Once for each reason: all lines of a function are likely to have it.
+        if (group, str(error)) not in self._warned:
+            self._warned.add((group, str(error)))
+            self._warn(f"CloudWatch takes no metrics from a line of {group}: {error}")
 
     def _put(self, client: Any, group: str, events: list[dict[str, Any]]) -> None:
         streams = self._streams.setdefault(group, [])

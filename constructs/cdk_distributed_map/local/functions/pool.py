@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cdk_distributed_map.local.functions.config import FunctionConfig
+from cdk_distributed_map.local.functions.forks import Forks
 from cdk_distributed_map.local.functions.load import Load
 from cdk_distributed_map.local.functions.settings import CPUS, FunctionSettings
 from cdk_distributed_map.local.functions.worker import Outcome, State, Worker
@@ -81,6 +82,7 @@ class Pool:
         self._settings = settings
         self._guardian = guardian
         self._scratch = scratch
+        self._forks = Forks(guardian=guardian, scratch=scratch)
         self._launch = launch
         self._answer_bytes = answer_bytes
         self._groups: dict[tuple[str, str, str], _Group] = {}
@@ -149,6 +151,7 @@ class Pool:
         give_up = time.monotonic() + 10
         while self._of_worker and time.monotonic() < give_up:
             await asyncio.sleep(0.005)
+        await asyncio.to_thread(self._forks.close)
         for group in self._groups.values():
             for _, future in group.waiting:
                 future.cancel()
@@ -217,6 +220,7 @@ class Pool:
                 scratch=self._scratch,
                 answer_bytes=self._answer_bytes,
                 changed=self._changed,
+                forks=self._forks,
             )
             worker.limit_mb, worker.expires = group.config.memory_mb, expires
             group.workers.add(worker)
@@ -226,11 +230,11 @@ class Pool:
             asyncio.get_running_loop().call_later(seconds, self._too_slow, worker, seconds)
         except asyncio.CancelledError:
             if worker is not None and not worker.pid:
-                self._forget(worker)
+                self._remove(worker)
             raise
         except Exception as error:  # noqa: BLE001 - whatever it was, the one who waits for the process must hear of it
             if worker is not None:
-                self._forget(worker)
+                self._remove(worker)
             self._slots -= 1 if counted else 0
             group.starting -= 1
             self._fail_one(group, error)
@@ -282,7 +286,7 @@ class Pool:
         if worker in group.idle:
             group.idle.remove(worker)
         if worker.outcome is None or worker.collected:
-            self._forget(worker)
+            self._remove(worker)
 
     def _again(self, group: _Group) -> None:
         # Lambda starts a slow function once more, with the function's timeout for start and event together.
@@ -299,7 +303,7 @@ class Pool:
                 future.set_exception(error)
                 return
 
-    def _forget(self, worker: Worker) -> None:
+    def _remove(self, worker: Worker) -> None:
         group = self._of_worker.pop(worker, None)
         if group is None:
             return
@@ -311,7 +315,7 @@ class Pool:
         """Say that the last invocation of a process has read all it wanted from it."""
         worker.collected = True
         if worker.state is State.ENDED:
-            self._forget(worker)
+            self._remove(worker)
             self._balance()
 
     async def _watch(self) -> None:

@@ -40,7 +40,7 @@ class Python:
 
 
 class UnsupportedRuntimeError(ValueError):
-    """A function wants something that isn't Python."""
+    """A function wants a runtime that this machine doesn't have."""
 
 
 def declared(runtime: str) -> tuple[int, int]:
@@ -51,7 +51,10 @@ def declared(runtime: str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"python(\d+)\.(\d+)", runtime)
     if match is None:
-        message = f"functions of runtime {runtime!r} do not run locally, only those of Python: python3.13, for example"
+        message = (
+            f"functions of runtime {runtime!r} do not run locally, only those of Python and Node.js: python3.13, for "
+            "example"
+        )
         raise UnsupportedRuntimeError(message)
     return int(match[1]), int(match[2])
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cdk_distributed_map import arns
+
 FRESH_SECONDS: Final = 0.5
 _GONE: Final = frozenset({"DELETE_COMPLETE"})
 _PROPERTY: Final = "ReservedConcurrentExecutions"
@@ -31,7 +33,7 @@ class Reservations:
         self._stacks: dict[str, tuple[str, dict[str, int]]] = {}
         self.known: Mapping[str, int] = {}
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Look again at the next question."""
         self._read_at = float("-inf")
 
@@ -75,23 +77,22 @@ class Reservations:
         }
         if not wanted:
             return {}
-        _, _, _, region, account, _ = stack["StackId"].split(":", 5)
-        partition = stack["StackId"].split(":")[1]
+        place = arns.parse(stack["StackId"])
         numbers = {}
         for resource in client.describe_stack_resources(StackName=stack["StackId"])["StackResources"]:
             logical, physical = resource["LogicalResourceId"], resource.get("PhysicalResourceId")
             if logical in wanted and physical:
                 name = physical.rsplit(":", 1)[-1]
-                arn = f"arn:{partition}:lambda:{region}:{account}:function:{name}"
+                arn = place._replace(service="lambda", resource=f"function:{name}").text()
                 numbers[arn] = _number(wanted[logical], stack, template, logical)
         return numbers
 
 
 def _number(value: Any, stack: Mapping[str, Any], template: Mapping[str, Any], logical: str) -> int:
     if isinstance(value, dict) and set(value) == {"Ref"}:
-        given = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
+        parameters = {one["ParameterKey"]: one["ParameterValue"] for one in stack.get("Parameters", [])}
         default = template.get("Parameters", {}).get(value["Ref"], {}).get("Default")
-        value = given.get(value["Ref"], default)
+        value = parameters.get(value["Ref"], default)
     if isinstance(value, int | float) or (isinstance(value, str) and value.isdigit()):
         return int(value)
     message = f"{_PROPERTY} of {logical} must be a number or a parameter to run locally, got {json.dumps(value)}"

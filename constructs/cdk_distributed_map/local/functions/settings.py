@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
-from cdk_distributed_map.local.functions.libraries import cache_folder
+from cdk_distributed_map.caches import cache_folder
 from distmap import limits
 
 CPUS = os.cpu_count() or 1
+COMMANDS_VARIABLE: Final = "DISTMAP_LOCAL_COMMANDS"
+
+
+def commands_of(environment: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the commands in an environment.
+
+    Raises:
+        ValueError: The variable isn't JSON.
+    """
+    text = environment.get(COMMANDS_VARIABLE) or "{}"
+    try:
+        found: dict[str, list[str]] = json.loads(text)
+    except ValueError as error:
+        message = f"{COMMANDS_VARIABLE} must be JSON text, got {text[:80]!r} ({error})"
+        raise ValueError(message) from error
+    _check_commands(found)
+    return found
+
+
+def _check_commands(commands: object) -> None:
+    if isinstance(commands, Mapping):
+        lists = [each for each in commands.values() if isinstance(each, list | tuple) and each]
+        if len(lists) == len(commands) and all(isinstance(word, str) for each in lists for word in each):
+            return
+    message = (
+        'commands must hold a list of words for each name, such as {"squares": ["python3", "task.py"]}, got '
+        f"{commands!r:.80}"
+    )
+    raise ValueError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +61,8 @@ class FunctionSettings:
         native_client: Whether AWS's native runtime client is used. Default: where it works, else the stand-in.
         memory_limit: Whether a process above the function's memory is ended, as far as the platform tells.
         cache: Folder of unpacked code.
+        commands: Commands that stand for containers, by the family of the task definition or the name of the job
+            definition. Default: those in the environment variable ``DISTMAP_LOCAL_COMMANDS``, as JSON text.
 
     Raises:
         ValueError: A number is out of its range.
@@ -43,6 +77,7 @@ class FunctionSettings:
     native_client: bool | None = None
     memory_limit: bool = True
     cache: Path = field(default_factory=cache_folder)
+    commands: Mapping[str, Sequence[str]] = field(default_factory=lambda: commands_of(os.environ))
 
     def __post_init__(self) -> None:
         for name in ("processes", "max_processes", "account_concurrency"):
@@ -53,6 +88,7 @@ class FunctionSettings:
             if getattr(self, name) < 0:
                 message = f"{name} must not be negative, got {getattr(self, name)}"
                 raise ValueError(message)
+        _check_commands(self.commands)
         if self.max_processes < self.processes:
             # A caller who bounds one of them means it as the bound.
             object.__setattr__(self, "max_processes", self.processes)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from cdk_distributed_map.local.functions.forks import Forks
 from cdk_distributed_map.local.functions.memory import MemoryMeter
 from cdk_distributed_map.local.functions.runtime_api import BASE, Request, RuntimeConnection, event
 from cdk_distributed_map.local.guardian import Guardian
@@ -53,6 +54,7 @@ class Worker:
         scratch: Folder for its temporary files.
         answer_bytes: Longest answer that is taken.
         changed: Called whenever its state has changed.
+        forks: Starts it quickly, where it can.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Worker:
         scratch: Path,
         answer_bytes: int,
         changed: Callable[[Worker], None],
+        forks: Forks,
     ) -> None:
         self.state = State.STARTING
         self.outcome: asyncio.Future[Outcome] | None = None
@@ -88,6 +91,7 @@ class Worker:
         self.pid = 0
         self._loop = loop
         self._guardian = guardian
+        self._forks = forks
         self._answer_bytes = answer_bytes
         self._changed = changed
         self._server: asyncio.Server | None = None
@@ -135,7 +139,7 @@ class Worker:
     def _live(self, command: list[str], environment: dict[str, str], cwd: Path, born: asyncio.Future[int]) -> None:
         # A thread of its own that lasts as long as the process: the kernel ends a child with the thread that made it.
         try:
-            process = subprocess.Popen(
+            process = self._forks.start(command, environment, cwd, self._log) or subprocess.Popen(
                 command,
                 env=environment,
                 cwd=cwd,
@@ -152,7 +156,7 @@ class Worker:
         code = process.wait()
         # What the function left running goes with it, as its sandbox would.
         _end_group(process.pid)
-        self._guardian.forget(process.pid)
+        self._guardian.release(process.pid)
         self._call(self._ended, code)
 
     def _call(self, function: Callable[..., None], *args: object) -> None:

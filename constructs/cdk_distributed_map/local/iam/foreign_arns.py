@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
-from cdk_distributed_map.local.asl.express import states_of
+from cdk_distributed_map import arns
+from cdk_distributed_map.graphs import walk
 from cdk_distributed_map.local.errors import UnsupportedError
 
 _CALLED: Final = ("FunctionName", "StateMachineArn")
@@ -27,19 +28,16 @@ def elsewhere(arn: str, place: Place, *, accounts: bool = True) -> str | None:
         place: Where the engine is.
         accounts: Whether another account is elsewhere too.
     """
-    parts = arn.split(":", 5)
-    if parts[0] != "arn" or len(parts) < 6:
+    parsed = arns.split(arn)
+    if parsed is None:
         return None
-    _, partition, _, region, account, _ = parts
-    if (partition, region, account) == (place.partition, place.region, place.account):
-        return None
-    for what, given, own in (
-        ("partition", partition, place.partition),
-        ("region", region, place.region),
-        ("account", account if accounts else "", place.account),
+    for what, named, own in (
+        ("partition", parsed.partition, place.partition),
+        ("region", parsed.region, place.region),
+        ("account", parsed.account if accounts else "", place.account),
     ):
-        if given and given != own:
-            return f"it is in the {what} {given!r}, and the local AWS in {own!r}: use an ARN of that one"
+        if named and named != own:
+            return f"it is in the {what} {named!r}, and the local AWS in {own!r}: use an ARN of that one"
     return None
 
 
@@ -49,7 +47,7 @@ def refuse_elsewhere(definition: Mapping[str, Any], place: Place) -> None:
     Raises:
         UnsupportedError: One is of another partition, region or account.
     """
-    for name, state in states_of(definition):
+    for name, state in walk(definition):
         for field, arn in _arns(state):
             wrong = elsewhere(arn, place)
             if wrong is not None:
@@ -62,7 +60,7 @@ def _arns(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(part.get("Resource"), str):
             yield f"{prefix}Resource", part["Resource"]
     for field in ("Parameters", "Arguments"):
-        given = state.get(field)
+        arguments = state.get(field)
         for key in _CALLED:
-            if isinstance(given, dict) and isinstance(given.get(key), str):
-                yield f"{field}/{key}", given[key]
+            if isinstance(arguments, dict) and isinstance(arguments.get(key), str):
+                yield f"{field}/{key}", arguments[key]

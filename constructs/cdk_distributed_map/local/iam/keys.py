@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.execution.machine import Machine
 from cdk_distributed_map.local.execution.services import Services
 
@@ -43,7 +44,7 @@ def _refused(
 ) -> str | None:
     if key is None:
         return None
-    if not (key.startswith("arn:") and ":key/" in key):
+    if not (arns.is_arn(key) and ":key/" in key):
         try:
             key = str(services.clients.client("kms").describe_key(KeyId=key)["KeyMetadata"]["Arn"])
         except ClientError as error:

@@ -21,7 +21,7 @@ _FORBIDDEN: Final = 403
 _MISSING: Final = frozenset({"NoSuchKey", "404"})
 
 
-def as_told(error: ClientError, services: Services, machine: Machine, place: Mapping[str, Any]) -> ClientError:
+def as_caller_sees(error: ClientError, services: Services, machine: Machine, place: Mapping[str, Any]) -> ClientError:
     """Return an error of S3 as a state machine's role is told it.
 
     Args:
@@ -33,17 +33,17 @@ def as_told(error: ClientError, services: Services, machine: Machine, place: Map
     Raises:
         StateError: ``States.Runtime``: a policy says something about it that can't be evaluated here.
     """
-    told: Mapping[str, Any] = error.response.get("Error", {})
+    details: Mapping[str, Any] = error.response.get("Error", {})
     meta: Mapping[str, Any] = error.response.get("ResponseMetadata", {})
-    if meta.get("HTTPStatusCode") != _NOT_FOUND or told.get("Code") not in _MISSING:
+    if meta.get("HTTPStatusCode") != _NOT_FOUND or details.get("Code") not in _MISSING:
         return error
     bucket, key = _object(place)
-    arn = f"arn:{services.partition}:s3:::{bucket}"
+    arn = services.s3_arn(bucket)
     message = services.denied(machine, "s3:ListBucket", arn, {"s3:prefix": key})
     if message is None:
         return error
     # An answer to HEAD has no body to say why. The SDK has no class of its own for either.
-    message = "Forbidden" if told["Code"] == "404" else message
+    message = "Forbidden" if details["Code"] == "404" else message
     denied: Any = {
         "Error": {"Code": str(_FORBIDDEN), "Message": message},
         "ResponseMetadata": {**meta, "HTTPStatusCode": _FORBIDDEN},

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from botocore.exceptions import ClientError, ParamValidationError
 
+from cdk_distributed_map import arns
+
 _FRESH_SECONDS: Final = 1.0
 _MOST: Final = 1_000
 # A key's policy must allow, whatever identities may:
@@ -37,24 +39,24 @@ class ResourcePolicies:
             "sns": self._topic,
         }
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Read policies anew when they are asked for next."""
         with self._lock:
             self._known.clear()
 
     def policy(self, arn: str) -> str | None:
         """Return the JSON text of the policy of a resource, None where it has none."""
-        parts = arn.split(":", 5)
-        if len(parts) < 6 or parts[2] not in self._readers:
+        service = service_of(arn)
+        if service not in self._readers:
             return None
-        owner = arn.split("/", 1)[0] if parts[2] == "s3" else arn
+        owner = arn.split("/", 1)[0] if service == "s3" else arn
         now = time.monotonic()
         with self._lock:
             at, found = self._known.get(owner, (float("-inf"), None))
         if now - at <= _FRESH_SECONDS:
             return found
         try:
-            found = self._readers[parts[2]](owner)
+            found = self._readers[service](owner)
         except (ClientError, ParamValidationError):
             # Most have none, and what doesn't exist says so when it is used.
             found = None
@@ -65,19 +67,19 @@ class ResourcePolicies:
         return found
 
     def _bucket(self, arn: str) -> str:
-        return str(self._client("s3").get_bucket_policy(Bucket=arn.rsplit(":", 1)[-1])["Policy"])
+        return str(self._client("s3").get_bucket_policy(Bucket=arns.parse(arn).resource)["Policy"])
 
     def _key(self, arn: str) -> str:
         return str(self._client("kms").get_key_policy(KeyId=arn, PolicyName="default")["Policy"])
 
     def _function(self, arn: str) -> str:
-        name, _, qualifier = arn.partition(":function:")[2].partition(":")
+        name, _, qualifier = arns.parse(arn).resource.removeprefix("function:").partition(":")
         more = {"Qualifier": qualifier} if qualifier and qualifier != "$LATEST" else {}
         return str(self._client("lambda").get_policy(FunctionName=name, **more)["Policy"])
 
     def _queue(self, arn: str) -> str | None:
         sqs = self._client("sqs")
-        url = sqs.get_queue_url(QueueName=arn.rsplit(":", 1)[-1])["QueueUrl"]
+        url = sqs.get_queue_url(QueueName=arns.parse(arn).resource)["QueueUrl"]
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"]).get("Attributes", {})
         return str(attributes["Policy"]) if "Policy" in attributes else None
 
@@ -88,4 +90,5 @@ class ResourcePolicies:
 
 def service_of(arn: str) -> str:
     """Return the service of an ARN, empty for what is none."""
-    return arn.split(":", 3)[2] if arn.startswith("arn:") else ""
+    parsed = arns.split(arn)
+    return "" if parsed is None else parsed.service

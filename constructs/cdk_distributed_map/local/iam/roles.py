@@ -15,10 +15,11 @@ from ministack.core.iam_evaluator import (
     ParsedStatement,
     combine_resource_policy,
     evaluate,
+    evaluate_resource_policy,
     parse_policy_document,
 )
 
-from cdk_distributed_map.local.execution.services import NOT_ASSUMED, ConditionKeys, ConditionValue
+from cdk_distributed_map.local.execution.services import NOT_ASSUMED, ConditionKeys
 from cdk_distributed_map.local.iam.conditions import refuse_unknown
 from cdk_distributed_map.local.iam.resource_policies import REQUIRED, ResourcePolicies, service_of
 
@@ -28,6 +29,12 @@ _FRESH_SECONDS: Final = 1.0
 _MOST_DECISIONS: Final = 10_000
 _SERVICE: Final = "states.amazonaws.com"
 _SESSION: Final = "distmap-local"
+
+_REMEDIES: Final = {
+    "lambda:InvokeFunction": "as an AWS::Lambda::Permission does",
+    "sqs:SendMessage": "as an AWS::SQS::QueuePolicy does",
+    "sns:Publish": "as an AWS::SNS::TopicPolicy does",
+}
 
 Policies = list[list[ParsedStatement]]
 
@@ -52,29 +59,79 @@ class RolePolicies:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, _Role | None]] = {}
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """Read policies anew when they are asked for next."""
-        self._resources.forget()
+        self._resources.invalidate()
         with self._lock:
             self._known.clear()
 
-    def check(self, role: str, action: str, resource: str, context: ConditionKeys) -> str | None:
+    def check(
+        self, role: str, action: str, resource: str, context: ConditionKeys, *, service: str = _SERVICE
+    ) -> str | None:
         """Return None where the role may, else the message of AWS's AccessDenied.
 
         Args:
             role: ARN of the role.
             action: IAM action.
             resource: ARN of what it is done to.
-            context: Condition keys of the request. ``aws:SourceArn`` is for the role's trust alone: it tells which
-                state machine assumes it, and isn't part of what it asks for then.
+            context: Condition keys of the request. ``aws:SourceArn`` is for the role's trust alone: it tells for which
+                state machine, rule or function it is assumed, and isn't part of what it asks for then.
+            service: Principal of the service that assumes the role.
 
         Raises:
             UnsupportedError: A policy says something about it that can't be evaluated.
         """
         found = self._role(role)
         if found is None:
-            return NOT_ASSUMED
-        return found.decided(action, resource, context, self._resources.policy(resource))
+            return _not_assumed(service, role)
+        if service != _SERVICE and not found.trusts(service, str(context[SOURCE_ARN])):
+            return _not_assumed(service, role)
+        policy = self._resources.policy(resource)
+        return found.decided(action, resource, context, policy, assumed=service != _SERVICE)
+
+    def refuses_service(self, service: str, action: str, resource: str, context: ConditionKeys) -> str | None:
+        """Return None where a service may without any role, else what is missing of the resource's policy.
+
+        Args:
+            service: Its principal.
+            action: IAM action.
+            resource: ARN of what it is done to.
+            context: Condition keys of the request, with the ``aws:SourceArn`` that the service acts for.
+
+        Raises:
+            UnsupportedError: The policy says something about it that can't be evaluated.
+        """
+        policy = self._resources.policy(resource)
+        keys: dict[str, Any] = {name.lower(): value for name, value in context.items()}
+        request = EvalContext(
+            principal_arn="",
+            principal_type="AWSService",
+            principal_account="",
+            action=action,
+            resource_arn=resource,
+            region=self._region,
+            secure_transport=True,
+            # Who owns a topic is told of accounts alone.
+            service_context={"aws:sourceaccount": self._account, "aws:sourceowner": None, **keys},
+            principal_keys={"aws:principalisawsservice": "true", "aws:principalservicename": service},
+        )
+        if policy is not None:
+            statements = _statements(_document(policy))
+            about = [
+                statement
+                for statement in statements
+                if _is_for(statement, service) or '"*"' in json.dumps(statement.get("Principal"))
+            ]
+            refuse_unknown(resource, [{"Resource": "*", **each} for each in about], request)
+            decision = evaluate_resource_policy(policy, request, service=service).decision
+            if decision == "Allow":
+                return None
+            if decision == "Deny":
+                return f"the policy of {resource} denies {action} to {service} for {context[SOURCE_ARN]}"
+        return (
+            f"the policy of {resource} does not allow {action} to {service} for {context[SOURCE_ARN]}: grant it, "
+            f"{_REMEDIES.get(action, 'in that policy')}"
+        )
 
     def trusts(self, role: str, service: str, source: str) -> bool:
         """Say whether a role may be assumed.
@@ -161,25 +218,31 @@ class _Role:
         self.documents = documents
         self._trust, policies, boundary, self._tags = documents
         self._arn = arn
-        self._policies: Policies = [parse_policy_document(each) for each in policies]
+        self._policies: Policies = [parse_policy_document(policy) for policy in policies]
         self._limits: list[Policies] = [] if boundary is None else [[parse_policy_document(boundary)]]
-        self._statements = [each for document in (*policies, boundary or {}) for each in _statements(document)]
+        self._statements = [
+            statement for document in (*policies, boundary or {}) for statement in _statements(document)
+        ]
         self._principal = f"arn:aws:sts::{account}:assumed-role/{arn.rsplit('/', 1)[-1]}/{_SESSION}"
         self._region = region
         self._account = account
-        self._decisions: dict[tuple[str, str, tuple[tuple[str, ConditionValue], ...], str | None], str | None] = {}
+        self._decisions: dict[tuple[Any, ...], str | None] = {}
 
-    def decided(self, action: str, resource: str, context: ConditionKeys, policy: str | None) -> str | None:
-        key = (action, resource, tuple(sorted(context.items())), policy)
+    def decided(
+        self, action: str, resource: str, context: ConditionKeys, policy: str | None, *, assumed: bool = False
+    ) -> str | None:
+        key = (action, resource, tuple(sorted(context.items())), policy, assumed)
         if key not in self._decisions:
             if len(self._decisions) >= _MOST_DECISIONS:
                 self._decisions.clear()
-            self._decisions[key] = self._decide(action, resource, context, policy)
+            self._decisions[key] = self._decide(action, resource, context, policy, assumed=assumed)
         return self._decisions[key]
 
-    def _decide(self, action: str, resource: str, context: ConditionKeys, policy: str | None) -> str | None:
+    def _decide(
+        self, action: str, resource: str, context: ConditionKeys, policy: str | None, *, assumed: bool
+    ) -> str | None:
         source = context.get(SOURCE_ARN)
-        if not self.trusts(_SERVICE, source if isinstance(source, str) else None):
+        if not assumed and not self.trusts(_SERVICE, source if isinstance(source, str) else None):
             return NOT_ASSUMED
         asked: dict[str, Any] = {
             name.lower(): list(value) if isinstance(value, tuple) else value
@@ -208,7 +271,9 @@ class _Role:
         keys = {} if source is None else {SOURCE_ARN.lower(): source}
         assuming = self._context("sts:AssumeRole", "*", {**keys, "aws:sourceaccount": self._account})
         # A trust names no resource.
-        about = [{"Resource": "*", **each} for each in _statements(self._trust) if _is_for(each, service)]
+        about = [
+            {"Resource": "*", **statement} for statement in _statements(self._trust) if _is_for(statement, service)
+        ]
         refuse_unknown(f"the trust of {self._arn}", about, assuming)
         return bool(evaluate(assuming, [parse_policy_document({"Statement": about})]).decision == "Allow")
 
@@ -240,6 +305,12 @@ class _Role:
             # The caller is the role, not a service; tags are the role's.
             principal_keys={"aws:principalisawsservice": "false", "aws:viaawsservice": "false", **self._tags},
         )
+
+
+def _not_assumed(service: str, role: str) -> str:
+    if service == _SERVICE:
+        return NOT_ASSUMED
+    return f"the role {role} is not there, or its trust does not let {service} assume it"
 
 
 def _document(found: Any) -> dict[str, Any]:

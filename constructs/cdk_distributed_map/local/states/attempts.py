@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from cdk_distributed_map.local import errors
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import JSONATA, reference_path
 from cdk_distributed_map.local.asl.json_text import Json, dumps
 from cdk_distributed_map.local.asl.paths import NotFoundError, compile_path, put
 from cdk_distributed_map.local.asl.templates import Template
 from cdk_distributed_map.local.errors import StateError, UnsupportedError
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.states.state import Outcome, State
 
 _RETRY_FIELDS = frozenset(
@@ -93,18 +93,18 @@ class Catcher:
             state.flow.template(fields["Assign"], f"Catch[{at}]/Assign") if "Assign" in fields else None
         )
 
-    def output(self, scene: Scene, failed: Scene) -> Json:
+    def output(self, evaluation: EvaluationContext, failed: EvaluationContext) -> Json:
         """Return what the next state gets."""
         if self._output is not None:
             return self._output(failed)
         if self._path is None:
-            return scene.input
+            return evaluation.input
         try:
-            return put(compile_path(self._path), scene.input, failed.root)
+            return put(compile_path(self._path), evaluation.input, failed.root)
         except NotFoundError as error:
-            raise errors.conflict(self._path, dumps(scene.input)) from error
+            raise errors.conflict(self._path, dumps(evaluation.input)) from error
 
-    def assigned(self, failed: Scene) -> Mapping[str, Json]:
+    def assigned(self, failed: EvaluationContext) -> Mapping[str, Json]:
         """Return the variables to set."""
         return {} if self._assign is None else self._assign(failed)
 
@@ -121,12 +121,12 @@ class AttemptingState(State, abc.ABC):
         self.retriers = [Retrier(each, name) for each in fields.get("Retry") or []]
         self.catchers = [Catcher(each, at, self) for at, each in enumerate(fields.get("Catch") or [])]
 
-    async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
+    async def execute(self, evaluation: EvaluationContext, frame: ExecutionFrame, entered: int) -> Outcome:
         """Attempt until it succeeds, is caught or fails."""
         counts = [0] * len(self.retriers)
         retries = 0
         while True:
-            attempted = self._numbered(scene, retries)
+            attempted = self._numbered(evaluation, retries)
             try:
                 inner = self.flow.enter(attempted)
                 result = await self.attempt(inner, frame)
@@ -139,16 +139,16 @@ class AttemptingState(State, abc.ABC):
                 delay = self._retry(error, counts)
                 if delay is None:
                     return self._caught(error, attempted, frame)
-                frame.execution.progress.forget((*frame.path, self.name))
+                frame.execution.progress.discard((*frame.path, self.name))
                 await frame.services.clock.sleep(delay)
                 retries += 1
                 continue
-            frame.execution.progress.forget((*frame.path, self.name))
-            return self.leave(frame, scene, output, assigned, self.next)
+            frame.execution.progress.discard((*frame.path, self.name))
+            return self.exit(frame, evaluation, output, assigned, self.next)
 
-    def _numbered(self, scene: Scene, retries: int) -> Scene:
-        state = {**scene.context["State"], "RetryCount": retries}
-        return scene.in_context({**scene.context, "State": state})
+    def _numbered(self, evaluation: EvaluationContext, retries: int) -> EvaluationContext:
+        state = {**evaluation.context["State"], "RetryCount": retries}
+        return evaluation.with_context({**evaluation.context, "State": state})
 
     def _retry(self, error: StateError, counts: list[int]) -> float | None:
         for at, retrier in enumerate(self.retriers):
@@ -159,21 +159,21 @@ class AttemptingState(State, abc.ABC):
                 return retrier.delay(counts[at] - 1)
         return None
 
-    def _caught(self, error: StateError, scene: Scene, frame: Frame) -> Outcome:
+    def _caught(self, error: StateError, evaluation: EvaluationContext, frame: ExecutionFrame) -> Outcome:
         if self.failed_event is not None and (error.inside or not error.terminal):
             frame.event(self.failed_event)
         error.inside = False
         for catcher in self.catchers:
             if matches(catcher.errors, error):
                 shown = {"Error": error.error, "Cause": error.cause}
-                failed = scene.failed({key: value for key, value in shown.items() if value is not None})
-                output = catcher.output(scene, failed)
-                frame.execution.progress.forget((*frame.path, self.name))
-                return self.leave(frame, scene, output, catcher.assigned(failed), catcher.next)
+                failed = evaluation.with_error({key: value for key, value in shown.items() if value is not None})
+                output = catcher.output(evaluation, failed)
+                frame.execution.progress.discard((*frame.path, self.name))
+                return self.exit(frame, evaluation, output, catcher.assigned(failed), catcher.next)
         raise error
 
     @abc.abstractmethod
-    async def attempt(self, scene: Scene, frame: Frame) -> Json:
+    async def attempt(self, evaluation: EvaluationContext, frame: ExecutionFrame) -> Json:
         """Make one attempt and return its result."""
 
 

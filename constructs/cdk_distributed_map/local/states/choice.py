@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import JSONATA
 from cdk_distributed_map.local.asl.json_text import dumps
 from cdk_distributed_map.local.asl.jsonata import is_expression, unexpected_type
 from cdk_distributed_map.local.asl.paths import NotFoundError, compile_path
 from cdk_distributed_map.local.asl.templates import Template
 from cdk_distributed_map.local.errors import NO_CHOICE, StateError, UnsupportedError, runtime
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.states.comparisons import COMPARISONS, TYPE_TESTS, wanted_of
 from cdk_distributed_map.local.states.state import Outcome, State
 
-Test = Callable[[Scene], bool]
+Test = Callable[[EvaluationContext], bool]
 _COMPOSITES = ("And", "Or", "Not")
 _RULE_FIELDS = {"Next", "Assign", "Comment"}
 
@@ -70,8 +70,8 @@ class ChoiceState(State):
             )
         template = self.flow.template(condition, field)
 
-        def test(scene: Scene) -> bool:
-            value = template(scene)
+        def test(evaluation: EvaluationContext) -> bool:
+            value = template(evaluation)
             if not isinstance(value, bool):
                 raise unexpected_type(condition, field, "boolean", value)
             return value
@@ -86,12 +86,12 @@ class ChoiceState(State):
                 raise UnsupportedError(f"state {self.name!r} has a rule with {key} beside {sorted(rule)}: nest it")
             if key == "Not":
                 inner = self._test(_without_comment(rule[key]))
-                return lambda scene: not inner(scene)
+                return lambda evaluation: not inner(evaluation)
             if not isinstance(rule[key], list) or not rule[key]:
                 raise UnsupportedError(f"state {self.name!r} has {key} {rule[key]!r}: give a list of at least one rule")
             parts = [self._test(_without_comment(part)) for part in rule[key]]
             combine = all if key == "And" else any
-            return lambda scene: combine(part(scene) for part in parts)
+            return lambda evaluation: combine(part(evaluation) for part in parts)
         operators = sorted(set(rule) - {"Variable"})
         if len(operators) != 1 or "Variable" not in rule:
             raise UnsupportedError(f"state {self.name!r}: a rule has Variable and one comparison, got {sorted(rule)}")
@@ -103,10 +103,10 @@ class ChoiceState(State):
         if fitting is not None and not fitting.accepts(wanted):
             raise UnsupportedError(f"state {self.name!r} has {name} {wanted!r}: {fitting.remedy}")
         if name == "IsPresent":
-            return lambda scene: _present(path.get, scene) == wanted
+            return lambda evaluation: _present(path.get, evaluation) == wanted
         if name in TYPE_TESTS:
             check = TYPE_TESTS[name]
-            return lambda scene: check(_value(path.get, variable, scene)) == wanted
+            return lambda evaluation: check(_value(path.get, variable, evaluation)) == wanted
         plain = name.removesuffix("Path")
         if plain not in COMPARISONS or (plain == "StringMatches" and plain != name):
             raise UnsupportedError(
@@ -114,48 +114,48 @@ class ChoiceState(State):
             )
         compare = COMPARISONS[plain]
         if plain == name:
-            return lambda scene: compare(_value(path.get, variable, scene), wanted)
+            return lambda evaluation: compare(_value(path.get, variable, evaluation), wanted)
         other = compile_path(wanted)
-        return lambda scene: compare(_value(path.get, variable, scene), _value(other.get, wanted, scene))
+        return lambda evaluation: compare(_value(path.get, variable, evaluation), _value(other.get, wanted, evaluation))
 
-    async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
+    async def execute(self, evaluation: EvaluationContext, frame: ExecutionFrame, entered: int) -> Outcome:
         """Choose.
 
         Raises:
             StateError: ``States.NoChoiceMatched`` where no rule matches and there is no Default.
         """
         del entered
-        inner = self.flow.enter(scene)
+        inner = self.flow.enter(evaluation)
         for rule in self._rules:
             if rule.test(inner):
                 output = self.flow.passed(inner) if rule.output is None else rule.output(inner)
                 assigned = {} if rule.assign is None else rule.assign(inner)
-                return self.leave(frame, scene, output, assigned, rule.next)
+                return self.exit(frame, evaluation, output, assigned, rule.next)
         if self._default is None:
             cause = "Failed to transition out of the state. The state does not point to a next state."
             raise StateError(NO_CHOICE, cause, in_state=True)
         assigned = self.flow.assigned(inner, inner.root) if self.language != JSONATA else self._jsonata_assigned(inner)
-        return self.leave(frame, scene, self.flow.passed(inner), assigned, self._default)
+        return self.exit(frame, evaluation, self.flow.passed(inner), assigned, self._default)
 
-    def _jsonata_assigned(self, scene: Scene) -> Mapping[str, Any]:
-        return {} if self.flow.assign is None else self.flow.assign(scene)
+    def _jsonata_assigned(self, evaluation: EvaluationContext) -> Mapping[str, Any]:
+        return {} if self.flow.assign is None else self.flow.assign(evaluation)
 
 
 def _without_comment(rule: Mapping[str, Any]) -> Mapping[str, Any]:
     return {key: value for key, value in rule.items() if key != "Comment"}
 
 
-def _present(get: Callable[[Any], Any], scene: Scene) -> bool:
+def _present(get: Callable[[Any], Any], evaluation: EvaluationContext) -> bool:
     try:
-        get(scene)
+        get(evaluation)
     except NotFoundError:
         return False
     return True
 
 
-def _value(get: Callable[[Any], Any], text: str, scene: Scene) -> Any:
+def _value(get: Callable[[Any], Any], text: str, evaluation: EvaluationContext) -> Any:
     try:
-        return get(scene)
+        return get(evaluation)
     except NotFoundError as error:
         raise runtime(
             f"Invalid path '{text}': The choice state's condition path references an invalid value."

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import JSONATA
 from cdk_distributed_map.local.asl.json_text import dumps
 from cdk_distributed_map.local.asl.jsonata import unexpected_type
 from cdk_distributed_map.local.asl.templates import Template, constant, jsonata_template, path_or_intrinsic
 from cdk_distributed_map.local.errors import StateError, UnsupportedError, runtime
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.states.state import Outcome, State
 
 _FIELDS: Final = ("Error", "Cause")
@@ -39,21 +39,21 @@ class FailState(State):
             return None
         return jsonata_template(fields[field], field) if self.language == JSONATA else constant(fields[field])
 
-    async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
+    async def execute(self, evaluation: EvaluationContext, frame: ExecutionFrame, entered: int) -> Outcome:
         """Fail.
 
         Raises:
             StateError: Always.
         """
         del frame, entered
-        error, cause = (self._value(field, scene) for field in _FIELDS)
+        error, cause = (self._value(field, evaluation) for field in _FIELDS)
         raise StateError(error, cause)
 
-    def _value(self, field: str, scene: Scene) -> str | None:
+    def _value(self, field: str, evaluation: EvaluationContext) -> str | None:
         part = self._parts[field]
         if part is None:
             return None
-        value = part(scene)
+        value = part(evaluation)
         if isinstance(value, str):
             return value
         if self.language == JSONATA:

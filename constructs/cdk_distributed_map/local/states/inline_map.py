@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import JSONATA, Flow, JsonPathFlow
 from cdk_distributed_map.local.asl.json_text import Json, dumps
 from cdk_distributed_map.local.asl.jsonata import unexpected_type
 from cdk_distributed_map.local.asl.templates import Template, plain_path
-from cdk_distributed_map.local.errors import StateError, evaluation, runtime
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.errors import StateError, evaluation_error, runtime
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.execution.progress import Path
 from cdk_distributed_map.local.states.attempts import AttemptingState
 from cdk_distributed_map.local.states.number_rules import NumberField
@@ -44,30 +44,30 @@ class Items:
         self._text = fields.get("Items")
         self._template: Template | None = flow.template(self._text, "Items") if "Items" in fields else None
 
-    def get(self, scene: Scene, *, objects: bool) -> Json:
+    def get(self, evaluation: EvaluationContext, *, objects: bool) -> Json:
         """Return the items.
 
         Args:
-            scene: What can be seen.
+            evaluation: What expressions can see.
             objects: Whether an object will do, whose entries are the items: in distributed mode.
 
         Raises:
             StateError: They aren't an array.
         """
         if self._language == JSONATA:
-            return self._jsonata(scene, objects=objects)
-        value = scene.root if self._at is None else self._at(scene)
+            return self._jsonata(evaluation, objects=objects)
+        value = evaluation.root if self._at is None else self._at(evaluation)
         if not _iterable(value, objects=objects):
             cause = f'Reference path "{self._path}" must point to array.'
             raise StateError("States.Runtime", cause, terminal=True, in_state=True)
         return value
 
-    def _jsonata(self, scene: Scene, *, objects: bool) -> Json:
+    def _jsonata(self, evaluation: EvaluationContext, *, objects: bool) -> Json:
         if self._template is None:
-            if not _iterable(scene.input, objects=objects):
-                raise evaluation(f"Map state input must be an array but was: {dumps(scene.input)}")
-            return scene.input
-        value = self._template(scene)
+            if not _iterable(evaluation.input, objects=objects):
+                raise evaluation_error(f"Map state input must be an array but was: {dumps(evaluation.input)}")
+            return evaluation.input
+        value = self._template(evaluation)
         if not _iterable(value, objects=objects):
             raise unexpected_type(self._text, "Items", "array", value)
         return value
@@ -117,43 +117,52 @@ class InlineMapState(AttemptingState):
         """Return the data flow, whose Parameters belong to the items."""
         return map_flow(fields)
 
-    async def attempt(self, scene: Scene, frame: Frame) -> Json:
+    async def attempt(self, evaluation: EvaluationContext, frame: ExecutionFrame) -> Json:
         """Run all iterations."""
-        items = self._items.get(scene, objects=False)
-        concurrency = self._concurrency.get(scene)
+        items = self._items.get(evaluation, objects=False)
+        concurrency = self._concurrency.get(evaluation)
         if concurrency < 0:
             cause = f"MaxConcurrency must not be negative but was: {concurrency}"
-            raise evaluation(cause, "MaxConcurrency") if self.language == JSONATA else runtime(cause)
+            raise evaluation_error(cause, "MaxConcurrency") if self.language == JSONATA else runtime(cause)
         # A redrive goes on with iterations that have begun; nothing says again that they have.
         started = frame.last
         if not frame.execution.progress.is_inside((*frame.path, self.name)):
             started = frame.event("MapStateStarted", {"length": len(items)})
-        run = _Iterations(self, scene, frame, items, started)
+        run = _Iterations(self, evaluation, frame, items, started)
         results = await run.all(min(concurrency or limits.MAX_INLINE_CONCURRENCY, limits.MAX_INLINE_CONCURRENCY))
         frame.event("MapStateSucceeded")
         return results
 
-    def iteration(self, scene: Scene, frame: Frame, at: int, item: Json) -> tuple[Json, Frame]:
+    def iteration(
+        self, evaluation: EvaluationContext, frame: ExecutionFrame, at: int, item: Json
+    ) -> tuple[Json, ExecutionFrame]:
         """Return input and frame of an iteration."""
         item_context = {"Map": {"Item": {"Index": at, "Value": item}}}
         inner = frame.inner(self.name, at, context=item_context)
         if self._selector is None:
             return item, inner
-        return self._selector(scene.in_context({**scene.context, **item_context})), inner
+        return self._selector(evaluation.with_context({**evaluation.context, **item_context})), inner
 
-    async def run_program(self, input: Json, frame: Frame) -> Json:
+    async def run_program(self, input: Json, frame: ExecutionFrame) -> Json:
         """Run the states of an iteration."""
         return await self._program.run(input, frame)
 
 
 class _Iterations:
-    def __init__(self, state: InlineMapState, scene: Scene, frame: Frame, items: list[Json], started: int) -> None:
+    def __init__(
+        self,
+        state: InlineMapState,
+        evaluation: EvaluationContext,
+        frame: ExecutionFrame,
+        items: list[Json],
+        started: int,
+    ) -> None:
         self._state = state
-        self._scene = scene
+        self._evaluation = evaluation
         self._frame = frame
         self._items = items
         self._started = started
-        self._tasks: dict[asyncio.Future[Json], tuple[int, Frame]] = {}
+        self._tasks: dict[asyncio.Future[Json], tuple[int, ExecutionFrame]] = {}
         self._results: list[Json] = [None] * len(items)
 
     async def all(self, concurrency: int) -> list[Json]:
@@ -194,7 +203,7 @@ class _Iterations:
         return (*self._frame.path, self._state.name, at)
 
     def _begin(self, at: int, item: Json, last: int) -> None:
-        value, inner = self._state.iteration(self._scene, self._frame, at, item)
+        value, inner = self._state.iteration(self._evaluation, self._frame, at, item)
         inner.last = last
         if inner.path not in self._frame.execution.progress.checkpoints:
             inner.event("MapIterationStarted", {"name": self._state.name, "index": at})

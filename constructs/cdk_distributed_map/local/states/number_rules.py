@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import JSONATA
 from cdk_distributed_map.local.asl.json_text import Json, dumps, number
 from cdk_distributed_map.local.asl.jsonata import is_expression, unexpected_type
 from cdk_distributed_map.local.asl.paths import NotFoundError, compile_path
 from cdk_distributed_map.local.asl.rules import MAX_SECONDS
 from cdk_distributed_map.local.asl.templates import Template, jsonata_template
-from cdk_distributed_map.local.errors import UnsupportedError, evaluation, runtime
+from cdk_distributed_map.local.errors import UnsupportedError, evaluation_error, runtime
 
 _DIGITS: Final = re.compile(r"[0-9]{1,18}")
 _DECIMAL: Final = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
@@ -66,16 +66,16 @@ class NumberField:
                     f"state {state!r} has {name} {self._value!r}: give {'an integer' if whole else 'a number'}"
                 )
 
-    def get(self, scene: Scene) -> Any:
+    def get(self, evaluation: EvaluationContext) -> Any:
         """Return the number, the default without the field.
 
         Raises:
             StateError: It isn't a number.
         """
         if self._path is not None:
-            return self._checked_path(scene)
+            return self._checked_path(evaluation)
         if self._template is not None:
-            value = self._template(scene)
+            value = self._template(evaluation)
             if not number(value) or (self._whole and int(value) != value):
                 expected = "integer" if number(value) else "number"
                 raise unexpected_type(self._value, self.name, expected, value)
@@ -85,14 +85,14 @@ class NumberField:
     def _in_range(self, value: Any) -> Any:
         if self._seconds and not 0 < value <= MAX_SECONDS:
             cause = f"The {self.name} field must be an integer from 1 to {MAX_SECONDS} but was: {dumps(value)}"
-            raise runtime(cause) if self._template is None else evaluation(cause, self.name)
+            raise runtime(cause) if self._template is None else evaluation_error(cause, self.name)
         return value
 
-    def _checked_path(self, scene: Scene) -> Any:
+    def _checked_path(self, evaluation: EvaluationContext) -> Any:
         path = str(self._path)
         compiled = compile_path(path)
         try:
-            value = compiled.get(scene)
+            value = compiled.get(evaluation)
         except NotFoundError as error:
             raise runtime(f"Invalid path '{path}' : {error}") from error
         digits = _DIGITS if self._whole else _DECIMAL

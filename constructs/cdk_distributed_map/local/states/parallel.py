@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.json_text import Json
 from cdk_distributed_map.local.errors import StateError, UnsupportedError
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.states.attempts import AttemptingState
 
 ABORTABLE = frozenset({"Task", "Wait", "Parallel", "Map"})
@@ -19,7 +19,7 @@ FAILS_AS_ABORTED = frozenset({"Task", "Wait"})
 class Runnable(Protocol):
     """A compiled graph of states."""
 
-    async def run(self, input: Json, frame: Frame) -> Json:
+    async def run(self, input: Json, frame: ExecutionFrame) -> Json:
         """Run it and return its output."""
 
 
@@ -48,9 +48,9 @@ class ParallelState(AttemptingState):
             raise UnsupportedError(f"state {name!r} has no Branches: give at least one")
         self._branches = [compile(branch) for branch in branches]
 
-    async def attempt(self, scene: Scene, frame: Frame) -> Json:
+    async def attempt(self, evaluation: EvaluationContext, frame: ExecutionFrame) -> Json:
         """Run all branches; the first that fails ends the others."""
-        value = self.flow.arguments(scene, scene.root)
+        value = self.flow.arguments(evaluation, evaluation.root)
         if not frame.execution.progress.is_inside((*frame.path, self.name)):
             frame.event("ParallelStateStarted")
         frames = [frame.inner(self.name, at) for at in range(len(self._branches))]
@@ -76,7 +76,7 @@ class ParallelState(AttemptingState):
         return [task.result() for task in tasks]
 
 
-def aborted(inner: Frame, *, failed: bool, frame: Frame) -> None:
+def aborted(inner: ExecutionFrame, *, failed: bool, frame: ExecutionFrame) -> None:
     """Add the event of a state that was ended from outside, or by its own failure."""
     if inner.state in (FAILS_AS_ABORTED if failed else ABORTABLE):
         frame.event(f"{inner.state}StateAborted")

@@ -6,12 +6,12 @@ import abc
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import JSONATA, Flow, JsonataFlow, JsonPathFlow
 from cdk_distributed_map.local.asl.json_text import Json, checked, dumps, size
 from cdk_distributed_map.local.errors import DATA_LIMIT, StateError, UnsupportedError
 from cdk_distributed_map.local.execution.clock import iso
-from cdk_distributed_map.local.execution.frame import Frame, entered
+from cdk_distributed_map.local.execution.frame import ExecutionFrame, entered
 from cdk_distributed_map.local.execution.history import text
 from distmap import limits
 
@@ -69,7 +69,7 @@ class State(abc.ABC):
                 f"doesn't run in {self.language}: {remedy}"
             )
 
-    async def run(self, input: Json, frame: Frame) -> Outcome:
+    async def run(self, input: Json, frame: ExecutionFrame) -> Outcome:
         """Run the state.
 
         Raises:
@@ -77,10 +77,10 @@ class State(abc.ABC):
         """
         number, since = entered(frame, self.type, self.name, input)
         context = {**frame.context, "State": {"Name": self.name, "EnteredTime": iso(since)}}
-        scene = Scene(input, context, frame.variables)
+        evaluation = EvaluationContext(input, context, frame.variables)
         frame.state = self.type
         try:
-            outcome = await self.execute(scene, frame, number)
+            outcome = await self.execute(evaluation, frame, number)
         except StateError as error:
             placed = error.placed_in(self.name, number)
             frame.evaluation_failed(placed, self.name)
@@ -105,14 +105,19 @@ class State(abc.ABC):
         return variables
 
     @abc.abstractmethod
-    async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
+    async def execute(self, evaluation: EvaluationContext, frame: ExecutionFrame, entered: int) -> Outcome:
         """Do what the state does."""
 
-    def leave(
-        self, frame: Frame, scene: Scene, output: Json, assigned: Mapping[str, Json], next: str | None
+    def exit(
+        self,
+        frame: ExecutionFrame,
+        evaluation: EvaluationContext,
+        output: Json,
+        assigned: Mapping[str, Json],
+        next: str | None,
     ) -> Outcome:
         """End the state: assign variables, add its last event."""
-        if output is not scene.input:
+        if output is not evaluation.input:
             checked(output, what=self.name)
         details: dict[str, Any] = {"name": self.name, "output": text(output)}
         if assigned:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.states.state import Outcome, State
 
 
@@ -15,8 +15,8 @@ class SucceedState(State):
     jsonata_fields = frozenset({"Output"})
     transitions = False
 
-    async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
+    async def execute(self, evaluation: EvaluationContext, frame: ExecutionFrame, entered: int) -> Outcome:
         """End."""
         del entered
-        output = self.flow.passed(self.flow.enter(scene))
-        return self.leave(frame, scene, output, {}, None)
+        output = self.flow.passed(self.flow.enter(evaluation))
+        return self.exit(frame, evaluation, output, {}, None)

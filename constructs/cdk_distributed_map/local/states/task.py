@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from cdk_distributed_map.local import errors
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.json_text import Json
 from cdk_distributed_map.local.errors import StateError, UnsupportedError
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.states.attempts import AttemptingState
 from cdk_distributed_map.local.states.number_rules import NumberField
 from cdk_distributed_map.local.tasks.integration import Call, Integration
@@ -58,16 +58,16 @@ class TaskState(AttemptingState):
         self._timeout = NumberField(name, fields, "TimeoutSeconds", language, seconds=True)
         self._heartbeat = NumberField(name, fields, "HeartbeatSeconds", language, seconds=True)
 
-    async def attempt(self, scene: Scene, frame: Frame) -> Json:
+    async def attempt(self, evaluation: EvaluationContext, frame: ExecutionFrame) -> Json:
         """Call once."""
-        timeout = self._timeout.get(scene)
-        heartbeat = self._heartbeat.get(scene)
-        context = scene.context
+        timeout = self._timeout.get(evaluation)
+        heartbeat = self._heartbeat.get(evaluation)
+        context = evaluation.context
         call = Call(frame=frame, integration=self._integration, timeout=timeout, heartbeat=heartbeat)
         if self._integration.has_token:
             token = call.new_token()
-            scene = scene.in_context({**context, "Task": {"Token": token}})
-        arguments = self.flow.arguments(scene, self._integration.default(scene.root))
+            evaluation = evaluation.with_context({**context, "Task": {"Token": token}})
+        arguments = self.flow.arguments(evaluation, self._integration.default(evaluation.root))
         self._integration.check(arguments)
         call.scheduled(arguments)
         try:

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from cdk_distributed_map.local.asl.evaluation_context import Scene
+from cdk_distributed_map.local.asl.evaluation_context import EvaluationContext
 from cdk_distributed_map.local.asl.flow import JSONATA
 from cdk_distributed_map.local.asl.json_text import Json, dumps, number
 from cdk_distributed_map.local.asl.jsonata import is_expression
 from cdk_distributed_map.local.asl.paths import NotFoundError, compile_path
 from cdk_distributed_map.local.asl.rules import MAX_SECONDS, Rule
 from cdk_distributed_map.local.asl.templates import Template, constant, jsonata_template
-from cdk_distributed_map.local.errors import UnsupportedError, evaluation, runtime
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.errors import UnsupportedError, evaluation_error, runtime
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.states.state import Outcome, State
 
 _FIELDS = ("Seconds", "SecondsPath", "Timestamp", "TimestampPath")
@@ -45,11 +45,11 @@ class WaitState(State):
 
     def __init__(self, name: str, fields: Mapping[str, Any], language: str) -> None:
         super().__init__(name, fields, language)
-        given = [field for field in _FIELDS if field in fields]
-        if len(given) != 1:
-            raise UnsupportedError(f"state {name!r} must have exactly one of {', '.join(_FIELDS)}, got {given}")
-        self._field = given[0]
-        self._value = fields[given[0]]
+        present = [field for field in _FIELDS if field in fields]
+        if len(present) != 1:
+            raise UnsupportedError(f"state {name!r} must have exactly one of {', '.join(_FIELDS)}, got {present}")
+        self._field = present[0]
+        self._value = fields[present[0]]
         self._check_written(name)
         self._template: Template = constant(self._value)
         if language == JSONATA:
@@ -64,23 +64,23 @@ class WaitState(State):
         if not _WRITTEN[self._field].accepts(value):
             raise UnsupportedError(f"state {name!r} has {self._field} {value!r}: {_WRITTEN[self._field].remedy}")
 
-    async def execute(self, scene: Scene, frame: Frame, entered: int) -> Outcome:
+    async def execute(self, evaluation: EvaluationContext, frame: ExecutionFrame, entered: int) -> Outcome:
         """Wait."""
         del entered
-        inner = self.flow.enter(scene)
+        inner = self.flow.enter(evaluation)
         value = self._read(inner)
         clock = frame.services.clock
         if self._field.startswith("Seconds"):
             await clock.sleep(self._seconds(value))
         else:
             await clock.sleep(self._until(value) - clock.now())
-        return self.leave(frame, scene, self.flow.passed(inner), self.flow.assigned(inner, inner.root), self.next)
+        return self.exit(frame, evaluation, self.flow.passed(inner), self.flow.assigned(inner, inner.root), self.next)
 
-    def _read(self, scene: Scene) -> Json:
+    def _read(self, evaluation: EvaluationContext) -> Json:
         if not self._field.endswith("Path"):
-            return self._template(scene)
+            return self._template(evaluation)
         try:
-            return self._path.get(scene)
+            return self._path.get(evaluation)
         except NotFoundError as error:
             raise runtime(f"The {self._field} parameter does not reference an input value: {self._value}") from error
 
@@ -93,7 +93,7 @@ class WaitState(State):
                 raise runtime(f"The SecondsPath parameter references a negative value: {self._value} == {shown}")
         if not number(value) or int(value) != value or not 0 <= value <= MAX_SECONDS:
             cause = f"The Seconds field must be an integer from 0 to {MAX_SECONDS} but was: {dumps(value)}"
-            raise evaluation(cause, "Seconds") if self.language == JSONATA else runtime(cause)
+            raise evaluation_error(cause, "Seconds") if self.language == JSONATA else runtime(cause)
         return int(value)
 
     def _until(self, value: Json) -> float:
@@ -107,7 +107,7 @@ class WaitState(State):
         wanted = "ISO-8601 extended offset date-time format string"
         shown = value if isinstance(value, str) else dumps(value)
         if self.language == JSONATA:
-            raise evaluation(f"The Timestamp field cannot be parsed as an {wanted}: {shown}", "Timestamp")
+            raise evaluation_error(f"The Timestamp field cannot be parsed as an {wanted}: {shown}", "Timestamp")
         if self._field == "TimestampPath":
             raise runtime(f"The TimestampPath parameter does not reference a valid {wanted}: {self._value} == {shown}")
         raise runtime(f"The Timestamp parameter is not a valid {wanted}: {shown}")

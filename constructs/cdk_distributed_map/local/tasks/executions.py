@@ -50,12 +50,12 @@ class StartExecution(Integration):
         denied = call.denied("states:StartExecution", machine)
         if denied is not None:
             raise StateError("StepFunctions.AWSStepFunctionsException", _refusal(denied, "AccessDeniedException"))
-        given = arguments.get("Input")
-        given = {} if given is None else given
+        execution_input = arguments.get("Input")
+        execution_input = {} if execution_input is None else execution_input
         starter = call.frame.services.starter
         assert starter is not None  # noqa: S101 - an engine sets it before it runs anything
         try:
-            started = await starter.start(machine, arguments.get("Name"), text_of(given), role=call.role)
+            started = await starter.start(machine, arguments.get("Name"), text_of(execution_input), role=call.role)
         except ApiError as error:
             name = f"{error.code.removesuffix('Exception')}Exception"
             raise StateError(f"StepFunctions.{name}", _refusal(error.message, error.code)) from error
@@ -79,14 +79,14 @@ def _described(execution: Any, *, parsed: bool) -> dict[str, Any]:
     """Return DescribeExecution's answer as the SDK for Java has it: names in order, dates in milliseconds."""
     shown: dict[str, Any] = {}
     for key, value in sorted(descriptions.execution(execution).items()):
-        told = value
+        described = value
         if key.endswith("Date"):
-            told = round(value * 1000)
+            described = round(value * 1000)
         elif key.endswith("Details"):
-            told = {"Included": value["included"]}
+            described = {"Included": value["included"]}
         elif parsed and key in {"input", "output"}:
-            told = loads(value)
-        shown[f"{key[:1].upper()}{key[1:]}"] = told
+            described = loads(value)
+        shown[f"{key[:1].upper()}{key[1:]}"] = described
     return shown
 
 

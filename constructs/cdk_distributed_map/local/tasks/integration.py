@@ -11,7 +11,7 @@ from typing import Any
 from cdk_distributed_map.local import errors
 from cdk_distributed_map.local.asl.json_text import Json, checked, dumps
 from cdk_distributed_map.local.errors import StateError, runtime
-from cdk_distributed_map.local.execution.frame import Frame
+from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.execution.history import text
 from cdk_distributed_map.local.execution.services import ConditionKeys
 from cdk_distributed_map.local.iam.foreign_arns import elsewhere
@@ -75,7 +75,7 @@ class Call:
     """
 
     def __init__(
-        self, *, frame: Frame, integration: Integration, timeout: float | None, heartbeat: float | None
+        self, *, frame: ExecutionFrame, integration: Integration, timeout: float | None, heartbeat: float | None
     ) -> None:
         self.frame = frame
         self.timeout = timeout

@@ -40,11 +40,11 @@ def refusal(error: ParamValidationError, model: Any) -> ClientError | None:
         else:
             return None
     code, message = _worded(str(model.service_model.service_name), constraints, missing)
-    told: Any = {
+    details: Any = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": 400, "RequestId": str(uuid.uuid4())},
     }
-    return ClientError(told, model.name)
+    return ClientError(details, model.name)
 
 
 def _constraint(value: str, name: str, must: str) -> str:

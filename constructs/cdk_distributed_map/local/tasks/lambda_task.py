@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Final
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.asl.json_text import Json, dumps, loads, size
 from cdk_distributed_map.local.errors import StateError, runtime
 from cdk_distributed_map.local.execution.services import Answer, Invocation, InvokeError, Services
@@ -19,13 +20,11 @@ _LOG_TYPES = ("Tail", "None", None)
 _DENIED = "Lambda.AWSLambdaException"
 _SHOWN_CHARACTERS = 200
 _FIELDS: Final = frozenset({"FunctionName", "Payload", "Qualifier", "InvocationType", "ClientContext", "LogType"})
-# In characters, each of which takes at most four bytes.
-_SURELY_FITS = (limits.MAX_PAYLOAD_BYTES - 8 * 1024) // 4
 
 
 def function_arn(services: Services, name: str, qualifier: str | None = None) -> str:
     """Return the ARN of a function named in any of Lambda's ways, with its qualifier if it has one."""
-    if name.startswith("arn:"):
+    if arns.is_arn(name):
         arn = name
     elif name.count(":") >= 2 and name.split(":")[1] == "function":
         arn = f"arn:{services.partition}:lambda:{services.region}:{name}"
@@ -146,16 +145,15 @@ class LambdaInvoke(Integration):
         if self.token:
             call.submitted(result)
             return await call.answered()
-        # Around the payload there are headers of some hundred bytes: only what comes near the limit is measured.
-        return result if len(answer.payload) < _SURELY_FITS else fitting(self, result)
+        return fitting(self, result)
 
 
 def _invocation(arguments: Json, call: Call) -> Invocation:
     if not isinstance(arguments.get("FunctionName"), str):
         raise runtime(f"The Lambda task needs a FunctionName, got: {dumps(arguments)}")
     if arguments.get("ClientContext") is not None:
-        told = dumps(arguments["ClientContext"])
-        raise runtime(f"The local engine doesn't run ClientContext, got {told}: leave it out")
+        client_context = dumps(arguments["ClientContext"])
+        raise runtime(f"The local engine doesn't run ClientContext, got {client_context}: leave it out")
     if arguments.get("LogType") not in _LOG_TYPES:
         raise runtime(f"The LogType of a Lambda task must be Tail or None, got {dumps(arguments['LogType'])}")
     kind = arguments.get("InvocationType", "RequestResponse")
@@ -178,7 +176,12 @@ class SdkInvoke(Integration):
 
     def check(self, arguments: Json) -> None:
         """Check the names of the arguments."""
-        check_names(arguments, _FIELDS)
+        check_names(arguments, _FIELDS | {"DurableExecutionName"})
+        if arguments.get("DurableExecutionName") is not None:
+            raise runtime(
+                "The local engine doesn't run durable functions: put the work of an item into a function that isn't, "
+                "and run a pipeline over that one here (Worker.function), or run this one on AWS"
+            )
 
     async def run(self, arguments: Json, call: Call) -> Json:
         """Call the function that the arguments name."""
@@ -213,14 +216,14 @@ def sdk_answer(answer: Answer, payload: Json) -> dict[str, Any]:
         "Content-Length": str(size(answer.payload)),
         "Content-Type": "application/json",
         "Date": http_date(int(time.time())),
-        "X-Amz-Executed-Version": answer.version,
+        **({} if answer.version is None else {"X-Amz-Executed-Version": answer.version}),
         **log_header,
         "x-amzn-Remapped-Content-Length": "0",
         "x-amzn-RequestId": request_id,
         "X-Amzn-Trace-Id": f"root=1-{request_id[:8]}-{request_id.replace('-', '')[8:]};sampled=0",
     }
     return {
-        "ExecutedVersion": answer.version,
+        **({} if answer.version is None else {"ExecutedVersion": answer.version}),
         **({} if answer.log is None else {"LogResult": answer.log}),
         "Payload": payload,
         **metadata(headers, answer.status, request_id),
@@ -256,4 +259,4 @@ class LambdaFunction(Integration):
         invocation = Invocation(function=self.resource, payload=dumps(arguments), role=call.role)
         answer = await invoked(call, invocation)
         result = result_of(answer.payload, self.resource)
-        return result if len(answer.payload) < _SURELY_FITS else fitting(self, result)
+        return fitting(self, result)

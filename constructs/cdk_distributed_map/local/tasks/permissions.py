@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import unquote
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.execution.services import ConditionKeys, ConditionValue, Services
 
 Asked = tuple[str, str]
@@ -84,7 +85,7 @@ def permissions(
         found = [(action, arn) for arn in _objects(operation, parameters, services)]
         if isinstance(parameters.get("CopySource"), str):
             source = unquote(parameters["CopySource"].split("?", 1)[0]).removeprefix("/")
-            found.append(("s3:GetObject", source if source.startswith("arn:") else _bucket_arn(source, services)))
+            found.append(("s3:GetObject", source if arns.is_arn(source) else services.s3_arn(source)))
     elif service == "events" and "Entries" in parameters:
         buses = [str(each.get("EventBusName", "default")) for each in _objects_in(parameters["Entries"])]
         found = [(action, _arn(services, "events", f"event-bus/{bus}", bus)) for bus in dict.fromkeys(buses)]
@@ -99,13 +100,9 @@ def permissions(
     return found or [(action, "*")]
 
 
-def _arn(services: Services, service: str, resource: str, given: str) -> str:
+def _arn(services: Services, service: str, resource: str, name: str) -> str:
     """Return the ARN of what a call names, which may be one already."""
-    return given if given.startswith("arn:") else services.arn(service, resource)
-
-
-def _bucket_arn(place: str, services: Services) -> str:
-    return f"arn:{services.partition}:s3:::{place}"
+    return name if arns.is_arn(name) else services.arn(service, resource)
 
 
 def _objects_in(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -117,7 +114,7 @@ def _objects(operation: str, parameters: Mapping[str, Any], services: Services) 
     if "Bucket" not in parameters:
         return ["*"]
     bucket = str(parameters["Bucket"])
-    place = bucket if bucket.startswith("arn:") else _bucket_arn(bucket, services)
+    place = bucket if arns.is_arn(bucket) else services.s3_arn(bucket)
     if operation == "DeleteObjects":
         deleted = next(_objects_in([parameters.get("Delete")]), {})
         return [f"{place}/{each.get('Key')}" for each in _objects_in(deleted.get("Objects"))]
@@ -197,7 +194,7 @@ def condition_keys(service: str, parameters: Mapping[str, Any]) -> ConditionKeys
     if service == "events":
         entries = parameters.get("Entries")
         for name, key in (("Source", "events:source"), ("DetailType", "events:detail-type")):
-            values = [str(each[name]) for each in entries or () if isinstance(each, Mapping) and name in each]
+            values = [str(entry[name]) for entry in entries or () if isinstance(entry, Mapping) and name in entry]
             found[key] = None if not values else values[0] if len(values) == 1 else tuple(values)
         found["events:eventbusinvocation"] = "false"
         found["events:creatoraccount"] = None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.errors import UnsupportedError
+from cdk_distributed_map.local.tasks.containers import RunContainer
 from cdk_distributed_map.local.tasks.executions import StartExecution
 from cdk_distributed_map.local.tasks.integration import Integration
 from cdk_distributed_map.local.tasks.lambda_task import LambdaFunction, LambdaInvoke, SdkInvoke
@@ -19,20 +21,20 @@ def integration(resource: str) -> Integration:
     Raises:
         UnsupportedError: The engine doesn't run it.
     """
-    parts = resource.split(":")
-    if len(parts) >= 7 and parts[2] == "states" and parts[5] == "activity":
+    arn = arns.split(resource)
+    service, *rest = [""] if arn is None else arn.resource.split(":")
+    if arn is not None and (arn.service, service) == ("states", "activity"):
         raise UnsupportedError(
             f"the Resource {resource!r} is an activity, which the local engine doesn't run: use a Lambda function, or "
             "an integration with .waitForTaskToken for a worker of your own"
         )
-    if len(parts) >= 7 and parts[2] == "lambda" and parts[5] == "function":
+    if arn is not None and rest and (arn.service, service) == ("lambda", "function"):
         return LambdaFunction(resource)
-    if len(parts) < 7 or parts[0] != "arn" or parts[2] != "states" or parts[3] or parts[4]:
+    if arn is None or not rest or arn.service != "states" or arn.region or arn.account:
         raise UnsupportedError(
             f"the local engine can't run the Resource {resource!r}: use a Lambda function's ARN or an integration such "
             "as arn:aws:states:::lambda:invoke"
         )
-    service, rest = parts[5], parts[6:]
     if service == "aws-sdk":
         if len(rest) < 2:
             raise UnsupportedError(f"{resource!r} lacks the action: arn:aws:states:::aws-sdk:<service>:<action>")
@@ -40,9 +42,12 @@ def integration(resource: str) -> Integration:
         if rest[0] == "lambda" and action in _INVOKE:
             return SdkInvoke(action, "aws-sdk:lambda")
         return SdkCall(rest[0], action)
-    action = ":".join(rest)
+    return _optimized(service, ":".join(rest))
+
+
+def _optimized(service: str, action: str) -> Integration:
     if service == "lambda" and action in _INVOKE:
         return LambdaInvoke(action, "lambda")
-    if service == "states":
-        return StartExecution(action)
-    return OptimizedCall(service, action)
+    if service in {"ecs", "batch"}:
+        return RunContainer(service, action)
+    return StartExecution(action) if service == "states" else OptimizedCall(service, action)

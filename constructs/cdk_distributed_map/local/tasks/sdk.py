@@ -17,7 +17,7 @@ from cdk_distributed_map.endpoints import bare_session
 from cdk_distributed_map.local.asl.json_text import Json, dumps
 from cdk_distributed_map.local.errors import ApiError, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local.execution.services import Starter
-from cdk_distributed_map.local.iam.missing_objects import as_told
+from cdk_distributed_map.local.iam.missing_objects import as_caller_sees
 from cdk_distributed_map.local.tasks import java as java_module
 from cdk_distributed_map.local.tasks.gaps import completed
 from cdk_distributed_map.local.tasks.http import metadata
@@ -114,10 +114,10 @@ class SdkCall(Integration):
                 return dict(shown(model.output_shape, own, named=self.named)), {}
             answer = dict(await services.blocking(lambda: _read(method(**parameters))))
         except ClientError as error:
-            told = error
+            known_error = error
             if self._boto_name == "s3":
-                told = as_told(error, services, call.frame.execution.machine, parameters)
-            raise self.failed(told, model) from error
+                known_error = as_caller_sees(error, services, call.frame.execution.machine, parameters)
+            raise self.failed(known_error, model) from error
         except ParamValidationError as error:
             refused = refusal(error, model)
             raise (runtime(str(error)) if refused is None else self.failed(refused, model)) from error
@@ -129,12 +129,12 @@ class SdkCall(Integration):
 
     def failed(self, error: ClientError, model: Any) -> StateError:
         """Return an error as the SDK integration names and words it."""
-        told: Mapping[str, Any] = error.response.get("Error", {})
-        code = str(told.get("Code", "Unknown")).rsplit("#", 1)[-1]
+        details: Mapping[str, Any] = error.response.get("Error", {})
+        code = str(details.get("Code", "Unknown")).rsplit("#", 1)[-1]
         # Services that talked XML once tell their old code, and the one of their model beside it.
-        modelled = _WITHOUT_BODY.get((model.name, code), str(told.get("QueryErrorCode", code)))
+        modelled = _WITHOUT_BODY.get((model.name, code), str(details.get("QueryErrorCode", code)))
         name = _exception(modelled, model) or self.general_error
-        cause = self._cause(str(told.get("Message", code)), error.response.get("ResponseMetadata", {}), code)
+        cause = self._cause(str(details.get("Message", code)), error.response.get("ResponseMetadata", {}), code)
         return StateError(f"{self.error_name}.{name}", cause)
 
     def _cause(self, message: str, meta: Mapping[str, Any], code: str) -> str:

@@ -1,19 +1,11 @@
-"""The ARNs of Step Functions, taken apart and put together.
-
-```
-arn:<partition>:states:<region>:<account>:stateMachine:<machine>
-                                          execution:<machine>:<execution>
-                                          mapRun:<machine>/<label>:<uuid>
-                                          execution:<machine>/<label>:<uuid>           a Standard child
-                                          express:<machine>/<label>:<name>:<uuid>      an Express child
-```
-"""
+"""The ARNs of Step Functions, as people give them and as the console knows them."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 from urllib.parse import quote
 
+from cdk_distributed_map.arns import StatesArn, split_states
 from cdk_distributed_map.runs.errors import InputError
 
 _CONSOLES: Final = {
@@ -23,57 +15,19 @@ _CONSOLES: Final = {
 }
 
 
-class Arn(NamedTuple):
-    """An ARN of Step Functions."""
-
-    partition: str
-    region: str
-    account: str
-    kind: str
-    """``stateMachine``, ``execution``, ``express`` or ``mapRun``."""
-    machine: str
-    """Name of the state machine, without a label."""
-    label: str
-    """Label of the map a Map Run or a child belongs to; empty elsewhere."""
-    name: str
-    """Name of the execution, of the child or of the Map Run; empty for a state machine."""
-
-    def text(self) -> str:
-        """Return the ARN as text."""
-        machine = f"{self.machine}/{self.label}" if self.label else self.machine
-        name = f":{self.name}" if self.name else ""
-        return f"arn:{self.partition}:states:{self.region}:{self.account}:{self.kind}:{machine}{name}"
-
-    def machine_arn(self) -> str:
-        """Return the ARN of the state machine."""
-        return self._replace(kind="stateMachine", label="", name="").text()
-
-    def execution_arn(self, name: str) -> str:
-        """Return the ARN of an execution of the state machine."""
-        return self._replace(kind="execution", label="", name=name).text()
-
-
-def is_arn(text: str) -> bool:
-    """Tell whether a name is an ARN."""
-    return text.startswith("arn:")
-
-
-def parse(text: str) -> Arn:
+def parse(text: str) -> StatesArn:
     """Take an ARN apart.
 
     Raises:
         InputError: It is no ARN of Step Functions.
     """
-    parts = text.split(":", 6)
-    if len(parts) < 7 or parts[0] != "arn" or parts[2] != "states":
+    arn = split_states(text)
+    if arn is None:
         raise InputError(
             f"{text!r} is no ARN of Step Functions: "
             "arn:aws:states:<region>:<account>:execution:<state machine>:<execution> is one"
         )
-    _, partition, _, region, account, kind, rest = parts
-    machine, _, name = rest.partition(":")
-    machine, _, label = machine.partition("/")
-    return Arn(partition, region, account, kind, machine, label, name)
+    return arn
 
 
 def console_url(arn: str) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from cdk_distributed_map.runs.aws import arns
+from distmap._records import message_of
 
 ENDED: Final = frozenset({"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"})
 """Statuses of a run that has ended."""
@@ -23,7 +24,10 @@ def seconds_between(started: datetime, stopped: datetime | None) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """A run in a list."""
+    """A run in a list.
+
+    .. versionadded:: 0.1.0
+    """
 
     name: str
     arn: str
@@ -45,7 +49,10 @@ class RunSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class RunDescription(RunSummary):
-    """What DescribeExecution says of a run."""
+    """What DescribeExecution says of a run.
+
+    .. versionadded:: 0.1.0
+    """
 
     input: Any = None
     output: Any = None
@@ -67,15 +74,23 @@ class RunDescription(RunSummary):
             input=_json_or_text(entry.get("input")),
             output=_json_or_text(entry.get("output")),
             error=entry.get("error"),
-            cause=entry.get("cause"),
+            cause=_own_message(entry.get("error"), entry.get("cause")),
             redrive_status=entry.get("redriveStatus"),
             redrive_status_reason=entry.get("redriveStatusReason"),
         )
 
 
+def _own_message(error: str | None, cause: str | None) -> str | None:
+    """Return the cause of a run that its account failed as a sentence: Lambda has made JSON with a traceback of it."""
+    return message_of(cause) if cause is not None and (error or "").startswith("Distmap.") else cause
+
+
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Item counts or execution counts of a Map Run."""
+    """Item counts or execution counts of a Map Run.
+
+    .. versionadded:: 0.1.0
+    """
 
     pending: int = 0
     running: int = 0
@@ -117,7 +132,10 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class MapRun:
-    """What DescribeMapRun says of a Map Run."""
+    """What DescribeMapRun says of a Map Run.
+
+    .. versionadded:: 0.1.0
+    """
 
     arn: str
     status: str
@@ -147,6 +165,11 @@ class MapRun:
             stopped=described.get("stopDate"),
             label=arns.parse(described["mapRunArn"]).label,
         )
+
+
+def start_of(map_run: MapRun) -> tuple[float, str]:
+    """Return what puts Map Runs in order: they are listed, and described, in no order that could be relied on."""
+    return 0.0 if map_run.started is None else map_run.started.timestamp(), map_run.arn
 
 
 def _common(entry: Any) -> dict[str, Any]:

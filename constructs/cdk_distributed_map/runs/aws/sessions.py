@@ -1,4 +1,4 @@
-"""AWS clients made on first use, and their errors in words that say what to do.
+"""AWS clients made on first use, and their errors with messages that say what to do.
 
 boto3 takes longer to import than everything else here, so nothing imports it before a call is made.
 """
@@ -81,8 +81,8 @@ class Aws:
             its keys with it.
 
     Attributes:
-        notice: Called with what keeps people waiting, in words: calls that are repeated, files that are long. Default:
-            nothing is said.
+        notice: Called with a message about what keeps people waiting: repeated calls, long files. Default: there are no
+            messages.
     """
 
     def __init__(
@@ -307,7 +307,7 @@ def is_denied(error: AwsError) -> bool:
 
 
 def translate(error: Exception, doing: str) -> AwsError | None:
-    """Return an error of boto3 in our words, None where it is not one of boto3."""
+    """Return an error of the client for one of boto3; None where it is not one of boto3."""
     return _of_answer(error, doing) if error_code(error) else _without_answer(error, doing)
 
 

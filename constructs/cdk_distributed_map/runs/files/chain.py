@@ -18,7 +18,7 @@ from cdk_distributed_map.runs.files import item_files
 from cdk_distributed_map.runs.find.handles import RunHandle
 from cdk_distributed_map.runs.find.names import retry_number
 from distmap._identity import ItemNumbers, identity_of
-from distmap._records import UNREADABLE, words
+from distmap._records import UNREADABLE, error_message
 from distmap._stream import lines, object_chunks
 from distmap.wire import ITEMS_FILE
 
@@ -44,18 +44,19 @@ def retry_key(root: RunHandle, name: str) -> str:
 
 
 def root_of(run: RunHandle) -> RunHandle:
-    """Return the first run of a chain; the run itself where it is no retry."""
+    """Return the first run of a chain, as a snapshot; the run itself where it is no retry."""
+    run = run.snapshot()
     runs = run.pipeline.definition.item_file.runs_prefix
     try:
-        given = run.describe().input
+        run_input = run.describe().input
     except NotFoundError:
         return _root_by_name(run)
-    items = given.get("items") if isinstance(given, dict) else None
+    items = run_input.get("items") if isinstance(run_input, dict) else None
     key = items.get("key") if isinstance(items, dict) else None
     if isinstance(key, str) and key.startswith(runs):
         parts = key.removeprefix(runs).split("/")
         if len(parts) == 4 and parts[1:] == [RETRIES_FOLDER, run.name, ITEMS_FILE]:
-            return RunHandle(run.pipeline, parts[0])
+            return RunHandle(run.pipeline, parts[0]).snapshot()
     return run
 
 
@@ -64,12 +65,12 @@ def _root_by_name(run: RunHandle) -> RunHandle:
     number = retry_number(run.name)
     if number is None:
         return run
-    root = RunHandle(run.pipeline, run.name.removesuffix(f"-retry-{number}"))
+    root = RunHandle(run.pipeline, run.name.removesuffix(f"-retry-{number}")).snapshot()
     return root if any(link.run.name == run.name for link in links_of(root)) else run
 
 
 def links_of(root: RunHandle) -> list[Link]:
-    """Return the retries of a run, in the order they were made."""
+    """Return the retries of a run, as snapshots, in the order they were made."""
     bucket, prefix = root.pipeline.definition.item_file.bucket, f"{root.prefix}{RETRIES_FOLDER}/"
     found: list[Link] = []
     with errors(f"listing the retries of {root.name!r}"):
@@ -77,7 +78,8 @@ def links_of(root: RunHandle) -> list[Link]:
             for each in page.get("Contents", []):
                 name, _, file = each["Key"].removeprefix(prefix).partition("/")
                 if file == ITEMS_FILE:
-                    found.append(Link(run=RunHandle(root.pipeline, name), key=each["Key"], made=each["LastModified"]))
+                    retry = RunHandle(root.pipeline, name).snapshot()
+                    found.append(Link(run=retry, key=each["Key"], made=each["LastModified"]))
     return sorted(found, key=lambda link: (link.made, retry_number(link.run.name) or 0, link.run.name))
 
 
@@ -100,8 +102,9 @@ def indexes_of(link: Link, numbers: ItemNumbers) -> Iterator[int]:
         except UNREADABLE as error:
             bucket = link.run.pipeline.definition.item_file.bucket
             raise ResultFilesError(
-                f"line {number:,} of s3://{bucket}/{link.key} is no item of a retry: {words(error)}. The file has been "
-                "changed, so what the retry ran can't be told; a version of it may be left, where the bucket keeps them"
+                f"line {number:,} of s3://{bucket}/{link.key} is no item of a retry: {error_message(error)}. The file "
+                "has been changed, so what the retry ran isn't known; an older version of it may be left, where the "
+                "bucket keeps versions"
             ) from error
 
 

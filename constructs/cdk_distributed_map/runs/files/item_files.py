@@ -19,7 +19,8 @@ from cdk_distributed_map.runs.errors import InputError
 from cdk_distributed_map.runs.find.definition import PipelineDefinition
 from cdk_distributed_map.runs.notices import ProgressNotice, megabytes
 from distmap._errors import ResultsError
-from distmap._stream import ItemText, lines, object_chunks, what_is_wrong
+from distmap._stream import ItemText, object_chunks, what_is_wrong
+from distmap._stream import count_lines as stream_count_lines
 from distmap.limits import MAX_ITEM_BYTES, MAX_ITEM_FILE_BYTES, MAX_ITEMS, SPILL_BYTES
 from distmap.wire import ITEM_FILES_FOLDER, ITEMS_FILE, ItemFile
 
@@ -74,25 +75,25 @@ def parse_json(data: bytes, *, what: str) -> Any:
         raise InputError(f"{what} is not JSON: {wrong}; got {shown!r}") from error
 
 
-def format_of(name: str, given: str | None = None) -> FileFormat:
+def format_of(name: str, chosen: str | None = None) -> FileFormat:
     """Return the format of a file of items.
 
     Args:
         name: Its name.
-        given: What the user says it is. Default: what the name ends in.
+        chosen: What the user says it is. Default: what the name ends in.
 
     Raises:
-        InputError: It can't be told, or is none we read.
+        InputError: The format isn't known, or can't be read.
     """
     known = get_args(FileFormat)
-    if given is not None:
-        if given not in known:
-            raise InputError(f"the format of an item file is one of {', '.join(known)}, got {given!r}")
-        return given  # type: ignore[return-value] # just checked
+    if chosen is not None:
+        if chosen not in known:
+            raise InputError(f"the format of an item file is one of {', '.join(known)}, got {chosen!r}")
+        return chosen  # type: ignore[return-value] # just checked
     suffix = Path(name).suffix.lower()
     if suffix not in _SUFFIXES:
         raise InputError(
-            f"the name {name!r} doesn't tell the format of the items: end it in {', '.join(_SUFFIXES)}, or give the "
+            f"the name {name!r} doesn't show the format of the items: end it in {', '.join(_SUFFIXES)}, or give the "
             f"format ({', '.join(known)})"
         )
     return _SUFFIXES[suffix]
@@ -364,12 +365,7 @@ def count_lines(aws: Aws, *, bucket: str, key: str) -> int | None:
     Blank lines are none, here as for the map.
     """
     with errors(f"counting the items of s3://{bucket}/{key}"):
-        try:
-            return sum(1 for _ in lines(object_chunks(aws.s3(), bucket, key)))
-        except Exception as error:
-            if error_code(error) in GONE:
-                return None
-            raise
+        return stream_count_lines(aws.s3(), bucket, key)
 
 
 def has_lines(aws: Aws, *, bucket: str, key: str) -> bool:

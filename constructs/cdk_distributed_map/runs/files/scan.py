@@ -1,4 +1,4 @@
-"""Where the results of a run are, and the runtime's reader of them: see :mod:`distmap._told`.
+"""Where the results of a run are, and the runtime's reader of them: see :mod:`distmap._outcomes`.
 
 The ledger goes on after a broken file, and reports it; results stop there.
 """
@@ -6,20 +6,32 @@ The ledger goes on after a broken file, and reports it; results stop there.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from cdk_distributed_map.runs.aws.sessions import error_code, errors
+from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import NotReadyError, ResultFilesError
+from distmap._envelopes import envelopes
 from distmap._errors import ResultsError
-from distmap._export import Export, File, NoManifestError, Report, RunFolder, folder_of
+from distmap._export import (
+    Export,
+    File,
+    NoManifestError,
+    Report,
+    RunFolder,
+    folder_of,
+    manifests_below,
+    results_folder,
+    round_folder,
+    rounds_begun,
+)
 from distmap._identity import ItemNumbers
-from distmap._told import Reader
-from distmap.wire import MANIFEST_FILE, RESULTS_FOLDER, ResultsPlace
+from distmap._indexes import IndexSet
+from distmap._outcomes import Reader
+from distmap.wire import ITEMS_FILE, ResultsPlace
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
     from cdk_distributed_map.runs.aws.descriptions import RunDescription
     from cdk_distributed_map.runs.find.handles import RunHandle
 
@@ -34,23 +46,26 @@ _LATEST_SECONDS: Final = 3600.0
 
 def reader(
     run: RunHandle,
-    place: ResultsPlace,
+    export: ResultsPlace | Export,
     *,
     report: Report | None = None,
     captured: int | None = None,
     numbers: ItemNumbers | None = None,
+    tried_again: bool = False,
 ) -> Reader:
     """Return the reader of what one map run of a run exported.
 
     Args:
         run: The run.
-        place: Where the manifest is.
+        export: What it exported, or where the manifest is.
         report: Called with what doesn't fit. Default: it is raised.
         captured: How many items the source has. Default: any index is taken.
         numbers: Numbers of the items of several files, where other readers are to have the same.
+        tried_again: Whether a later round of the run tried again what is in no outcome here.
     """
     definition = run.pipeline.definition
-    found = folder_of(place)
+    place = export.place if isinstance(export, Export) else export
+    found = None if place is None else folder_of(place)
     whose = RunFolder(
         definition.item_file.bucket, run.prefix.removesuffix("/"), path="" if found is None else found.path
     )
@@ -58,12 +73,13 @@ def reader(
     as_records = not whose.path and {definition.source.transformation, definition.item_file.transformation} == {"NONE"}
     return Reader(
         run.aws.s3(),
-        place,
+        export,
         run=whose,
         plain_outputs=not as_records,
         captured=captured,
         report=report,
         numbers=numbers,
+        tried_again=tried_again,
     )
 
 
@@ -86,38 +102,75 @@ def files(reader: Reader, *, ended: bool = True) -> list[File]:
         raise ResultFilesError(str(error)) from error
 
 
-def places(run: RunHandle) -> list[ResultsPlace]:
+def add_index(seen: IndexSet, index: int) -> bool:
+    """Add the index of an item to those that came before, and return whether it is new.
+
+    Raises:
+        ResultFilesError: No item of a map can have it.
+    """
+    try:
+        return seen.add(index)
+    except ResultsError as error:
+        raise ResultFilesError(str(error)) from error
+
+
+class Round(NamedTuple):
+    """What a round of a run had, which it has by itself after its map."""
+
+    number: int
+    """From 1."""
+    places: list[ResultsPlace]
+    """Where the manifests of its map runs are, redrives aside, the latest first."""
+
+
+def places(run: RunHandle, number: int = 0) -> list[ResultsPlace]:
     """Return where the manifests of a run's outermost map runs are, redrives aside: none before the export.
 
     That of the latest map run comes first: a run may have several, each of which begins anew.
+
+    Args:
+        run: The run.
+        number: Of which round. Default: of the map of its source.
     """
-    target = run.pipeline.definition.item_file
-    bucket = target.results_bucket
-    prefix = f"{run.prefix}{RESULTS_FOLDER}/"
-    found: list[tuple[datetime, ResultsPlace]] = []
+    bucket = run.pipeline.definition.item_file.results_bucket
     with errors(f"listing the results of {run.name!r}"):
-        pages = run.aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix, Delimiter="/")
-        folders = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])]
-        for folder in folders:
-            try:
-                made = run.aws.s3().head_object(Bucket=bucket, Key=f"{folder}{MANIFEST_FILE}")["LastModified"]
-            except Exception as error:
-                if error_code(error) not in {"404", "NoSuchKey"}:
-                    raise
-            else:
-                found.append((made, {"bucket": bucket, "key": f"{folder}{MANIFEST_FILE}"}))
-    return [place for _, place in sorted(found, key=lambda each: each[0], reverse=True)]
+        return manifests_below(run.aws.s3(), bucket, results_folder(run.prefix.removesuffix("/"), number))
 
 
-def _is_exported(s3: S3Client, place: ResultsPlace) -> bool:
+def rounds(run: RunHandle) -> list[Round]:
+    """Return the rounds of a run whose map has begun, in order."""
+    bucket, prefix = run.pipeline.definition.item_file.results_bucket, run.prefix.removesuffix("/")
+    with errors(f"listing the rounds of {run.name!r}"):
+        numbers = rounds_begun(run.aws.s3(), bucket, prefix)
+    return [Round(number, places(run, number)) for number in numbers]
+
+
+def items_of_round(run: RunHandle, number: int, numbers: ItemNumbers, report: Report | None = None) -> Iterator[int]:
+    """Yield the indexes, or the numbers, of the items that run again in a round.
+
+    Args:
+        run: The run.
+        number: That of the round.
+        numbers: Numbers of the items of several files.
+        report: Called with what is wrong with the file of these items. Default: nobody is told.
+    """
+    bucket, prefix = run.pipeline.definition.item_file.bucket, run.prefix.removesuffix("/")
+    key = f"{round_folder(prefix, number)}{ITEMS_FILE}"
+    with errors(f"reading s3://{bucket}/{key}"):
+        for envelope in envelopes(run.aws.s3(), bucket, key, report, index_only=True):
+            yield numbers.number(envelope["index"], envelope.get("source"))
+
+
+def _is_written(export: Export) -> bool:
     """Tell whether a manifest names any file: the one that is written when a map starts doesn't.
 
     Raises:
         ResultFilesError: It isn't one of this run.
     """
-    with errors(f"reading s3://{place['bucket']}/{place['key']}"):
+    assert export.place is not None  # noqa: S101 - they were found by their places
+    with errors(f"reading s3://{export.place['bucket']}/{export.place['key']}"):
         try:
-            return any(any(each["ResultFiles"].values()) for each in Export(s3, place).manifests())
+            return any(any(manifest["ResultFiles"].values()) for manifest in export.manifests())
         except NoManifestError:
             return False
         except ResultsError as error:
@@ -125,9 +178,9 @@ def _is_exported(s3: S3Client, place: ResultsPlace) -> bool:
 
 
 def exported(
-    run: RunHandle, described: RunDescription | None, *, wait_seconds: float, expected: bool
-) -> list[ResultsPlace] | None:
-    """Return where the results of a run are, waiting for them where they are still being exported.
+    run: RunHandle, described: RunDescription | None, *, wait_seconds: float, expected: bool, number: int = 0
+) -> list[Export] | None:
+    """Return the results of a run, waiting for them where they are still being exported.
 
     Args:
         run: The run.
@@ -135,10 +188,11 @@ def exported(
         wait_seconds: How long to wait.
         expected: Whether there must be results: a manifest without files is then the test manifest that is written
             when a map starts.
+        number: Of which round. Default: of the map of its source.
 
     Returns:
-        The manifests, the latest first; they may name no file. None where none will come: the run is going, has no
-        map, or was stopped before the export.
+        What its map runs exported, that of the latest first; it may be no file. None where none will come: the
+        run is going, has no map, or was stopped before the export.
 
     Raises:
         NotReadyError: They are not there after that.
@@ -155,8 +209,8 @@ def exported(
         wait = min(wait, _KILLED_SECONDS)
     deadline = time.monotonic() + wait
     while True:
-        found = places(run)
-        written = any(_is_exported(run.aws.s3(), place) for place in found)
+        found = [Export(run.aws.s3(), place) for place in places(run, number)]
+        written = any(map(_is_written, found))
         if written or (found and not expected):
             return found
         if described is None or not described.ended or (not found and not run.own_map_run_arns()):
@@ -169,7 +223,7 @@ def exported(
             if age > _LATEST_SECONDS:
                 raise NotReadyError(
                     f"the results of {run.name!r} are gone: it ended at {described.stopped:%Y-%m-%d %H:%M} UTC, and "
-                    f"there is no manifest under {run.prefix}{RESULTS_FOLDER}/ of the bucket "
+                    f"there is no manifest under {results_folder(run.prefix.removesuffix('/'), number)} of the bucket "
                     f"{run.pipeline.definition.item_file.results_bucket}. A lifecycle rule or somebody has deleted it; "
                     "a version of it may be left, where the bucket keeps versions"
                 )

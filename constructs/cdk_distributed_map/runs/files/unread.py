@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cdk_distributed_map.runs.errors import AwsError
+from cdk_distributed_map.runs.files import scan
 from cdk_distributed_map.runs.text import counted, one_line
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def unread(run: RunHandle, described: RunDescription | None, *, known: bool) -> 
         # A state machine of the user's own can go on after the map's error.
         silent = not read and any(map(_failed, maps))
         return Unread(f"the map of {run.name!r} failed before it read an item", 0) if silent else None
-    if read and described.error != READER_FAILED:
-        return None
+    if read and (described.error != READER_FAILED or scan.rounds(run)):
+        return None  # the items of a round were read already, by the map before it
     before = "it read an item" if not read else f"it had read all of its items (it read {counted(read, 'item')})"
     why = f"{run.name!r} {_ENDED_SO.get(described.status, described.status)} before {before}{_because(described)}"
     return Unread(why, read)

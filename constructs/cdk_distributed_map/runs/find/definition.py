@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cdk_distributed_map.graphs import is_distributed, processor, walk
 from cdk_distributed_map.runs.errors import NotFoundError
 from distmap.wire import NESTED_FOLDER, RUNS_FOLDER
 
@@ -56,8 +57,6 @@ class MapDefinition:
     """Format of an item file: ``JSONL`` where nothing else is said."""
     reads_item_file: bool
     """Whether it is the map that reads an item file named by the input."""
-    tolerates: bool
-    """Whether items may fail without failing the map."""
     nested: tuple[str, ...] = ()
     """Labels of the maps inside its children, outermost first."""
     nested_maps: tuple[NestedMap, ...] = ()
@@ -81,6 +80,8 @@ class PipelineDefinition:
     """The map over the source."""
     item_file: MapDefinition
     """The map over an item file; the same one where the source is such a file."""
+    accounts: bool = False
+    """Whether its runs account for themselves, and run again what did not succeed."""
 
     def by_label(self, label: str) -> MapDefinition | None:
         """Return the outermost map of this label."""
@@ -116,9 +117,9 @@ def read_nesting(text: str) -> Nesting:
     """Return which Distributed Maps of a definition have others inside them."""
     labels: dict[bool, set[str]] = {True: set(), False: set()}
     unlabelled = {True: False, False: False}
-    for state in _every_state(json.loads(text)):
-        if _is_distributed(state):
-            outer = any(_is_distributed(each) for each in _every_state(_processor(state)))
+    for _, state in walk(json.loads(text)):
+        if is_distributed(state):
+            outer = any(is_distributed(each) for _, each in walk(processor(state)))
             if "Label" in state:
                 labels[outer].add(state["Label"])
             else:
@@ -131,22 +132,6 @@ def read_nesting(text: str) -> Nesting:
     )
 
 
-def _processor(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    processor: Mapping[str, Any] = state.get("ItemProcessor", state.get("Iterator", {}))
-    return processor
-
-
-def _is_distributed(state: Mapping[str, Any]) -> bool:
-    return bool(_processor(state).get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED")
-
-
-def _every_state(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    for state in graph.get("States", {}).values():
-        yield state
-        for each in [_processor(state), *state.get("Branches", [])]:
-            yield from _every_state(each)
-
-
 def read_definition(text: str, *, machine: str) -> PipelineDefinition:
     """Return what the definition of a state machine says of the pipeline in it.
 
@@ -157,7 +142,8 @@ def read_definition(text: str, *, machine: str) -> PipelineDefinition:
     Raises:
         NotFoundError: It has no pipeline, or several.
     """
-    maps = [found for state in _states(json.loads(text)) if (found := _read_map(state)) is not None]
+    states = [state for _, state in walk(json.loads(text), children=False)]
+    maps = [found for state in states if (found := _read_map(state)) is not None]
     sources = [each for each in maps if not each.reads_item_file]
     files = [each for each in maps if each.reads_item_file]
     if not files:
@@ -166,23 +152,21 @@ def read_definition(text: str, *, machine: str) -> PipelineDefinition:
             "state machine, or its stack and construct as 'Stack/Construct'"
         )
     if len(files) > 1:
-        labels = ", ".join(each.label for each in files)
+        labels = ", ".join(file.label for file in files)
         raise NotFoundError(
             f"the state machine {machine!r} has several pipelines in it ({labels}): name the one you mean by its own "
             "state machine"
         )
-    return PipelineDefinition(source=sources[0] if sources else files[0], item_file=files[0])
+    return PipelineDefinition(
+        source=sources[0] if sources else files[0], item_file=files[0], accounts=any(map(_is_account, states))
+    )
 
 
-def _states(graph: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield every state but those inside Distributed Maps."""
-    for state in graph.get("States", {}).values():
-        yield state
-        for branch in state.get("Branches", []):
-            yield from _states(branch)
-        inner = state.get("ItemProcessor", state.get("Iterator", {}))
-        if inner.get("ProcessorConfig", {}).get("Mode") != "DISTRIBUTED":
-            yield from _states(inner)
+def _is_account(state: Mapping[str, Any]) -> bool:
+    """Tell whether a state calls the account function: by what it sends, a :class:`distmap.wire.AccountEvent`."""
+    arguments = state.get("Arguments")
+    payload = arguments.get("Payload") if isinstance(arguments, dict) else None
+    return isinstance(payload, dict) and {"run", "redriveCount", "account", "continuation"} <= payload.keys()
 
 
 def _read_map(state: Mapping[str, Any]) -> MapDefinition | None:
@@ -208,17 +192,16 @@ def _read_map(state: Mapping[str, Any]) -> MapDefinition | None:
         results_bucket=arguments["Bucket"],
         transformation=config.get("Transformation", "NONE"),
         output_type=config.get("OutputType", "JSON"),
-        express=state["ItemProcessor"]["ProcessorConfig"].get("ExecutionType") == "EXPRESS",
+        express=processor(state)["ProcessorConfig"].get("ExecutionType") == "EXPRESS",
         batched="ItemBatcher" in state,
         enveloped=enveloped,
         selects=_selects(selector, enveloped=enveloped),
         input_type=reader.get("ReaderConfig", {}).get("InputType", "JSONL"),
         reads_item_file=_ITEM_FILE_KEY in str(reader.get("Arguments", {}).get("Key", "")),
-        tolerates=any(state.get(f"ToleratedFailure{kind}", 0) != 0 for kind in ("Count", "Percentage")),
-        nested=tuple(_labels(state["ItemProcessor"])),
-        nested_maps=tuple(_nested_maps(state["ItemProcessor"])),
-        foreign_maps=tuple(_foreign_maps(state["ItemProcessor"])),
-        functions=tuple(dict.fromkeys(_functions(state["ItemProcessor"]))),
+        nested=tuple(_labels(processor(state))),
+        nested_maps=tuple(_nested_maps(processor(state))),
+        foreign_maps=tuple(_foreign_maps(processor(state))),
+        functions=tuple(dict.fromkeys(_functions(processor(state)))),
     )
 
 
@@ -230,16 +213,11 @@ def _selects(selector: object, *, enveloped: bool) -> bool:
 
 
 def _labels(graph: Mapping[str, Any]) -> Iterator[str]:
-    for state in graph.get("States", {}).values():
-        inner = state.get("ItemProcessor", state.get("Iterator", {}))
-        if inner.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED" and "Label" in state:
-            yield state["Label"]
-        for each in [inner, *state.get("Branches", [])]:
-            yield from _labels(each)
+    yield from (state["Label"] for _, state in walk(graph) if is_distributed(state) and "Label" in state)
 
 
 def _nested_maps(graph: Mapping[str, Any]) -> Iterator[NestedMap]:
-    for state in _states(graph):
+    for _, state in walk(graph, children=False):
         arguments = state.get("ResultWriter", {}).get("Arguments", {})
         found = _NESTED_FOLDER.search(str(arguments.get("Prefix", "")))
         if state.get("Type") == "Map" and found is not None and "Bucket" in arguments:
@@ -247,7 +225,7 @@ def _nested_maps(graph: Mapping[str, Any]) -> Iterator[NestedMap]:
                 folder=found["folder"],
                 results_bucket=arguments["Bucket"],
                 batched="ItemBatcher" in state,
-                nested=tuple(_nested_maps(state["ItemProcessor"])),
+                nested=tuple(_nested_maps(processor(state))),
             )
 
 
@@ -257,18 +235,15 @@ def _is_own(state: Mapping[str, Any]) -> bool:
 
 def _foreign_maps(graph: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names of Distributed Maps that aren't the pipeline's own, those inside them aside."""
-    for name, state in graph.get("States", {}).items():
-        inner = state.get("ItemProcessor", state.get("Iterator", {}))
-        distributed = inner.get("ProcessorConfig", {}).get("Mode") == "DISTRIBUTED"
-        if distributed and not _is_own(state):
+    for name, state in walk(graph, children=False):
+        if _is_own(state):
+            yield from _foreign_maps(processor(state))
+        elif is_distributed(state):
             yield state.get("Label", name)
-            continue
-        for each in [inner, *state.get("Branches", [])]:
-            yield from _foreign_maps(each)
 
 
 def _functions(graph: Mapping[str, Any]) -> Iterator[str]:
-    for state in _states(graph):
+    for _, state in walk(graph, children=False):
         arguments = state.get("Arguments", state.get("Parameters", {}))
         name = arguments.get("FunctionName") if isinstance(arguments, dict) else None
         if isinstance(name, str) and not name.startswith("{%"):

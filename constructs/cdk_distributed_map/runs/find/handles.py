@@ -7,11 +7,11 @@ those.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from cdk_distributed_map.runs.aws import arns
-from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription, RunSummary
+from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription, RunSummary, start_of
 from cdk_distributed_map.runs.aws.sessions import Aws, errors
 from cdk_distributed_map.runs.errors import NotFoundError
 from cdk_distributed_map.runs.find.definition import Nesting, PipelineDefinition, read_definition, read_nesting
@@ -47,6 +47,9 @@ class PipelineHandle:
         self._definition: PipelineDefinition | None = None
         self._machine: DescribeStateMachineOutputTypeDef | None = None
         self._nesting: Nesting | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} {self.arn}>"
 
     @property
     def definition(self) -> PipelineDefinition:
@@ -92,7 +95,7 @@ class PipelineHandle:
     def log_group(self) -> str | None:
         """Name of the log group of its state machine, None where it has none."""
         destinations = self._described().get("loggingConfiguration", {}).get("destinations", [])
-        groups = [each["cloudWatchLogsLogGroup"]["logGroupArn"] for each in destinations]
+        groups = [destination["cloudWatchLogsLogGroup"]["logGroupArn"] for destination in destinations]
         return groups[0].split(":log-group:")[1].removesuffix(":*") if groups else None
 
     def runs(self, *, status: str | None = None, limit: int | None = None) -> Iterator[RunSummary]:
@@ -135,10 +138,17 @@ class RunHandle:
         self.arn = arns.parse(pipeline.arn).execution_arn(name)
         self._known_by: float | None = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r} of {self.pipeline.name!r} {self.arn}>"
+
     def was_just_started(self) -> Self:
         """Note that AWS may not know it for a while yet, as its answers are eventually consistent; return it."""
         self._known_by = time.monotonic() + _START_SECONDS
         return self
+
+    def snapshot(self) -> RunHandle:
+        """Return a handle that asks AWS each thing once: for one call, which then can't see two states of a run."""
+        return _Snapshot(self)
 
     @property
     def aws(self) -> Aws:
@@ -175,6 +185,13 @@ class RunHandle:
                 ) from error
         return RunDescription.read(answer)
 
+    def describe_if_known(self) -> RunDescription | None:
+        """Return what AWS says of it; None where AWS doesn't know it, or not any more."""
+        try:
+            return self.describe()
+        except NotFoundError:
+            return None
+
     def map_runs(self) -> list[MapRun]:
         """Return its outermost Map Runs, with their counts."""
         return [self.describe_map_run(arn) for arn in self.map_run_arns()]
@@ -197,7 +214,46 @@ class RunHandle:
         # The labels may have been others when the run began.
         return own or [arn for arn, label in labels.items() if not nesting.knows(label)]
 
+    def round_numbers(self, maps: Iterable[MapRun]) -> dict[str, int]:
+        """Return which of its Map Runs are rounds, by ARN: each with its number, from 1.
+
+        Where a run accounts for itself, its first Map Run is that of its source, and every further one is a round of
+        what had not succeeded; a redrive that begins the map anew looks like one.
+        """
+        definition = self.pipeline.definition
+        if not definition.accounts:
+            return {}
+        own = [each for each in maps if definition.by_label(each.label) is not None]
+        return {each.arn: number for number, each in enumerate(sorted(own, key=start_of)) if number}
+
     def describe_map_run(self, arn: str) -> MapRun:
         """Return what AWS says of a Map Run."""
         with errors(f"describing the Map Run {arn}"):
             return MapRun.read(self.aws.sfn().describe_map_run(mapRunArn=arn))
+
+
+class _Snapshot(RunHandle):
+    def __init__(self, run: RunHandle) -> None:
+        super().__init__(run.pipeline, run.name)
+        self._known_by = run._known_by  # noqa: SLF001 - its own class's
+        self._description: RunDescription | None = None
+        self._map_run_arns: list[str] | None = None
+        self._map_runs: dict[str, MapRun] = {}
+
+    def snapshot(self) -> RunHandle:
+        return self
+
+    def describe(self) -> RunDescription:
+        if self._description is None:
+            self._description = super().describe()
+        return self._description
+
+    def map_run_arns(self) -> list[str]:
+        if self._map_run_arns is None:
+            self._map_run_arns = super().map_run_arns()
+        return self._map_run_arns
+
+    def describe_map_run(self, arn: str) -> MapRun:
+        if arn not in self._map_runs:
+            self._map_runs[arn] = super().describe_map_run(arn)
+        return self._map_runs[arn]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from cdk_distributed_map import names
+from cdk_distributed_map.arns import StatesArn, is_arn
 from cdk_distributed_map.names import logical_id
 from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.sessions import Aws, error_code, errors
@@ -27,7 +28,7 @@ def find_machine(aws: Aws, name: str) -> str:
         NotFoundError: There is none of this name, or several.
         AwsError: AWS refused a call.
     """
-    if arns.is_arn(name):
+    if is_arn(name):
         arn = arns.parse(name)
         check_region(aws, arn)
         return arn.machine_arn()
@@ -42,8 +43,8 @@ def find_machine(aws: Aws, name: str) -> str:
     return _only(found, name, known=machines) if found else _only_of_stack(aws, name, machines)
 
 
-def check_region(aws: Aws, arn: arns.Arn) -> None:
-    """Raise where an ARN is of another Region than the client, which AWS would answer in words of its own.
+def check_region(aws: Aws, arn: StatesArn) -> None:
+    """Raise where an ARN is of another Region than the client, which AWS would answer with a misleading error.
 
     Raises:
         InputError: It is.

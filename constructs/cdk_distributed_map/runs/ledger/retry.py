@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from cdk_distributed_map.runs.aws.sessions import error_code, errors
 from cdk_distributed_map.runs.errors import (
     InputError,
-    NotFoundError,
     RunFailedError,
     RunStateError,
     UnavailableItemsError,
@@ -20,19 +19,18 @@ from cdk_distributed_map.runs.files import item_files, item_states, scan
 from cdk_distributed_map.runs.find.names import check_name, retry_name
 from cdk_distributed_map.runs.start import start_spooled
 from distmap._export import File
+from distmap._indexes import IndexSet
+from distmap._outcomes import Reader
 from distmap._records import Child
 from distmap._stream import lines, object_chunks
-from distmap._told import Reader
+from distmap.limits import MAX_ITEM_BYTES
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import RunDescription
     from cdk_distributed_map.runs.find.handles import RunHandle
-    from cdk_distributed_map.runs.ledger.reconciliation import Ledger
+    from cdk_distributed_map.runs.ledger.of_run import Ledger
 
-_LARGEST_BYTES: Final = 8 * 1024**2
 _EXAMPLES: Final = 5
-_READ_AGAIN: Final = frozenset({"States.ItemReaderFailed", "States.ResultWriterFailed"})
-_UNKNOWABLE: Final = frozenset({"States.DataLimitExceeded", "States.Runtime"})
 
 
 def retry(
@@ -68,7 +66,7 @@ def retry(
     if wanted == 0:
         return None
     chosen = retry_name(root.name, len(links) + 1) if name is None else check_name(name)
-    described = _describe(root)
+    described = root.describe_if_known()
     values = _Values(root, links, ledger, described, around)
     enveloped = root.pipeline.definition.item_file.enveloped
     if root.pipeline.definition.item_file.input_type != "JSONL":
@@ -78,11 +76,11 @@ def retry(
         )
     with errors(f"reading the items of {root.name!r}"):
         try:
-            spooled = item_files.SpooledItems(values.lines(enveloped=enveloped), largest=_LARGEST_BYTES)
+            spooled = item_files.SpooledItems(values.lines(enveloped=enveloped), largest=MAX_ITEM_BYTES)
         except _ChangedError as error:
             # The inputs of children still say what those of them were that were tried.
             values.spoilt = str(error)
-            spooled = item_files.SpooledItems(values.lines(enveloped=enveloped), largest=_LARGEST_BYTES)
+            spooled = item_files.SpooledItems(values.lines(enveloped=enveloped), largest=MAX_ITEM_BYTES)
     if spooled.count != wanted:
         spooled.close()
         raise UnavailableItemsError(values.unavailable(wanted, spooled.count))
@@ -96,22 +94,15 @@ def retry(
 
 def _first_run(root: RunHandle, described: RunDescription | None) -> str:
     """Return the ARN of the run that had the items first: a run may have been started on a retry's file by hand."""
-    given = None if described is None else described.input
-    items = given.get("items") if isinstance(given, dict) else None
-    told = items.get("firstRun") if isinstance(items, dict) and items.get("enveloped") is True else None
-    return told if isinstance(told, str) else root.arn
-
-
-def _describe(run: RunHandle) -> RunDescription | None:
-    try:
-        return run.describe()
-    except NotFoundError:
-        return None
+    run_input = None if described is None else described.input
+    items = run_input.get("items") if isinstance(run_input, dict) else None
+    first_run = items.get("firstRun") if isinstance(items, dict) and items.get("enveloped") is True else None
+    return first_run if isinstance(first_run, str) else root.arn
 
 
 def _refuse_running(root: RunHandle, chain: list[RunHandle]) -> None:
     for each in chain:
-        described = _describe(each)
+        described = each.describe_if_known()
         if described is not None and not described.ended:
             what = "it" if each.name == root.name else f"its retry {each.name!r}"
             raise RunStateError(
@@ -141,14 +132,14 @@ class _Values:
         self._described = described
         self._s3 = root.aws.s3()
         self._around = around
-        self._written = item_states.IndexesSeen()
+        self._written = IndexSet()
         self.spoilt: str | None = None
         """Why the item file is not to be used; None where it is."""
 
     def lines(self, *, enveloped: bool) -> Iterator[bytes]:
         """Yield them as lines of an item file."""
         if not enveloped:
-            yield from self._bare()
+            yield from self._unidentified()
             return
         definition = self._root.pipeline.definition
         file = chain_module.item_file_of(self._root, self._described)
@@ -164,7 +155,7 @@ class _Values:
         if found > wanted:
             return (
                 f"{self._root.name!r} has {found:,} items that did not succeed, and its ledger {wanted:,}: some of "
-                "them can't be told apart. Start a run on an item file of your own (`distmap run --items`)"
+                "them can't be distinguished. Start a run on an item file of your own (`distmap run --items`)"
             )
         missing = ", ".join(map(str, self._ledger.states.indexes(item_states.MISSING, most=_EXAMPLES)))
         about = f", such as those with the indexes {missing}" if missing else ""
@@ -179,8 +170,8 @@ class _Values:
         return index in self._around or not self._ledger.states.succeeded(index)
 
     def _was_enveloped(self) -> bool:
-        given = None if self._described is None else self._described.input
-        items = given.get("items") if isinstance(given, dict) else None
+        run_input = None if self._described is None else self._described.input
+        items = run_input.get("items") if isinstance(run_input, dict) else None
         return isinstance(items, dict) and items.get("enveloped") is True
 
     def _from_file(self, file: chain_module.ItemsPlace) -> Iterator[bytes]:
@@ -211,26 +202,26 @@ class _Values:
     def _from_children(self) -> Iterator[bytes]:
         for run in [self._root, *(link.run for link in self._links)]:
             for child in self._children(run, skip_well=not self._around):
-                for index, value in child.inputs():
-                    if index is not None and self._wanted(index) and self._written.add(index):
+                for index, value in child.items():
+                    if index is not None and self._wanted(index) and scan.add_index(self._written, index):
                         own, source = self._ledger.numbers.identity(index)
-                        told = {"index": own} if source is None else {"index": own, "source": source}
-                        yield _encode({**told, "value": value})
+                        envelope = {"index": own} if source is None else {"index": own, "source": source}
+                        yield _encode({**envelope, "value": value})
 
     def _children(self, run: RunHandle, *, skip_well: bool) -> Iterator[Child]:
-        """Yield the children of a run; what can't be read is told by the ledger, and asked about there."""
+        """Yield the children of a run; the ledger lists what can't be read, and asks about it."""
         for reader, file in self._files(run):
             yield from reader.children(file, well=not skip_well)
 
-    def _bare(self) -> Iterator[bytes]:
-        """Yield items without identity: those that the last run of the chain left."""
+    def _unidentified(self) -> Iterator[bytes]:
+        """Yield unidentified items: those that the last run of the chain left."""
         last = self._links[-1].run if self._links else self._root
         for reader, file in self._files(last):
-            for told in reader.read(file):
-                yield from (_encode(other.item) for other in told.others if other.has_item)
+            for outcomes in reader.read(file):
+                yield from (_encode(other.item) for other in outcomes.others if other.has_item)
 
     def _files(self, run: RunHandle) -> Iterator[tuple[Reader, File]]:
-        for place in scan.places(run):
+        for place in [*scan.places(run), *(place for each in scan.rounds(run) for place in each.places)]:
             reader = scan.reader(run, place, report=lambda _: None, numbers=self._ledger.numbers)
             for file in scan.files(reader):
                 yield reader, file
@@ -238,39 +229,3 @@ class _Values:
 
 def _encode(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def redrive_warning(described: RunDescription) -> str | None:
-    """Return what to say before a redrive that doesn't do what people expect of it; None where it does.
-
-    https://docs.aws.amazon.com/step-functions/latest/dg/redrive-map-run.html
-    """
-    if described.error in _UNKNOWABLE:
-        return (
-            f"the run failed with {described.error}: a redrive starts a new Map Run, which runs ALL items again, those "
-            "that succeeded too. `distmap retry` runs only the others"
-        )
-    if described.error in _READ_AGAIN:
-        return (
-            f"the run failed with {described.error}: a redrive reads the items from S3 again, as they are now, so what "
-            "was added or changed since the run began is run too. `distmap retry` keeps to what the run had"
-        )
-    return None
-
-
-def check_redrivable(described: RunDescription) -> None:
-    """Raise where AWS would refuse a redrive, with what to do instead.
-
-    Raises:
-        RunStateError: It would.
-    """
-    if described.status == "SUCCEEDED":
-        raise RunStateError(
-            f"{described.name!r} succeeded, and AWS redrives only what has not; items that failed within the tolerance "
-            "are run again by `distmap retry`"
-        )
-    if not described.ended:
-        raise RunStateError(f"{described.name!r} is {described.status}: there is nothing to redrive yet")
-    if described.redrive_status == "NOT_REDRIVABLE":
-        reason = f" ({described.redrive_status_reason})" if described.redrive_status_reason else ""
-        raise RunStateError(f"AWS can't redrive {described.name!r}{reason}: `distmap retry` runs again what is left")

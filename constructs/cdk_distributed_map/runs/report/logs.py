@@ -59,7 +59,7 @@ def lines(run: RunHandle, *, child: str | None = None, limit: int = 200) -> Iter
     sources = []
     if run.pipeline.log_group is not None:
         sources.append(_filtered(run, run.pipeline.log_group, f'{{ $.execution_arn = "{arn}" }}', start, end))
-    if child is not None and ":express:" not in child:
+    if child is not None and not is_express(child):
         requests = _requests(run, child)
         sources += [_invocations(run, group, requests, start, end) for group in _function_groups(run)]
     else:
@@ -70,6 +70,15 @@ def lines(run: RunHandle, *, child: str | None = None, limit: int = 200) -> Iter
         if count >= limit:
             return
         yield line
+
+
+def is_express(child: str) -> bool:
+    """Tell whether a child is an Express one, which has no history.
+
+    Raises:
+        InputError: It is no ARN of Step Functions.
+    """
+    return arns.parse(child).kind == "express"
 
 
 def _requests(run: RunHandle, child: str) -> list[str]:

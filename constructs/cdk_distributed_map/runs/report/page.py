@@ -9,13 +9,17 @@ from __future__ import annotations
 import heapq
 import json
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
+from cdk_distributed_map.arns import is_arn
 from cdk_distributed_map.plan import express_children, invocations, standard_children
 from cdk_distributed_map.runs.aws import arns
+from cdk_distributed_map.runs.aws.descriptions import seconds_between, start_of
 from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import NotFoundError, RunsError
 from cdk_distributed_map.runs.files import chain, scan
@@ -25,7 +29,7 @@ from distmap._records import Child
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription
     from cdk_distributed_map.runs.find.handles import RunHandle
-    from cdk_distributed_map.runs.ledger.reconciliation import Ledger
+    from cdk_distributed_map.runs.ledger.of_run import Ledger
 
 _BUCKETS: Final = 120
 _SLOWEST: Final = 10
@@ -69,7 +73,7 @@ class Timeline:
 
 @dataclass
 class Children:
-    """What the records of the children say together."""
+    """Sums over the records of the children."""
 
     number: int = 0
     seconds: float = 0.0
@@ -92,7 +96,23 @@ class Children:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class Round:
+    """A Map Run of what had not succeeded before it."""
+
+    number: int
+    map_run: MapRun
+    waited: float | None
+    """Seconds from the end of the Map Run before it to its own beginning; None where either isn't known."""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None where that isn't known."""
+        started = self.map_run.started
+        return None if started is None else seconds_between(started, self.map_run.stopped)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
     """Everything on the page."""
 
     run: str
@@ -101,6 +121,8 @@ class Told:
     pipeline: str
     described: RunDescription | None
     maps: tuple[MapRun, ...]
+    """Its own Map Runs in the order they started, rounds included."""
+    rounds: tuple[Round, ...]
     ledger: Ledger
     children: Children
     express: bool
@@ -125,12 +147,23 @@ class Told:
             "childrenWithoutTimes": self.children.untimed,
             "stepFunctionsDollars": round(self.children.dollars, 9),
             "lambdaDollarsAtMost": None if self.lambda_dollars is None else round(self.lambda_dollars, 9),
+            "rounds": [
+                {
+                    "number": each.number,
+                    "status": each.map_run.status,
+                    "items": each.map_run.items.total,
+                    "succeeded": each.map_run.items.succeeded,
+                    "waitedSeconds": each.waited,
+                    "seconds": each.seconds,
+                }
+                for each in self.rounds
+            ],
             "slowest": [{"seconds": seconds, "child": arn} for seconds, arn, _ in self.children.slowest],
         }
 
 
-def gather(run: RunHandle) -> Told:
-    """Read what a report says of a run and its retries.
+def gather(run: RunHandle) -> RunReport:
+    """Read everything that the report of a run and its retries shows.
 
     Raises:
         NotReadyError: The results are not there yet.
@@ -140,7 +173,7 @@ def gather(run: RunHandle) -> Told:
     ledger = reconciliation.make_ledger(root)
     try:
         described: RunDescription | None = root.describe()
-        maps = tuple(root.own_map_runs())
+        maps = tuple(sorted(root.own_map_runs(), key=start_of))
     except NotFoundError:
         described, maps = None, ()
     children = Children(functions=_function(root))
@@ -148,8 +181,9 @@ def gather(run: RunHandle) -> Told:
         children.begin(described.started)
     express = root.pipeline.definition.item_file.express
     for each in [root, *(link.run for link in chain.links_of(root))]:
-        for place in scan.places(each):
-            # What can't be read is told by the ledger, which is on the page.
+        every = [*scan.places(each), *(place for again in scan.rounds(each) for place in again.places)]
+        for place in every:
+            # The ledger, which is on the page, lists what can't be read.
             reader = scan.reader(each, place, report=lambda _: None)
             with errors(f"reading the results of {each.name!r}"):
                 # A child that a redrive tried again is in the files of what it came to then.
@@ -157,21 +191,31 @@ def gather(run: RunHandle) -> Told:
                     for child in reader.children(file):
                         _add(children, child, express=express)
     children.slowest = heapq.nlargest(_SLOWEST, children.slowest)
-    return Told(
+    return RunReport(
         run=root.name,
         arn=root.arn,
         link=arns.console_url(root.arn),
         pipeline=root.pipeline.name,
         described=described,
         maps=maps,
+        rounds=tuple(_rounds(maps, root.round_numbers(maps))),
         ledger=ledger,
         children=children,
         express=express,
     )
 
 
+def _rounds(maps: Sequence[MapRun], numbers: dict[str, int]) -> Iterator[Round]:
+    for before, each in pairwise(maps):
+        if each.arn in numbers:
+            waited = None
+            if each.started is not None and before.stopped is not None:
+                waited = max(0.0, (each.started - before.stopped).total_seconds())
+            yield Round(number=numbers[each.arn], map_run=each, waited=waited)
+
+
 def _function(run: RunHandle) -> tuple[int, str] | None:
-    """Return memory and architecture of the one function that children call; None where it can't be told."""
+    """Return memory and architecture of the one function that children call; None where it isn't known."""
     names = run.pipeline.definition.item_file.functions
     if len(names) != 1:
         return None
@@ -214,7 +258,7 @@ def _add(children: Children, child: Child, *, express: bool) -> None:
     assert children.items is not None  # noqa: S101 - narrows the types
     assert children.busy is not None  # noqa: S101 - likewise
     children.seconds += seconds
-    children.items.add(stopped, len(child.inputs()))
+    children.items.add(stopped, len(child.items()))
     children.busy.spread(started, stopped)
     power = max(0, math.ceil(math.log2(max(seconds * 1000, 1))))
     children.durations[power] = children.durations.get(power, 0) + 1
@@ -227,16 +271,20 @@ def _add(children: Children, child: Child, *, express: bool) -> None:
         heapq.heappushpop(children.slowest, entry)
 
 
-def render(told: Told) -> str:
+def render(report: RunReport) -> str:
     """Return the page."""
     import jinja2  # noqa: PLC0415 - only a page needs it, and it takes longer to import than the rest
 
     source = resources.files("cdk_distributed_map.runs.report").joinpath("report.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
-    environment.globals["url"] = lambda arn: arns.console_url(arn) if arns.is_arn(arn) else ""
+    environment.globals["url"] = lambda arn: arns.console_url(arn) if is_arn(arn) else ""
     return environment.from_string(source).render(
-        told=told, ledger=told.ledger, made=datetime.now(UTC), charts=_charts(told.children), bars=_bars(told.ledger)
+        report=report,
+        ledger=report.ledger,
+        made=datetime.now(UTC),
+        charts=_charts(report.children),
+        bars=_bars(report.ledger),
     )
 
 
@@ -293,7 +341,7 @@ def _chart(
         )
         for number, value in enumerate(values)
     )
-    return Chart(title, unit, _short(most), first, last, bars)
+    return Chart(title, unit, short_number(most), first, last, bars)
 
 
 def _bars(ledger: Ledger) -> list[tuple[str, int, float]]:
@@ -312,6 +360,6 @@ def _milliseconds(value: float) -> str:
     return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:,.1f} s"
 
 
-def _short(number: float) -> str:
-    """Return a number with one decimal, or as many as a smaller one needs not to be told as 0."""
+def short_number(number: float) -> str:
+    """Return a number with one decimal, or as many as a smaller one needs not to be shown as 0."""
     return f"{number:,.1f}".removesuffix(".0") if number >= 1 else f"{number:.1g}"

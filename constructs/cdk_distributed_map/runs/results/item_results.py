@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote, unquote
 
-from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import (
-    NotFoundError,
     NotReadyError,
     ResultFilesError,
     RunFailedError,
@@ -22,30 +21,29 @@ from cdk_distributed_map.runs.errors import (
 )
 from cdk_distributed_map.runs.files import chain as chain_module
 from cdk_distributed_map.runs.files import scan
-from cdk_distributed_map.runs.files.item_states import IndexesSeen
-from cdk_distributed_map.runs.files.reader import LEFT
 from cdk_distributed_map.runs.files.unread import unread
 from cdk_distributed_map.runs.text import counted
 from distmap._errors import DistmapError
-from distmap._export import File
+from distmap._export import Export, File
 from distmap._identity import ItemNumbers
 from distmap._indexes import IndexSet
-from distmap._records import Unsuccessful
-from distmap._told import Reader, Told
+from distmap._outcomes import ItemOutcomes, Reader
 from distmap.wire import ResultsPlace
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import RunDescription
     from cdk_distributed_map.runs.find.handles import RunHandle
-    from cdk_distributed_map.runs.ledger.reconciliation import Ledger
 
 
 @dataclass(slots=True)
 class ItemResult:
-    """What became of one item."""
+    """What became of one item.
+
+    .. versionadded:: 0.1.0
+    """
 
     index: int | None
-    """The item's position in its source; None where items came bare, or the export doesn't tell it."""
+    """The item's position in its source; None for an unidentified item."""
     status: str
     """``SUCCEEDED``, ``FAILED`` or ``UNPROCESSED``."""
     value: Any = None
@@ -74,34 +72,7 @@ _FIELDS: Final = ("index", "status", "value", "error", "cause", "item", "source"
 _SEE_LEDGER: Final = "`distmap ledger` tells which items that leaves unaccounted for"
 _Key = tuple[str, float]
 """What results are sorted by: file, and index."""
-_SORTED_BYTES: Final = 32 * 1024**2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """An item that did not succeed."""
-
-    index: int | None
-    """None where the item came without identity."""
-    item: Any
-    has_item: bool
-    """Whether the item is known: not where its child's input wasn't exported."""
-    status: str
-    """``FAILED``, ``TIMED_OUT`` or ``UNPROCESSED``."""
-    error: str
-    cause: str
-    run: str
-    """Name of the run it failed in last: the first one, or a retry."""
-    child: str | None
-    """ARN of the child."""
-    link: str | None
-    """Where the console shows the child."""
-    source: str | None = None
-    """The file the item was read from, where the map read several."""
-    map: str | None = None
-    """Label of the nested map it is an item of; None for an item of the outermost map."""
-    path: str | None = None
-    """Indexes of the items around it, outermost first, as in ``3/0``; None likewise."""
+SORTED_BYTES: Final = 32 * 1024**2
 
 
 def results(
@@ -117,13 +88,13 @@ def _each_once(run: RunHandle, *, unsuccessful: bool, wait_seconds: float) -> It
     seen, numbers = IndexSet(), ItemNumbers()
     some = False
     why = ""
-    read: list[list[_Files]] = []
+    read: list[_Part] = []
     captured = None
     with errors(f"reading the results of {root.name!r}"):
         for each in [root, *(link.run for link in chain_module.links_of(root))]:
-            described = _describe(each)
+            described = each.describe_if_known()
             if each is root:
-                captured = _count_told(root, described)
+                captured = _captured_of(root, described)
             failed_early = unread(each, described, known=False)
             if failed_early is not None and not failed_early.read:
                 why = why or failed_early.why
@@ -132,15 +103,19 @@ def _each_once(run: RunHandle, *, unsuccessful: bool, wait_seconds: float) -> It
             expected = described is not None and chain_module.has_items(each, described)
             found = scan.exported(each, described, wait_seconds=wait_seconds, expected=expected) or []
             ended = described is None or described.ended
-            readers = [scan.reader(each, place, captured=captured, numbers=numbers) for place in found]
-            files = [_files(reader, ended=ended) for reader in readers]
             tally = _Tally()
-            yield from successes_in(files, seen, tally)
-            if files and described is not None and described.status == "SUCCEEDED":
-                _check_whole(each, files, tally)
-            if any(files):
+            rounds = []
+            again = scan.rounds(each)
+            every: list[Sequence[ResultsPlace | Export]] = [found, *(each_round.places for each_round in again)]
+            for exports in every:
+                how: Any = {"captured": captured, "numbers": numbers, "tried_again": exports is not every[-1]}
+                rounds.append([_files(scan.reader(each, export, **how), ended=ended) for export in exports])
+                yield from successes_in(rounds[-1], seen, tally)
+            if rounds[0] and described is not None and described.status == "SUCCEEDED":
+                _check_whole(each, [files for files_of_round in rounds for files in files_of_round], tally)
+            if any(rounds[0]):
                 some = True
-                read.append(files)
+                read += map(_Part, rounds, [None, *(functools.partial(_items_of, each, one, numbers) for one in again)])
             else:
                 some = some or (described is not None and not expected)
         if not some:
@@ -155,30 +130,30 @@ def _each_once(run: RunHandle, *, unsuccessful: bool, wait_seconds: float) -> It
 
 
 class _Tally:
-    """How many items of one run the files tell anything of."""
+    """How many items of one run have an outcome in the files."""
 
     def __init__(self) -> None:
         self.countable = True
         """Whether it is so many for sure: an output without a record may be one of several items."""
         self._indexes = IndexSet()
-        self._bare = 0
+        self._unidentified = 0
 
-    def add(self, told: Told) -> None:
-        self.countable = self.countable and not told.is_plain
-        if told.indexes and not self._indexes.add_range(told.indexes):
-            for index in told.indexes:
+    def add(self, outcomes: ItemOutcomes) -> None:
+        self.countable = self.countable and not outcomes.is_plain
+        if outcomes.indexes and not self._indexes.add_range(outcomes.indexes):
+            for index in outcomes.indexes:
                 self._add(index)
-        for other in told.others:
+        for other in outcomes.others:
             self._add(other.index)
 
     def _add(self, index: int | None) -> None:
         if index is None:
-            self._bare += 1
+            self._unidentified += 1
         else:
             self._indexes.add_range([index])
 
     def __len__(self) -> int:
-        return len(self._indexes) + self._bare
+        return len(self._indexes) + self._unidentified
 
 
 def _check_whole(run: RunHandle, files: list[_Files], tally: _Tally) -> None:
@@ -188,12 +163,12 @@ def _check_whole(run: RunHandle, files: list[_Files], tally: _Tally) -> None:
         ResultFilesError: It had.
     """
     try:
-        total = max((each.items.total for each in run.own_map_runs()), default=0)
+        total = max((map_run.items.total for map_run in run.own_map_runs()), default=0)
     except RunsError:
-        return  # it may have been too long ago, or not be for this user to see: the ledger tells it from the item file
-    for each in files:
-        for told in each.told("PENDING"):
-            tally.add(told)
+        return  # it may have been too long ago, or not be for this user to see: the ledger has it from the item file
+    for file in files:
+        for outcomes in file.outcomes("PENDING"):
+            tally.add(outcomes)
     if tally.countable and len(tally) < total:
         raise ResultFilesError(
             f"{run.name!r} had {counted(total, 'item')}, and there are {len(tally):,} in its result files; "
@@ -201,20 +176,34 @@ def _check_whole(run: RunHandle, files: list[_Files], tally: _Tally) -> None:
         )
 
 
-def _count_told(run: RunHandle, described: RunDescription | None) -> int | None:
-    """Return how many items a run itself says that it has."""
+def _captured_of(run: RunHandle, described: RunDescription | None) -> int | None:
+    """Return how many items a run's own item file has; None where it doesn't say."""
     file = chain_module.item_file_of(run, described)
     return None if file is None else file.count
 
 
-def _of_last_attempts(read: list[list[_Files]], seen: IndexSet) -> Iterator[ItemResult]:
-    for files in reversed(read):
-        bare = False
-        for result in unsuccessful_in(files, seen):
-            bare = bare or result.index is None
+class _Part(NamedTuple):
+    """What the map of a run, or a round of it, exported."""
+
+    files: list[_Files]
+    items: Callable[[], Iterator[int]] | None
+    """Returns the items of a round."""
+
+
+def _items_of(run: RunHandle, part: scan.Round, numbers: ItemNumbers) -> Iterator[int]:
+    return scan.items_of_round(run, part.number, numbers)
+
+
+def _of_last_attempts(read: list[_Part], seen: IndexSet) -> Iterator[ItemResult]:
+    for part in reversed(read):
+        has_unidentified = False
+        for result in unsuccessful_in(part.files, seen):
+            has_unidentified = has_unidentified or result.index is None
             yield result
-        if bare:
-            return  # items without identity: the last run tried everything that was left
+        if has_unidentified:
+            return  # unidentified items: the last run tried everything that was left
+        for index in () if part.items is None else part.items():
+            scan.add_index(seen, index)  # what its own round doesn't tell of an item, no earlier one can
 
 
 class _Files(NamedTuple):
@@ -226,8 +215,8 @@ class _Files(NamedTuple):
     def __bool__(self) -> bool:
         return bool(self.files)
 
-    def told(self, *kinds: str) -> Iterator[Told]:
-        """Yield what the files of some kinds say; what doesn't fit is raised."""
+    def outcomes(self, *kinds: str) -> Iterator[ItemOutcomes]:
+        """Yield the outcomes in the files of some kinds; what doesn't fit is raised."""
         try:
             for file in self.files:
                 if file.kind in kinds:
@@ -259,21 +248,21 @@ def successes_in(files: Iterable[_Files], seen: IndexSet, tally: _Tally | None =
     Args:
         files: The files.
         seen: Indexes that came before, to which those are added.
-        tally: Where to count every item that is told of. Default: nowhere.
+        tally: Where to count every item that has an outcome. Default: nowhere.
 
     Raises:
         ResultFilesError: A file is missing, cut off or not what it should be.
     """
-    for each in files:
-        for told in each.told("SUCCEEDED", "FAILED"):
+    for file in files:
+        for outcomes in file.outcomes("SUCCEEDED", "FAILED"):
             if tally is not None:
-                tally.add(told)
-            if told.indexes:
+                tally.add(outcomes)
+            if outcomes.indexes:
                 try:
-                    fresh = told.fresh_successes(seen)
+                    successes = outcomes.take_new(seen)
                 except DistmapError as error:
                     raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
-                for result in each.reader.revealed(fresh):
+                for result in file.reader.identify_all(successes):
                     yield ItemResult(result.index, "SUCCEEDED", result.value, source=result.source)
 
 
@@ -283,19 +272,16 @@ def unsuccessful_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemRes
     Raises:
         ResultFilesError: A file is missing, cut off or not what it should be.
     """
-    for each in files:
-        for told in each.told("SUCCEEDED", "FAILED", "PENDING"):
-            for other in each.reader.revealed(seen.fresh(told.others)):
+    for file in files:
+        for outcomes in file.outcomes("SUCCEEDED", "FAILED", "PENDING"):
+            try:
+                new = seen.add_new(outcomes.others)
+            except DistmapError as error:
+                raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
+            for other in file.reader.identify_all(new):
                 yield ItemResult(
                     other.index, other.status, None, other.error, other.cause, other.item, source=other.source
                 )
-
-
-def _describe(run: RunHandle) -> RunDescription | None:
-    try:
-        return run.describe()
-    except NotFoundError:
-        return None
 
 
 def in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
@@ -309,7 +295,7 @@ def in_order(found: Iterable[ItemResult]) -> Iterator[ItemResult]:
             text = encode([getattr(result, name) for name in _FIELDS])
             rows.append((_key(result), text))
             size += len(text) + 200
-            if size > _SORTED_BYTES:
+            if size > SORTED_BYTES:
                 pieces.append(stack.enter_context(_piece(rows)))
                 rows, size = [], 0
         rows.sort(key=lambda row: row[0])
@@ -334,61 +320,3 @@ def _rows(file: IO[str]) -> Iterator[tuple[_Key, str]]:
 
 def _key(result: ItemResult) -> _Key:
     return result.source or "", float("inf") if result.index is None else result.index
-
-
-def failures(run: RunHandle, ledger: Ledger) -> Iterator[Failure]:
-    """Yield the items that failed or were left unprocessed and did not succeed in a retry: see :meth:`Run.failures`."""
-    if ledger.run_error is not None and not ledger.captured:
-        raise RunFailedError(f"no item failed, because none was read: {ledger.run_error}")
-    root = chain_module.root_of(run)
-    seen = IndexesSeen()
-    chain = [root, *(link.run for link in chain_module.links_of(root))]
-    for each in reversed(chain):
-        wanted = _not_yet(ledger, seen)
-        yield from failures_of(each, scan.places(each), wanted, ledger.numbers)
-        if ledger.unidentified:
-            return  # items without identity: the last run tried everything that was left
-
-
-def _not_yet(ledger: Ledger, seen: IndexesSeen) -> Callable[[int], bool]:
-    return lambda index: not ledger.states.succeeded(index) and seen.add(index)
-
-
-def failures_of(
-    run: RunHandle, places: Iterable[ResultsPlace], wanted: Callable[[int], bool], numbers: ItemNumbers
-) -> Iterator[Failure]:
-    """Yield the failures in the results of one run.
-
-    Args:
-        run: The run.
-        places: Where the results are.
-        wanted: Tells whether a failure of the item of an index is to be had; asked once for each failure.
-        numbers: Numbers that stand for the indexes of items of several files.
-    """
-    for place in places:
-        # What can't be read is told by the ledger, which every caller has made.
-        reader = scan.reader(run, place, report=lambda _: None, numbers=numbers)
-        for file in scan.files(reader):
-            if file.kind == "PENDING":
-                continue
-            for told in reader.read(file):
-                for other in told.others:
-                    if other.index is None or wanted(other.index):
-                        reader.reveal(other)
-                        yield _failure(run, other)
-
-
-def _failure(run: RunHandle, other: Unsuccessful) -> Failure:
-    left = other.outcome == "UNPROCESSED"
-    return Failure(
-        index=other.index,
-        source=other.source,
-        item=other.item,
-        has_item=other.has_item,
-        status=other.outcome,
-        error="Unprocessed" if left else other.error or "",
-        cause=LEFT if left else other.cause or "",
-        run=run.name,
-        child=other.child,
-        link=None if other.child is None else arns.console_url(other.child),
-    )

@@ -6,15 +6,15 @@ Each nested Map Run is named by its map and by the indexes of the items around i
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from cdk_distributed_map.runs.aws.sessions import errors
-from cdk_distributed_map.runs.files import chain
-from cdk_distributed_map.runs.files.item_states import IndexesSeen
-from cdk_distributed_map.runs.results import item_results
+from cdk_distributed_map.runs.files import chain, scan
+from cdk_distributed_map.runs.results import item_failures, item_results
 from distmap._identity import ItemNumbers
 from distmap._indexes import IndexSet
 from distmap.wire import MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, ResultsPlace
@@ -22,7 +22,8 @@ from distmap.wire import MANIFEST_FILE, NESTED_FOLDER, RESULTS_FOLDER, ResultsPl
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.find.definition import NestedMap
     from cdk_distributed_map.runs.find.handles import RunHandle
-    from cdk_distributed_map.runs.results.item_results import Failure, ItemResult
+    from cdk_distributed_map.runs.results.item_failures import Failure
+    from cdk_distributed_map.runs.results.item_results import ItemResult
 
 _KEY: Final = re.compile(rf"([0-9]+(?:/[0-9]+)*)/(?:({RESULTS_FOLDER}/[^/]+/{MANIFEST_FILE})|.+)")
 
@@ -105,10 +106,10 @@ def _once(site: Site, *, unsuccessful: bool) -> Iterator[ItemResult]:
 def failures(run: RunHandle) -> Iterator[Failure]:
     """Yield the items of nested maps that failed or were left unprocessed."""
     for site in sites(run):
-        seen, numbers = IndexesSeen(), ItemNumbers()
+        seen, numbers = IndexSet(), ItemNumbers()
         for result in _once(site, unsuccessful=False):
             if result.index is not None:
                 seen.add(numbers.number(result.index, result.source))
-        wanted = seen.add
-        for failure in item_results.failures_of(site.run, site.places, wanted, numbers):
+        wanted = functools.partial(scan.add_index, seen)
+        for failure in item_failures.failures_of(site.run, site.places, wanted, numbers):
             yield replace(failure, map=site.map, path=site.shown_path)

@@ -1,4 +1,4 @@
-"""Results as JSON Lines, CSV, Parquet and frames."""
+"""Results as JSON Lines, CSV and frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 COLUMNS: Final = ("index", "status", "value", "error", "cause")
 NESTED_COLUMNS: Final = ("map", "path", *COLUMNS)
 """Columns of results of nested maps."""
-_ROW_GROUP: Final = 20_000
 _BEGINS_FORMULA: Final = frozenset("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones for the same
 
 
@@ -47,7 +46,7 @@ def write_json_lines(found: Iterable[ItemResult], file: TextIO) -> int:
 def write_csv(found: Iterable[ItemResult], file: TextIO, columns: tuple[str, ...] = COLUMNS) -> int:
     """Write results as CSV, and return how many.
 
-    A value is JSON text, a text too: as in Parquet, so that the text ``"1"`` differs from the number ``1``. The other
+    A value is JSON text, a text too: so that the text ``"1"`` differs from the number ``1``. The other
     columns are bare texts; one that a spreadsheet would take for a formula gets an apostrophe before it
     (https://owasp.org/www-community/attacks/CSV_Injection), and characters that steer a terminal are escaped.
     """
@@ -59,39 +58,31 @@ def write_csv(found: Iterable[ItemResult], file: TextIO, columns: tuple[str, ...
     return count
 
 
-def write_parquet(found: Iterable[ItemResult], file: Any, columns: tuple[str, ...] = COLUMNS) -> int:
-    """Write results as Parquet with JSON texts as values, and return how many.
-
-    Raises:
-        MissingPackageError: ``pyarrow`` isn't installed.
-    """
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - optional, without types
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
-    except ImportError as error:
-        raise _missing("pyarrow", "Parquet") from error
-    schema = pa.schema([(name, pa.int64() if name == "index" else pa.string()) for name in columns])
-    count = 0
-    with pq.ParquetWriter(file, schema) as writer:
-        batch: list[dict[str, Any]] = []
-        for count, result in enumerate(found, start=1):  # noqa: B007 - the last one is the number
-            row = {name: _storable(getattr(result, name)) for name in columns if name != "value"}
-            row["value"] = _storable(json.dumps(result.value, ensure_ascii=False)) if result.succeeded else None
-            batch.append(row)
-            if len(batch) == _ROW_GROUP:
-                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-                batch = []
-        writer.write_table(pa.Table.from_pylist(batch, schema=schema))
-    return count
+def write_rows_csv(names: Iterable[str], rows: Iterable[dict[str, Any]], file: TextIO) -> None:
+    """Write rows of any columns as CSV, by the same rule for texts; lists and objects as JSON."""
+    writer = csv.writer(file)
+    writer.writerow([_cell(name) for name in names])
+    writer.writerows([_cell(_plain(value)) for value in row.values()] for row in rows)
 
 
-def _storable(value: Any) -> Any:
-    """Return a text with escapes for halves of surrogate pairs, which UTF-8 hasn't; anything else as it is."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+def json_row(row: dict[str, Any]) -> str:
+    """Return a row of any columns as JSON; what JSON hasn't, such as dates, as text."""
+    return visible(json.dumps(row, ensure_ascii=False, separators=(",", ":"), default=str))
+
+
+def text_of(value: Any) -> str:
+    """Return a value as people read it in a table."""
+    return "" if value is None else str(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list | bool) else value
 
 
 def to_pandas(found: Iterable[ItemResult]) -> pandas.DataFrame:
     """Return results as a pandas frame with the columns :data:`COLUMNS`.
+
+    .. versionadded:: 0.1.0
 
     Raises:
         MissingPackageError: ``pandas`` isn't installed.
@@ -105,6 +96,8 @@ def to_pandas(found: Iterable[ItemResult]) -> pandas.DataFrame:
 
 def to_polars(found: Iterable[ItemResult]) -> polars.DataFrame:
     """Return results as a polars frame with the columns :data:`COLUMNS`; polars needs values of one type.
+
+    .. versionadded:: 0.1.0
 
     Raises:
         MissingPackageError: ``polars`` isn't installed.
@@ -138,4 +131,4 @@ def _cell(value: Any) -> Any:
     """Return a value as no spreadsheet takes it for a formula and no terminal for a command."""
     if not isinstance(value, str):
         return value
-    return visible(f"'{value}" if value.lstrip()[:1] in _BEGINS_FORMULA or value[:1] in "\t\r" else value)
+    return visible(f"'{value}" if value.lstrip()[:1] in _BEGINS_FORMULA or value.startswith(("\t", "\r")) else value)

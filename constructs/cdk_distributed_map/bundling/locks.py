@@ -1,0 +1,119 @@
+"""Lock files, as lines of a requirements.txt: exact versions, with the hashes and the markers that the lock has."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cdk_distributed_map.bundling.errors import BundlingError
+
+_LOCK_SECONDS: Final = 120
+
+
+def of_uv(file: Path) -> Iterator[str]:
+    """Yield what a uv.lock holds, by uv itself: it checks as well that the lock fits its pyproject.toml."""
+    uv = shutil.which("uv")
+    if uv is None:
+        raise BundlingError(
+            f"{file} is uv's, which isn't on the PATH: install it ('pip install uv'), or write a requirements.txt with "
+            "'uv export --no-dev --no-emit-project --output-file requirements.txt' and name it with "
+            "bundling=Bundling.wheels(requirements='requirements.txt')"
+        )
+    command = [uv, "export", "--locked", "--no-dev", "--no-emit-project", "--no-annotate", "--no-header", "--quiet"]
+    done = subprocess.run(
+        [*command, "--project", str(file.parent)],
+        cwd=file.parent,
+        capture_output=True,
+        text=True,
+        timeout=_LOCK_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        why = re.sub(r"://[^/@\s]+@", "://****@", done.stderr.strip())
+        raise BundlingError(f"uv can't read {file}: {why}: run 'uv lock' in its folder")
+    for line in re.sub(r"\\\n", " ", done.stdout).splitlines():
+        if line.strip() and not line.startswith("#"):
+            yield re.sub(r"\s+", " ", line.strip())
+
+
+def of_poetry(file: Path, lock: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a poetry.lock holds for its main group; each package says that since version 2.1 of the format."""
+    version = str(lock.get("metadata", {}).get("lock-version", "1.0"))
+    if tuple(map(int, re.findall(r"\d+", version)[:2])) < (2, 1):
+        raise BundlingError(
+            f"{file} is of version {version}, which doesn't say what each package is for: run 'poetry lock' with "
+            "Poetry 2, or write a requirements.txt with 'poetry export --output requirements.txt'"
+        )
+    for package in lock.get("package", []):
+        if "main" not in package.get("groups", ["main"]):
+            continue
+        marker = package.get("markers", "")
+        if isinstance(marker, Mapping):
+            marker = marker.get("main", "")
+        if re.search(r"\bextra\b", marker) or package.get("optional"):
+            continue  # of an extra, which a function has no way to ask for
+        source = package.get("source", {})
+        if source.get("type") in {"directory", "file"}:
+            yield _with_marker(f"{package['name']} @ {(file.parent / source['url']).resolve().as_uri()}", marker)
+            continue
+        _refuse_repository(file, package["name"], source.get("type"))
+        yield _line(package["name"], package["version"], marker, [each["hash"] for each in package.get("files", [])])
+
+
+def of_pipenv(file: Path, lock: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a Pipfile.lock holds for what isn't development."""
+    for name, package in lock.get("default", {}).items():
+        if "path" in package or "file" in package:
+            yield f"{name} @ {(file.parent / str(package.get('path', package.get('file')))).resolve().as_uri()}"
+            continue
+        _refuse_repository(file, name, next((key for key in ("git", "hg", "svn") if key in package), None))
+        extras = f"[{','.join(package['extras'])}]" if package.get("extras") else ""
+        version = str(package["version"]).removeprefix("==")
+        yield _line(f"{name}{extras}", version, package.get("markers", ""), package.get("hashes", []))
+
+
+def of_pipfile(file: Path, declared: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a Pipfile without a lock asks for."""
+    for name, given in declared.get("packages", {}).items():
+        package = {"version": given} if isinstance(given, str) else given
+        if "version" not in package:
+            raise BundlingError(f"{file} asks for {name} as {given!r}, which no index has: run 'pipenv lock'")
+        extras = f"[{','.join(package['extras'])}]" if package.get("extras") else ""
+        version = "" if package["version"] == "*" else str(package["version"])
+        yield _with_marker(f"{name}{extras}{version}", package.get("markers", ""))
+
+
+def of_pylock(file: Path, lock: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a pylock.toml holds: https://packaging.python.org/en/latest/specifications/pylock-toml/."""
+    for package in lock.get("packages", []):
+        name, marker = package["name"], package.get("marker", "")
+        if re.search(r"\b(extras|dependency_groups)\b", marker):
+            continue
+        if "directory" in package:
+            yield _with_marker(f"{name} @ {(file.parent / package['directory']['path']).resolve().as_uri()}", marker)
+            continue
+        _refuse_repository(file, name, "vcs" if "vcs" in package else None)
+        files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
+        hashes = [f"{kind}:{value}" for each in files for kind, value in sorted(each.get("hashes", {}).items())]
+        yield _line(name, package["version"], marker, hashes)
+
+
+def _refuse_repository(file: Path, name: str, kind: str | None) -> None:
+    if kind in {"git", "hg", "svn", "url", "vcs"}:
+        raise BundlingError(
+            f"{file} has {name} from a repository or an address, for which no index has a wheel: build one into a "
+            "folder and name that, or use bundling=Bundling.docker()"
+        )
+
+
+def _with_marker(text: str, marker: str) -> str:
+    return f"{text} ; {marker}" if marker else text
+
+
+def _line(name: str, version: str, marker: str, hashes: list[str]) -> str:
+    options = "".join(f" --hash={each}" for each in sorted(set(hashes)))
+    return _with_marker(f"{name}=={version}", marker) + options

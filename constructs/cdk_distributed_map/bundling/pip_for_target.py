@@ -1,0 +1,30 @@
+"""Run pip as if it ran on the machine that the packages are for.
+
+``pip --platform`` chooses wheels for another machine, but asks this one about environment markers: a requirement such
+as ``greenlet; platform_machine == "aarch64"`` would be left out on a Mac, and one for ``python_version < "3.13"`` be
+decided by the Python that runs pip. Arguments: the markers of the target as JSON, then pip's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+
+
+def main() -> int:
+    """Run pip with the markers of the target."""
+    environment = json.loads(sys.argv[1])
+    try:
+        markers = importlib.import_module("pip._vendor.packaging.markers")
+        original = markers.default_environment
+        run = importlib.import_module("pip._internal.cli.main").main
+    except (ImportError, AttributeError):
+        sys.stderr.write("distmap: this pip doesn't let itself be told what it installs for\n")
+        return 3
+    vars(markers)["default_environment"] = lambda: {**original(), **environment}
+    return int(run(sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

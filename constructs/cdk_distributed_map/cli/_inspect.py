@@ -1,0 +1,287 @@
+# ruff: noqa: D301 - click reads the character \b, which a raw string would not have
+"""Commands that inspect runs as AWS has them: list, describe, logs, open."""
+
+from __future__ import annotations
+
+import time
+import webbrowser
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cdk_distributed_map.cli import _exit, _options, _show
+from cdk_distributed_map.runs import RunsError
+from cdk_distributed_map.runs.aws.descriptions import start_of
+from cdk_distributed_map.runs.text import counted
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs import Client, MapRun, Pipeline, Run, RunDescription, RunSummary
+
+_MAP_COLUMNS: Final = (
+    "status",
+    "total",
+    "succeeded",
+    "failed",
+    "timed out",
+    "aborted",
+    "running",
+    "pending",
+    "children",
+)
+_MAPS_SIDE_BY_SIDE: Final = 3
+_TABLE_COLUMNS: Final = 110
+"""Width of a terminal that has room for the table of runs."""
+_COUNTED_AT_ONCE: Final = 40
+"""Runs whose counts are asked for without a pause: under half of what ListMapRuns allows at once."""
+_COUNT_SECONDS: Final = 2.0
+_STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"]
+
+
+@click.command("list")
+@click.argument("pipeline")
+@click.option("--status", type=click.Choice(_STATUSES, case_sensitive=False), help="Only runs with this status.")
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, help="Number of runs to list.")
+@click.option("--counts/--no-counts", default=True, show_default=True, help="Count items, with two calls for each run.")
+@_options.aws_options
+def list_(client: Client, pipeline: str, *, status: str | None, limit: int, counts: bool, as_json: bool) -> int:
+    """List the runs of a pipeline, latest first.
+
+    The counts are AWS's, where a batch succeeds or fails as a whole: `distmap ledger` counts every single item. Items
+    that timed out or were aborted count as failed.
+
+    \b
+    distmap list Squares
+    distmap list Squares --status FAILED --limit 50
+    """
+    target = client.pipeline(pipeline)
+    summaries = _paced(target.runs(status=status, limit=limit), counts=counts)
+    rows = [_row(target, summary, counts=counts) for summary in summaries]
+    if as_json:
+        _show.as_json(rows)
+        return _exit.SUCCESS
+    if not rows:
+        of_status = "" if status is None else f" that are {status}"
+        _show.say(f"{target.called} has no runs{of_status}; AWS keeps them for 90 days after their end", err=True)
+        return _exit.SUCCESS
+    console = _show.console()
+    if console.is_terminal and console.width < _TABLE_COLUMNS:
+        for row in rows:
+            _show.styled(_in_two_lines(row))
+    else:
+        _show_runs(rows)
+    return _exit.SUCCESS
+
+
+def _show_runs(rows: list[dict[str, Any]]) -> None:
+    columns = ["run", "status", "started", "duration", "items", "succeeded", "failed"]
+    text = [
+        [
+            row["run"],
+            row["status"],
+            _show.when(row["started"]),
+            _show.duration(row["seconds"]),
+            *("-" if row["items"] is None else f"{row['items'][key]:,}" for key in ("total", "succeeded", "failed")),
+        ]
+        for row in rows
+    ]
+    _show.table(columns, text, numbers=[3, 4, 5, 6])
+
+
+def _in_two_lines(row: dict[str, Any]) -> str:
+    """Return a run as two lines, for a terminal without room for the table."""
+    from rich.markup import escape  # noqa: PLC0415 - only a terminal needs it
+
+    head = f"{escape(row['run'])}  {_show.status(row['status'])}"
+    times = f"{_show.when(row['started'])}  {_show.duration(row['seconds'])}"
+    items = row["items"]
+    if items is None:
+        return f"{head}\n  {times}"
+    failed = f"{items['failed']:,} failed"
+    summary = f"{counted(items['total'], 'item')}: {items['succeeded']:,} succeeded, {failed}"
+    return f"{head}\n  {times}  {summary}"
+
+
+def _paced(summaries: Iterator[RunSummary], *, counts: bool) -> Iterator[RunSummary]:
+    """Yield runs no faster than their counts can be asked for without throttling everybody who watches one."""
+    for number, summary in enumerate(summaries):
+        if counts and number >= _COUNTED_AT_ONCE:
+            if number == _COUNTED_AT_ONCE:
+                _show.say(
+                    f"counting the items of more than {_COUNTED_AT_ONCE} runs takes {_COUNT_SECONDS:.0f} s for each "
+                    "run, to stay within the account's API limits: --no-counts lists them at once",
+                    err=True,
+                )
+            time.sleep(_COUNT_SECONDS)
+        yield summary
+
+
+def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
+    items = None
+    if counts:
+        run = pipeline.run(summary.name)
+        items = _items_of_account(run, summary)
+        if items is not None:
+            return _row_of(summary, items)
+        found = run.map_runs()
+        rounds = run.round_numbers(found)  # their items are among those of the map before them
+        maps = [map_run for map_run in found if map_run.arn not in rounds]
+        total = sum(map_run.items.total for map_run in maps)
+        # How many items a run had that ended before it read one isn't known: 0 would be a claim.
+        if total or summary.status in {"RUNNING", "SUCCEEDED"}:
+            items = {
+                "total": total,
+                "succeeded": sum(map_run.items.succeeded for map_run in maps),
+                "failed": sum(map_run.items.unsuccessful for map_run in maps),
+            }
+    return _row_of(summary, items)
+
+
+def _items_of_account(run: Run, summary: RunSummary) -> dict[str, int] | None:
+    """Return the counts that a run says it has, which know of batches and of rounds; None where it says none."""
+    try:
+        own = run.own_ledger(summary) if run.pipeline.definition.accounts and summary.status != "RUNNING" else None
+    except RunsError:
+        return None  # its files may not be for this user to see
+    if own is None or own.captured_from == "unknown":
+        return None
+    return {"total": own.captured, "succeeded": own.succeeded, "failed": own.unsuccessful}
+
+
+def _row_of(summary: RunSummary, items: dict[str, int] | None) -> dict[str, Any]:
+    return {
+        "run": summary.name,
+        "arn": summary.arn,
+        "status": summary.status,
+        "started": summary.started,
+        "stopped": summary.stopped,
+        "seconds": round(summary.seconds, 3),
+        "items": items,
+    }
+
+
+@click.command()
+@_options.run_arguments
+@_options.aws_options
+def describe(client: Client, target: str, name: str | None, *, as_json: bool) -> int:
+    """Show one run: status, times, counts, input and output.
+
+    \b
+    distmap describe Squares                   the latest run
+    distmap describe nightly-2026-11-21 --json
+    """
+    run = _options.find_run(client, target, name)
+    described, maps = run.describe(), sorted(run.map_runs(), key=start_of)
+    rounds = run.round_numbers(maps)
+    if as_json:
+        _show.as_json(_description_json(described, maps, rounds))
+        return _exit.SUCCESS
+    _show_description(described, maps, rounds)
+    return _exit.SUCCESS
+
+
+def _description_json(described: RunDescription, maps: list[MapRun], rounds: dict[str, int]) -> dict[str, Any]:
+    run_fields = {_show.camel(name): value for name, value in vars(described).items() if name != "name"}
+    map_fields = [
+        {
+            **{_show.camel(name): value for name, value in vars(map_run).items()},
+            **({"round": rounds[map_run.arn]} if map_run.arn in rounds else {}),
+            "items": _show.counts_json(map_run.items),
+            "children": _show.counts_json(map_run.children),
+        }
+        for map_run in maps
+    ]
+    return {"run": described.name, **run_fields, "seconds": round(described.seconds, 3), "maps": map_fields}
+
+
+def _show_description(described: RunDescription, maps: list[MapRun], rounds: dict[str, int]) -> None:
+    rows = [
+        ("run", described.name),
+        ("status", described.status),
+        ("started", _show.when(described.started)),
+        ("ended", _show.when(described.stopped)),
+        ("duration", _show.duration(described.seconds)),
+        ("arn", described.arn),
+        ("input", _show.json_text(described.input)[:500]),
+    ]
+    if described.output is not None:
+        rows.append(("output", _show.json_text(described.output)[:500]))
+    if described.error is not None:
+        rows.append(("error", f"{described.error}: {described.cause or ''}"[:500]))
+    if described.redrive_status is not None:
+        rows.append(("redrive", f"{described.redrive_status} {described.redrive_status_reason or ''}".strip()))
+    _show.table(["", ""], rows)
+    if maps:
+        _show_maps(maps, rounds)
+
+
+def _show_maps(maps: list[MapRun], rounds: dict[str, int]) -> None:
+    columns = ["map", *_MAP_COLUMNS]
+    text = []
+    for map_run in maps:
+        items = map_run.items
+        numbers = (items.total, items.succeeded, items.failed, items.timed_out, items.aborted, items.running)
+        text.append(
+            [
+                f"round {rounds[map_run.arn]}" if map_run.arn in rounds else map_run.label,
+                map_run.status,
+                *(f"{number:,}" for number in (*numbers, items.pending, map_run.children.total)),
+            ]
+        )
+    if _show.console().is_terminal and len(maps) <= _MAPS_SIDE_BY_SIDE:
+        # Ten columns don't fit into a line of 80: a row for each number, and a column for each map.
+        columns, *text = (list(row) for row in zip(columns, *text, strict=True))
+        _show.table(columns, text, numbers=range(1, len(columns)))
+    else:
+        _show.table(columns, text, numbers=range(2, 10))
+
+
+@click.command(short_help="Show the log lines of a run, or of a child.")
+@_options.run_arguments
+@click.option("--child", metavar="ARN", help="Only this child (distmap failures lists them).")
+@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Maximum number of lines.")
+@_options.aws_options
+def logs(client: Client, target: str, name: str | None, *, child: str | None, limit: int, as_json: bool) -> int:
+    """Show the log lines of a run, or of one of its children, from the state machine and its functions.
+
+    \b
+    distmap logs Squares
+    distmap logs Squares latest --child arn:aws:states:...:execution:Squares/Squares:5f2d...
+    """
+    from cdk_distributed_map.runs.report import logs as logs_module  # noqa: PLC0415 - only this command needs it
+
+    run = _options.find_run(client, target, name)
+    if child is not None and logs_module.is_express(child):
+        _show.say(
+            "Express children have no history: these are all lines of the run from the time of the child", err=True
+        )
+    for entry in logs_module.lines(run, child=child, limit=limit):
+        if as_json:
+            _show.json_line({"time": entry.time, "group": entry.group, "text": entry.text})
+        else:
+            _show.say(f"{_show.when(entry.time)} {entry.group.rpartition('/')[2]}: {entry.text}")
+    return _exit.SUCCESS
+
+
+@click.command("open")
+@_options.run_arguments
+@click.option("--print", "print_only", is_flag=True, help="Print the link instead of opening it.")
+@_options.aws_options
+def open_(client: Client, target: str, name: str | None, *, print_only: bool, as_json: bool) -> int:
+    """Open a run in the AWS console.
+
+    \b
+    distmap open Squares
+    distmap open Squares nightly-2026-11-21 --print
+    """
+    from cdk_distributed_map.runs.aws.arns import console_url  # noqa: PLC0415 - only this command needs it
+
+    run = _options.find_run(client, target, name)
+    url = console_url(run.arn)
+    if not run.aws.is_amazon:
+        _show.say("the run is at a custom endpoint, which the AWS console doesn't show", err=True)
+    if as_json:
+        _show.json_line({"url": url})
+    elif print_only or not webbrowser.open(url):
+        _show.say(url)
+    return _exit.SUCCESS

@@ -1,0 +1,149 @@
+"""The states after the map: the account of the run, and the way back to the map for another round.
+
+```
+map ──▶ account ──▶ accounted? ──▶ done (or combine)
+ ▲                    │  │
+ │                    │  └──▶ account again, where one invocation doesn't suffice
+ └── wait before round ◀┘
+```
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from aws_cdk import aws_stepfunctions as sfn
+from constructs import Construct
+
+from cdk_distributed_map.definition import tolerance
+from cdk_distributed_map.resources.map_resources import AccountResources
+from cdk_distributed_map.settings import expressions
+from cdk_distributed_map.settings.expressions import quote, wrap
+from cdk_distributed_map.settings.workers import MapSettings
+from distmap import limits, wire
+
+_INPUT: Final = "$distmapInput"
+_TOLERANCE: Final = "$distmapTolerance"
+_WAIT: Final = "$distmapWait"
+_ANSWER: Final = "$states.result.Payload"
+_SMALLER: Final = 10
+_FIRST_BATCH: Final = 1_000
+"""Where bytes alone bound a batch, nothing tells how many items it had: the first round's have a tenth of this."""
+
+ROUND: Final = "$distmapRound"
+"""JSONata: the number of the round whose items the map gets, 0 where they are the run's own."""
+
+
+def first_variables(declared: Mapping[str, float | str]) -> dict[str, Any]:
+    """Return what the first state assigns. The maps of rounds get the input of the run, as that of a retry does."""
+    found = {_INPUT[1:]: wrap("$states.input"), ROUND[1:]: 0}
+    return {**found, _TOLERANCE[1:]: wrap("null")} if from_input(declared) else found
+
+
+def results_prefix(folder: str) -> str:
+    """Return JSONata for where a map's results belong whose items may be those of a round."""
+    rounds, results = quote(f"/{wire.ROUNDS_FOLDER}/"), quote(f"/{wire.RESULTS_FOLDER}")
+    return f'{folder} & ({ROUND} > 0 ? {rounds} & $string({ROUND}) : "") & {results}'
+
+
+def smaller_batches(batcher: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ItemBatcher with batches that are a tenth as large in each round as in the one before it.
+
+    What makes a batch crash, or what takes longest, is then soon alone, and the others of its batch are done.
+    """
+    most = batcher.get("MaxItemsPerBatch")
+    if most == 1:
+        return dict(batcher)
+    if most is None:
+        size = f"{ROUND} > 0 ? $max([1, $floor({_FIRST_BATCH} / $power({_SMALLER}, {ROUND}))]) : {limits.MAX_ITEMS}"
+    else:
+        size = f"$max([1, $floor({expressions.number_text(most)} / $power({_SMALLER}, {ROUND}))])"
+    return {**batcher, "MaxItemsPerBatch": wrap(size)}
+
+
+def map_variables(declared: Mapping[str, float | str]) -> dict[str, Any]:
+    """Return what a map assigns: a tolerance that comes from the input, which is that of the first map."""
+    if not from_input(declared):
+        return {}
+    own = ", ".join(f'"{kind}": {expressions.number_text(value)}' for kind, value in declared.items())
+    return {_TOLERANCE[1:]: wrap(f"{ROUND} > 0 ? {_TOLERANCE} : {{{own}}}")}
+
+
+def from_input(declared: Mapping[str, float | str]) -> bool:
+    """Whether a tolerance comes from the input, which the map alone has."""
+    return any(map(expressions.is_jsonata, declared.values()))
+
+
+class AccountStates:
+    """The states from a map's end to the end of the run.
+
+    Args:
+        scope: Parent of the states.
+        account: The account function.
+        settings: The map.
+        name: Makes a state's name.
+        task: Makes a task of a function.
+        run: Rendered :class:`distmap.wire.Run`.
+        rounds_map: The map that rounds run in.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        account: AccountResources,
+        *,
+        settings: MapSettings,
+        name: Callable[[str], str],
+        task: Callable[..., sfn.TaskStateBase],
+        run: Any,
+        rounds_map: sfn.IChainable,
+    ) -> None:
+        declared = tolerance.rendered(scope, settings)
+        self.account = task(
+            "Account",
+            "account",
+            account.function,
+            payload={
+                "run": run,
+                **{key: wrap(f"$states.input.{key}") for key in ("items", "results", "mapRunArn")},
+                "redriveCount": wrap("$states.context.Execution.RedriveCount"),
+                "account": {**account.settings, **_tolerance(declared)},
+                "continuation": wrap("$exists($states.input.continuation) ? $states.input.continuation : null"),
+            },
+            output=wrap(_ANSWER),
+        )
+        self.done = sfn.Pass(scope, "Done", state_name=name("done"), query_language=sfn.QueryLanguage.JSONATA)
+        wait = sfn.Wait(
+            scope,
+            "WaitBeforeRound",
+            state_name=name("wait before round"),
+            query_language=sfn.QueryLanguage.JSONATA,
+            time=sfn.WaitTime.seconds(wrap(_WAIT)),
+        )
+        wait.next(rounds_map)
+        accounted = sfn.Choice(
+            scope, "Accounted", state_name=name("accounted"), query_language=sfn.QueryLanguage.JSONATA
+        )
+        accounted.when(
+            sfn.Condition.jsonata(wrap("$exists($states.input.again)")),
+            wait,
+            assign={
+                ROUND[1:]: wrap("$states.input.again.items.round"),
+                _WAIT[1:]: wrap("$states.input.again.waitSeconds"),
+            },
+            outputs=wrap(
+                f'$merge([$type({_INPUT}) = "object" ? {_INPUT} : {{}}, {{"items": $states.input.again.items}}])'
+            ),
+        )
+        accounted.when(sfn.Condition.jsonata(wrap("$exists($states.input.continuation)")), self.account)
+        accounted.otherwise(self.done)
+        self.account.next(accounted)
+
+
+def _tolerance(declared: Mapping[str, float | str]) -> dict[str, Any]:
+    if from_input(declared):
+        of: dict[str, Any] = {kind: wrap(f"{_TOLERANCE} = null ? null : {_TOLERANCE}.{kind}") for kind in declared}
+    else:
+        of = {**declared}
+    return {f"toleratedFailure{kind.title()}": of.get(kind) for kind in ("count", "percentage")}

@@ -1,0 +1,112 @@
+"""What Step Functions is told to tolerate: the declared tolerance where there is no account, else an early stop alone.
+
+To Step Functions a batch succeeds or fails as a whole, so the account holds the run to the declared tolerance, item by
+item, after the last round. What the map has beside it only ends a run early that goes all wrong:
+
+| the number of items | ``ToleratedFailurePercentage`` |
+|---|---|
+| known before the map (captured, an item file) | the tolerance and 25 points, and at least 100 items, or 10 batches |
+| not known (the map lists, or reads, the source itself) | the tolerance and 25 points, and at least 50 |
+| in a round | 100: a round that brings nothing ends the rounds, and no run |
+
+https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html#maprun-fail-threshold
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aws_cdk import Token
+from constructs import Construct
+
+from cdk_distributed_map.settings import checks, expressions
+from cdk_distributed_map.settings.expressions import wrap
+from cdk_distributed_map.settings.workers import MapSettings
+
+_SLACK_POINTS: Final = 25
+_UNKNOWN_LEAST: Final = 50
+_LEAST_ITEMS: Final = 100
+_LEAST_BATCHES: Final = 10
+_BATCH_ITEMS: Final = 100
+"""How many items a batch is taken to have whose size isn't known."""
+_COUNT: Final = "$states.input.items.count"
+
+
+def rendered(scope: Construct, settings: MapSettings) -> dict[str, float | str]:
+    """Return the tolerances as they are declared, by ``count`` and ``percentage``, those that are given."""
+    values = {"count": settings.tolerated_failure_count, "percentage": settings.tolerated_failure_percentage}
+    return {
+        kind: expressions.number(scope, value, name=f"tolerated_failure_{kind}")
+        for kind, value in values.items()
+        if value is not None
+    }
+
+
+def declared(scope: Construct, settings: MapSettings) -> dict[str, Any]:
+    """Return the declared tolerances as fields of the map state.
+
+    Where both are given and one turns out to be 0, both are: AWS takes 0 for not set.
+    """
+    found = rendered(scope, settings)
+    if len(found) == 2:
+        count, percentage = found["count"], found["percentage"]
+        found = {"count": _zero_with(count, percentage), "percentage": _zero_with(percentage, count)}
+    return {f"ToleratedFailure{kind.title()}": value for kind, value in found.items()}
+
+
+def early_stop(
+    scope: Construct, settings: MapSettings, chosen: float | str | None, *, counted: bool, number_of_round: str | None
+) -> dict[str, Any]:
+    """Return when Step Functions is to stop the map early, as a field of the map state.
+
+    Args:
+        scope: Where tokens are resolved.
+        settings: The map.
+        chosen: What the user chose. Default: by the table above.
+        counted: Whether the input may have the number of items.
+        number_of_round: JSONata of the number of the round, where rounds run in this map.
+    """
+    if chosen is not None:
+        stop = expressions.number(scope, chosen, name="early_stop_percentage")
+    else:
+        stop = _stop(scope, settings, counted=counted)
+    if number_of_round is None or stop == 100:
+        return {"ToleratedFailurePercentage": stop}
+    return {"ToleratedFailurePercentage": wrap(f"{number_of_round} > 0 ? 100 : {expressions.number_text(stop)}")}
+
+
+def _stop(scope: Construct, settings: MapSettings, *, counted: bool) -> float | str:
+    found = rendered(scope, settings)
+    percentage = found.get("percentage", 0)
+    unknown: float | str
+    if isinstance(percentage, str) or Token.is_unresolved(percentage):
+        unknown = wrap(
+            f"$min([100, $max([{_UNKNOWN_LEAST}, {expressions.number_text(percentage)} + {_SLACK_POINTS}])])"
+        )
+    else:
+        unknown = min(100, max(_UNKNOWN_LEAST, percentage + _SLACK_POINTS))
+    if not counted:
+        return unknown
+    tolerated = expressions.number_text(percentage)
+    if "count" in found:
+        share = f"{expressions.number_text(found['count'])} * 100 / {_COUNT}"
+        tolerated = share if "percentage" not in found else f"$max([{tolerated}, {share}])"
+    stop = f"$min([100, $max([{tolerated} + {_SLACK_POINTS}, {_least_items(settings)} * 100 / {_COUNT}])])"
+    return wrap(f'($type({_COUNT}) = "number" ? {_COUNT} : 0) > 0 ? {stop} : {expressions.number_text(unknown)}')
+
+
+def _least_items(settings: MapSettings) -> int:
+    if settings.batches is None:
+        return _LEAST_ITEMS
+    most = settings.batches.max_items
+    size = int(most) if checks.is_known(most) and not isinstance(most, str) and most is not None else _BATCH_ITEMS
+    return max(_LEAST_ITEMS, _LEAST_BATCHES * size)
+
+
+def _zero_with(value: float | str, other: float | str) -> float | str:
+    """Return a tolerance, or what makes it 0 where the other one is."""
+    if 0 in (value, other):
+        return 0
+    if not expressions.is_jsonata(other) or Token.is_unresolved(value):
+        return value
+    return wrap(f"{expressions.number_text(other)} = 0 ? 0 : {expressions.number_text(value)}")

@@ -1,0 +1,256 @@
+"""Which items run again, in which round, and the item file of it.
+
+A round is a Map Run over the items that did not succeed, inside the same execution. What did not succeed for no fault
+of its own (it was left unprocessed, is missing or pending, or its child met one of
+:data:`distmap.limits.NO_FAULT_ERRORS`) runs again by itself; items that failed run again where ``rerun`` says so, until
+they are permanent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from distmap import _item_states as item_states
+from distmap._account_reading import Reading, Step
+from distmap._deadline import Deadline
+from distmap._envelopes import envelopes, is_json_lines
+from distmap._export import round_folder
+from distmap._indexes import IndexSet
+from distmap._json import encode
+from distmap._stream import is_missing, lines, object_chunks
+from distmap._upload import ItemUpload
+from distmap.limits import NO_FAULT_ERRORS
+from distmap.wire import ITEMS_FILE, PERMANENT_ERROR, AccountSettings, ItemFile, Origin
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_UNTRIED: Final = (item_states.MISSING, item_states.UNPROCESSED, item_states.PENDING)
+_ALL_ERRORS: Final = "States.ALL"
+
+
+class Decision(NamedTuple):
+    """What happens after a round."""
+
+    again: frozenset[int]
+    """States of the items that run again; none where the rounds end."""
+    number: int
+    """How many items these are."""
+
+
+def decide(reading: Reading, *, base: int, everything: bool) -> Decision:
+    """Return which items run again after the latest round.
+
+    Rounds for what is no fault of its own end when all of it is done, when the most rounds were run, or when two
+    rounds in a row brought no progress: none of their items succeeded, and the second ran them one to a child. Two,
+    because one bad moment of a last single item must not end a run that heals itself: where a child's answer is lost
+    once in fifty times, one round without progress would give up one run in fifty over its last item, two do one in
+    2,500. One to a child, because an item that crashes its batch takes others with it until it is alone.
+
+    Args:
+        reading: What was read.
+        base: The round after which the run was redriven last; 0 where it wasn't.
+        everything: Whether the run has just been redriven after its account had failed it: then everything that did
+            not succeed runs again, items that failed too.
+    """
+    settings, states = reading.request.settings, reading.states
+    done = reading.plan[-1].number - base
+    if not settings["enveloped"]:
+        # Nobody could tell which of the results of a round are of which items.
+        return Decision(frozenset(), 0)
+    codes = states.codes()
+    has_unidentified = any(states.unidentified.values())
+    if everything and done == 0:
+        chosen = {*_UNTRIED, *codes}
+    else:
+        by_platform = done < settings["rounds"] and not _is_stuck(reading, done)
+        chosen = set(_UNTRIED) if by_platform else set()
+        for code, (error, timed_out, permanent) in codes.items():
+            if permanent or _is_named_permanent(error, settings):
+                continue
+            if (by_platform and (timed_out or error in NO_FAULT_ERRORS)) or _is_rerun(error, settings, done):
+                chosen.add(code)
+    if has_unidentified:
+        # Of results without an index nobody knows which items they are of, so that what is missing isn't known.
+        chosen.discard(item_states.MISSING)
+    number = sum(states.bytes.count(state) for state in chosen)
+    return Decision(frozenset(chosen) if number else frozenset(), number)
+
+
+def _is_stuck(reading: Reading, done: int) -> bool:
+    if done < 2:
+        return False
+    before, last, now = reading.succeeded[-3:]
+    return before == last == now and reading.largest[-1] <= 1
+
+
+def _is_named_permanent(error: str, settings: AccountSettings) -> bool:
+    rerun = settings["rerun"]
+    return error == PERMANENT_ERROR or (rerun is not None and error in rerun["permanentErrors"])
+
+
+def _is_rerun(error: str, settings: AccountSettings, done: int) -> bool:
+    rerun = settings["rerun"]
+    if rerun is None or done >= rerun["rounds"]:
+        return False
+    errors = rerun["errors"]
+    return errors is None or _ALL_ERRORS in errors or error in errors
+
+
+def wait_seconds(settings: AccountSettings, done: int) -> int:
+    """Return how long to wait before a round, after so many others."""
+    longest = settings["maxWaitSeconds"]
+    try:
+        waited = settings["waitSeconds"] * settings["backoffRate"] ** done
+    except OverflowError:
+        waited = longest
+    return ceil(min(waited, longest))
+
+
+class _ChangedError(Exception):
+    """The item file isn't what the run read."""
+
+
+class RoundFile:
+    """The item file of a round on its way to S3: it is complete, or not there.
+
+    Items come from the files of earlier rounds, then from the item file of the run, or else, as where a selector made
+    them what they are, from the inputs of the children that had them.
+    """
+
+    def __init__(self, s3: S3Client, reading: Reading, decision: Decision) -> None:
+        """Look at nothing yet."""
+        self._s3 = s3
+        self._reading = reading
+        self._wanted = bytes(state in decision.again for state in range(256))
+        self._number = decision.number
+        self._missing = item_states.MISSING in decision.again
+        self._written = IndexSet()
+        self._count = 0
+        self._at = 0
+        self._spoilt = False
+        self.number = reading.plan[-1].number + 1
+        self._folder = round_folder(reading.run.prefix, self.number)
+        self._upload = self._new_upload()
+
+    def _new_upload(self, resume: Any = None) -> ItemUpload:
+        return ItemUpload(bucket=self._reading.run.bucket, key=f"{self._folder}{ITEMS_FILE}", resume=resume)
+
+    def go_on(self, deadline: Deadline) -> bool:
+        """Write until everything is written, or the deadline comes near; return whether everything is."""
+        try:
+            return self._go_on(deadline)
+        except _ChangedError:
+            # The inputs of children still say what those of them were that were tried.
+            self._upload.abandon()
+            self._spoilt, self._at, self._count = True, 0, 0
+            self._written, self._upload = IndexSet(), self._new_upload()
+            return self._go_on(deadline)
+        except BaseException:
+            self._upload.abandon()
+            raise
+
+    def _go_on(self, deadline: Deadline) -> bool:
+        sources = self._sources()
+        while self._at < len(sources) and self._count < self._number:
+            for line in self._lines(sources[self._at]):
+                self._upload.add(line, 1)
+                self._count += 1
+            self._at += 1
+            if deadline.is_near() and self._at < len(sources) and self._count < self._number:
+                return False
+        return True
+
+    def _sources(self) -> list[Step | int | ItemFile]:
+        """Return where to look, in this order: numbers are those of rounds."""
+        reading = self._reading
+        found: list[Step | int | ItemFile] = [each.number for each in reversed(reading.plan[1:])]
+        origin = reading.origin
+        usable = origin is not None and is_json_lines(origin) and not reading.request.settings["selects"]
+        if usable and origin is not None and not self._spoilt:
+            found.append(origin)
+        else:
+            # What is missing may be in the input of any child; everything else is where something did not succeed.
+            found += [step for step in reading.files() if self._missing or step in reading.others]
+        return found
+
+    def _lines(self, source: Step | int | ItemFile) -> Iterator[bytes]:
+        if isinstance(source, int):
+            folder = round_folder(self._reading.run.prefix, source)
+            return self._of_envelopes(self._reading.run.bucket, f"{folder}{ITEMS_FILE}")
+        if isinstance(source, Step):
+            return self._of_children(source)
+        if source.get("enveloped") is True:
+            return self._of_envelopes(source["bucket"], source["key"])
+        return self._of_file(source)
+
+    def _of_envelopes(self, bucket: str, key: str) -> Iterator[bytes]:
+        numbers = self._reading.numbers
+        for envelope in envelopes(self._s3, bucket, key, None):
+            if self._is_new(numbers.number(envelope["index"], envelope.get("source"))):
+                yield encode(envelope, what="an item") + b"\n"
+
+    def _of_children(self, step: Step) -> Iterator[bytes]:
+        reading = self._reading
+        for child in reading.quiet_reader(step).children(reading.file(step), well=False):
+            for number, value in child.items():
+                if number is not None and self._is_new(number):
+                    index, source = reading.numbers.identity(number)
+                    envelope = {"index": index} if source is None else {"index": index, "source": source}
+                    yield encode({**envelope, "value": value}, what="an item") + b"\n"
+
+    def _of_file(self, file: ItemFile) -> Iterator[bytes]:
+        index, digest = -1, hashlib.sha256()
+        sha256: Any = file.get("sha256")
+
+        def chunks() -> Iterable[bytes]:
+            for chunk in object_chunks(self._s3, file["bucket"], file["key"]):
+                digest.update(chunk)
+                yield chunk
+
+        try:
+            for index, line in enumerate(lines(chunks())):
+                if self._is_new(index):
+                    yield b'{"index":%d,"value":%s}\n' % (index, line.strip())
+        except Exception as error:
+            if not is_missing(error):
+                raise
+            raise _ChangedError from error
+        if sha256 is not None and digest.hexdigest() != sha256:
+            raise _ChangedError
+        if index + 1 != self._reading.captured:
+            raise _ChangedError
+
+    def _is_new(self, number: int) -> bool:
+        return bool(self._wanted[self._reading.states.state(number)]) and self._written.add(number)
+
+    def complete(self) -> ItemFile | None:
+        """Complete the file, and return what the round's map gets to know about it; None where there is no item."""
+        if not self._count:
+            return None
+        reading, request = self._reading, self._reading.request
+        first: Any = None if reading.origin is None else reading.origin.get("firstRun")
+        written = self._upload.complete()
+        origin: Origin = {"items": request.items, "results": request.results, "mapRunArn": request.map_run}
+        return {
+            "bucket": written["bucket"],
+            "key": written["key"],
+            "count": written["count"],
+            "enveloped": True,
+            "firstRun": first if isinstance(first, str) else request.run.get("firstRun", request.run["id"]),
+            "round": self.number,
+            "origin": origin,
+        }
+
+    def suspend(self) -> tuple[dict[str, Any], bytes]:
+        """Leave it for another invocation: what that one needs, and what was written as bits."""
+        left = {"at": self._at, "count": self._count, "spoilt": self._spoilt, "upload": self._upload.suspend()}
+        return left, bytes(self._written)
+
+    def resume(self, left: dict[str, Any], written: bytes) -> None:
+        """Take up what :meth:`suspend` returned."""
+        self._at, self._count, self._spoilt = left["at"], left["count"], left["spoilt"]
+        self._written, self._upload = IndexSet.of(written), self._new_upload(left["upload"])

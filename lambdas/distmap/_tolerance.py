@@ -1,0 +1,88 @@
+"""Whether a run keeps to the tolerance that its user declared for items, and what is said where it doesn't."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final
+
+from distmap._errors import DistmapError, ItemsMissingError, ToleranceExceededError
+from distmap._noting import counted
+from distmap._reconcile import Account
+from distmap.wire import AccountSettings, ErrorShare
+
+MOST_ERRORS: Final = 5
+_ERROR_CHARACTERS: Final = 100
+
+
+def verdict(account: Account, settings: AccountSettings, where: str) -> DistmapError | None:
+    """Return the error that a run fails with; None where it is as it should be.
+
+    Args:
+        account: Its account.
+        settings: What is tolerated. Either limit alone fails the run; with none declared nothing is tolerated.
+        where: Address of what did not succeed.
+    """
+    lost = account.missing or not account.adds_up or any(not each.is_complete for each in account.nested)
+    if lost:
+        return ItemsMissingError(_error_text_missing(account, where))
+    count, percentage = settings["toleratedFailureCount"], settings["toleratedFailurePercentage"]
+    bad, captured = account.unsuccessful, account.captured
+    # A percentage is the decimal number that was written, not the binary one nearest to it.
+    exceeded = percentage is not None and bad * 100 > Fraction(repr(percentage)) * captured
+    exceeded = exceeded or (count is not None and bad > count)
+    exceeded = exceeded or (count is None and percentage is None and bad > 0)
+    return ToleranceExceededError(_error_text_exceeded(account, settings, where)) if exceeded else None
+
+
+def most_frequent(account: Account) -> list[ErrorShare]:
+    """Return the most frequent errors, those of children that timed out and others of one name together."""
+    counts: dict[str, int] = {}
+    for each in account.errors:
+        counts[each.error] = counts.get(each.error, 0) + each.count
+    ordered = sorted(counts.items(), key=lambda each: -each[1])[:MOST_ERRORS]
+    return [{"error": error[:_ERROR_CHARACTERS], "count": count} for error, count in ordered]
+
+
+def _error_text_exceeded(account: Account, settings: AccountSettings, where: str) -> str:
+    return (
+        f"{account.unsuccessful:,} of {counted(account.captured, 'item')} did not succeed ({_kinds(account)}), and "
+        f"{_tolerated(account, settings)}{_errors(account)}; see {where}"
+    )
+
+
+def _error_text_missing(account: Account, where: str) -> str:
+    if account.missing:
+        missing = f"{account.missing:,} of {counted(account.captured, 'item')} are in no result file"
+        if account.missing_examples:
+            missing += f", such as {', '.join(map(str, account.missing_examples[:MOST_ERRORS]))}"
+    elif not account.adds_up:
+        missing = f"the account of {counted(account.captured, 'item')} doesn't add up"
+    else:
+        missing = "the account of nested maps doesn't add up"
+    problems = [*account.problems, *(problem for each in account.nested for problem in each.problems)]
+    why = f": {problems[0]:.500}" if problems else ""
+    return f"{missing}, so what became of them isn't known{why} ({_kinds(account)}){_errors(account)}; see {where}"
+
+
+def _kinds(account: Account) -> str:
+    names = ("failed", "unprocessed", "pending", "missing")
+    found = [f"{getattr(account, name):,} {name}" for name in names if getattr(account, name)]
+    return ", ".join(found) or "none of them failed"
+
+
+def _tolerated(account: Account, settings: AccountSettings) -> str:
+    count, percentage = settings["toleratedFailureCount"], settings["toleratedFailurePercentage"]
+    found = []
+    if percentage is not None:
+        most = Fraction(repr(percentage)) * account.captured // 100
+        found.append(f"{percentage:g}% ({most:,})")
+    if count is not None:
+        found.append(f"{int(count):,}")
+    if not found:
+        return "none is tolerated"
+    return f"{' and at most '.join(found)} are tolerated"
+
+
+def _errors(account: Account) -> str:
+    found = [f"{each['error']} {each['count']:,}" for each in most_frequent(account)]
+    return f": {', '.join(found)}" if found else ""

@@ -1,0 +1,167 @@
+"""Every file that says which packages are needed is read: locks exactly, with their hashes and markers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cdk_distributed_map.bundling.errors import BundlingError
+from cdk_distributed_map.bundling.requirement_files import find
+from tests.bundling.wheelhouse import add_wheel
+
+POETRY = """
+[[package]]
+name = "plain"
+version = "1.0"
+groups = ["main", "dev"]
+markers = "python_version >= '3.11'"
+files = [{file = "plain-1.0-py3-none-any.whl", hash = "sha256:aa"}, {file = "plain-1.0.tar.gz", hash = "sha256:bb"}]
+
+[[package]]
+name = "tool"
+version = "1.0"
+groups = ["dev"]
+files = []
+
+[[package]]
+name = "extra"
+version = "1.0"
+optional = true
+groups = ["main"]
+markers = "extra == 'x'"
+files = []
+
+[metadata]
+lock-version = "2.1"
+"""
+PYLOCK = """
+lock-version = "1.0"
+created-by = "t"
+
+[[packages]]
+name = "plain"
+version = "1.0"
+marker = "python_version >= '3.11'"
+wheels = [{name = "plain-1.0-py3-none-any.whl", hashes = {sha256 = "aa"}}]
+sdist = {name = "plain-1.0.tar.gz", hashes = {sha256 = "bb"}}
+"""
+PIPFILE_LOCK = {
+    "default": {
+        "plain": {"version": "==1.0", "hashes": ["sha256:aa", "sha256:bb"], "markers": "python_version >= '3.11'"}
+    },
+    "develop": {"tool": {"version": "==1.0"}},
+}
+EXACTLY = ["plain==1.0 ; python_version >= '3.11' --hash=sha256:aa --hash=sha256:bb"]
+FILES: dict[str, tuple[dict[str, str], list[str]]] = {
+    "poetry.lock": ({"poetry.lock": POETRY, "pyproject.toml": '[project]\ndependencies=["plain"]'}, EXACTLY),
+    "pylock.toml": ({"pylock.toml": PYLOCK}, EXACTLY),
+    "Pipfile.lock": ({"Pipfile.lock": json.dumps(PIPFILE_LOCK), "Pipfile": '[packages]\nplain="*"'}, EXACTLY),
+    "Pipfile": (
+        {"Pipfile": '[packages]\nplain = "*"\nother = {version = ">=1", extras = ["a"]}\n[dev-packages]\ntool = "*"'},
+        ["plain", "other[a]>=1"],
+    ),
+    "pyproject.toml": ({"pyproject.toml": '[project]\ndependencies=["plain>=1", "other"]'}, ["plain>=1", "other"]),
+    "pyproject.toml-of-tools": (
+        {"pyproject.toml": "[tool.ruff]\nline-length=120", "requirements.txt": "plain==1.0"},
+        ["plain==1.0"],
+    ),
+    "requirements.txt": (
+        {
+            "requirements.txt": "-r more.txt\nplain==1.0 \\\n  --hash=sha256:aa  # why\n\n",
+            "more.txt": "other  # comment\n-r requirements.txt\n",
+        },
+        ["other", "plain==1.0    --hash=sha256:aa"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "expected"), FILES.values(), ids=FILES)
+def test_a_file_is_read(tmp_path: Path, files: dict[str, str], expected: list[str]) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = find(tmp_path, None)
+
+    assert found is not None
+    assert list(found.lines) == expected
+    assert [each for each in found.inexact() if "==" in each] == []
+
+
+@pytest.mark.parametrize(
+    "text", ["", "# nothing\n", "--index-url https://example.com\n"], ids=["empty", "comment", "option"]
+)
+def test_a_file_may_ask_for_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "requirements.txt").write_text(text)
+
+    assert find(tmp_path, None) is None
+
+
+def test_what_it_names_decides_too(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("-c limits.txt\n./library\nplain")
+    (tmp_path / "library").mkdir()
+    identities = set()
+    for name in ("limits.txt", "library/setup.py"):
+        for text in ("plain<2", "plain<3"):
+            (tmp_path / "limits.txt").touch()
+            (tmp_path / name).write_text(text)
+            found = find(tmp_path, None)
+            assert found is not None
+            identities.add(found.identity)
+
+    assert len(identities) == 4
+
+
+@pytest.fixture
+def uv_project(tmp_path: Path, wheels: Path) -> Path:
+    add_wheel(wheels, "tool")
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["plain"]\n'
+        '[dependency-groups]\ndev = ["tool"]\n'
+    )
+    uv = shutil.which("uv")
+    assert uv is not None
+    subprocess.run([uv, "lock", "--quiet"], cwd=folder, check=True)
+    return folder
+
+
+def test_a_lock_of_uv_is_read_by_uv(uv_project: Path) -> None:
+    found = find(uv_project, None)
+
+    assert found is not None
+    (line,) = (line for line in found.lines if not line.startswith("-"))
+    assert line.startswith("plain==1.0")
+
+
+def test_fails_when_a_lock_of_uv_does_not_fit_its_project(uv_project: Path, wheels: Path) -> None:
+    project = uv_project / "pyproject.toml"
+    project.write_text(project.read_text().replace('["plain"]', '["plain", "tool"]'))
+
+    with pytest.raises(BundlingError, match="run 'uv lock'"):
+        find(uv_project, None)
+
+
+def test_fails_when_uv_is_not_there(uv_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    with pytest.raises(BundlingError, match="uv's, which isn't on the PATH: install it"):
+        find(uv_project, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text.replace('groups = ["main", "dev"]', 'groups = ["main"]\nsource = {type = "git", url = "x"}'),
+    ],
+    ids=["git"],
+)
+def test_fails_when_a_lock_has_a_repository(tmp_path: Path, change: Callable[[str], str]) -> None:
+    (tmp_path / "poetry.lock").write_text(change(POETRY))
+
+    with pytest.raises(BundlingError, match="plain from a repository"):
+        find(tmp_path, None)

@@ -1,0 +1,30 @@
+"""A lab for functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cdk_distributed_map.local.guardian import Guardian
+from tests.local.functions.lab import HANDLERS, Lab
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    """The folder of the handlers."""
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "handlers.py").write_text(HANDLERS)
+    return folder
+
+
+@pytest.fixture
+def lab(tmp_path: Path, code: Path) -> Iterator[Lab]:
+    """Functions of the handlers in a folder."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    guardian = Guardian()
+    yield Lab(scratch, code, guardian)
+    guardian.close()

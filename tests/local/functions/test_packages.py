@@ -1,0 +1,59 @@
+"""Packages that were bundled for Lambda's machine run here in the same versions, or it is said why they can't."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdk_distributed_map.local.functions import ServiceError
+from tests.bundling.wheelhouse import AARCH64, X86_64, add_wheel, elf
+from tests.local.functions.lab import Lab
+
+OTHER = {"x86_64": ("aarch64", AARCH64)}.get(platform.machine(), ("x86_64", X86_64))
+USES = "import native, plain\ndef versions(event, context): return [native.VERSION, native.WHERE, plain.VERSION]\n"
+
+
+def call(lab: Lab) -> Any:
+    lab.define("versions", handler="uses.versions", runtime=f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    return json.loads(lab.call("versions").payload)
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A wheelhouse; in the code there are its packages for another machine."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    monkeypatch.setenv("DISTMAP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    there = f"cp{sys.version_info[0]}{sys.version_info[1]}-cp{sys.version_info[0]}{sys.version_info[1]}"
+    init = {"native/core.so": elf(OTHER[1]), "native/__init__.py": b"raise ImportError('of another machine')\n"}
+    add_wheel(folder, "native", "2.0", tag=f"{there}-manylinux_2_17_{OTHER[0]}", files=init, requires=["plain"])
+    add_wheel(folder, "plain", "1.0")
+    add_wheel(folder, "plain", "3.0")
+    for name in ("native-2.0", "plain-1.0"):
+        (wheel,) = folder.glob(f"{name}-*")
+        zipfile.ZipFile(wheel).extractall(code)
+    (code / "uses.py").write_text(USES)
+    return folder
+
+
+def test_packages_are_had_for_this_machine_too(lab: Lab, wheels: Path) -> None:
+    init = {"native/__init__.py": b"VERSION, WHERE = '2.0', 'here'\n"}
+    add_wheel(wheels, "native", "2.0", files=init, requires=["plain"])
+    answer = call(lab)
+
+    assert answer == ["2.0", "here", "1.0"]
+
+
+def test_fails_when_they_can_not_be_had(lab: Lab, wheels: Path) -> None:
+    with pytest.raises(ServiceError, match=r"(?s)compiled for another machine \(native==2.0\).*install the Python of"):
+        call(lab)
