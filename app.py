@@ -6,12 +6,9 @@ cdk deploy Ranges
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import aws_cdk as cdk
-import jsii
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -30,7 +27,6 @@ from cdk_distributed_map import (
 )
 
 LAMBDAS = Path(__file__).parent / "lambdas"
-PNG_LIBRARY = "pypng==0.20220715.0"
 
 
 def folder(name: str) -> str:
@@ -141,9 +137,8 @@ class Images(cdk.Stack):
             items=ItemSource.s3_objects(bucket, prefix="images/"),
             # A listed object doesn't say which bucket it is in.
             item_selector={"bucket": bucket.bucket_name, "key.$": "$$.Map.Item.Value.Key"},
-            worker=Worker.python(
-                folder("image_brightness"), handler="handler.handler", layers=[python_layer(self, "Png", PNG_LIBRARY)]
-            ),
+            # Its requirements.txt asks for Pillow, which is bundled for the function's Python and architecture.
+            worker=Worker.python(folder("image_brightness"), handler="handler.handler", memory_size=512),
             child_type=sfn.StateMachineType.EXPRESS,
             max_concurrency=50,
         )
@@ -232,33 +227,6 @@ class SourceCode(cdk.Stack):
             combine=Combiner.python(folder("source_code"), handler="handler.combine"),
         )
         let_read(pipeline.worker, bucket, "source/*")
-
-
-def python_layer(scope: Construct, id: str, requirement: str) -> lambda_.LayerVersion:
-    """Make a layer of a library that is pure Python: pip installs it at synthesis, without Docker."""
-    return lambda_.LayerVersion(
-        scope,
-        id,
-        code=lambda_.Code.from_asset(
-            str(LAMBDAS / "image_brightness"),
-            asset_hash=requirement,
-            bundling=cdk.BundlingOptions(image=cdk.DockerImage.from_registry("unused"), local=_Pip(requirement)),
-        ),
-        description=requirement,
-    )
-
-
-@jsii.implements(cdk.ILocalBundling)
-class _Pip:
-    def __init__(self, requirement: str) -> None:
-        self._requirement = requirement
-
-    def try_bundle(self, output_dir: str, options: cdk.BundlingOptions | None = None, **_: object) -> bool:
-        """Install the library where Lambda looks for a layer's Python modules."""
-        del options
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps", "--target"]
-        subprocess.run([*command, str(Path(output_dir, "python")), self._requirement], check=True)
-        return True
 
 
 app = cdk.App()

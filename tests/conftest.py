@@ -22,9 +22,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -263,24 +261,13 @@ def run_cdk() -> RunCdk:
 
 
 @pytest.fixture(scope="session")
-def installed_png(make_once: MakeOnce) -> dict[str, str]:
-    """The environment in which pip takes the library of app.py's layer from what is installed, not from the network."""
+def example_assembly(run_cdk: RunCdk, make_once: MakeOnce) -> Path:
+    """The cloud assembly of app.py, made once by the real ``cdk synth``.
 
-    def make_wheel(folder: Path) -> None:
-        library = metadata.distribution("pypng")
-        with zipfile.ZipFile(folder / f"pypng-{library.version}-py3-none-any.whl", "w") as wheel:
-            for file in library.files or []:
-                if file.parts[0] == "png.py" or file.parts[0].endswith(".dist-info"):
-                    wheel.write(str(file.locate()), str(file))
-
-    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(make_once("wheels", make_wheel))}
-
-
-@pytest.fixture(scope="session")
-def example_assembly(run_cdk: RunCdk, make_once: MakeOnce, installed_png: dict[str, str]) -> Path:
-    """The cloud assembly of app.py, made once by the real ``cdk synth``."""
+    One of its functions has Pillow, which comes from the package index the first time, else from the user's cache.
+    """
     # A finding of the validation ends the synthesis, by a flag of cdk.json.
-    validated = {"CDK_VALIDATION": "true", **installed_png}
+    validated = {"CDK_VALIDATION": "true"}
     folder = make_once(
         "assembly", lambda new: run_cdk("synth", "--quiet", "--output", str(new / "cdk.out"), env=validated)
     )

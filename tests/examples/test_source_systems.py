@@ -222,14 +222,31 @@ def test_an_array_that_is_the_whole_input_leaves_item_files_as_they_are(
 # -- S2: images under a prefix, listed by the map
 
 
-@pytest.mark.slow
-def test_a_thousand_images_under_a_prefix(client: Client, put: Put, jpeg: Callable[[int, int, int], bytes]) -> None:
-    sizes = {f"images/{at:04}.jpg": (at % 40 + 1, at % 7 + 1) for at in range(1000)}
+@pytest.mark.parametrize("count", [12, pytest.param(1000, marks=pytest.mark.slow)])
+def test_images_under_a_prefix(client: Client, put: Put, jpeg: Callable[[int, int, int], bytes], count: int) -> None:
+    """By Pillow, which is bundled for Lambda and runs here in the same version."""
+    sizes = {f"images/{at:04}.jpg": (at % 40 + 1, at % 7 + 1) for at in range(count)}
     put("Images", {key: jpeg(*size, at % 256) for at, (key, size) in enumerate(sizes.items())})
     run = finished(client, "Images/Images", {"Comment": "Insert your JSON here", "n": [1, None]})
     assert values(run) == [
-        {"key": key, "width": width, "height": height, "brightness": None} for key, (width, height) in sizes.items()
+        {"key": key, "width": width, "height": height, "brightness": round(at % 256 / 255, 4)}
+        for at, (key, (width, height)) in enumerate(sizes.items())
     ]
+
+
+def test_pillow_is_in_the_function_for_its_own_machine(example_templates: Any, example_assembly: Path) -> None:
+    functions = [
+        each["Properties"]
+        for each in example_templates["Images"]["Resources"].values()
+        if each["Type"] == "AWS::Lambda::Function"
+    ]
+    (worker,) = (each for each in functions if each.get("MemorySize") == 512)
+    assert (worker["Runtime"], worker["Architectures"]) == ("python3.13", ["arm64"])
+    folder = example_assembly / f"asset.{worker['Code']['S3Key'].removesuffix('.zip')}"
+    compiled = list(folder.glob("PIL/*.so"))
+    assert compiled
+    assert {path.name.partition(".")[2] for path in compiled} == {"cpython-313-aarch64-linux-gnu.so"}
+    assert {int.from_bytes(path.read_bytes()[18:20], "little") for path in compiled} == {183}
 
 
 # -- S3: a foreach, a foreach inside a foreach, and the joins

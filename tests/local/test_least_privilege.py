@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import png
 import pytest
+from PIL import Image
 
 from cdk_distributed_map.local.server import LocalAws
 
@@ -125,9 +125,9 @@ def lines(items: list[Any]) -> bytes:
 
 
 def image() -> bytes:
-    """Return a PNG of two pixels."""
+    """Return a small JPEG."""
     file = io.BytesIO()
-    png.Writer(2, 1, greyscale=False).write(file, [[0, 0, 0, 255, 255, 255]])
+    Image.new("L", (2, 1)).save(file, "JPEG")
     return file.getvalue()
 
 
@@ -166,11 +166,11 @@ def prepare(stage: Stage, stack: str) -> list[tuple[str, Any]]:
         stage.put(data, "items.json", json.dumps([item]).encode())
         given = {"map_input_s3_bucket": data, "map_input_s3_key": "items.json"}
         return [("ContentLength", given), *item_files("ContentLength", [item])]
-    stage.put(data, "images/one.png", image())
+    stage.put(data, "images/one.jpg", image())
     stage.put(data, "large/one", b"1\n" * 1000)
     return [
         ("Images", {}),
-        *item_files("Images", [{"Key": "images/one.png"}]),
+        *item_files("Images", [{"Key": "images/one.jpg"}]),
         ("Checksums", {}),
         *item_files("Checksums", [{"Key": "large/one"}], "checksums/"),
     ]

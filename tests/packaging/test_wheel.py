@@ -12,11 +12,9 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
-from collections.abc import Mapping
 from email.message import Message
 from importlib import metadata as distributions
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -61,19 +59,11 @@ def bare_python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return python
 
 
-def synthesize(
-    python: Path,
-    app: Path,
-    out: Path,
-    *,
-    context: dict[str, Any],
-    path: str,
-    variables: Mapping[str, str] = MappingProxyType({}),
-) -> None:
+def synthesize(python: Path, app: Path, out: Path, *, context: dict[str, Any], path: str) -> None:
     done = subprocess.run(
         [str(python), app.name],
         cwd=app.parent,
-        env={**os.environ, "PATH": path, "CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context), **variables},
+        env={**os.environ, "PATH": path, "CDK_OUTDIR": str(out), "CDK_CONTEXT_JSON": json.dumps(context)},
         capture_output=True,
         text=True,
         check=False,
@@ -141,7 +131,6 @@ def test_example_app_is_synthesized_as_from_the_checkout(
     tmp_path: Path,
     example_assembly: Path,
     example_templates: dict[str, Any],
-    installed_png: dict[str, str],
 ) -> None:
     # All that the judged and deployed templates were made of; what the wheel brings itself isn't copied.
     shutil.copy(ROOT / "app.py", tmp_path)
@@ -152,7 +141,7 @@ def test_example_app_is_synthesized_as_from_the_checkout(
     of_the_cli = {"aws:cdk:enable-path-metadata": True, "aws:cdk:enable-asset-metadata": True}
     out = tmp_path / "cdk.out"
     context, path = {**flags, **of_the_cli}, os.environ["PATH"]
-    synthesize(bare_python, tmp_path / "app.py", out, context=context, path=path, variables=installed_png)
+    synthesize(bare_python, tmp_path / "app.py", out, context=context, path=path)
     assert templates_in(out) == {f"{stack}.template.json": each for stack, each in example_templates.items()}
     assert assets_in(out) == assets_in(example_assembly)
 

@@ -35,9 +35,8 @@ def test_cdk_nag_finds_nothing(
     tmp_path: Path,
     judge: Callable[[str, Iterable[Any]], None],
     new_finding: Callable[..., Any],
-    installed_png: dict[str, str],
 ) -> None:
-    found = nag(ROOT / "app.py", tmp_path, **installed_png)
+    found = nag(ROOT / "app.py", tmp_path)
     judge("cdk-nag", [new_finding(each["rule"], each["path"], each["message"]) for each in found])
 
 
