@@ -116,6 +116,7 @@ def test_a_run_that_timed_out_in_a_wait_waits_again_when_it_is_redriven(lab: Lab
 def test_a_run_that_timed_out_in_its_map_goes_on_with_it_when_it_is_redriven(lab: Lab) -> None:
     run = lab.start("Ending", 20, {0: ["gate"]}, batch=10)
     run.until(lambda: any(what == "gate" for _, what in run.record()))
+    lab.workers_only()
     lab.local.faults.throttle = 1.0
     run.open()
     run.wait()

@@ -35,10 +35,10 @@ class EverySecond(Faults):
     on = False
     calls = 0
 
-    def strikes(self, name: str) -> bool:
+    def strikes(self, name: str, *, function: str | None = None) -> bool:
         """Say whether a fault happens now."""
         if name != "inactive" or not self.on:
-            return super().strikes(name)
+            return super().strikes(name, function=function)
         self.calls += 1
         return self.calls % 2 == 1
 

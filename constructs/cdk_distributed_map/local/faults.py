@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 
 
@@ -27,9 +28,12 @@ class Faults:
         s3_error: Requests of state machines to S3, retries of the SDK included, that S3 answers with ``InternalError``.
         index_by_file: Map Runs whose ``Map.Item.Index`` begins anew in each of several files: it isn't documented
             whether AWS numbers the items of such a map through, as is done here without it.
+        functions: Names of the functions whose invocations ``throttle``, ``inactive``, ``crash``, ``hang`` and
+            ``lost_answer`` strike. Default: all functions, the one that accounts for a run included.
         seed: Makes a series of faults repeatable in one thread of calls. Default: a new series each time.
 
     Raises:
+        TypeError: ``functions`` is a text.
         ValueError: A share is not between 0 and 1.
     """
 
@@ -41,6 +45,7 @@ class Faults:
     express_duplicate: float = 0.0
     s3_error: float = 0.0
     index_by_file: float = 0.0
+    functions: Collection[str] | None = None
     seed: int | None = None
     _random: random.Random = field(init=False, repr=False, compare=False)
     _lock: threading.Lock = field(init=False, repr=False, compare=False, default_factory=threading.Lock)
@@ -53,6 +58,9 @@ class Faults:
     def __setattr__(self, name: str, value: object) -> None:
         if name in SHARES:
             _check(name, value)
+        if name == "functions" and isinstance(value, str):
+            message = f"the functions that faults strike must be a collection of names, got {value!r}; give [{value!r}]"
+            raise TypeError(message)
         super().__setattr__(name, value)
 
     def set(self, name: str, share: float) -> None:
@@ -64,13 +72,19 @@ class Faults:
         _check_name(name)
         setattr(self, name, share)
 
-    def strikes(self, name: str) -> bool:
+    def strikes(self, name: str, *, function: str | None = None) -> bool:
         """Say whether a fault happens on this occasion.
+
+        Args:
+            name: The fault.
+            function: Name of the function that is invoked. Default: this is no invocation.
 
         Raises:
             ValueError: There is no fault of that name.
         """
         _check_name(name)
+        if function is not None and self.functions is not None and function not in self.functions:
+            return False
         share = float(getattr(self, name))
         if share == 0.0:
             return False
@@ -90,4 +104,4 @@ def _check(name: str, value: object) -> None:
         raise ValueError(message)
 
 
-SHARES = frozenset(f.name for f in fields(Faults) if not f.name.startswith("_") and f.name != "seed")
+SHARES = frozenset(f.name for f in fields(Faults) if f.default == 0.0)

@@ -274,11 +274,36 @@ def test_fails_when_a_fault_is_unknown() -> None:
 @pytest.mark.parametrize("name", sorted(SHARES))
 def test_faults_repeat_with_their_seed(name: str) -> None:
     def series() -> list[bool]:
-        faults = Faults(**{name: 0.5}, seed=3)
+        faults = Faults(seed=3)
+        faults.set(name, 0.5)
         return [faults.strikes(name) for _ in range(50)]
 
     assert series() == series()
     assert len(set(series())) == 2
+
+
+@pytest.mark.parametrize("name", ["crash", "lost_answer"])
+def test_invocations_fail_of_the_functions_that_are_named(lab: Any, name: str) -> None:
+    lab.faults = Faults(functions=["mark"])
+    lab.faults.set(name, 1.0)
+    assert answer(lab.call("sleep", b"0")) == "slept"
+    assert lab.call("mark", b'"/dev/null"').error_type == "Runtime.ExitError"
+
+
+@pytest.mark.parametrize("name", ["throttle", "inactive"])
+def test_functions_that_are_named_are_refused(lab: Any, name: str) -> None:
+    lab.faults = Faults(functions=["mark"])
+    lab.faults.set(name, 1.0)
+    assert answer(lab.call("sleep", b"0")) == "slept"
+    with pytest.raises(ServiceError):
+        lab.call("mark", b'"/dev/null"')
+
+
+def test_fails_when_the_functions_of_faults_are_one_text() -> None:
+    with pytest.raises(TypeError, match=r"must be a collection of names, got 'mark'; give \['mark'\]"):
+        Faults(functions="mark")
+    with pytest.raises(TypeError, match="must be a collection of names"):
+        Faults().functions = "mark"
 
 
 @pytest.mark.parametrize(

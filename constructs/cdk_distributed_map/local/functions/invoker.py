@@ -146,9 +146,9 @@ class Functions:
         _check_size(payload, limits.MAX_INVOCATION_PAYLOAD_BYTES)
         self._loop = asyncio.get_running_loop()
         config = await self._catalog.function(function, qualifier)
-        if self.faults.strikes("throttle"):
+        if self.faults.strikes("throttle", function=config.name):
             raise results.too_many_requests("CallerRateLimitExceeded")
-        if self.faults.strikes("inactive"):
+        if self.faults.strikes("inactive", function=config.name):
             raise results.inactive()
         self._concurrency.acquire(config.arn, config.reserved_concurrency, self._catalog.reservations())
         try:
@@ -274,10 +274,10 @@ class Functions:
         )
 
     async def _give(self, worker: Worker, config: FunctionConfig, payload: bytes, request_id: str) -> Outcome:
-        if self.faults.strikes("hang"):
+        if self.faults.strikes("hang", function=config.name):
             worker.hold(request_id)
         else:
-            crash = self.faults.strikes("crash")
+            crash = self.faults.strikes("crash", function=config.name)
             worker.dropped = crash
             worker.send(
                 payload,
@@ -290,7 +290,7 @@ class Functions:
                 worker.kill()
         assert worker.outcome is not None  # noqa: S101 - it has an event
         outcome = await worker.outcome
-        if outcome.kind == "answer" and self.faults.strikes("lost_answer"):
+        if outcome.kind == "answer" and self.faults.strikes("lost_answer", function=config.name):
             worker.kill()
             return Outcome("exit", code=-9)
         return outcome
