@@ -12,8 +12,8 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from distmap._account_event import ENDED_BADLY, Ended, Request, read_request
-from distmap._account_reading import Reading
-from distmap._clients import s3_client, states_client
+from distmap._account_reading import Reading, items_of_map_run
+from distmap._clients import s3_client
 from distmap._deadline import Deadline, Endless
 from distmap._errors import (
     DeadlineError,
@@ -28,7 +28,7 @@ from distmap._garbage import long_lived_objects_left_alone
 from distmap._ledger_file import document, output_ledger, put_ledger, read_ledger, redriven, with_status
 from distmap._log import log_line
 from distmap._metrics import emit
-from distmap._nested_account import RunFiles, nested_accounts
+from distmap._nested_account import NestedAccount, RunFiles, nested_accounts
 from distmap._noting import Problems
 from distmap._push import Push, is_pushed, is_same_account, push_error, to_push
 from distmap._reconcile import UNKNOWN, Account, ChainLink, add_up, notes_on
@@ -134,8 +134,8 @@ class _Work:
 
     def _round(self, snapshot: Snapshot | None) -> AccountAnswer | None:
         """Answer another round, or that its items are still being written; None where there is none."""
-        decision = decide(self._reading, base=self._base, everything=self._everything)
-        if not decision.again:
+        decision = decide(self._reading, base=self._base, everything=self._everything, around=self._around)
+        if not decision.number:
             return None
         file = RoundFile(self._s3, self._reading, decision)
         if snapshot is not None:
@@ -157,6 +157,17 @@ class _Work:
         wait = wait_seconds(self._request.settings, done)
         self._log("round begins", round=items["round"], items=items["count"], waitSeconds=wait)
         return {**self._as_begun(), "again": {"items": items, "waitSeconds": wait}}
+
+    def _around(self) -> set[int]:
+        """Return the items that succeeded, though items of maps nested in them did not."""
+        succeeded = self._reading.states.succeeded
+        return {index for each in self._nested() for index in each.outermost if succeeded(index)}
+
+    def _nested(self) -> tuple[NestedAccount, ...]:
+        run, reading = self._request.run, self._reading
+        files = [RunFiles(run["name"], run["bucket"], run["prefix"])]
+        nested = self._request.settings["nested"]
+        return nested_accounts(self._s3, files, nested, reading.states, describe=items_of_map_run)
 
     # -- runs that ended badly
 
@@ -273,8 +284,7 @@ class _Work:
 
     def _account(self, status: str) -> Account:
         reading, request, run = self._reading, self._request, self._request.run
-        files = [RunFiles(run["name"], run["bucket"], run["prefix"])]
-        nested = nested_accounts(self._s3, files, request.settings["nested"], reading.states, describe=items_of_map_run)
+        nested = self._nested()
         # A copy: what is added here would be added again by the next invocation.
         problems = Problems(reading.problems.kept, reading.problems.more)
         numbers = add_up(reading.states, reading.captured, reading.numbers, problems.add)
@@ -371,21 +381,6 @@ class _Work:
             **fields,
             durationMs=round((monotonic() - self._started) * 1000, 3),
         )
-
-
-def items_of_map_run(arn: str) -> int | None:
-    """Return how many items AWS says that a Map Run has; None where it has forgotten it, or doesn't tell us.
-
-    It doesn't where the map got another label, and so the function other rights, while the run went on.
-    """
-    client = states_client()
-    try:
-        total: int = client.describe_map_run(mapRunArn=arn)["itemCounts"]["total"]
-    except client.exceptions.ClientError as error:
-        if error.response["Error"]["Code"] in {"AccessDeniedException", "ResourceNotFound"}:
-            return None
-        raise
-    return total
 
 
 def _name(error: DistmapError) -> str:

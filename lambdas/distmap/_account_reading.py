@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from distmap import _item_states as item_states
 from distmap._account_event import Request
+from distmap._clients import states_client
 from distmap._deadline import Deadline
 from distmap._envelopes import envelopes, is_json_lines
 from distmap._errors import ResultsError
@@ -341,6 +342,21 @@ class Reading:
         self.numbers.resume(left["numbers"])
         for number, source, suspended in left["readers"]:
             self.reader(Step("file", number, source)).resume(suspended)
+
+
+def items_of_map_run(arn: str) -> int | None:
+    """Return how many items AWS says that a Map Run has; None where it has forgotten it, or doesn't tell us.
+
+    It doesn't where the map got another label, and so the function other rights, while the run went on.
+    """
+    client = states_client()
+    try:
+        total: int = client.describe_map_run(mapRunArn=arn)["itemCounts"]["total"]
+    except client.exceptions.ClientError as error:
+        if error.response["Error"]["Code"] in {"AccessDeniedException", "ResourceNotFound"}:
+            return None
+        raise
+    return total
 
 
 def _steps(plan: list[RoundPlan]) -> Iterator[Step]:

@@ -21,6 +21,7 @@ from distmap._item_states import ItemStates
 from distmap._noting import counted, note
 from distmap._outcomes import Reader
 from distmap._stream import count_lines
+from distmap._tolerated import is_exceeded
 from distmap.wire import (
     ITEMS_FILE,
     MANIFEST_FILE,
@@ -28,6 +29,7 @@ from distmap.wire import (
     RESULTS_FOLDER,
     NestedMapSettings,
     ResultsPlace,
+    Tolerance,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +43,16 @@ MOST_DESCRIBED: Final = 20
 
 Describe = Callable[[str], "int | None"]
 """Returns how many items a Map Run has, by its ARN; None where AWS doesn't tell."""
+
+
+class Exceeding(NamedTuple):
+    """A map run in which more items did not succeed than are tolerated."""
+
+    path: str
+    """Indexes of the items that it is in, outermost first: ``3/0``."""
+    unsuccessful: int
+    captured: int
+    tolerance: Tolerance
 
 
 @dataclass(kw_only=True)
@@ -71,6 +83,10 @@ class NestedAccount:
     """What doesn't add up, a message each."""
     outermost: set[int] = field(default_factory=set)
     """Items of the outermost map in which items of this one did not succeed."""
+    exceeding: list[Exceeding] = field(default_factory=list, compare=False)
+    """Some of the map runs of which more did not succeed than are tolerated, though the items around them succeeded."""
+    exceeding_count: int = field(default=0, compare=False)
+    """How many there are of these."""
 
     @property
     def unsuccessful(self) -> int:
@@ -107,6 +123,14 @@ class NestedAccount:
             self.problems.append(problem)
         elif len(self.problems) == _MOST_PROBLEMS:
             self.problems.append("and more of the kind")
+
+    def hold_to(self, tolerance: Tolerance | None, path: str, *, unsuccessful: int, captured: int) -> None:
+        """Note whether one Map Run went over its tolerance."""
+        if tolerance is None or not is_exceeded(unsuccessful, captured, tolerance):
+            return
+        self.exceeding_count += 1
+        if len(self.exceeding) < _EXAMPLES:
+            self.exceeding.append(Exceeding(path.removeprefix("/"), unsuccessful, captured, tolerance))
 
     def add(self, states: ItemStates, captured: int | None, *, where: str) -> None:
         """Add the items of one Map Run."""
@@ -212,20 +236,34 @@ class _Accountant:
         self._described = 0
         self.found: dict[str, NestedAccount] = {}
 
-    def walk(self, nested: NestedMapSettings, parent: str, outer: ItemStates) -> Iterator[NestedMapRun]:
-        """Account for every Map Run of a nested map under one path, and for those inside it, and yield each."""
+    def walk(
+        self, nested: NestedMapSettings, parent: str, outer: ItemStates, *, within: bool = True
+    ) -> Iterator[NestedMapRun]:
+        """Account for every Map Run of a nested map under one path, and for those inside it, and yield each.
+
+        Args:
+            nested: The map.
+            parent: The path.
+            outer: What became of the items around it.
+            within: Whether these may still fail for it: not where one further out has failed, which counts already.
+        """
         account = self.found.setdefault(nested["label"], NestedAccount(label=nested["label"]))
         places = self._places(nested, parent)
         self._compare(account, outer, places, parent)
         for index, place in sorted(places.items()):
             path = f"{parent}/{index}"
-            before = account.unsuccessful
-            map_run = self._one(account, nested, place, path, outer_succeeded=outer.succeeded(index))
+            before, captured = account.unsuccessful, account.captured
+            succeeded = outer.succeeded(index)
+            map_run = self._one(account, nested, place, path, outer_succeeded=succeeded)
             yield map_run
-            if account.unsuccessful > before:
+            bad = account.unsuccessful - before
+            if bad:
                 account.outermost.add(int(path.split("/")[1]))
+            if within and succeeded:
+                tolerance = nested.get("tolerance")
+                account.hold_to(tolerance, path, unsuccessful=bad, captured=account.captured - captured)
             for inner in nested["nested"]:
-                yield from self.walk(inner, path, map_run.states)
+                yield from self.walk(inner, path, map_run.states, within=within and succeeded)
 
     def _compare(self, account: NestedAccount, outer: ItemStates, places: Mapping[int, _Place], parent: str) -> None:
         """Report outer items that succeeded without a trace of their inner map."""

@@ -8,19 +8,17 @@ they are permanent.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from distmap import _item_states as item_states
 from distmap._account_reading import Reading, Step
 from distmap._deadline import Deadline
-from distmap._envelopes import envelopes, is_json_lines
+from distmap._envelopes import is_json_lines
 from distmap._export import round_folder
 from distmap._indexes import IndexSet
-from distmap._json import encode
-from distmap._stream import is_missing, lines, object_chunks
+from distmap._item_lines import ChangedError, ItemLines
 from distmap._upload import ItemUpload
 from distmap.limits import NO_FAULT_ERRORS
 from distmap.wire import ITEMS_FILE, PERMANENT_ERROR, AccountSettings, ItemFile, Origin
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
 
 _UNTRIED: Final = (item_states.MISSING, item_states.UNPROCESSED, item_states.PENDING)
 _ALL_ERRORS: Final = "States.ALL"
+_TASK_FAILED: Final = "States.TaskFailed"
+_TIMEOUT: Final = "States.Timeout"
 
 
 class Decision(NamedTuple):
@@ -38,10 +38,12 @@ class Decision(NamedTuple):
     again: frozenset[int]
     """States of the items that run again; none where the rounds end."""
     number: int
-    """How many items these are."""
+    """How many items run again, those of :attr:`around` included."""
+    around: frozenset[int] = frozenset()
+    """Items that succeeded and run again all the same: items of maps nested in them did not succeed."""
 
 
-def decide(reading: Reading, *, base: int, everything: bool) -> Decision:
+def decide(reading: Reading, *, base: int, everything: bool, around: Callable[[], set[int]]) -> Decision:
     """Return which items run again after the latest round.
 
     Rounds for what is no fault of its own end when all of it is done, when the most rounds were run, or when two
@@ -54,7 +56,8 @@ def decide(reading: Reading, *, base: int, everything: bool) -> Decision:
         reading: What was read.
         base: The round after which the run was redriven last; 0 where it wasn't.
         everything: Whether the run has just been redriven after its account had failed it: then everything that did
-            not succeed runs again, items that failed too.
+            not succeed runs again, items that failed too, and those around items of nested maps.
+        around: Returns the items that succeeded, though items of maps nested in them did not.
     """
     settings, states = reading.request.settings, reading.states
     done = reading.plan[-1].number - base
@@ -63,21 +66,23 @@ def decide(reading: Reading, *, base: int, everything: bool) -> Decision:
         return Decision(frozenset(), 0)
     codes = states.codes()
     has_unidentified = any(states.unidentified.values())
+    also: set[int] = set()
     if everything and done == 0:
-        chosen = {*_UNTRIED, *codes}
+        chosen, also = {*_UNTRIED, *codes}, around()
     else:
         by_platform = done < settings["rounds"] and not _is_stuck(reading, done)
         chosen = set(_UNTRIED) if by_platform else set()
         for code, (error, timed_out, permanent) in codes.items():
-            if permanent or _is_named_permanent(error, settings):
+            if permanent or _is_named_permanent(error, settings, timed_out=timed_out):
                 continue
-            if (by_platform and (timed_out or error in NO_FAULT_ERRORS)) or _is_rerun(error, settings, done):
+            no_fault = by_platform and (timed_out or error in NO_FAULT_ERRORS)
+            if no_fault or _is_rerun(error, settings, done, timed_out=timed_out):
                 chosen.add(code)
     if has_unidentified:
         # Of results without an index nobody knows which items they are of, so that what is missing isn't known.
         chosen.discard(item_states.MISSING)
-    number = sum(states.bytes.count(state) for state in chosen)
-    return Decision(frozenset(chosen) if number else frozenset(), number)
+    number = sum(states.bytes.count(state) for state in chosen) + len(also)
+    return Decision(frozenset(chosen) if number else frozenset(), number, frozenset(also))
 
 
 def _is_stuck(reading: Reading, done: int) -> bool:
@@ -87,17 +92,28 @@ def _is_stuck(reading: Reading, done: int) -> bool:
     return before == last == now and reading.largest[-1] <= 1
 
 
-def _is_named_permanent(error: str, settings: AccountSettings) -> bool:
+def _is_named_permanent(error: str, settings: AccountSettings, *, timed_out: bool) -> bool:
     rerun = settings["rerun"]
-    return error == PERMANENT_ERROR or (rerun is not None and error in rerun["permanentErrors"])
+    named = [] if rerun is None else rerun["permanentErrors"]
+    return error == PERMANENT_ERROR or _is_among(named, error, timed_out=timed_out)
 
 
-def _is_rerun(error: str, settings: AccountSettings, done: int) -> bool:
+def _is_rerun(error: str, settings: AccountSettings, done: int, *, timed_out: bool) -> bool:
     rerun = settings["rerun"]
     if rerun is None or done >= rerun["rounds"]:
         return False
     errors = rerun["errors"]
-    return errors is None or _ALL_ERRORS in errors or error in errors
+    return errors is None or _is_among(errors, error, timed_out=timed_out)
+
+
+def _is_among(names: Sequence[str], error: str, *, timed_out: bool) -> bool:
+    """Tell whether an error is one of those that are named, some of them as Step Functions has them for a Retry.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html#error-handling-error-representation
+    """
+    if _ALL_ERRORS in names or error in names:
+        return True
+    return (_TIMEOUT if timed_out or error == _TIMEOUT else _TASK_FAILED) in names
 
 
 def wait_seconds(settings: AccountSettings, done: int) -> int:
@@ -108,10 +124,6 @@ def wait_seconds(settings: AccountSettings, done: int) -> int:
     except OverflowError:
         waited = longest
     return ceil(min(waited, longest))
-
-
-class _ChangedError(Exception):
-    """The item file isn't what the run read."""
 
 
 class RoundFile:
@@ -127,14 +139,22 @@ class RoundFile:
         self._reading = reading
         self._wanted = bytes(state in decision.again for state in range(256))
         self._number = decision.number
-        self._missing = item_states.MISSING in decision.again
-        self._written = IndexSet()
+        self._around = decision.around
+        # What is missing, or has succeeded, may be in the input of any child.
+        self._anywhere = item_states.MISSING in decision.again or bool(decision.around)
+        self._lines = self._new_lines()
         self._count = 0
         self._at = 0
         self._spoilt = False
         self.number = reading.plan[-1].number + 1
         self._folder = round_folder(reading.run.prefix, self.number)
         self._upload = self._new_upload()
+
+    def _new_lines(self, written: IndexSet | None = None) -> ItemLines:
+        return ItemLines(self._s3, numbers=self._reading.numbers, wanted=self._is_wanted, written=written)
+
+    def _is_wanted(self, number: int) -> bool:
+        return bool(self._wanted[self._reading.states.state(number)]) or number in self._around
 
     def _new_upload(self, resume: Any = None) -> ItemUpload:
         return ItemUpload(bucket=self._reading.run.bucket, key=f"{self._folder}{ITEMS_FILE}", resume=resume)
@@ -143,11 +163,11 @@ class RoundFile:
         """Write until everything is written, or the deadline comes near; return whether everything is."""
         try:
             return self._go_on(deadline)
-        except _ChangedError:
+        except ChangedError:
             # The inputs of children still say what those of them were that were tried.
             self._upload.abandon()
             self._spoilt, self._at, self._count = True, 0, 0
-            self._written, self._upload = IndexSet(), self._new_upload()
+            self._lines, self._upload = self._new_lines(), self._new_upload()
             return self._go_on(deadline)
         except BaseException:
             self._upload.abandon()
@@ -156,8 +176,8 @@ class RoundFile:
     def _go_on(self, deadline: Deadline) -> bool:
         sources = self._sources()
         while self._at < len(sources) and self._count < self._number:
-            for line in self._lines(sources[self._at]):
-                self._upload.add(line, 1)
+            for line in self._lines_of(sources[self._at]):
+                self._upload.add(line + b"\n", 1)
                 self._count += 1
             self._at += 1
             if deadline.is_near() and self._at < len(sources) and self._count < self._number:
@@ -173,59 +193,21 @@ class RoundFile:
         if usable and origin is not None and not self._spoilt:
             found.append(origin)
         else:
-            # What is missing may be in the input of any child; everything else is where something did not succeed.
-            found += [step for step in reading.files() if self._missing or step in reading.others]
+            # Everything else is where something did not succeed.
+            found += [step for step in reading.files() if self._anywhere or step in reading.others]
         return found
 
-    def _lines(self, source: Step | int | ItemFile) -> Iterator[bytes]:
-        if isinstance(source, int):
-            folder = round_folder(self._reading.run.prefix, source)
-            return self._of_envelopes(self._reading.run.bucket, f"{folder}{ITEMS_FILE}")
-        if isinstance(source, Step):
-            return self._of_children(source)
-        if source.get("enveloped") is True:
-            return self._of_envelopes(source["bucket"], source["key"])
-        return self._of_file(source)
-
-    def _of_envelopes(self, bucket: str, key: str) -> Iterator[bytes]:
-        numbers = self._reading.numbers
-        for envelope in envelopes(self._s3, bucket, key, None):
-            if self._is_new(numbers.number(envelope["index"], envelope.get("source"))):
-                yield encode(envelope, what="an item") + b"\n"
-
-    def _of_children(self, step: Step) -> Iterator[bytes]:
+    def _lines_of(self, source: Step | int | ItemFile) -> Iterator[bytes]:
         reading = self._reading
-        for child in reading.quiet_reader(step).children(reading.file(step), well=False):
-            for number, value in child.items():
-                if number is not None and self._is_new(number):
-                    index, source = reading.numbers.identity(number)
-                    envelope = {"index": index} if source is None else {"index": index, "source": source}
-                    yield encode({**envelope, "value": value}, what="an item") + b"\n"
-
-    def _of_file(self, file: ItemFile) -> Iterator[bytes]:
-        index, digest = -1, hashlib.sha256()
-        sha256: Any = file.get("sha256")
-
-        def chunks() -> Iterable[bytes]:
-            for chunk in object_chunks(self._s3, file["bucket"], file["key"]):
-                digest.update(chunk)
-                yield chunk
-
-        try:
-            for index, line in enumerate(lines(chunks())):
-                if self._is_new(index):
-                    yield b'{"index":%d,"value":%s}\n' % (index, line.strip())
-        except Exception as error:
-            if not is_missing(error):
-                raise
-            raise _ChangedError from error
-        if sha256 is not None and digest.hexdigest() != sha256:
-            raise _ChangedError
-        if index + 1 != self._reading.captured:
-            raise _ChangedError
-
-    def _is_new(self, number: int) -> bool:
-        return bool(self._wanted[self._reading.states.state(number)]) and self._written.add(number)
+        if isinstance(source, int):
+            folder = round_folder(reading.run.prefix, source)
+            return self._lines.of_envelopes(reading.run.bucket, f"{folder}{ITEMS_FILE}")
+        if isinstance(source, Step):
+            reader, file = reading.quiet_reader(source), reading.file(source)
+            return self._lines.of_children(reader, file, well=bool(self._around))
+        if source.get("enveloped") is True:
+            return self._lines.of_envelopes(source["bucket"], source["key"])
+        return self._lines.of_file(source, reading.captured)
 
     def complete(self) -> ItemFile | None:
         """Complete the file, and return what the round's map gets to know about it; None where there is no item."""
@@ -248,9 +230,9 @@ class RoundFile:
     def suspend(self) -> tuple[dict[str, Any], bytes]:
         """Leave it for another invocation: what that one needs, and what was written as bits."""
         left = {"at": self._at, "count": self._count, "spoilt": self._spoilt, "upload": self._upload.suspend()}
-        return left, bytes(self._written)
+        return left, bytes(self._lines.written)
 
     def resume(self, left: dict[str, Any], written: bytes) -> None:
         """Take up what :meth:`suspend` returned."""
         self._at, self._count, self._spoilt = left["at"], left["count"], left["spoilt"]
-        self._written, self._upload = IndexSet.of(written), self._new_upload(left["upload"])
+        self._lines, self._upload = self._new_lines(IndexSet.of(written)), self._new_upload(left["upload"])

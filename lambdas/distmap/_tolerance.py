@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Final
 
 from distmap._errors import DistmapError, ItemsMissingError, ToleranceExceededError
 from distmap._noting import counted
 from distmap._reconcile import Account
+from distmap._tolerated import is_exceeded, tolerated
 from distmap.wire import AccountSettings, ErrorShare
 
 MOST_ERRORS: Final = 5
@@ -25,13 +25,11 @@ def verdict(account: Account, settings: AccountSettings, where: str) -> DistmapE
     lost = account.missing or not account.adds_up or any(not each.is_complete for each in account.nested)
     if lost:
         return ItemsMissingError(_error_text_missing(account, where))
-    count, percentage = settings["toleratedFailureCount"], settings["toleratedFailurePercentage"]
-    bad, captured = account.unsuccessful, account.captured
-    # A percentage is the decimal number that was written, not the binary one nearest to it.
-    exceeded = percentage is not None and bad * 100 > Fraction(repr(percentage)) * captured
-    exceeded = exceeded or (count is not None and bad > count)
-    exceeded = exceeded or (count is None and percentage is None and bad > 0)
-    return ToleranceExceededError(_error_text_exceeded(account, settings, where)) if exceeded else None
+    if is_exceeded(account.unsuccessful, account.captured, settings):
+        return ToleranceExceededError(_error_text_exceeded(account, settings, where))
+    if any(each.exceeding_count for each in account.nested):
+        return ToleranceExceededError(_error_text_nested(account, where))
+    return None
 
 
 def most_frequent(account: Account) -> list[ErrorShare]:
@@ -46,8 +44,21 @@ def most_frequent(account: Account) -> list[ErrorShare]:
 def _error_text_exceeded(account: Account, settings: AccountSettings, where: str) -> str:
     return (
         f"{account.unsuccessful:,} of {counted(account.captured, 'item')} did not succeed ({_kinds(account)}), and "
-        f"{_tolerated(account, settings)}{_errors(account)}; see {where}"
+        f"{tolerated(account.captured, settings)}{_errors(account)}; see {where}"
     )
+
+
+def _error_text_nested(account: Account, where: str) -> str:
+    told = []
+    for each in account.nested:
+        if each.exceeding_count:
+            first, more = each.exceeding[0], each.exceeding_count - 1
+            also = f", and more than are tolerated in {counted(more, 'other map run')} of it" if more else ""
+            told.append(
+                f"{first.unsuccessful:,} of {counted(first.captured, 'item')} of the nested map {each.label} in item "
+                f"{first.path} did not succeed, and {tolerated(first.captured, first.tolerance)}{also}"
+            )
+    return f"{'; '.join(told)}; see {where}"
 
 
 def _error_text_missing(account: Account, where: str) -> str:
@@ -68,19 +79,6 @@ def _kinds(account: Account) -> str:
     names = ("failed", "unprocessed", "pending", "missing")
     found = [f"{getattr(account, name):,} {name}" for name in names if getattr(account, name)]
     return ", ".join(found) or "none of them failed"
-
-
-def _tolerated(account: Account, settings: AccountSettings) -> str:
-    count, percentage = settings["toleratedFailureCount"], settings["toleratedFailurePercentage"]
-    found = []
-    if percentage is not None:
-        most = Fraction(repr(percentage)) * account.captured // 100
-        found.append(f"{percentage:g}% ({most:,})")
-    if count is not None:
-        found.append(f"{int(count):,}")
-    if not found:
-        return "none is tolerated"
-    return f"{' and at most '.join(found)} are tolerated"
 
 
 def _errors(account: Account) -> str:

@@ -330,12 +330,21 @@ class AccountSettings(TypedDict):
     """Who is told of the items that did not succeed, after the last round: see :class:`FailedItemMessage`."""
 
 
+class Tolerance(TypedDict):
+    """How many items of each map run of a nested map may not succeed; with neither, none may."""
+
+    toleratedFailureCount: float | None
+    toleratedFailurePercentage: float | None
+
+
 class NestedMapSettings(TypedDict):
     """A map inside the children of another."""
 
     label: str
     batched: bool
     resultsBucket: str
+    tolerance: NotRequired[Tolerance | None]
+    """What the account holds each of its map runs to; None, or left out, where nobody but Step Functions does."""
     nested: list[NestedMapSettings]
 
 

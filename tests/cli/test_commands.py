@@ -207,8 +207,8 @@ def test_display_fits_a_line_of_80_columns() -> None:
     assert lines == [
         f"{name}  RUNNING  0s  12,345.6 items/s  11m40s to go",
         f"{'x' * 40}  {'━' * 3}╸{' ' * 26}  12%",
-        "1,235,801 of 9,876,543: 1,234,567 succeeded, 1,234 failed, 1,000 running,",
-        "8,639,742 pending",
+        "1,235,801 of 9,876,543 items",
+        "children: 1,234,567 succeeded, 1,234 failed, 1,000 running, 8,639,742 pending",
     ]
 
 
@@ -478,13 +478,13 @@ def test_list_and_describe_show_runs_with_their_items(
     rows = [line.split("\t") for line in distmap("list", "Squares").out.splitlines()]
     assert rows[0] == ["run", "status", "started", "duration", "items", "succeeded", "failed"]
     assert [row[:2] + row[4:] for row in rows[1:]] == [
-        ["second", "RUNNING", "1,000", "0", "0"],
-        ["first", "SUCCEEDED", "20", "18", "2"],
+        ["second", "RUNNING", "1,000", "0 children", "0 children"],
+        ["first", "SUCCEEDED", "20", "18 children", "2 children"],
     ]
     told = distmap("describe", "Squares", "first").out
     assert "status\tSUCCEEDED" in told
     assert 'input\t{"number": 20, "chunk": 1}' in told
-    assert "Squares\tSUCCEEDED\t20\t18\t2" in told
+    assert "Squares\tSUCCEEDED\t20\t20\t20\t18\t2" in told
     assert json.loads(distmap("describe", "first", "--json").out)["maps"][0]["items"]["total"] == 20
 
 
@@ -606,7 +606,7 @@ def test_display_keeps_within_a_narrow_terminal(finished: Any, squares: Any) -> 
     narrow.print(_progress.display(squares.run("first").wait()))
     lines = narrow.file.getvalue().splitlines()  # type: ignore[attr-defined] # what was given above
     assert max(map(len, lines)) <= 40
-    assert " ".join("".join(lines).split()).endswith("0 running, 0 pending")
+    assert " ".join("".join(lines).split()).endswith("children: 18 succeeded, 2 failed")
 
 
 def test_one_map_run_can_be_changed_alone(distmap: Callable[..., Any], squares: Any, states: Any) -> None:
@@ -634,7 +634,7 @@ def test_narrow_terminal_gets_no_broken_columns(
     for name, value in {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm", "COLUMNS": "80"}.items():
         monkeypatch.setenv(name, value)
     first, second = distmap("list", "Squares").out.splitlines()
-    assert (first, "20 items: 18 succeeded, 2 failed" in second) == ("first  SUCCEEDED", True)
+    assert (first, "20 items; children: 18 succeeded, 2 failed" in second) == ("first  SUCCEEDED", True)
     told = re.sub(r"\x1b\[[0-9;]*m", "", distmap("describe", "Squares").out)
     assert re.search(r"^ map +Squares *$", told, re.MULTILINE)
     assert re.search(r"^ timed out +0 *$", told, re.MULTILINE)

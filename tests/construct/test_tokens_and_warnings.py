@@ -226,6 +226,18 @@ RISKY: dict[str, tuple[str, Callable[[Lab], Any], list[str]]] = {
         lambda lab: lab.pipeline(tolerated_failure_count="$.count", tolerated_failure_percentage=0),
         ["tolerated_failure_percentage is 0", "'$.count'"],
     ),
+    "nested-tolerance-from-its-input": (
+        "distmap:ToleranceOfChildren",
+        lambda lab: lab.pipeline(
+            worker=Worker.nested(
+                items=ItemSource.state_array("$.value.rows"),
+                worker=lab.python_worker(),
+                batching=Batching(max_items=10),
+                tolerated_failure_count="$.value.tolerated",
+            )
+        ),
+        ["P-Nested", "a batch succeeds or fails as a whole", "fail no run", "give the tolerance as a number"],
+    ),
     "compact-results": (
         "distmap:ResultsWithoutItems",
         lambda lab: lab.pipeline(results=Results(transformation=Transformation.COMPACT)),
@@ -356,6 +368,14 @@ SAFE: dict[str, tuple[str, Callable[[Lab], Any]]] = {
     "no-tolerance": (
         "distmap:ToleranceOfZero",
         lambda lab: lab.pipeline(tolerated_failure_count=0, tolerated_failure_percentage=0),
+    ),
+    "nested-tolerance-as-a-number": (
+        "distmap:ToleranceOfChildren",
+        lambda lab: lab.pipeline(
+            worker=Worker.nested(
+                items=ItemSource.state_array("$.value.rows"), worker=lab.python_worker(), tolerated_failure_count=3
+            )
+        ),
     ),
     "whole-results": (
         "distmap:ResultsWithoutItems",

@@ -91,6 +91,7 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
                 str(folder), handler="handler.handler", reserved_concurrency=ReservedConcurrency.none()
             ),
             batching=Batching(max_items=4),
+            tolerated_failure_count=1,
         ),
         on_items_failed=made["OfNested"],
         state_machine_name="Nested",
@@ -197,6 +198,20 @@ def test_items_of_nested_maps_are_told_too(local: LocalAws, tmp_path: Path) -> N
     ]
     assert {each["map"] for each in told} == {each["label"] for each in run.ledger().to_json()["nested"]}
     assert list(run.failures())  # the client has them from the files of the maps
+
+
+def test_fails_when_more_items_of_a_nested_map_failed_than_are_tolerated(local: LocalAws, tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text(json.dumps({"inner": [{"from": number, "to": 0} for number in (0, 1, 4)]}))
+    with (tmp_path / "items.jsonl").open("rb") as items:
+        run = Client(endpoint_url=local.endpoint_url).pipeline("Nested").start(items=items)
+
+    ended = local.wait(run.arn)
+
+    assert (ended.status, ended.error) == ("FAILED", "Distmap.ToleranceExceeded")
+    assert "2 of 3 items of the nested map Nested-Nested in item 0 did not succeed, and 1 is tolerated" in str(
+        ended.cause
+    )
+    bodies(local, "OfNested", 2)
 
 
 def test_items_of_a_run_that_failed_in_its_map_are_told_by_its_rule(local: LocalAws) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
         "Latin": ItemSource.csv(data, "latin.csv"),
         "Broken": ItemSource.captured(capture),
         "Listed": ItemSource.s3_objects(data, prefix="nothing/"),
+        "Ranges": ItemSource.captured(Capture.ranges()),
     }
     for name, source in sources.items():
         DistributedMapPipeline(
@@ -130,6 +132,32 @@ def test_run_over_nothing_says_that_it_had_no_items(
         assert (made["captured"], made["complete"], note[:21]) == (0, True, "the run had no items:")
     assert distmap("results", "Listed", "empty") == (0, "")
     assert distmap("retry", "Listed", "empty") == (0, "empty had no items: nothing to run again\n")
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "given"),
+    [
+        ("Listed", {}),
+        ("Ranges", {"number": 0}),
+        ("Array", {"items": []}),
+        ("Array", {"items": {"bucket": "payload", "key": "Array/items/empty.jsonl"}}),
+        ("Array", {"items": {"bucket": "payload", "key": "Array/items/blank.jsonl"}}),
+    ],
+    ids=["listed", "captured", "array", "item file", "blank lines"],
+)
+def test_the_account_of_a_run_over_nothing_is_what_a_recount_says(
+    pipeline: str, given: Any, engine: LocalAws, distmap: Callable[..., tuple[int, str]]
+) -> None:
+    for key, body in (("empty", b""), ("blank", b"\n\n")):
+        engine.client("s3").put_object(Bucket="payload", Key=f"Array/items/{key}.jsonl", Body=body)
+    name = re.sub(r"\W+", "-", f"nothing {pipeline} {json.dumps(given)}")[:80].strip("-")
+    code, out = distmap("run", pipeline, "--input", json.dumps(given), "--name", name, "--watch")
+    assert code == exit_codes.SUCCESS, out
+
+    own, recounted = (json.loads(distmap("ledger", pipeline, name, *how, "--json")[1]) for how in ([], ["--recount"]))
+
+    assert own["status"] == "SUCCEEDED"
+    assert {each: own[each] for each in recounted} == recounted
 
 
 # -- in more detail, without an engine

@@ -231,6 +231,53 @@ def test_permanent_errors_run_in_no_round(
     assert error.__name__ in f"{failed['error']} {failed['cause']}"
 
 
+TIMED_OUT = (None, None, "TIMED_OUT")
+
+
+@pytest.mark.parametrize(
+    ("named", "ends", "again"),
+    [
+        (["States.Timeout"], TIMED_OUT, True),
+        (["States.Timeout"], ("States.Timeout", ""), True),
+        (["States.Timeout"], ("Store.Busy", ""), False),
+        (["States.TaskFailed"], ("Store.Busy", ""), True),
+        (["States.TaskFailed"], TIMED_OUT, False),
+        (["States.ALL"], TIMED_OUT, True),
+        (["Store.Busy", "States.Timeout"], ("Store.Busy", ""), True),
+        (["Store"], ("Store.Busy", ""), False),
+    ],
+    ids=["timeout", "timeout-of-a-task", "not-timeout", "failed", "not-failed", "all", "name", "part-of-a-name"],
+)
+def test_errors_are_named_as_in_a_retry(
+    lab: Callable[..., Lab], named: list[str], ends: tuple[Any, ...], *, again: bool
+) -> None:
+    """No rounds but those of rerun, so that what is no fault of an item doesn't run again anyway."""
+    rerun = {"rounds": 2, "errors": named, "permanentErrors": []}
+    this = lab(range(4), child=lambda _number, _indexes: ends, rounds=0, rerun=rerun, toleratedFailurePercentage=100)
+    this.finish()
+    assert len(this.rounds) == (2 if again else 0)
+
+
+@pytest.mark.parametrize(
+    ("named", "ends", "rounds"),
+    [
+        (["States.Timeout"], TIMED_OUT, 0),
+        (["States.TaskFailed"], ("Sandbox.Timedout", ""), 0),
+        (["States.TaskFailed"], TIMED_OUT, 2),
+        (["States.ALL"], CRASH, 0),
+        (["KeyError"], CRASH, 2),
+    ],
+    ids=["timeout", "failed", "not-failed", "all", "another"],
+)
+def test_permanent_errors_are_named_as_in_a_retry(
+    lab: Callable[..., Lab], named: list[str], ends: tuple[Any, ...], rounds: int
+) -> None:
+    rerun = {"rounds": 2, "errors": None, "permanentErrors": named}
+    this = lab(range(1), child=lambda _number, _indexes: ends, rerun=rerun, toleratedFailurePercentage=100)
+    this.finish()
+    assert len(this.rounds) == rounds
+
+
 def test_errors_are_permanent_by_the_declaration_of_the_pipeline_too(lab: Callable[..., Lab]) -> None:
     this = lab(
         range(5),

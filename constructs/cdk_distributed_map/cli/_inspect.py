@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
 _MAP_COLUMNS: Final = (
     "status",
-    "total",
+    "items",
+    "ended",
+    "children",
     "succeeded",
     "failed",
     "timed out",
     "aborted",
     "running",
     "pending",
-    "children",
 )
+"""The items of a map and how many of them have ended, then its children and how many of them have done what: for AWS a
+child succeeds with whatever failed in its batch."""
 _MAPS_SIDE_BY_SIDE: Final = 3
 _TABLE_COLUMNS: Final = 110
 """Width of a terminal that has room for the table of runs."""
@@ -47,8 +50,8 @@ _STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_
 def list_(client: Client, pipeline: str, *, status: str | None, limit: int, counts: bool, as_json: bool) -> int:
     """List the runs of a pipeline, latest first.
 
-    The counts are AWS's, where a batch succeeds or fails as a whole: `distmap ledger` counts every single item. Items
-    that timed out or were aborted count as failed.
+    What succeeded and failed are items by the account of a run. Where there is none, as while it runs, they are
+    children, which is what AWS counts: those that timed out or were aborted are among the failed ones.
 
     \b
     distmap list Squares
@@ -81,11 +84,22 @@ def _show_runs(rows: list[dict[str, Any]]) -> None:
             row["status"],
             _show.when(row["started"]),
             _show.duration(row["seconds"]),
-            *("-" if row["items"] is None else f"{row['items'][key]:,}" for key in ("total", "succeeded", "failed")),
+            "-" if row["items"] is None else f"{row['items']['total']:,}",
+            *(_cell(row, key) for key in ("succeeded", "failed")),
         ]
         for row in rows
     ]
     _show.table(columns, text, numbers=[3, 4, 5, 6])
+
+
+def _cell(row: dict[str, Any], key: str) -> str:
+    items = row["items"]
+    if items is None:
+        return "-"
+    if "children" not in items:
+        return f"{items[key]:,}"
+    number = items["children"][key]
+    return "1 child" if number == 1 else f"{number:,} children"
 
 
 def _in_two_lines(row: dict[str, Any]) -> str:
@@ -97,8 +111,8 @@ def _in_two_lines(row: dict[str, Any]) -> str:
     items = row["items"]
     if items is None:
         return f"{head}\n  {times}"
-    failed = f"{items['failed']:,} failed"
-    summary = f"{counted(items['total'], 'item')}: {items['succeeded']:,} succeeded, {failed}"
+    found, of = (items, ":") if "children" not in items else (items["children"], "; children:")
+    summary = f"{counted(items['total'], 'item')}{of} {found['succeeded']:,} succeeded, {found['failed']:,} failed"
     return f"{head}\n  {times}  {summary}"
 
 
@@ -117,7 +131,7 @@ def _paced(summaries: Iterator[RunSummary], *, counts: bool) -> Iterator[RunSumm
 
 
 def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
-    items = None
+    items: dict[str, Any] | None = None
     if counts:
         run = pipeline.run(summary.name)
         items = _items_of_account(run, summary)
@@ -131,8 +145,10 @@ def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
         if total or summary.status in {"RUNNING", "SUCCEEDED"}:
             items = {
                 "total": total,
-                "succeeded": sum(map_run.items.succeeded for map_run in maps),
-                "failed": sum(map_run.items.unsuccessful for map_run in maps),
+                "children": {
+                    "succeeded": sum(map_run.children.succeeded for map_run in maps),
+                    "failed": sum(map_run.children.unsuccessful for map_run in maps),
+                },
             }
     return _row_of(summary, items)
 
@@ -219,13 +235,13 @@ def _show_maps(maps: list[MapRun], rounds: dict[str, int]) -> None:
     columns = ["map", *_MAP_COLUMNS]
     text = []
     for map_run in maps:
-        items = map_run.items
-        numbers = (items.total, items.succeeded, items.failed, items.timed_out, items.aborted, items.running)
+        items, children = map_run.items, map_run.children
+        numbers = (items.total, items.done, children.total, children.succeeded, children.failed, children.timed_out)
         text.append(
             [
                 f"round {rounds[map_run.arn]}" if map_run.arn in rounds else map_run.label,
                 map_run.status,
-                *(f"{number:,}" for number in (*numbers, items.pending, map_run.children.total)),
+                *(f"{number:,}" for number in (*numbers, children.aborted, children.running, children.pending)),
             ]
         )
     if _show.console().is_terminal and len(maps) <= _MAPS_SIDE_BY_SIDE:
@@ -233,7 +249,7 @@ def _show_maps(maps: list[MapRun], rounds: dict[str, int]) -> None:
         columns, *text = (list(row) for row in zip(columns, *text, strict=True))
         _show.table(columns, text, numbers=range(1, len(columns)))
     else:
-        _show.table(columns, text, numbers=range(2, 10))
+        _show.table(columns, text, numbers=range(2, 11))
 
 
 @click.command(short_help="Show the log lines of a run, or of a child.")

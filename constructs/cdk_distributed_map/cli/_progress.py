@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cdk_distributed_map.runs import Counts, Progress, Run
+    from distmap.wire import OutputLedger
 
 _LINE_SECONDS: Final = 10.0
 _BAR_COLUMNS: Final = 30
@@ -135,9 +136,24 @@ def left_out(progress: Progress) -> str:
     return f"not counted: nested maps of up to {children}"
 
 
-def _others(items: Counts) -> str:
-    parts = [("timed out", items.timed_out), ("aborted", items.aborted)]
-    return "".join(f", {word} {number:,}" for word, number in parts if number)
+def children_text(children: Counts, *, ended: bool = False) -> str:
+    """Return what became of children, which is what AWS counts: a batch succeeds whatever failed in it."""
+    return f"children: {_outcomes(children, ended=ended)}"
+
+
+def _outcomes(counts: Counts, *, ended: bool) -> str:
+    bad = [("failed", counts.failed), ("timed out", counts.timed_out), ("aborted", counts.aborted)]
+    open_ = [("running", counts.running), ("pending", counts.pending)]
+    parts = [f"{counts.succeeded:,} succeeded", *(f"{number:,} {word}" for word, number in bad if number)]
+    parts += [f"{number:,} {word}" for word, number in open_ if number or not ended]
+    return ", ".join(parts)
+
+
+def _account(ledger: OutputLedger) -> str:
+    """Return what became of items, by the account of the run."""
+    names = ("failed", "unprocessed", "pending", "missing")
+    bad = [f"{ledger.get(name, 0):,} {name}" for name in names if ledger.get(name)]
+    return ", ".join([f"items: {ledger['succeeded']:,} succeeded", *bad])
 
 
 def _rounds(progress: Progress) -> list[str]:
@@ -157,8 +173,11 @@ def line(progress: Progress) -> str:
     parts = [f"{progress.name} {progress.status}"]
     if progress.maps:
         parts.append(f"{items.done:,}/{items.total:,}{share}")
-        parts.append(f"succeeded {items.succeeded:,}, failed {items.failed:,}{_others(items)}")
-        parts.append(f"running {items.running:,}, pending {items.pending:,}")
+        parts.append(
+            children_text(progress.children, ended=progress.ended)
+            if progress.ledger is None
+            else _account(progress.ledger)
+        )
     first = progress.first_maps
     if len(first) > 1:
         parts.append(", ".join(f"{map_run.label} {map_run.items.done:,}/{map_run.items.total:,}" for map_run in first))
@@ -188,24 +207,29 @@ def display(progress: Progress) -> RenderableType:
     if progress.rate and not progress.ended:
         head += f"  {progress.rate:,.1f} items/s  {_show.duration(progress.eta_seconds)} to go"
     grid = Table.grid(padding=(0, 2))
-    rows = [(map_run.label, map_run.items) for map_run in progress.first_maps]
+    rows = [(map_run.label, map_run.items, map_run.children) for map_run in progress.first_maps]
     latest = progress.latest_round
-    rows += [] if latest is None else [(f"round {progress.rounds[latest.arn]}", latest.items)]
+    rows += [] if latest is None else [(f"round {progress.rounds[latest.arn]}", latest.items, latest.children)]
     rows += [
-        (f"{label} ({counted(progress.nested_runs[label], 'map run')})", counts)
+        (f"{label} ({counted(progress.nested_runs[label], 'map run')})", counts, progress.nested_children[label])
         for label, counts in progress.nested.items()
     ]
     numbers: list[Any] = []
-    for label, items in rows:
+    indent = "  " if len(rows) > 1 else ""
+    for label, items, children in rows:
         bar = ProgressBar(total=max(items.total, 1), completed=items.done, width=_BAR_COLUMNS)
         share = f"{items.done * 100 // items.total}%" if items.total else "-"
-        counts = f"{items.done:,} of {items.total:,}: [green]{items.succeeded:,} succeeded[/]"
-        bad = [("failed", items.failed), ("timed out", items.timed_out), ("aborted", items.aborted)]
-        counts += "".join(f", [red]{number:,} {word}[/]" for word, number in bad if number)
-        counts += f", {items.running:,} running, {items.pending:,} pending"
-        grid.add_row(escape(label), bar, share)
+        counts = f"{items.done:,} of {counted(items.total, 'item')}"
         # Below the bar: a line of 80 columns hasn't room for both.
-        numbers.append(Text.from_markup(f"{escape(label)}  {counts}" if len(rows) > 1 else counts))
+        numbers.append(Text(f"{label}  {counts}" if len(rows) > 1 else counts))
+        numbers.append(
+            Text(
+                f"{indent}{children_text(children, ended=progress.ended)}", style="red" if children.unsuccessful else ""
+            )
+        )
+        grid.add_row(escape(label), bar, share)
+    if progress.ledger is not None:
+        numbers.append(Text(_account(progress.ledger)))
     parts: list[Any] = [Text.from_markup(head), grid, *numbers]
     if progress.nested_left_out:
         parts.append(Text(left_out(progress)))
@@ -232,9 +256,11 @@ def to_json(progress: Progress) -> dict[str, Any]:
                 **({"round": progress.rounds[map_run.arn]} if map_run.arn in progress.rounds else {}),
                 "status": map_run.status,
                 "items": _show.counts_json(map_run.items),
+                "children": _show.counts_json(map_run.children),
             }
             for map_run in progress.maps
         ],
+        "ledger": progress.ledger,
         "nested": {
             label: {"mapRuns": progress.nested_runs[label], **_show.counts_json(counts)}
             for label, counts in progress.nested.items()

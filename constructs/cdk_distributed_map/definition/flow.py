@@ -104,7 +104,7 @@ class Flow(sfn.StateMachineFragment):
         states = rounds.AccountStates(
             self,
             account,
-            settings=self._resources.map,
+            resources=self._resources,
             name=self._name,
             task=self._task,
             run=self._location.run,

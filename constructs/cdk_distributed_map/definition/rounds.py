@@ -17,10 +17,9 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from cdk_distributed_map.definition import tolerance
-from cdk_distributed_map.resources.map_resources import AccountResources
+from cdk_distributed_map.resources.map_resources import AccountResources, MapResources
 from cdk_distributed_map.settings import expressions
 from cdk_distributed_map.settings.expressions import quote, wrap
-from cdk_distributed_map.settings.workers import MapSettings
 from distmap import limits, wire
 
 _INPUT: Final = "$distmapInput"
@@ -38,7 +37,7 @@ ROUND: Final = "$distmapRound"
 def first_variables(declared: Mapping[str, float | str]) -> dict[str, Any]:
     """Return what the first state assigns. The maps of rounds get the input of the run, as that of a retry does."""
     found = {_INPUT[1:]: wrap("$states.input"), ROUND[1:]: 0}
-    return {**found, _TOLERANCE[1:]: wrap("null")} if from_input(declared) else found
+    return {**found, _TOLERANCE[1:]: wrap("null")} if tolerance.from_input(declared) else found
 
 
 def results_prefix(folder: str) -> str:
@@ -64,15 +63,10 @@ def smaller_batches(batcher: Mapping[str, Any]) -> dict[str, Any]:
 
 def map_variables(declared: Mapping[str, float | str]) -> dict[str, Any]:
     """Return what a map assigns: a tolerance that comes from the input, which is that of the first map."""
-    if not from_input(declared):
+    if not tolerance.from_input(declared):
         return {}
     own = ", ".join(f'"{kind}": {expressions.number_text(value)}' for kind, value in declared.items())
     return {_TOLERANCE[1:]: wrap(f"{ROUND} > 0 ? {_TOLERANCE} : {{{own}}}")}
-
-
-def from_input(declared: Mapping[str, float | str]) -> bool:
-    """Whether a tolerance comes from the input, which the map alone has."""
-    return any(map(expressions.is_jsonata, declared.values()))
 
 
 class AccountStates:
@@ -81,7 +75,7 @@ class AccountStates:
     Args:
         scope: Parent of the states.
         account: The account function.
-        settings: The map.
+        resources: What was made for the map.
         name: Makes a state's name.
         task: Makes a task of a function.
         run: Rendered :class:`distmap.wire.Run`.
@@ -93,13 +87,13 @@ class AccountStates:
         scope: Construct,
         account: AccountResources,
         *,
-        settings: MapSettings,
+        resources: MapResources,
         name: Callable[[str], str],
         task: Callable[..., sfn.TaskStateBase],
         run: Any,
         rounds_map: sfn.IChainable,
     ) -> None:
-        declared = tolerance.rendered(scope, settings)
+        declared = tolerance.rendered(scope, resources.map)
         self.account = task(
             "Account",
             "account",
@@ -108,7 +102,7 @@ class AccountStates:
                 "run": run,
                 **{key: wrap(f"$states.input.{key}") for key in ("items", "results", "mapRunArn")},
                 "redriveCount": wrap("$states.context.Execution.RedriveCount"),
-                "account": {**account.settings, **_tolerance(declared)},
+                "account": {**account.settings, **_tolerance(declared), "nested": tolerance.of_nested(resources)},
                 "continuation": wrap("$exists($states.input.continuation) ? $states.input.continuation : null"),
             },
             output=wrap(_ANSWER),
@@ -142,8 +136,8 @@ class AccountStates:
 
 
 def _tolerance(declared: Mapping[str, float | str]) -> dict[str, Any]:
-    if from_input(declared):
+    if tolerance.from_input(declared):
         of: dict[str, Any] = {kind: wrap(f"{_TOLERANCE} = null ? null : {_TOLERANCE}.{kind}") for kind in declared}
     else:
         of = {**declared}
-    return {f"toleratedFailure{kind.title()}": of.get(kind) for kind in ("count", "percentage")}
+    return tolerance.as_wire(of)

@@ -14,12 +14,14 @@ https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html#
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aws_cdk import Token
 from constructs import Construct
 
-from cdk_distributed_map.settings import checks, expressions
+from cdk_distributed_map.resources.map_resources import MapResources
+from cdk_distributed_map.settings import checks, expressions, synthesis_warnings
 from cdk_distributed_map.settings.expressions import wrap
 from cdk_distributed_map.settings.workers import MapSettings
 
@@ -52,6 +54,32 @@ def declared(scope: Construct, settings: MapSettings) -> dict[str, Any]:
         count, percentage = found["count"], found["percentage"]
         found = {"count": _zero_with(count, percentage), "percentage": _zero_with(percentage, count)}
     return {f"ToleratedFailure{kind.title()}": value for kind, value in found.items()}
+
+
+def of_nested(resources: MapResources) -> list[dict[str, Any]]:
+    """Return what the account is told of the maps inside the children, each with the tolerance that it keeps.
+
+    One that comes from the input of an inner map is in no file of the run, so only Step Functions has it.
+    """
+    inner = resources.inner
+    if inner is None:
+        return []
+    (told,) = resources.nested_settings()
+    found = rendered(inner.scope, inner.map)
+    if from_input(found):
+        synthesis_warnings.tolerance_of_children(inner.scope, inner.label, batched=inner.map.batches is not None)
+    tolerance = None if from_input(found) else as_wire(found)
+    return [{**told, "tolerance": tolerance, "nested": of_nested(inner)}]
+
+
+def from_input(found: Mapping[str, float | str]) -> bool:
+    """Whether a rendered tolerance comes from the input, which the map alone has."""
+    return any(map(expressions.is_jsonata, found.values()))
+
+
+def as_wire(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a rendered tolerance under the names that it has for the account."""
+    return {f"toleratedFailure{kind.title()}": found.get(kind) for kind in ("count", "percentage")}
 
 
 def early_stop(

@@ -32,8 +32,9 @@ class Rerun:
 
     Args:
         rounds: Most rounds for items that failed. Default: 3.
-        errors: Names of the errors to run again for, such as ``["ConnectionError", "States.Timeout"]``. Default: every
-            error that isn't permanent.
+        errors: Names of the errors to run again for, such as ``["ConnectionError", "States.Timeout"]``. As in a Retry,
+            ``States.Timeout`` is every child that timed out, ``States.TaskFailed`` every other error, and
+            ``States.ALL`` both. Default: every error that isn't permanent.
         permanent_errors: Names of errors for which running again is pointless. Default: ``PermanentError`` alone.
         wait: Time before the first round, in whole seconds. Default: 10 seconds.
         backoff_rate: Factor from the wait before one round to that before the next, at least 1. Default: 2.

@@ -31,6 +31,7 @@ SHARED_PREFIX: Final = "distmap:SharedPrefix"
 LOG_GROUP_NAME: Final = "distmap:LogGroupName"
 EXPRESS_ROLE_TRUST: Final = "distmap:ExpressRoleTrust"
 STATE_MACHINE_REPLACED: Final = "distmap:StateMachineReplaced"
+TOLERANCE_OF_CHILDREN: Final = "distmap:ToleranceOfChildren"
 TOLERANCE_OF_ZERO: Final = "distmap:ToleranceOfZero"
 RUNS_EXPIRE_EARLY: Final = "distmap:RunsExpireEarly"
 BUCKET_SENDS_NO_EVENTS: Final = "distmap:BucketSendsNoEvents"
@@ -132,6 +133,18 @@ def tolerance_of_zero(scope: Construct, count: float | str | None, percentage: f
                 f"{zero} is 0, so no failure is tolerated, whatever {other} ({both[other]!r}) says: take out one of "
                 "them",
             )
+
+
+def tolerance_of_children(scope: Construct, label: str, *, batched: bool) -> None:
+    """Warn of a tolerance of a nested map that comes from its input, which the account of the run hasn't."""
+    batches = ", to which a batch succeeds or fails as a whole" if batched else ""
+    warn(
+        scope,
+        TOLERANCE_OF_CHILDREN,
+        f"the tolerance of the nested map {label} comes from its input, so Step Functions alone keeps it, for children"
+        f"{batches}: items that fail inside children that succeed are in the account, and fail no run; give the "
+        "tolerance as a number to have each item of it counted",
+    )
 
 
 def early_expiry(scope: Construct, expiry: Duration, timeout: Duration | None) -> None:

@@ -32,6 +32,8 @@ Allowed = Callable[["Lab", Any], set[tuple[str, str, str]]]
 BUCKET = "${PPayloadBucket1048A6C5.Arn}"
 MAP_RUN = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:mapRun"
 LISTING = json.dumps({"StringLike": {"s3:prefix": ["runs/*"]}})
+NULL = "{% null %}"
+"""How null is written in a state's arguments."""
 WRITTEN = ("ledger.json", "failures.jsonl", "account/*", "rounds/*/items.jsonl")
 
 
@@ -196,6 +198,42 @@ def test_nested_maps_are_told(lab: Lab, workers: dict[str, Any]) -> None:
 
     (nested,) = told(lab)["DISTMAP_ACCOUNT"]["nested"]
     assert nested == {"label": "P-Nested", "batched": False, "resultsBucket": "<PPayloadBucket1048A6C5>", "nested": []}
+
+
+def nested_worker(lab: Lab, **options: Any) -> Worker:
+    rows = ItemSource.state_array("$.value.rows")
+    return Worker.nested(items=rows, worker=lab.python_worker(), batching=Batching(max_items=10), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, (NULL, NULL)),
+        ({"tolerated_failure_count": 3}, (3, NULL)),
+        ({"tolerated_failure_count": 1, "tolerated_failure_percentage": 2.5}, (1, 2.5)),
+    ],
+    ids=["none", "count", "both"],
+)
+def test_the_states_tell_the_tolerance_of_nested_maps(lab: Lab, options: dict[str, Any], kept: tuple[Any, Any]) -> None:
+    pipeline = lab.pipeline(worker=nested_worker(lab, **options))
+
+    (nested,) = lab.state(pipeline, "account")["Arguments"]["Payload"]["account"]["nested"]
+    count, percentage = kept
+    assert nested["tolerance"] == {"toleratedFailureCount": count, "toleratedFailurePercentage": percentage}
+
+
+def test_a_nested_tolerance_that_is_known_at_deployment_is_told_too(lab: Lab) -> None:
+    percentage = lab.number_parameter("Percentage").value_as_number
+    lab.pipeline(worker=nested_worker(lab, tolerated_failure_percentage=percentage))
+
+    assert json.dumps(lab.resources("AWS::StepFunctions::StateMachine")).count('{"Ref": "Percentage"}') == 2
+
+
+def test_a_nested_tolerance_from_its_input_is_left_to_step_functions(lab: Lab) -> None:
+    pipeline = lab.pipeline(worker=nested_worker(lab, tolerated_failure_percentage="$.value.tolerated"))
+
+    (nested,) = lab.state(pipeline, "account")["Arguments"]["Payload"]["account"]["nested"]
+    assert nested["tolerance"] == NULL
 
 
 def test_rerun_for_every_error_names_none(lab: Lab) -> None:

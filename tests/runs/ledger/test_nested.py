@@ -49,6 +49,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
                 str(folder / "worker"), handler="handler.handler", reserved_concurrency=ReservedConcurrency.none()
             ),
             batching=Batching(max_items=4),
+            tolerated_failure_count=1,
         ),
     )
     app.synth()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from cdk_distributed_map.runs.aws.sessions import error_code, errors
+from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import (
     InputError,
+    ResultFilesError,
     RunFailedError,
     RunStateError,
     UnavailableItemsError,
@@ -18,11 +18,10 @@ from cdk_distributed_map.runs.files import chain as chain_module
 from cdk_distributed_map.runs.files import item_files, item_states, scan
 from cdk_distributed_map.runs.find.names import check_name, retry_name
 from cdk_distributed_map.runs.start import start_spooled
+from distmap._errors import ResultsError
 from distmap._export import File
-from distmap._indexes import IndexSet
+from distmap._item_lines import ChangedError, ItemLines
 from distmap._outcomes import Reader
-from distmap._records import Child
-from distmap._stream import lines, object_chunks
 from distmap.limits import MAX_ITEM_BYTES
 
 if TYPE_CHECKING:
@@ -77,9 +76,9 @@ def retry(
     with errors(f"reading the items of {root.name!r}"):
         try:
             spooled = item_files.SpooledItems(values.lines(enveloped=enveloped), largest=MAX_ITEM_BYTES)
-        except _ChangedError as error:
+        except ChangedError as error:
             # The inputs of children still say what those of them were that were tried.
-            values.spoilt = str(error)
+            values.spoil(str(error))
             spooled = item_files.SpooledItems(values.lines(enveloped=enveloped), largest=MAX_ITEM_BYTES)
     if spooled.count != wanted:
         spooled.close()
@@ -111,10 +110,6 @@ def _refuse_running(root: RunHandle, chain: list[RunHandle]) -> None:
             )
 
 
-class _ChangedError(Exception):
-    """The item file isn't what the run read."""
-
-
 class _Values:
     """The items that did not succeed, as their children get them."""
 
@@ -132,9 +127,16 @@ class _Values:
         self._described = described
         self._s3 = root.aws.s3()
         self._around = around
-        self._written = IndexSet()
-        self.spoilt: str | None = None
+        self._made = self._new_lines()
+        self._spoilt: str | None = None
         """Why the item file is not to be used; None where it is."""
+
+    def _new_lines(self) -> ItemLines:
+        return ItemLines(self._s3, numbers=self._ledger.numbers, wanted=self._is_wanted)
+
+    def spoil(self, why: str) -> None:
+        """Begin again without the item file."""
+        self._spoilt, self._made = why, self._new_lines()
 
     def lines(self, *, enveloped: bool) -> Iterator[bytes]:
         """Yield them as lines of an item file."""
@@ -145,10 +147,11 @@ class _Values:
         file = chain_module.item_file_of(self._root, self._described)
         # What a selector made of an item is only in the inputs of its children.
         selects = definition.source.selects or definition.item_file.selects
-        if file is not None and not selects and not self._was_enveloped() and self.spoilt is None:
-            yield from self._from_file(file)
-        else:
-            yield from self._from_children()
+        usable = file is not None and not selects and self._spoilt is None
+        try:
+            yield from self._lines_of(file) if usable and file is not None else self._from_children()
+        except ResultsError as error:
+            raise ResultFilesError(str(error)) from error
 
     def unavailable(self, wanted: int, found: int) -> str:
         """Return what to say of items whose values can't be had."""
@@ -159,14 +162,14 @@ class _Values:
             )
         missing = ", ".join(map(str, self._ledger.states.indexes(item_states.MISSING, most=_EXAMPLES)))
         about = f", such as those with the indexes {missing}" if missing else ""
-        why = self.spoilt or "a source that isn't captured can't be read again here"
+        why = self._spoilt or "a source that isn't captured can't be read again here"
         return (
             f"{wanted - found:,} of the {wanted:,} items to run again are nowhere in the files of "
             f"{self._root.name!r}{about}: {why}. Redrive the run, or start one on an item file of your own (`distmap "
             "run --items`)"
         )
 
-    def _wanted(self, index: int) -> bool:
+    def _is_wanted(self, index: int) -> bool:
         return index in self._around or not self._ledger.states.succeeded(index)
 
     def _was_enveloped(self) -> bool:
@@ -174,44 +177,20 @@ class _Values:
         items = run_input.get("items") if isinstance(run_input, dict) else None
         return isinstance(items, dict) and items.get("enveloped") is True
 
-    def _from_file(self, file: chain_module.ItemsPlace) -> Iterator[bytes]:
-        where, digest = f"s3://{file.bucket}/{file.key}", hashlib.sha256()
-
-        def chunks() -> Iterator[bytes]:
-            for chunk in object_chunks(self._s3, file.bucket, file.key):
-                digest.update(chunk)
-                yield chunk
-
-        index = -1
-        try:
-            for index, line in enumerate(lines(chunks())):
-                if self._wanted(index):
-                    yield b'{"index":%d,"value":%s}' % (index, line.strip())
-        except Exception as error:
-            if error_code(error) not in {"404", "NoSuchKey"}:
-                raise
-            raise _ChangedError(f"its item file {where} is gone") from error
-        changed = file.sha256 is not None and digest.hexdigest() != file.sha256
-        # Where AWS has the checksum no more, the number of items is left to compare.
-        if changed or (file.sha256 is None and index + 1 != self._ledger.captured):
-            raise _ChangedError(
-                f"its item file {where} has changed since the run read it, so the indexes are no longer those of the "
-                "same items"
-            )
+    def _lines_of(self, file: chain_module.ItemsPlace) -> Iterator[bytes]:
+        """Yield what the run's item file has: its children got it as it is there."""
+        if self._was_enveloped():
+            return self._made.of_envelopes(file.bucket, file.key)
+        items: Any = {"bucket": file.bucket, "key": file.key}
+        if file.sha256 is not None:
+            items["sha256"] = file.sha256
+        return self._made.of_file(items, self._ledger.captured)
 
     def _from_children(self) -> Iterator[bytes]:
         for run in [self._root, *(link.run for link in self._links)]:
-            for child in self._children(run, skip_well=not self._around):
-                for index, value in child.items():
-                    if index is not None and self._wanted(index) and scan.add_index(self._written, index):
-                        own, source = self._ledger.numbers.identity(index)
-                        envelope = {"index": own} if source is None else {"index": own, "source": source}
-                        yield _encode({**envelope, "value": value})
-
-    def _children(self, run: RunHandle, *, skip_well: bool) -> Iterator[Child]:
-        """Yield the children of a run; the ledger lists what can't be read, and asks about it."""
-        for reader, file in self._files(run):
-            yield from reader.children(file, well=not skip_well)
+            # The ledger lists what can't be read, and asks about it.
+            for reader, file in self._files(run):
+                yield from self._made.of_children(reader, file, well=bool(self._around))
 
     def _unidentified(self) -> Iterator[bytes]:
         """Yield unidentified items: those that the last run of the chain left."""

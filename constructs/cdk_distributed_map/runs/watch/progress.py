@@ -33,6 +33,8 @@ class Progress:
     """The account in the output of the run; None where it has none, or none yet."""
     nested: dict[str, Counts] = field(default_factory=dict)
     """Item counts of the maps inside them, by label, as far as they were seen."""
+    nested_children: dict[str, Counts] = field(default_factory=dict)
+    """Counts of the children of these, by label."""
     nested_runs: dict[str, int] = field(default_factory=dict)
     """Map Runs seen of each of these labels."""
     nested_left_out: int = 0
@@ -48,11 +50,20 @@ class Progress:
 
     @property
     def items(self) -> Counts:
-        """Item counts of the outermost maps together: rounds aside, whose items are among these."""
+        """Item counts of the outermost maps together: rounds aside, whose items are among these.
+
+        They are AWS's, to which an item has succeeded as soon as its child has, whatever failed in a batch. What became
+        of items is in :attr:`ledger`.
+        """
         total = Counts()
         for each in self.first_maps:
             total += each.items
         return total
+
+    @property
+    def children(self) -> Counts:
+        """Counts of the children of the outermost maps together, rounds aside."""
+        return sum((each.children for each in self.first_maps), Counts())
 
     @property
     def first_maps(self) -> tuple[MapRun, ...]:

@@ -347,9 +347,11 @@ class Watcher:
         assert self._description is not None  # noqa: S101 - narrows the type
         described = self._description
         nested: dict[str, Counts] = {}
+        children: dict[str, Counts] = {}
         runs: dict[str, int] = {}
         for each in self._nested.values():
             nested[each.label] = nested.get(each.label, Counts()) + each.items
+            children[each.label] = children.get(each.label, Counts()) + each.children
             runs[each.label] = runs.get(each.label, 0) + 1
         final = (
             described.ended and self._listed_at is not None and all(call == self._idle for _, call in self._calls(now))
@@ -364,6 +366,7 @@ class Watcher:
             ledger=_ledger_of(described.output),
             maps=tuple(sorted(self._maps.values(), key=start_of)),
             nested=nested,
+            nested_children=children,
             nested_runs=runs,
             nested_left_out=self._children.left_out + stale + len(self._denied),
             rate=self._rate(),
