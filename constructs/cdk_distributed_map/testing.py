@@ -19,7 +19,7 @@ from typing import Any
 from aws_cdk import Stack
 from aws_cdk.assertions import Template
 
-from cdk_distributed_map.definition.check import parse
+from cdk_distributed_map.graphs import parse
 
 __all__ = ["definitions", "masked", "masked_template"]
 

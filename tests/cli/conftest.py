@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tests.cli.command import distmap, finished
+from tests.plan.fixtures import assembly
 from tests.runs.fixtures import bucket, client, clock, definitions, environment, files, s3, squares, states
 
 __all__ = [
+    "assembly",
     "bucket",
     "client",
     "clock",

@@ -20,8 +20,7 @@ from cdk_distributed_map import (
     ItemSource,
     Worker,
 )
-from cdk_distributed_map.definition.check import parse
-from cdk_distributed_map.graphs import walk
+from cdk_distributed_map.graphs import parse, walk
 from cdk_distributed_map.testing import masked
 
 # Flags that change a resource in these templates, each as a new project gets it; that of the result writer

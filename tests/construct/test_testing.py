@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdk_distributed_map import Batching, Capture, ItemSource, Worker
-from cdk_distributed_map.definition.check import parse
+from cdk_distributed_map.graphs import parse
 from cdk_distributed_map.testing import definitions, masked, masked_template
 
 if TYPE_CHECKING:

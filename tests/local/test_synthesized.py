@@ -24,7 +24,7 @@ from cdk_distributed_map import (
     ItemSource,
     Worker,
 )
-from cdk_distributed_map.definition.check import parse
+from cdk_distributed_map.graphs import parse
 from cdk_distributed_map.local.program import compile_definition
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ def render_definitions(folder: Path) -> dict[str, str]:
         Transformation,
         Worker,
     )
-    from cdk_distributed_map.definition.check import parse
+    from cdk_distributed_map.graphs import parse
 
     code = folder / "code"
     code.mkdir()

@@ -19,6 +19,8 @@ ITEMS_FAILED: Final = 4
 UNACCOUNTED: Final = 5
 """The ledger has missing items, doesn't add up, or can't be had when a watched run has succeeded; or result files
 don't fit, so that the outcomes in them aren't known."""
+OVER_LIMIT: Final = 6
+"""No setting keeps a plan within the cost or the time it may take."""
 INTERRUPTED: Final = 130
 """Ctrl-C; a run that was being watched goes on."""
 

@@ -15,7 +15,8 @@ from cdk_distributed_map.cli import _exit, _show
 
 _EPILOG: Final = """\b
 Exit codes: 0 success · 1 error · 2 wrong usage · 3 the run failed
-            4 items failed within the tolerance · 5 items unaccounted for · 130 Ctrl-C
+            4 items failed within the tolerance · 5 items unaccounted for · 6 over a plan's limit
+            130 Ctrl-C
 
 \b
 PIPELINE is Construct, Stack/Construct, a state machine's name, or an ARN.
@@ -24,6 +25,7 @@ RUN is a run's name or ARN, or 'latest'.
 
 # Where each command is: its module is imported when the command is used, or when all are listed.
 COMMANDS: Final = {
+    "plan": "_plan:plan",
     "run": "_start:run",
     "watch": "_start:watch",
     "results": "_results:results",

@@ -13,59 +13,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct, IValidation
 
-from cdk_distributed_map.graphs import is_distributed, processor, walk
+from cdk_distributed_map.graphs import is_distributed, parse, processor, walk
 from cdk_distributed_map.settings import synthesis_warnings
 from distmap import limits
 
 _JSON_PATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultPath", "ResultSelector", "ItemsPath"})
 """Fields that Step Functions refuses in a JSONata state."""
-
-
-def parse(definition_string: Any, *, name_numbers: bool = False) -> dict[str, Any]:
-    """Return a definition as an object.
-
-    What is known only at deployment reads as ``${<logical id>.<attribute>}`` inside a string.
-
-    Args:
-        definition_string: ``DefinitionString`` of a template: a string, or an ``Fn::Join`` of strings and references.
-        name_numbers: Whether what is known only at deployment reads the same way outside a string, where a number
-            belongs. Default: it reads as 0, so that the definition stays valid.
-
-    Raises:
-        ValueError: It is neither, or not JSON.
-    """
-    joined = isinstance(definition_string, dict) and list(definition_string) == ["Fn::Join"]
-    if not joined and not isinstance(definition_string, str):
-        raise ValueError(f"a definition must be a string or an Fn::Join, got {definition_string!r}")
-    pieces = definition_string["Fn::Join"][1] if joined else [definition_string]
-    text, literal, in_string = "", "", False
-    for piece in pieces:
-        if isinstance(piece, str):
-            text += piece
-            # A quote that is not escaped opens or closes a string of the JSON text.
-            literal += piece
-            in_string = literal.replace("\\\\", "").replace('\\"', "").count('"') % 2 == 1
-            continue
-        name = json.dumps(_reference(piece))
-        if in_string:
-            text += name[1:-1]
-        else:
-            text += name if name_numbers else "0"
-    parsed = json.loads(text)
-    if not isinstance(parsed, dict) or not isinstance(parsed.get("States"), dict):
-        raise ValueError(f"a definition must be an object with States, got {parsed!r:.100}")
-    return parsed
-
-
-def _reference(token: Any) -> str:
-    if not isinstance(token, dict) or len(token) != 1:
-        raise ValueError(f"a definition must be joined of strings and references, got {token!r}")
-    ((function, argument),) = token.items()
-    if function == "Ref":
-        return f"${{{argument}}}"
-    if function == "Fn::GetAtt":
-        return f"${{{'.'.join(argument)}}}"
-    return f"${{{function} {json.dumps(argument, sort_keys=True)}}}"
 
 
 def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:

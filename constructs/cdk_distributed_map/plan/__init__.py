@@ -1,32 +1,64 @@
 """What a run costs and takes, and what bounds it: pure functions over limits and prices, and a simulation."""
 
+from cdk_distributed_map.plan._alternatives import (
+    OBJECTIVES,
+    Alternative,
+    Objective,
+    alternatives,
+    best,
+    changes,
+    evaluate,
+    fewer,
+    pareto,
+)
 from cdk_distributed_map.plan._batches import batch_size
 from cdk_distributed_map.plan._bill import Bill, Charge, make_bill
 from cdk_distributed_map.plan._cost import Cost, express_children, invocations, standard_children
+from cdk_distributed_map.plan._definition import functions
 from cdk_distributed_map.plan._events import Trace, simulate
 from cdk_distributed_map.plan._forecast import PHASES, Forecast, Limit, forecast, seconds_of
+from cdk_distributed_map.plan._inputs import Described, Fact, FunctionFacts, Input, Inputs, inputs_of
 from cdk_distributed_map.plan._platform import Platform, Range
+from cdk_distributed_map.plan._template import described
 from cdk_distributed_map.plan._times import Times
-from cdk_distributed_map.plan._work import Setting, Work, problems
+from cdk_distributed_map.plan._work import Setting, Step, Work, problems
 
 __all__ = [
+    "OBJECTIVES",
     "PHASES",
+    "Alternative",
     "Bill",
     "Charge",
     "Cost",
+    "Described",
+    "Fact",
     "Forecast",
+    "FunctionFacts",
+    "Input",
+    "Inputs",
     "Limit",
+    "Objective",
     "Platform",
     "Range",
     "Setting",
+    "Step",
     "Times",
     "Trace",
     "Work",
+    "alternatives",
     "batch_size",
+    "best",
+    "changes",
+    "described",
+    "evaluate",
     "express_children",
+    "fewer",
     "forecast",
+    "functions",
+    "inputs_of",
     "invocations",
     "make_bill",
+    "pareto",
     "problems",
     "seconds_of",
     "simulate",

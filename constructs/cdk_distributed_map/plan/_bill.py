@@ -76,6 +76,7 @@ def make_bill(work: Work, setting: Setting, *, platform: Platform, price: Prices
     found = [
         *_step_functions(work, setting, shapes, platform=platform, price=price),
         *(_function(work, setting, shapes, platform=platform, price=price) if work.calls_function else ()),
+        *_steps(work, items, platform=platform, price=price),
         *_requests(work, items, children, price),
         *_logs(work, items, children, price),
     ]
@@ -99,7 +100,7 @@ def _step_functions(
 ) -> Iterator[Charge]:
     service, unit, each = "Step Functions", "transition", price.transition
     children = sum(number for number, _ in shapes)
-    own = work.parent_states + (work.rounds * _ROUND_STATES if work.run_again else 0)
+    own = work.parent_states + work.outer_states + (work.rounds * _ROUND_STATES if work.run_again else 0)
     yield Charge(service=service, what="states of the run", quantity=own, unit=unit, unit_price=each)
     started = children if setting.express else children * (1 + work.states + work.retried)
     what = "starts of children" if setting.express else "starts and states of children"
@@ -125,6 +126,19 @@ def _function(work: Work, setting: Setting, shapes: _Shapes, *, platform: Platfo
     seconds = math.fsum(number * one * twice for number, one in shapes) + environments * platform.cold_seconds.middle
     tiers = price.gb_second(setting.architecture)
     yield from _tiered(service, "time, with cold starts", seconds * setting.memory_mb / 1024, "GB-second", tiers)
+
+
+def _steps(work: Work, items: float, *, platform: Platform, price: Prices) -> Iterator[Charge]:
+    """Yield what the functions cost that are called once, and go through all items."""
+    rates = {"capture": platform.captured, "account": platform.accounted, "combine": platform.combined}
+    for step in work.steps:
+        seconds = (items if step.role == "account" else work.items) / rates[step.role].middle
+        # What doesn't end in time goes on in a further call.
+        calls = max(1, math.ceil(seconds / limits.MAX_FUNCTION_SECONDS))
+        gb_seconds = (seconds + calls * platform.cold_seconds.middle) * step.memory_mb / 1024
+        unit_price = price.lambda_request
+        yield Charge(service="Lambda", what=f"{step.role} calls", quantity=calls, unit="request", unit_price=unit_price)
+        yield from _tiered("Lambda", f"{step.role} time", gb_seconds, "GB-second", price.gb_second(step.architecture))
 
 
 def _requests(work: Work, items: float, children: float, price: Prices) -> Iterator[Charge]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
 from typing import Final
@@ -29,6 +29,10 @@ _BLOCKS_OF_A_PLACE: Final = 3
 """Into how many blocks that which is left for one of the children at once is split at least."""
 _MOST_MOMENTS: Final = 4_000
 _NEARLY: Final = 0.8
+_CROWD: Final = 4
+_MOST_MAP_RUNS: Final = 200
+"""Map Runs of which each is simulated, and how often those at once are repeated at least."""
+_REPETITIONS: Final = 20
 
 
 class Bucket:
@@ -89,7 +93,7 @@ class Simulation:
         self.work, self.setting, self.platform, self.rng = work, setting, platform, rng
         self.times = work.item_times(setting)
         self.size = work.batch_items(setting)
-        self.rate = platform.express_starts.middle if setting.express else platform.standard_starts
+        self.rate = platform.express_starts.middle if setting.express else platform.standard_starts.middle
         self.of_child = platform.child_seconds.middle
         self.cold = platform.cold_seconds.middle if work.calls_function else 0.0
         of_item = max(1 / platform.rows.middle, work.item_bytes / platform.file_bytes)
@@ -114,6 +118,9 @@ class Simulation:
         self.at_once = setting.concurrency if may_throttle else min(setting.concurrency, math.ceil(flow))
         """Children of a Map Run that run at once at most."""
         self.exact = children <= most_events
+        # Many times as many as may work only wait, which takes no longer with more of them.
+        crowd = max(1, _CROWD * self.allowed // work.map_runs_at_once) if work.calls_function else setting.concurrency
+        self.concurrency = setting.concurrency if self.exact else min(setting.concurrency, crowd)
         # Where blocks shrink towards the end, more of them run for a while than children would.
         of_flow = math.inf if self.exact else self.at_once + 3 * math.sqrt(self.at_once)
         self.most_running = of_flow * work.map_runs_at_once
@@ -135,7 +142,7 @@ class Simulation:
         self.end = begin
         for number in range(min(self.work.map_runs_at_once, runs)):
             # What starts Map Runs are children themselves, of an outer map.
-            self._open(begin + (number + 1) / self.platform.standard_starts if runs > 1 else begin)
+            self._open(begin + (number + 1) / self.platform.standard_starts.middle if runs > 1 else begin)
         start, invoke, ended = _START, _INVOKE, _ENDED
         while self.heap:
             now, _, kind, of, block, tries = heapq.heappop(self.heap)
@@ -169,7 +176,7 @@ class Simulation:
 
     def _start(self, now: float, of: _MapRun) -> None:
         """Start what a Map Run may start now."""
-        while not of.waiting and of.running < self.setting.concurrency and of.begun < of.children:
+        while not of.waiting and of.running < self.concurrency and of.begun < of.children:
             block = self._block(of)
             # Of a block, the others are read, and get their turn, while the first works.
             when = max(of.gate, self._ready(of, of.begun + 1 - of.ahead))
@@ -272,9 +279,11 @@ def simulate(work: Work, setting: Setting, platform: Platform, *, rng: Random, m
         rng: Where chance comes from.
         most_events: Children up to which each is simulated; of more, blocks are.
     """
-    captured = work.items / platform.captured.middle if work.source == "captured" else 0.0
-    simulation = Simulation(work, setting, platform, rng=rng, most_events=most_events)
-    items, now = work.items, captured
+    now = work.items / platform.captured.middle if work.source == "captured" else 0.0
+    now += platform.start_seconds.middle if work.outer_states else 0.0
+    part = _part(work, setting, most_events)
+    simulation = Simulation(part, setting, platform, rng=rng, most_events=most_events)
+    items, began, longer = part.items, now, work.map_runs / part.map_runs
     for number in range(1 + work.rounds):
         now = simulation.run(now, items)
         now += items / platform.accounted.middle if work.accounts else 0.0
@@ -282,11 +291,36 @@ def simulate(work: Work, setting: Setting, platform: Platform, *, rng: Random, m
         if not items or number == work.rounds:
             break
     trace = simulation.trace
+    if longer > 1:
+        now = _lengthen(trace, began, longer, now)
+    now += platform.end_seconds.middle if work.outer_states else 0.0
+    now += work.items / platform.combined.middle if any(each.role == "combine" for each in work.steps) else 0.0
     trace.ended = now
     usual = _usual([moment for moment in trace.moments if moment[0] <= trace.all_begun])
     most = _NEARLY * usual
     trace.full = next((when for when, running in trace.moments if running >= most), trace.begun)
     return trace
+
+
+def _part(work: Work, setting: Setting, most_events: int) -> Work:
+    """Return some of many Map Runs, of which the others are repetitions."""
+    runs = max(_MOST_MAP_RUNS, _REPETITIONS * work.map_runs_at_once)
+    if work.map_runs <= runs or work.children(setting) <= most_events:
+        return work
+    return replace(work, items=round(work.items * runs / work.map_runs), map_runs=runs)
+
+
+def _lengthen(trace: Trace, began: float, longer: float, ended: float) -> float:
+    """Let what was simulated of a part take as long as the whole, and return its end."""
+
+    def at(moment: float) -> float:
+        return began + (moment - began) * longer
+
+    after = ended - trace.worked
+    trace.moments = [(at(when), running) for when, running in trace.moments]
+    trace.all_begun, trace.worked = at(trace.all_begun), at(trace.worked)
+    trace.throttled *= longer
+    return trace.worked + after
 
 
 def _usual(moments: list[tuple[float, int]]) -> int:

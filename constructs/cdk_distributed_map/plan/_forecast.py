@@ -191,12 +191,14 @@ def _relaxed(work: Work, setting: Setting, platform: Platform) -> list[tuple[str
     on, of = dataclasses.replace, []
     reading = on(platform, rows=free, listed=free, captured=free, file_bytes=1e18)
     of.append(("reading", (work, setting, reading)))
-    starts = on(platform, standard_starts=1e9, express_starts=Range(1e9, 1e9))
+    starts = on(platform, standard_starts=Range(1e9, 1e9), express_starts=Range(1e9, 1e9))
     of.append(("starts", (work, setting, starts)))
     of.append(("transitions", (work, setting, on(platform, transitions=1e12))))
     if setting.concurrency < limits.MAX_CONCURRENT_CHILDREN:
         most = on(setting, concurrency=limits.MAX_CONCURRENT_CHILDREN)
-        of.append(("concurrency", (work, most, platform)))
+        # What is reserved for as many children grows with them.
+        is_reserved = work.reserved is not None and work.reserved >= setting.concurrency * work.map_runs_at_once
+        of.append(("concurrency", (on(work, reserved=None) if is_reserved else work, most, platform)))
     if work.calls_function:
         allowed = on(platform, account_concurrency=10**9, scaling_step=10**9)
         of.append(("function", (on(work, reserved=None), setting, allowed)))
@@ -211,7 +213,7 @@ def _relaxed(work: Work, setting: Setting, platform: Platform) -> list[tuple[str
 
 def _words(name: str, work: Work, setting: Setting, platform: Platform) -> tuple[str, str]:
     kind = "Express" if setting.express else "Standard"
-    rate = platform.express_starts.middle if setting.express else platform.standard_starts
+    rate = platform.express_starts.middle if setting.express else platform.standard_starts.middle
     fixed = platform.start_seconds.middle + platform.end_seconds.middle
     allowed = min(platform.account_concurrency, work.reserved or platform.account_concurrency)
     whose = "the function's reserved concurrency" if work.reserved == allowed else "the account's Lambda concurrency"

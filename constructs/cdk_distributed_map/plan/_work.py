@@ -47,6 +47,19 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Step:
+    """A function that a run calls once, beside those of its children.
+
+    .. versionadded:: 0.1.0
+    """
+
+    role: str
+    """``capture``, ``account`` or ``combine``, which goes through all items."""
+    memory_mb: int = 1_024
+    architecture: str = "arm64"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Work:
     """What is to be done, whatever the settings.
 
@@ -62,6 +75,8 @@ class Work:
     items_at_once: int = 1
     """Items that an invocation works on at a time."""
     item_bytes: float = 100.0
+    batch_bytes: int = limits.MAX_BATCH_BYTES
+    """Bytes that a batch is closed at."""
     source: Source = "file"
     calls_function: bool = True
     reserved: int | None = None
@@ -81,6 +96,10 @@ class Work:
     """Whether an account step follows the map."""
     parent_states: int = 0
     """States that the run itself goes through, beside the starts of its children."""
+    outer_states: int = 0
+    """Starts and states of the children of outer maps, which run these maps; 0 where none is nested."""
+    steps: tuple[Step, ...] = ()
+    """Functions that are called once beside those of the children."""
     item_gets: float = 0.0
     """GET requests to S3 that the worker makes for an item."""
     item_puts: float = 0.0
@@ -118,7 +137,7 @@ class Work:
     def batch_items(self, setting: Setting) -> int:
         """Return how many items a full child has, which the bytes of a batch bound."""
         envelope = 2_000
-        fitting = max(1, math.floor((limits.MAX_BATCH_BYTES - envelope) / max(self.item_bytes, 1)))
+        fitting = max(1, math.floor((self.batch_bytes - envelope) / max(self.item_bytes, 1)))
         return min(setting.batch, fitting)
 
     def children(self, setting: Setting) -> int:
@@ -175,7 +194,8 @@ def problems(work: Work, setting: Setting) -> list[str]:
 def _long_histories(work: Work) -> list[str]:
     found = []
     most = limits.MAX_HISTORY_EVENTS
-    of_loop = work.map_runs * _EVENTS_OF_A_MAP if work.map_runs_at_once == 1 and work.map_runs > 1 else 0
+    is_loop = work.map_runs > work.map_runs_at_once == 1 and not work.outer_states
+    of_loop = work.map_runs * _EVENTS_OF_A_MAP if is_loop else 0
     of_run = of_loop + work.parent_states * _EVENTS_OF_A_STATE
     if of_run > most:
         found.append(f"the run would have about {of_run:,} events, and AWS ends it after {most:,}: use fewer Map Runs")

@@ -12,8 +12,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk.assertions import Template
 
 from cdk_distributed_map import Accounting, Capture, DistributedMapPipeline, ItemSource, Results, Worker
-from cdk_distributed_map.definition.check import parse
-from cdk_distributed_map.graphs import walk
+from cdk_distributed_map.graphs import parse, walk
 
 if TYPE_CHECKING:
     from tests.construct.lab import Lab

@@ -1,0 +1,178 @@
+"""A plan as a terminal shows it: one screen of 80 columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from cdk_distributed_map.runs.text import counted
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.cli._plan_choices import Choices
+    from cdk_distributed_map.plan import Bill, Forecast, Input
+
+COLUMNS: Final = 80
+_LABEL: Final = 10
+_BAR: Final = COLUMNS - _LABEL
+_LETTERS: Final = {"reading": "·", "ramp": "/", "steady": "█", "tail": "\\", "end": "·"}
+_LEVELS: Final = " ▁▂▃▄▅▆▇█"
+_MOST_CHARGES: Final = 8
+
+
+def lines(name: str, found: Forecast, inputs: Sequence[Input]) -> list[str]:
+    """Return the lines of a plan, none of them longer than 80 columns."""
+    kind = "Express" if found.setting.express else "Standard"
+    children = counted(found.children, "child").replace("childs", "children")
+    head = f"{name}: {counted(found.work.items, 'item')} in {children}, {kind}, of up to {found.setting.batch:,}"
+    return [
+        head[:COLUMNS],
+        "",
+        *_time(found),
+        "",
+        *_cost(found.bill),
+        "",
+        *_limits(found),
+        "",
+        *_inputs(inputs),
+    ]
+
+
+def alternatives(others: Choices) -> list[str]:
+    """Return the lines of other settings."""
+    from cdk_distributed_map.plan import changes  # noqa: PLC0415 - only where there are some
+
+    if not others.shown:
+        return []
+    lines = [
+        "",
+        _labelled("settings", f"{'batch':>9}  {'children':<9}{'at once':>8}{'memory':>8}{'time':>10}{'cost':>12}"),
+    ]
+    for each in others.shown:
+        kind, setting = "Express" if each.setting.express else "Standard", each.setting
+        note = "  now" if each.is_current else "  best" if each == others.best else ""
+        lines.append(
+            _labelled(
+                "",
+                f"{setting.batch:>9,}  {kind:<9}{setting.concurrency:>8,}{setting.memory_mb:>8,}"
+                f"{seconds(each.seconds):>10}{dollars(each.dollars):>12}{note}",
+            )
+        )
+    if others.best is not None and not others.best.is_current:
+        told = f"best by {others.objective}: {seconds(others.best.seconds)}, {dollars(others.best.dollars)}; change"
+        lines += [_labelled("", told), *(f"    {line}" for line in changes(others.best.setting, others.current))]
+    return lines
+
+
+def seconds(value: float) -> str:
+    """Return a time for people: ``1h05m``, ``3m20s``, ``12.3s``."""
+    if value < 60:
+        return f"{value:.3g}s" if value < 10 else f"{value:.0f}s"
+    whole = round(value)
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    if whole < 86_400:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
+
+
+def dollars(value: float) -> str:
+    """Return an amount for people, with three digits at least: ``$0.00123``, ``$12.30``, ``$1,234``."""
+    if value == 0:
+        return "$0"
+    if value >= 1_000:
+        return f"${value:,.0f}"
+    digits = max(2, 2 - math.floor(math.log10(value)))
+    return f"${value:.{min(digits, 9)}f}"
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"{label:<{_LABEL}}{text}"[:COLUMNS].rstrip()
+
+
+def _wrapped(label: str, text: str) -> Iterator[str]:
+    import textwrap  # noqa: PLC0415 - only people need it
+
+    for number, line in enumerate(textwrap.wrap(text, COLUMNS - _LABEL)):
+        yield _labelled("" if number else label, line)
+
+
+def _time(found: Forecast) -> Iterator[str]:
+    yield _labelled("time", f"p50 {seconds(found.p50)}   p10 {seconds(found.p10)}   p90 {seconds(found.p90)}")
+    yield _labelled("", "  ".join(f"{name} {seconds(taken)}" for name, taken in found.phases.items()))
+    yield _labelled("phases", bar(found.phases, _BAR))
+    chart = running(found.concurrency, found.p50, _BAR)
+    yield _labelled("children", chart)
+    throttled = f", {found.throttled:,} invocations throttled" if found.throttled else ""
+    yield _labelled("", f"{found.peak:,} at once at most{throttled}")
+
+
+def bar(phases: dict[str, float], width: int) -> str:
+    """Return phases side by side, each with its first letter where it has room."""
+    total = sum(phases.values())
+    if total <= 0:
+        return ""
+    text, done = "", 0.0
+    for name, taken in phases.items():
+        done += taken
+        part = _LETTERS[name] * (round(done / total * width) - len(text))
+        room = len(part) - len(name) - 2
+        text += part if room < 0 else f"{part[: room // 2]} {name} {part[room // 2 + len(name) + 2 :]}"
+    return text
+
+
+def running(moments: Sequence[tuple[float, int]], end: float, width: int) -> str:
+    """Return how many children run over time, as a line of bars."""
+    most = max((number for _, number in moments), default=0)
+    if not most or end <= 0:
+        return ""
+    text, place, now = "", 0, 0
+    for column in range(width):
+        until, peak = (column + 1) * end / width, now
+        while place < len(moments) and moments[place][0] < until:
+            now = moments[place][1]
+            peak = max(peak, now)
+            place += 1
+        text += _LEVELS[math.ceil(peak / most * (len(_LEVELS) - 1))]
+    return text.rstrip()
+
+
+def _cost(bill: Bill) -> Iterator[str]:
+    yield _labelled("cost", f"{dollars(bill.total)}   (prices of {bill.as_of}, free tiers left out)")
+    for number, (service, amount) in enumerate(bill.by_service().items()):
+        del number
+        yield _labelled("", f"{service:<18}{dollars(amount):>12}")
+        for each in bill.charges:
+            if each.service == service and each.dollars >= 0.005 * bill.total:
+                quantity = f"{each.quantity:,.0f}" if each.quantity >= 100 else f"{each.quantity:.3g}"
+                yield _labelled("", f"  {quantity} {each.unit} x ${each.unit_price:.10g}  {each.what}")
+
+
+def _limits(found: Forecast) -> Iterator[str]:
+    if not found.limits:
+        yield _labelled("binds", "nothing: its work alone takes that long")
+    for number, each in enumerate(found.limits):
+        yield from _wrapped("then" if number else "binds", f"{each.text} (costs {seconds(each.seconds)})")
+        yield from _wrapped("", f"-> {each.remedy}")
+
+
+def _inputs(inputs: Sequence[Input]) -> Iterator[str]:
+    """Yield the inputs in two columns, by where they come from."""
+    cells = [f"{each.name}: {each.text} ({each.origin})" for each in inputs]
+    half = (COLUMNS - _LABEL) // 2
+    row, label = "", "inputs"
+    for cell in cells:
+        wide = len(cell) > half - 1
+        if row and (wide or len(row) > half):
+            yield _labelled(label, row.rstrip())
+            row, label = "", ""
+        if wide:
+            yield _labelled(label, cell)
+            label = ""
+        else:
+            row += f"{cell:<{half}}"
+            if len(row) > half:
+                yield _labelled(label, row.rstrip())
+                row, label = "", ""
+    if row:
+        yield _labelled(label, row.rstrip())
