@@ -282,7 +282,7 @@ class DistributedMapPipeline(PipelineStarts):
             alarms.create(
                 Construct(self, "Alarms"),
                 machine=self.state_machine,
-                worker=self._resources.worker.function,
+                worker=self._resources.worker.observed,
                 account=account.function
                 if account is not None and account.accounting.accounts_for_failed_runs
                 else None,
@@ -298,7 +298,7 @@ class DistributedMapPipeline(PipelineStarts):
                 machine=self.state_machine,
                 items=self._dashboard_items(),
                 children=children,
-                worker=self._resources.worker.function,
+                worker=self._resources.worker.observed,
             )
 
     def _create_state_machine(

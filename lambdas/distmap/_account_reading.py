@@ -28,6 +28,7 @@ from distmap._export import (
 )
 from distmap._identity import ItemNumbers
 from distmap._item_states import ItemStates
+from distmap._measured import Measured
 from distmap._noting import OF_BATCHES, FileTally, Problems, counted, note_file
 from distmap._outcomes import Reader
 from distmap._stream import count_lines, is_missing
@@ -83,6 +84,7 @@ class Reading:
         captured_from: Where that is from, as in :class:`Account`.
         succeeded: Items that had succeeded after each round.
         largest: Items of the largest child of each round that had any that did not succeed.
+        measured: What batches measured of their items.
         others: Which files tell of items that did not succeed, as steps.
         plan: What there is to read.
         describe: How many items AWS says that a Map Run has.
@@ -107,6 +109,7 @@ class Reading:
         self.origin = request.items
         self.succeeded: list[int] = []
         self.largest: list[int] = []
+        self.measured = Measured()
         self.others: set[Step] = set()
         self.plan: list[RoundPlan] = []
         self._steps: list[Step] = []
@@ -210,7 +213,7 @@ class Reading:
             self._begin_round(step.round)
         elif step.kind == "file":
             file = self.plan[step.round].sources[step.source].files[step.file]
-            tally = FileTally()
+            tally = FileTally(self.measured)
             unclear = note_file(
                 self.reader(step), file, self.states, batched=self.request.settings["batched"], tally=tally
             )
@@ -315,6 +318,7 @@ class Reading:
             "capturedFrom": self.captured_from,
             "succeeded": self.succeeded,
             "largest": self.largest,
+            "measured": self.measured.suspend(),
             "others": sorted(self.others),
             "problems": [self.problems.kept, self.problems.more],
             "toldOfBatches": self._told_of_batches,
@@ -334,6 +338,7 @@ class Reading:
         self._steps, self._at = list(_steps(self.plan)), left["at"]
         self.origin, self.captured, self.captured_from = left["origin"], left["captured"], left["capturedFrom"]
         self.succeeded, self.largest = left["succeeded"], left["largest"]
+        self.measured.resume(left["measured"])
         self.others = {Step(*each) for each in left["others"]}
         self.problems = Problems(*left["problems"])
         self._told_of_batches, self._counted = left["toldOfBatches"], left["counted"]

@@ -221,6 +221,13 @@ def item_failure(identifier: str, error: Exception, *, permanent: bool = False) 
     place = place_of(error)
     if place is not None:
         failure["place"] = place
+    slot = slot_of_thread.get(None)
+    if slot is not None and slot.output is not None:
+        from distmap._output import kept_output  # noqa: PLC0415 - only where it is kept
+
+        output = kept_output()
+        if output is not None:
+            failure["output"] = output
     return failure
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from distmap._errors import ItemContextError
 from distmap._identity import identifier_of
@@ -43,10 +43,20 @@ class Item:
         return f"{self.run.get('firstRun', self.run['id'])}{self.run['path']}/{identifier_of(self.index, self.source)}"
 
 
+class Output(Protocol):
+    """What an item has printed and logged: see :mod:`distmap._output`."""
+
+    def add(self, text: str) -> None:
+        """Add a piece."""
+
+    def text(self) -> str:
+        """Return the end of it."""
+
+
 class ItemSlot:
     """Where the loop notes which item it is at. Setting an attribute is far cheaper than a context variable."""
 
-    __slots__ = ("batch_input", "index", "run", "source")
+    __slots__ = ("batch_input", "index", "output", "run", "source")
 
     def __init__(
         self, run: Run | None, batch_input: dict[str, Any], index: int | None = None, source: str | None = None
@@ -56,6 +66,7 @@ class ItemSlot:
         self.batch_input = batch_input
         self.index = index
         self.source = source
+        self.output: Output | None = None  # what it has printed and logged, where that is kept
 
 
 slot_of_thread: ContextVar[ItemSlot] = ContextVar("distmap_item")

@@ -51,6 +51,7 @@ def document(
         "recovered": reading.succeeded[-1] - reading.succeeded[0],
         "redriveCount": request.redrive_count,
         "itemSeconds": item_seconds(reading),
+        "measures": reading.measured.total(),
         "error": name,
         "cause": cause,
         "failuresKey": f"{request.run['prefix']}/{FAILURES_FILE}" if account.has_failures else None,

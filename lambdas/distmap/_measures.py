@@ -47,10 +47,10 @@ def measure(seconds: Sequence[float | None], identifiers: Sequence[str]) -> Batc
         return None
     measures: BatchMeasures = {
         "items": len(found),
-        "seconds": _rounded(sum(found)),
-        "median": _rounded(found[(len(found) - 1) // 2]),
-        "p99": _rounded(found[ceil(len(found) * 0.99) - 1]),
-        "most": _rounded(found[-1]),
+        "seconds": rounded(sum(found)),
+        "median": rounded(found[(len(found) - 1) // 2]),
+        "p99": rounded(found[ceil(len(found) * 0.99) - 1]),
+        "most": rounded(found[-1]),
         "slowest": identifiers[seconds.index(found[-1])],
     }
     memory = peak_memory_mb()
@@ -59,7 +59,8 @@ def measure(seconds: Sequence[float | None], identifiers: Sequence[str]) -> Batc
     return measures
 
 
-def _rounded(seconds: float) -> float:
+def rounded(seconds: float) -> float:
+    """Return a time with three digits."""
     return float(f"{seconds:.3g}")
 
 

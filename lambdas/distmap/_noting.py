@@ -10,8 +10,8 @@ from distmap._export import File, Report
 from distmap._item_states import ItemStates
 
 if TYPE_CHECKING:
+    from distmap._measured import Measured
     from distmap._outcomes import ItemOutcomes, Reader
-    from distmap._records import Unsuccessful
 
 _MOST_PROBLEMS: Final = 20
 OF_BATCHES: Final = (
@@ -89,15 +89,19 @@ class FileTally:
         largest: Items of the largest child that has any that did not succeed: how large batches are.
     """
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, measured: Measured) -> None:
+        """Begin with nothing; ``measured`` is what batches measured is added to."""
+        self._measured = measured
         self.others = False
         self.largest = 0
         self._child: str | None = None
         self._of_child = 0
 
-    def add(self, others: Sequence[Unsuccessful]) -> None:
-        """Note what a record, or a part of one, says of items that did not succeed."""
+    def add(self, outcomes: ItemOutcomes) -> None:
+        """Note what a record, or a part of one, says."""
+        others = outcomes.others
+        if outcomes.measures is not None:
+            self._measured.add(outcomes.measures)
         if not others:
             return
         self.others = True
@@ -119,7 +123,7 @@ def note_file(reader: Reader, file: File, states: ItemStates, *, batched: bool, 
         else:
             _note(messages, states)
             if tally is not None:
-                tally.add(messages.others)
+                tally.add(messages)
     return unclear
 
 

@@ -59,9 +59,10 @@ class ItemOutcomes:
         others: The items that did not succeed.
         is_plain: Whether it is an output without a record, which names neither its child nor that child's items.
         why: Why there are no values.
+        measures: What the worker measured of its items, as it says it; None where it doesn't.
     """
 
-    __slots__ = ("_answered", "_values", "indexes", "is_plain", "others", "why")
+    __slots__ = ("_answered", "_values", "indexes", "is_plain", "measures", "others", "why")
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class ItemOutcomes:
         answered: Sequence[ItemResult] | None = None,
         is_plain: bool = False,
         why: str = "",
+        measures: Any = None,
     ) -> None:
         """Keep the outcomes; ``answered`` has the values where ``values`` doesn't.
 
@@ -83,6 +85,7 @@ class ItemOutcomes:
         self.others = others
         self.is_plain = is_plain
         self.why = why
+        self.measures = measures
 
     @property
     def values(self) -> Sequence[Any] | None:
@@ -247,11 +250,11 @@ class Reader:
         found = None if self._records is False else self._look.successes(line)
         if found is None:
             return None
-        indexes, results = found
+        indexes, results, measures = found
         if self._captured is not None and max(indexes) >= self._captured:
             return None
         self._records = True
-        return ItemOutcomes(indexes, answered=results)
+        return ItemOutcomes(indexes, answered=results, measures=measures)
 
     def _from_record(self, value: Any, as_line: bool, file: File) -> Iterable[ItemOutcomes]:  # noqa: FBT001 - internal
         child = self._child(value, as_line, file)
@@ -319,7 +322,9 @@ class Reader:
                 return self._streamed(child, output)
             output = resolve(output, s3=self._s3)
         if is_answer(output):
-            return (self._of_answer(child, members_of(output), unidentified="positional" in output),)
+            outcomes = self._of_answer(child, members_of(output), unidentified="positional" in output)
+            outcomes.measures = output.get("batchMeasures")
+            return (outcomes,)
         return (self._of_other_worker(child, output),)
 
     def _streamed(self, child: Child, reference: Spilled) -> Iterator[ItemOutcomes]:
@@ -415,6 +420,7 @@ class Reader:
             if answer is not None:
                 expected = ExpectedItems(child, unidentified="positional" in answer)
                 outcomes = self._of_members(child, list(members_of(answer)), expected, answered)
+                outcomes.measures = answer.get("batchMeasures")
                 if expected.unidentified:
                     self._check_left_out(child, expected, answered)
                     return () if earlier else (outcomes,)

@@ -51,6 +51,7 @@ def process_items(
     retry_attempts: int = ...,
     permanent_errors: Sequence[type[Exception] | str] = ...,
     fail_at_percentage: float | None = ...,
+    keep_output: bool = ...,
     log_items: bool = ...,
 ) -> Callable[[Callable[..., Any]], Handler]: ...
 
@@ -67,6 +68,7 @@ def process_items(
     retry_attempts: int = 2,
     permanent_errors: Sequence[type[Exception] | str] = (),
     fail_at_percentage: float | None = 100,
+    keep_output: bool = False,
     log_items: bool = False,
 ) -> Handler | Callable[[Callable[..., Any]], Handler]:
     """Make a Lambda handler for a distributed map of a function of one item.
@@ -114,6 +116,10 @@ def process_items(
         fail_at_percentage: Share of the batch's items that must fail for the batch to fail as a whole: 100 by
             default, which is every item. None never fails a batch. Step Functions counts only failed batches
             against the map's tolerance, so a low share makes the tolerance bite early.
+        keep_output: Whether the last 1,000 characters that a failed item of a batch printed and logged, by ``print``
+            and :mod:`logging` in its own thread or task, are kept with its failure: in the answer,
+            ``failures.jsonl`` and ``distmap failures``. Not of a single item, of which Step Functions gets the
+            exception alone. By default they are in the log alone.
         log_items: Whether the log line tells the failed items with their values and the reasons. By default it holds
             counts and error types, nothing of the items' content.
 
@@ -140,6 +146,9 @@ def process_items(
     if concurrency is not None and (type(concurrency) is not int or not 1 <= concurrency <= MAX_CONCURRENT_ITEMS):
         message = f"concurrency must be an integer from 1 to {MAX_CONCURRENT_ITEMS:,}, got {concurrency!r}"
         raise ValueError(message)
+    if type(keep_output) is not bool:
+        message = f"keep_output must be True or False, got {keep_output!r}"
+        raise TypeError(message)
     check_item_timeout(item_timeout)
     check_reserve(reserve_seconds)
     retry = ItemRetry(retry_errors, retry_attempts, permanent_errors)
@@ -153,6 +162,7 @@ def process_items(
             reserve_seconds=reserve_seconds,
             retry=retry,
             fail_at_percentage=fail_at_percentage,
+            keep_output=keep_output,
             log_items=log_items,
         )
 
@@ -177,6 +187,7 @@ class _Worker:
         reserve_seconds: float | None,
         retry: ItemRetry,
         fail_at_percentage: float | None,
+        keep_output: bool,
         log_items: bool,
     ) -> None:
         if function.is_generator:
@@ -194,6 +205,7 @@ class _Worker:
         self._reserve_seconds = reserve_seconds
         self._retry = retry
         self._fail_at_percentage = fail_at_percentage
+        self._keep_output = keep_output
         self._log_items = log_items
 
     def run(self, event: Any, context: Any) -> Any:
@@ -202,8 +214,7 @@ class _Worker:
         deadline = Deadline(
             context, reserve=self._reserve_seconds, share=WORKER_RESERVE_SHARE, most=WORKER_RESERVE_MOST_SECONDS
         )
-        call = self._call(context)
-        with self._interruptible(call) as call:
+        with self._interruptible(self._call(context)) as call, self._kept(call) as call:
             if work.kind != "batch":
                 return self._run_single(work, call, deadline, context, started)
             answer, size = self._run_batch(work, call, deadline)
@@ -258,6 +269,17 @@ class _Worker:
         else:
             with Alarm(self._item_timeout) as alarm:
                 yield alarm.limit(call)
+
+    @contextmanager
+    def _kept(self, call: Callable[[Any], Any]) -> Iterator[Callable[[Any], Any]]:
+        """Give ``call`` so that what it prints and logs is kept, where that is to be."""
+        if not self._keep_output:
+            yield call
+            return
+        from distmap._output import keeping, output_kept  # noqa: PLC0415 - only where it is kept
+
+        with output_kept():
+            yield keeping(call)
 
     def _is_failed(self, answer: WorkerAnswer, items: int) -> bool:
         if self._fail_at_percentage is None or not answer["batchItemFailures"]:

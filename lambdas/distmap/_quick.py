@@ -41,8 +41,8 @@ class QuickLook:
         self._prefix = b"" if run is None else _member("prefix", run.prefix)
         self._path = b"" if run is None else _member("path", run.path)
 
-    def successes(self, line: bytes) -> tuple[list[int], list[Any]] | None:
-        """Return indexes and results of the items of a child that answered for all of them, all of which succeeded.
+    def successes(self, line: bytes) -> tuple[list[int], list[Any], Any] | None:
+        """Return indexes, results and measures of a child that answered for all of its items, all of which succeeded.
 
         Returns:
             None where that isn't so, or isn't known without parsing the input.
@@ -68,7 +68,7 @@ class QuickLook:
         # Taking the results out here would cost those most who only count.
         if not all(map(contains, results, repeat("result"))):
             return None
-        return list(map(int, indexes)), results
+        return list(map(int, indexes)), results, answer.get("batchMeasures")
 
 
 def quick_output(line: bytes) -> tuple[str | None, int]:

@@ -444,6 +444,9 @@ class RunLedger(TypedDict):
     redriveCount: int
     itemSeconds: float | None
     """Seconds that an item took at most in 99 of 100 children that were looked at; None where nothing tells it."""
+    measures: BatchMeasures | None
+    """What the batches of the outermost map measured of their items, in all rounds together: the median and the
+    percentile are those of the batches, by the number of their items. None where none measured."""
     error: str | None
     """What the run failed with."""
     cause: str | None

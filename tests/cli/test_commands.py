@@ -265,7 +265,9 @@ def test_results_to_stdout_and_to_a_file(distmap: Callable[..., Any], finished: 
     told = distmap("results", "Squares", "--ordered", "--all", "-o", str(tmp_path / "out.csv"))
     assert (told.code, told.out) == (0, "")
     assert "20 results of first in" in told.err
-    assert (tmp_path / "out.csv").read_text().splitlines()[4] == "3,FAILED,,ValueError,bad 3"
+    header, *rows = (tmp_path / "out.csv").read_text().splitlines()
+    assert header == "index,status,value,error,cause,place"
+    assert rows[3] == "3,FAILED,,ValueError,bad 3,"
 
 
 def test_fails_when_results_break_off_and_keeps_the_file_there_was(

@@ -35,8 +35,13 @@ item = json.loads(text)
 assert str(item["index"]) == os.environ["DISTMAP_INDEX"]
 number = item["value"]["n"]
 if number == 13:
+    print("thirteen is wrong")
     sys.exit(3)
+if number == 14:
+    sys.exit(0)
 result = json.dumps({"square": number**2, "by": os.environ.get("KIND"), "bytes": len(text)})
+if number == 15:
+    result = "no JSON"
 s3.put_object(Bucket=os.environ["DISTMAP_RESULT_BUCKET"], Key=os.environ["DISTMAP_RESULT_KEY"], Body=result)
 """
 
@@ -139,6 +144,21 @@ def test_an_item_too_large_for_the_environment_goes_by_file(run: Callable[..., R
     assert "fit into an environment: use item=ItemBy.FILE" in str(failure.cause)
     (result,) = run("File", [large], name="large").results()
     assert (result.value["square"], result.value["bytes"] > 50_000) == (9, True)
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(14, "reading it gave S3."), (15, "reading it gave States.QueryEvaluationError: ")],
+    ids=["no file", "no JSON"],
+)
+@pytest.mark.parametrize("pipeline", ["Environment", "Job"])
+def test_fails_when_a_container_writes_no_result(run: Callable[..., Run], pipeline: str, number: int, why: str) -> None:
+    (failure,) = run(pipeline, [{"n": number}], name=f"no-result-{number}").failures()
+
+    assert failure.error == "Distmap.NoResult"
+    assert str(failure.cause).startswith("the item has no result in s3://")
+    assert "/result.json: write it, as JSON text, to the key in DISTMAP_RESULT_KEY" in str(failure.cause)
+    assert why in str(failure.cause)
 
 
 def test_fails_when_no_command_stands_for_an_image(run: Callable[..., Run]) -> None:

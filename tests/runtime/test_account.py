@@ -588,6 +588,7 @@ def test_an_account_that_goes_on_in_other_invocations_is_the_same(
         failures = sorted(this.stored("failures.jsonl"), key=lambda item: int(item["index"]))
         written = this.stored("ledger.json")
         continuations.append(this.continuations)
+        written["measures"] = written["measures"]["items"]  # how long they took is another matter each time
         return written, files, [ledger, failures]
 
     continuations: list[int] = []
@@ -956,6 +957,22 @@ def test_a_ledger_tells_how_long_an_item_took(lab: Callable[..., Lab]) -> None:
     this.finish()
     # Batches of ten and one of five, each of which took a second.
     assert this.stored("ledger.json")["itemSeconds"] == 0.2
+
+
+def test_a_ledger_has_what_workers_measured_in_all_rounds(lab: Callable[..., Lab]) -> None:
+    this = lab(range(25), work=fail_with(ValueError, 3), toleratedFailurePercentage=100)
+    this.finish()
+    measures = this.stored("ledger.json")["measures"]
+    assert measures["items"] == 25  # a failure is measured too
+    assert measures["median"] <= measures["p99"] <= measures["most"] <= measures["seconds"]
+    assert int(measures["slowest"]) in range(25)
+    assert measures["memoryMB"] > 0
+
+
+def test_a_ledger_of_workers_that_measure_nothing_says_so(lab: Callable[..., Lab]) -> None:
+    this = lab(range(20), child=lambda _number, _indexes: CRASH, rounds=0, toleratedFailurePercentage=100)
+    this.finish()
+    assert this.stored("ledger.json")["measures"] is None
 
 
 def test_a_ledger_of_children_that_all_failed_does_not_tell_how_long_an_item_took(lab: Callable[..., Lab]) -> None:

@@ -68,7 +68,7 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
         count = _columns.write_folder(run, rows, output, layout, rows_per_file=options["rows_per_file"])
     else:
         with _columns.output_file(run, output) as local:
-            count = _write(run, rows, local, kind, layout)
+            count = _write(run, rows, local, kind, layout, placed=options["everything"])
     if output is not None and output != _output.STDOUT:
         _show.say(f"{counted(count, 'result')} of {run.name} in {output}", err=True)
     return _exit.SUCCESS
@@ -85,14 +85,14 @@ def _rows(run: Run, options: dict[str, Any]) -> tuple[Iterable[Any], Any]:
     return inputs.with_items(run, rows) if with_input else rows, layout
 
 
-def _write(run: Run, rows: Iterable[Any], output: str | None, kind: str, layout: Any) -> int:
+def _write(run: Run, rows: Iterable[Any], output: str | None, kind: str, layout: Any, *, placed: bool) -> int:
     """Write results to a file, and return how many there are."""
     from cdk_distributed_map.runs.results import tables  # noqa: PLC0415 - see _rows
 
     if kind == "parquet":
         with _output.binary(output) as binary:
             return _columns.write_file(run, rows, binary, layout)
-    names = tables.NESTED_COLUMNS if layout.nested else tables.COLUMNS
+    names = (*(tables.NESTED if layout.nested else ()), *(tables.PLACED_COLUMNS if placed else tables.COLUMNS))
     with _output.text(output) as text:
         return tables.write_csv(rows, text, names) if kind == "csv" else tables.write_json_lines(rows, text)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cdk_distributed_map.runs import Counts, Ledger
+    from distmap.wire import BatchMeasures
 
 STYLES: Final = {
     "SUCCEEDED": "green",
@@ -155,10 +156,19 @@ def ledger(account: Ledger) -> None:
             say(f"    {item_name}: {one_line(example.cause, 200)}" if example.cause else f"    {item_name}")
             if example.input is not None:
                 say(f"      input  {one_line(example.input, 200)}")
+    if account.measures is not None:
+        say(measured(account.measures))
     nested(account)
     for note in account.notes:
         say(note)
     verdict(account)
+
+
+def measured(measures: BatchMeasures) -> str:
+    """Return in one line what workers measured of their items."""
+    times = f"median {measures['median']:g} s, 99 in 100 within {measures['p99']:g} s, longest {measures['most']:g} s"
+    memory = f"; up to {measures['memoryMB']:,} MB of memory" if "memoryMB" in measures else ""
+    return f"an item took: {times} (item {one_line(measures['slowest'], 200)}){memory}"
 
 
 def kind_of_failure(error: str, place: str | None, message: str) -> str:

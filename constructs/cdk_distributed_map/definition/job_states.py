@@ -28,6 +28,13 @@ ENVIRONMENT_CHARACTERS = 6_000
 """Of an item in the environment. ECS takes 8,192 characters of overrides in all, quotes escaped.
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html"""
 
+_UNCLEAR_ATTEMPTS = 8
+"""They take a minute and a half on average, which outlasts a throttled EC2 and is soon over for a wrong parameter."""
+_NO_RESULT = "Distmap.NoResult"
+_UNREADABLE = ("S3.NoSuchKeyException", "S3.S3Exception", "States.QueryEvaluationError")
+"""What reading a result meets that isn't there, or is no JSON: S3 says that something isn't there only to who may list
+the bucket, and denies it to everybody else."""
+
 _INPUT = "$states.input"
 _RUN = f"{_INPUT}.run"
 _SOURCE = f'($type({_INPUT}.source) = "string" ? {_INPUT}.source : "")'
@@ -132,8 +139,30 @@ def job_states(resources: WorkerResources, scope: Construct, *, name: str, expre
             output=wrap("$parse($states.result.Body)"),
             statements=resources.files.reading(),
         )
+        read.add_catch(_no_result(scope, name), errors=list(_UNREADABLE), outputs=_of_unreadable())
         run.next(read)
     return first
+
+
+def _of_unreadable() -> str:
+    return wrap(f'{{"place": "s3://" & {_INPUT}.bucket & "/" & {_INPUT}.key, "why": $states.errorOutput}}')
+
+
+def _no_result(scope: Construct, name: str) -> sfn.Fail:
+    """Return the state that says what to do about a result that the container didn't write."""
+    remedy = quote(
+        ": write it, as JSON text, to the key in DISTMAP_RESULT_KEY of the bucket in DISTMAP_RESULT_BUCKET before the "
+        "container ends, or say writes_result=False; reading it gave "
+    )
+    why = f'{_INPUT}.why.Error & ($exists({_INPUT}.why.Cause) ? ": " & {_INPUT}.why.Cause : "")'
+    return sfn.Fail(
+        scope,
+        "NoResult",
+        state_name=f"{name} no result",
+        query_language=sfn.QueryLanguage.JSONATA,
+        error=_NO_RESULT,
+        cause=wrap(f'"the item has no result in " & {_INPUT}.place & {remedy} & {why}'),
+    )
 
 
 class FileTask(tasks.CallAwsService):
@@ -238,6 +267,7 @@ class EcsRun(tasks.EcsRunTask):
         )
         self._exact = _ecs_statements(self, declared)
         retry_module.add_service_retry(self, errors=retry_module.ECS_ERRORS)
+        retry_module.add_service_retry(self, errors=retry_module.ECS_UNCLEAR_ERRORS, attempts=_UNCLEAR_ATTEMPTS)
         if declared.retry is not None:
             declared.retry.add_to(self)
 

@@ -78,6 +78,17 @@ class WorkerResources:
     states_used: bool = False
     """Whether the user's own states, which can be in one state machine only, are in one."""
 
+    @property
+    def innermost(self) -> WorkerResources:
+        """The worker of the innermost map."""
+        return self if self.inner is None else self.inner.worker.innermost
+
+    @property
+    def observed(self) -> lambda_.IFunction | None:
+        """The function whose metrics are the worker's, which may be a durable one."""
+        found = self.innermost
+        return found.job.function if isinstance(found.job, DurableFunction) else found.function
+
     def timeout_seconds(self) -> float | None:
         """Return the longest a child's work can take, where it is known: of an inner map it isn't."""
         return None if self.function is None or self.inner is not None else known_timeout(self.function)

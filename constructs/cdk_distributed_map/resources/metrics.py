@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aws_cdk import aws_cloudwatch as cloudwatch
@@ -12,7 +13,13 @@ from constructs import Construct
 from cdk_distributed_map.resources import account as account_module
 from cdk_distributed_map.resources import observability
 from cdk_distributed_map.resources.map_resources import MapResources
+from cdk_distributed_map.settings.jobs import BatchJob, EcsTask
 
+_OF_OTHERS: Mapping[type, tuple[str, str]] = {
+    EcsTask: ("a task of ECS", "use the cluster and the task definition that Worker.ecs_task was given"),
+    BatchJob: ("a job of AWS Batch", "use the job definition and the queue that Worker.batch_job was given"),
+}
+"""What a worker is that is no function, and what to use instead."""
 _CHILD_FAILURES = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
 
 
@@ -24,14 +31,17 @@ class PipelineMetrics(Construct):
 
     @property
     def worker(self) -> lambda_.IFunction:
-        """The worker function; that of the innermost map, where maps are nested.
+        """The worker function, durable or not; that of the innermost map, where maps are nested.
 
         Raises:
-            ValueError: The worker is a chain of states.
+            ValueError: The worker isn't a function.
         """
-        if self._resources.worker.function is None:
-            raise ValueError("the worker is a chain of states, not a function: use what the states call")
-        return self._resources.worker.function
+        found = self._resources.worker.observed
+        if found is None:
+            job = self._resources.worker.innermost.job
+            kind, remedy = _OF_OTHERS.get(type(job), ("a chain of states", "use what the states call"))
+            raise ValueError(f"the worker is {kind}, not a function: {remedy}")
+        return found
 
     def metric_started(self, **options: Any) -> cloudwatch.Metric:
         """Runs started. Options are those of ``cloudwatch.MetricOptions``; default: sum over five minutes."""

@@ -40,10 +40,14 @@ no remedy for isn't among them, such as ``CodeArtifactUserFailedException`` and 
 https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
 https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html"""
 
-ECS_ERRORS = ("ECS.AmazonECSException", "ECS.ServerException", "AmazonECS.Unknown", "ECS.InvalidParameterException")
-"""What ECS answers where it is throttled or has no capacity. The last is also what it makes of a throttled EC2, which
-only the message tells from a wrong parameter.
+ECS_ERRORS = ("ECS.AmazonECSException", "ECS.ServerException", "AmazonECS.Unknown")
+"""What ECS answers where it is throttled or has no capacity.
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html"""
+
+ECS_UNCLEAR_ERRORS = ("ECS.InvalidParameterException",)
+"""What ECS answers to a wrong parameter, and also where EC2 throttles it ("Error retrieving subnet information: Rate
+exceeded"). Only the message tells one from the other, and no Retry looks at that, so that few attempts are made for
+it."""
 
 BATCH_ERRORS = ("Batch.AWSBatchException", "Batch.ServerException", "Batch.TooManyRequestsException")
 """What AWS Batch answers where it is throttled: it takes 50 jobs a second.

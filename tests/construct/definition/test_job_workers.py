@@ -194,12 +194,33 @@ def test_a_container_that_writes_nothing_has_null_for_a_result(lab: Lab, kind: s
     assert not [name for name in variables(state) if "RESULT" in name]
 
 
+@pytest.mark.parametrize("kind", ["ecs", "batch"])
+def test_a_result_that_is_not_there_says_what_to_do(lab: Lab, kind: str) -> None:
+    pipeline = lab.pipeline(worker=KINDS[kind](lab))
+    (catch,) = lab.state(pipeline, "read result")["Catch"]
+    failed = lab.state(pipeline, "no result")
+
+    assert "S3.NoSuchKeyException" in catch["ErrorEquals"]
+    place = {"bucket": "payload", "key": "runs/a/tasks/0/x/result.json"}
+    for error in ({"Error": "S3.NoSuchKeyException", "Cause": "no key"}, {"Error": "S3.S3Exception"}):
+        given = evaluated(catch["Output"], {"input": place, "errorOutput": error})
+        cause = evaluated(failed["Cause"], {"input": given})
+        assert cause.startswith(
+            "the item has no result in s3://payload/runs/a/tasks/0/x/result.json: write it, as JSON"
+        )
+        assert cause.endswith(": ".join(error.values()))
+    assert failed["Error"] == "Distmap.NoResult"
+
+
 @pytest.mark.parametrize(("kind", "error"), [("ecs", "ECS.AmazonECSException"), ("batch", "Batch.AWSBatchException")])
 def test_throttling_is_outlasted_with_jitter(lab: Lab, kind: str, error: str) -> None:
     worker = KINDS[kind](lab, retry=RetryPolicy(errors=["States.TaskFailed"], max_attempts=2))
     state = process(lab, lab.pipeline(worker=worker))
 
-    throttling, own = state["Retry"]
+    throttling, *unclear, own = state["Retry"]
+    # ECS makes this of a throttled EC2 too, and of wrong parameters, which are not to be tried for half an hour.
+    assert [each["ErrorEquals"] for each in unclear] == ([["ECS.InvalidParameterException"]] if kind == "ecs" else [])
+    assert all(each["MaxAttempts"] < throttling["MaxAttempts"] for each in unclear)
     assert error in throttling["ErrorEquals"]
     assert (throttling["JitterStrategy"], throttling["MaxDelaySeconds"]) == ("FULL", 60)
     assert own["ErrorEquals"] == ["States.TaskFailed"]

@@ -18,8 +18,11 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 
 from cdk_distributed_map import Accounting, Alarms, Capture, ItemSource, Worker
+from tests.construct.job_workers import batch_worker, durable_worker, ecs_worker
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.construct.lab import Lab
 
 MACHINE = {"Ref": "PStateMachineD7DE3D71"}
@@ -369,11 +372,39 @@ def test_metrics_of_the_worker(lab: Lab, method: str, name: str) -> None:
     assert (metric.namespace, metric.metric_name) == ("AWS/Lambda", name)
 
 
-@pytest.mark.parametrize("method", ["metric_worker_throttles", "metric_worker_errors"])
-def test_fails_when_the_metric_of_a_worker_that_is_no_function_is_asked_for(lab: Lab, method: str) -> None:
-    pipeline = lab.pipeline(worker=Worker.states(lambda scope: sfn.Pass(scope, "Work")))
-    with pytest.raises(ValueError, match=r"worker is a chain of states, not a function"):
-        getattr(pipeline, method)()
+@pytest.mark.parametrize(
+    ("worker", "why"),
+    [
+        (lambda _: Worker.states(lambda scope: sfn.Pass(scope, "Work")), "a chain of states, not a function: use what"),
+        (ecs_worker, "a task of ECS, not a function: use the cluster and the task definition"),
+        (batch_worker, "a job of AWS Batch, not a function: use the job definition and the queue"),
+    ],
+    ids=["states", "ecs", "batch"],
+)
+@pytest.mark.parametrize("nested", [False, True], ids=["root", "nested"])
+def test_fails_when_the_function_of_a_worker_that_is_none_is_asked_for(
+    lab: Lab, worker: Callable[[Lab], Worker], why: str, *, nested: bool
+) -> None:
+    made = worker(lab)
+    pipeline = lab.pipeline(
+        worker=Worker.nested(items=ItemSource.state_array("$.value"), worker=made) if nested else made
+    )
+    for ask in (lambda: pipeline.worker, pipeline.metric_worker_throttles, pipeline.metric_worker_errors):
+        with pytest.raises(ValueError, match=f"the worker is {why}"):
+            ask()
+
+
+def test_a_durable_function_is_the_worker_that_is_observed(lab: Lab) -> None:
+    pipeline = lab.pipeline(worker=durable_worker(lab), alarms=Alarms(), dashboard=True)
+
+    assert pipeline.worker.function_arn.endswith(":function:durable:3")
+    assert pipeline.metric_worker_errors().namespace == "AWS/Lambda"
+    throttled = [
+        each["Properties"]
+        for each in lab.resources("AWS::CloudWatch::Alarm").values()
+        if each["Properties"].get("MetricName") == "Throttles"
+    ]
+    assert throttled
 
 
 # -- alarms and dashboard

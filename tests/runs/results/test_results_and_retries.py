@@ -39,7 +39,7 @@ def answer(
             {"itemIdentifier": str(index), "result": {"n": index}} for index, _ in items if index not in bad | left
         ],
         "batchItemFailures": [
-            {"itemIdentifier": str(index), "error": "ValueError", "cause": f"bad {index}"}
+            {"itemIdentifier": str(index), "error": "ValueError", "cause": f"bad {index}", "place": "handler.py:9 in f"}
             for index, _ in items
             if index in bad
         ],
@@ -99,8 +99,23 @@ def test_results_in_every_format(first: Run, tmp_path: Any) -> None:
     with (tmp_path / "out.parquet").open("wb") as file:
         assert columns.write_parquet(first.results(ordered=True, unsuccessful=True), file).rows == 39
     table = pq.read_table(tmp_path / "out.parquet").to_pylist()
-    assert table[1] == {"index": 1, "status": "SUCCEEDED", "n": 1, "error": None, "cause": None}
-    assert table[5] == {"index": 5, "status": "FAILED", "n": None, "error": "ValueError", "cause": "bad 5"}
+    assert table[1] == {"index": 1, "status": "SUCCEEDED", "n": 1, "error": None, "cause": None, "place": None}
+    failed = {"index": 5, "status": "FAILED", "error": "ValueError", "cause": "bad 5", "place": "handler.py:9 in f"}
+    assert table[5] == {**failed, "n": None}
+
+
+def test_what_failed_says_where_in_every_format(first: Run) -> None:
+    found = list(first.results(ordered=True, unsuccessful=True))
+    assert {each.index: each.place for each in found if each.place is not None} == dict.fromkeys(
+        (5, 6), "handler.py:9 in f"
+    )
+    lines = io.StringIO()
+    tables.write_json_lines(found, lines)
+    rows = {row["index"]: row for row in map(json.loads, lines.getvalue().splitlines())}
+    assert rows[5]["place"] == "handler.py:9 in f"
+    assert "place" not in rows[1]
+    assert "place" not in rows[10]
+    assert to_pandas(found)["place"].dropna().unique().tolist() == ["handler.py:9 in f"]
 
 
 def test_results_become_frames_of_pandas_and_polars(first: Run) -> None:

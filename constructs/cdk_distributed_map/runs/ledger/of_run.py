@@ -7,6 +7,7 @@ from typing import Any
 
 from cdk_distributed_map.runs.errors import UnavailableItemsError
 from distmap._reconcile import Account
+from distmap.wire import BatchMeasures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,9 @@ class Ledger(Account):
     pushed: int | None = None
     """Items that every target of ``on_items_failed`` was told of, as the run says; None where it has no targets, or
     nothing that failed."""
+    measures: BatchMeasures | None = None
+    """What the workers measured of their items, as the run's own account has it; None where that isn't there, or no
+    worker measures."""
     document: dict[str, Any] | None = field(default=None, repr=False, compare=False)
     """The run's own account, where this is read from it and not counted from the files of the run."""
 

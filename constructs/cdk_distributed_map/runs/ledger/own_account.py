@@ -10,9 +10,10 @@ from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.ledger.nested import NestedAccount
 from cdk_distributed_map.runs.ledger.of_run import Ledger
 from distmap._item_states import ErrorCount, Example, ItemStates
+from distmap._measured import is_measures
 from distmap._reconcile import ChainLink
 from distmap._stream import is_missing, lines, object_chunks
-from distmap.wire import FAILURES_FILE, LEDGER_FILE
+from distmap.wire import FAILURES_FILE, LEDGER_FILE, BatchMeasures
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import RunSummary
@@ -84,6 +85,7 @@ def _ledger(document: dict[str, Any]) -> Ledger:
         error=document["error"],
         cause=document["cause"],
         pushed=min((each["pushed"] for each in document["pushed"]), default=None),
+        measures=_measures(document),
         states=ItemStates(0),
         document=document,
     )
@@ -95,6 +97,13 @@ def _number(document: dict[str, Any], name: str) -> int:
     if type(value) is not int:
         raise TypeError(name)
     return value
+
+
+def _measures(document: dict[str, Any]) -> BatchMeasures | None:
+    found = document.get("measures")
+    if found is not None and not is_measures(found):
+        raise TypeError("measures")
+    return found
 
 
 def _error(each: dict[str, Any]) -> ErrorCount:

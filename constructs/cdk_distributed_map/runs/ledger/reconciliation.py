@@ -40,8 +40,8 @@ def make_ledger(run: RunHandle, *, wait_seconds: float = 60.0, recount: bool = F
     if own is None:
         return counted_anew
     found = differences(own, counted_anew, run=root)
-    # What targets took is in no file but the run's own account.
-    return replace(counted_anew, problems=(*counted_anew.problems, *found), pushed=own.pushed)
+    # What targets took is in no file but the run's own account, and times are no matter of counting.
+    return replace(counted_anew, problems=(*counted_anew.problems, *found), pushed=own.pushed, measures=own.measures)
 
 
 def _notes_on(root: RunHandle) -> Iterator[str]:

@@ -39,6 +39,8 @@ class Layout:
     """Whether they begin with map and path."""
     sourced: bool = False
     """Whether any result tells of a source."""
+    placed: bool = False
+    """Whether any result tells where it failed."""
 
     @cached_property
     def before(self) -> tuple[str, ...]:
@@ -47,9 +49,14 @@ class Layout:
         return (*nested, "index", *(("source",) if self.sourced else ()), "status")
 
     @cached_property
+    def after(self) -> tuple[str, ...]:
+        """Names of the columns after those of the values."""
+        return ("error", "cause", *(("place",) if self.placed else ()))
+
+    @cached_property
     def places(self) -> list[tuple[str, str, Kind]]:
         """Name, place (``item`` or ``value``) and kind of each column of a value; fields of an object have one each."""
-        taken = {name.casefold() for name in (*self.before, "error", "cause")}
+        taken = {name.casefold() for name in (*self.before, "error", "cause", "place")}
         found: list[tuple[str, str, Kind]] = []
         for place, prefix, kind in (("item", "input", self.item), ("value", "value", self.value)):
             if kind is None:
@@ -76,15 +83,16 @@ class Layout:
 
         plain = [(name, pa.int64() if name == "index" else pa.string()) for name in self.before]
         values = [(name, kinds.arrow(kind)) for name, _, kind in self.places]
-        return pa.schema([*plain, *values, ("error", pa.string()), ("cause", pa.string())])
+        return pa.schema([*plain, *values, *((name, pa.string()) for name in self.after)])
 
     def widened(self, rows: Sequence[ItemResult]) -> Layout:
         """Return the layout that some more results fit into, too."""
         value = kinds.merged(self.value, kinds.kind_of([each.value for each in rows]))
         item = None if self.item is None else kinds.merged(self.item, kinds.kind_of([each.item for each in rows]))
         sourced = self.sourced or any(each.source is not None for each in rows)
-        same = (value, item, sourced) == (self.value, self.item, self.sourced)
-        return self if same else replace(self, value=value, item=item, sourced=sourced)
+        placed = self.placed or any(each.place is not None for each in rows)
+        same = (value, item, sourced, placed) == (self.value, self.item, self.sourced, self.placed)
+        return self if same else replace(self, value=value, item=item, sourced=sourced, placed=placed)
 
     def table(self, rows: Sequence[ItemResult]) -> Any:
         """Return results as a table."""
@@ -108,7 +116,7 @@ class Layout:
                         for value in values
                     ]
                     arrays += kinds.array_of(numbered, again, whole).flatten()
-        arrays += [self._plain(rows, name) for name in ("error", "cause")]
+        arrays += [self._plain(rows, name) for name in self.after]
         return pa.Table.from_arrays(arrays, schema=self.schema)
 
     @staticmethod
@@ -125,7 +133,7 @@ class Layout:
 
     def results(self, table: Any) -> list[ItemResult]:
         """Return the results of a table of this layout."""
-        columns = {name: table.column(name).to_pylist() for name in (*self.before, "error", "cause")}
+        columns = {name: table.column(name).to_pylist() for name in (*self.before, *self.after)}
         names = {place: [each for each in self.places if each[1] == place] for place in ("item", "value")}
         values = {place: self._values(table, names[place], getattr(self, place), columns["status"]) for place in names}
         count = table.num_rows

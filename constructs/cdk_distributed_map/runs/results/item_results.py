@@ -56,6 +56,8 @@ class ItemResult:
     """The item itself, where it did not succeed and its child's input was exported."""
     source: str | None = None
     """The file it was read from, ``s3://bucket/key``, where the map read several: they are indexed one by one."""
+    place: str | None = None
+    """Where in the user's code it failed, such as ``handler.py:14 in enrich``; None where that isn't known."""
     map: str | None = None
     """Label of the nested map it is an item of; None for an item of the outermost map."""
     path: str | None = None
@@ -67,7 +69,7 @@ class ItemResult:
         return self.status == "SUCCEEDED"
 
 
-_FIELDS: Final = ("index", "status", "value", "error", "cause", "item", "source")
+_FIELDS: Final = ("index", "status", "value", "error", "cause", "item", "source", "place")
 """The first fields of a result: those of what is sorted, which are results of one map."""
 _SEE_LEDGER: Final = "`distmap ledger` tells which items that leaves unaccounted for"
 _Key = tuple[str, float]
@@ -280,7 +282,14 @@ def unsuccessful_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemRes
                 raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
             for other in file.reader.identify_all(new):
                 yield ItemResult(
-                    other.index, other.status, None, other.error, other.cause, other.item, source=other.source
+                    other.index,
+                    other.status,
+                    None,
+                    other.error,
+                    other.cause,
+                    other.item,
+                    source=other.source,
+                    place=other.place,
                 )
 
 

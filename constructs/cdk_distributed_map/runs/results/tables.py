@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from cdk_distributed_map.runs.results.item_results import ItemResult
 
 COLUMNS: Final = ("index", "status", "value", "error", "cause")
-NESTED_COLUMNS: Final = ("map", "path", *COLUMNS)
-"""Columns of results of nested maps."""
+PLACED_COLUMNS: Final = (*COLUMNS, "place")
+"""Columns of results among which are items that did not succeed."""
+NESTED: Final = ("map", "path")
+"""Columns before those of results of nested maps."""
 _BEGINS_FORMULA: Final = frozenset("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones for the same
 
 
 def as_row(result: ItemResult) -> dict[str, Any]:
-    """Return a result as JSON: ``index``, ``status``, and ``value`` or ``error`` and ``cause``.
+    """Return a result as JSON: ``index``, ``status``, and ``value`` or ``item``, ``error``, ``cause`` and ``place``.
 
     Those of nested maps begin with ``map`` and ``path``.
     """
@@ -32,7 +34,8 @@ def as_row(result: ItemResult) -> dict[str, Any]:
     row["status"] = result.status
     if result.succeeded:
         return {**row, "value": result.value}
-    return {**row, "item": result.item, "error": result.error, "cause": result.cause}
+    row |= {"item": result.item, "error": result.error, "cause": result.cause}
+    return row if result.place is None else {**row, "place": result.place}
 
 
 def write_json_lines(found: Iterable[ItemResult], file: TextIO) -> int:
@@ -80,7 +83,7 @@ def _plain(value: Any) -> Any:
 
 
 def to_pandas(found: Iterable[ItemResult]) -> pandas.DataFrame:
-    """Return results as a pandas frame with the columns :data:`COLUMNS`.
+    """Return results as a pandas frame with the columns :data:`COLUMNS`, and ``place`` where any has one.
 
     .. versionadded:: 0.1.0
 
@@ -91,11 +94,12 @@ def to_pandas(found: Iterable[ItemResult]) -> pandas.DataFrame:
         import pandas as pd  # noqa: PLC0415 - optional, without types
     except ImportError as error:
         raise _missing("pandas", "a pandas frame") from error
-    return pd.DataFrame.from_records([[getattr(each, name) for name in COLUMNS] for each in found], columns=COLUMNS)
+    rows, names = _rows(found)
+    return pd.DataFrame.from_records([list(row.values()) for row in rows], columns=names)
 
 
 def to_polars(found: Iterable[ItemResult]) -> polars.DataFrame:
-    """Return results as a polars frame with the columns :data:`COLUMNS`; polars needs values of one type.
+    """Return results as a polars frame with the columns of :func:`to_pandas`; polars needs values of one type.
 
     .. versionadded:: 0.1.0
 
@@ -107,16 +111,23 @@ def to_polars(found: Iterable[ItemResult]) -> polars.DataFrame:
         import polars as pl  # noqa: PLC0415 - optional, without types
     except ImportError as error:
         raise _missing("polars", "a polars frame") from error
-    rows = [{name: getattr(each, name) for name in COLUMNS} for each in found]
-    kinds = {"index": pl.Int64, "status": pl.String, "error": pl.String, "cause": pl.String}
+    rows, names = _rows(found)
+    kinds = {"index": pl.Int64, **{name: pl.String for name in names if name not in {"index", "value"}}}
     try:
-        return pl.DataFrame(rows, schema=list(COLUMNS), schema_overrides=kinds, infer_schema_length=None)
+        return pl.DataFrame(rows, schema=list(names), schema_overrides=kinds, infer_schema_length=None)
     except (pl.exceptions.PolarsError, TypeError, OverflowError) as error:
         why = one_line(str(error), 200)
         raise InputError(
             f"the values don't go into one column of a polars frame: {why}; make them alike, or use to_pandas, which "
             "takes any"
         ) from error
+
+
+def _rows(found: Iterable[ItemResult]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """Return the rows of a frame and its columns: with places where there is one."""
+    every = list(found)
+    names = PLACED_COLUMNS if any(each.place is not None for each in every) else COLUMNS
+    return [{name: getattr(each, name) for name in names} for each in every], names
 
 
 def _missing(package: str, what: str) -> MissingPackageError:
