@@ -166,9 +166,9 @@ def ledger(account: Ledger) -> None:
 
 def measured(measures: BatchMeasures) -> str:
     """Return in one line what workers measured of their items."""
-    times = f"median {measures['median']:g} s, 99 in 100 within {measures['p99']:g} s, longest {measures['most']:g} s"
-    memory = f"; up to {measures['memoryMB']:,} MB of memory" if "memoryMB" in measures else ""
-    return f"an item took: {times} (item {one_line(measures['slowest'], 200)}){memory}"
+    times = ", ".join(f"{name} {measures[name]:g}" for name in ("median", "p99", "most"))
+    memory = f"; memory {measures['memoryMB']:,} MB" if "memoryMB" in measures else ""
+    return f"item seconds: {times} (item {one_line(measures['slowest'], 200)}){memory}"
 
 
 def kind_of_failure(error: str, place: str | None, message: str) -> str:
