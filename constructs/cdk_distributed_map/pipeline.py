@@ -18,8 +18,10 @@ from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from cdk_distributed_map.definition import foresight
 from cdk_distributed_map.definition.check import DefinitionCheck
 from cdk_distributed_map.definition.flow import Flow
+from cdk_distributed_map.plan import Forecast, plan
 from cdk_distributed_map.resources import account as account_module
 from cdk_distributed_map.resources import grants, log_groups, observability
 from cdk_distributed_map.resources import payload_bucket as payload_bucket_module
@@ -379,6 +381,47 @@ class DistributedMapPipeline(PipelineStarts):
     def has_express_children(self) -> bool:
         """Whether the children of any of its maps are Express executions."""
         return self._resources.has_express_children
+
+    # -- what it takes and costs
+
+    @kinds.checked
+    def plan(
+        self,
+        *,
+        items: int,
+        item_seconds: float,
+        item_p99: float | None = None,
+        item_bytes: float | None = None,
+        nested_items: int | None = None,
+        region: str | None = None,
+    ) -> Forecast:
+        """Return what a run is expected to take and cost, by the settings that are declared; ``cdk synth`` prints it.
+
+        A test can hold it to limits, so that a change that makes a nightly run ten times dearer fails:
+        :func:`cdk_distributed_map.testing.assert_plan`. ``distmap plan`` says more, and says it of deployed pipelines.
+
+        Args:
+            items: Number of items.
+            item_seconds: Seconds that an item takes, in the median.
+            item_p99: Seconds that 99 of 100 items take at most. Default: all take the same.
+            item_bytes: Bytes of an item. Default: few.
+            nested_items: Items of each nested map. Default: 1.
+            region: Region whose quotas and prices count. Default: the stack's, or us-east-1 where that isn't known.
+
+        Raises:
+            ValueError: AWS would refuse such a run, or end it.
+        """
+        found = plan(
+            foresight.describe(self.state_machine, name=self.node.path),
+            items=items,
+            item_seconds=item_seconds,
+            item_p99=item_p99,
+            region=region,
+            item_bytes=item_bytes,
+            nested_items=nested_items,
+        )
+        foresight.tell(self, found)
+        return found
 
     # -- grants
 

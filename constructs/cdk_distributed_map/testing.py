@@ -20,8 +20,9 @@ from aws_cdk import Stack
 from aws_cdk.assertions import Template
 
 from cdk_distributed_map.graphs import parse
+from cdk_distributed_map.plan import Forecast, dollars_text, seconds_text
 
-__all__ = ["definitions", "masked", "masked_template"]
+__all__ = ["assert_plan", "definitions", "masked", "masked_template"]
 
 _STATE_MACHINE = "AWS::StepFunctions::StateMachine"
 _HASH = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
@@ -82,6 +83,28 @@ def definitions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         for logical_id, resource in template.get("Resources", {}).items()
         if resource["Type"] == _STATE_MACHINE
     }
+
+
+def assert_plan(found: Forecast, *, max_cost: float | None = None, max_seconds: float | None = None) -> None:
+    """Hold what ``pipeline.plan(...)`` returned to what a run may cost and take.
+
+    .. versionadded:: 0.1.0
+
+    Args:
+        found: The plan.
+        max_cost: What it may cost at most, in USD. Default: anything.
+        max_seconds: What 9 of 10 runs may take at most. Default: anything.
+
+    Raises:
+        AssertionError: It costs or takes more, with what it costs and takes, and what binds.
+    """
+    problems = []
+    if max_cost is not None and found.bill.total > max_cost:
+        problems.append(f"costs {dollars_text(found.bill.total)}, over {dollars_text(max_cost)}")
+    if max_seconds is not None and found.p90 > max_seconds:
+        problems.append(f"takes {seconds_text(found.p90)} (p90), over {seconds_text(max_seconds)}")
+    if problems:
+        raise AssertionError(f"the run {' and '.join(problems)}: {found.summary()}")
 
 
 def _masked(value: Any, names: dict[str, str]) -> Any:

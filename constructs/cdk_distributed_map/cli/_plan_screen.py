@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from cdk_distributed_map.plan import changes, dollars_text, seconds_text
 from cdk_distributed_map.runs.text import counted
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ def lines(name: str, found: Forecast, inputs: Sequence[Input]) -> list[str]:
 
 def alternatives(others: Choices) -> list[str]:
     """Return the lines of other settings."""
-    from cdk_distributed_map.plan import changes  # noqa: PLC0415 - only where there are some
-
     if not others.shown:
         return []
     lines = [
@@ -55,35 +54,14 @@ def alternatives(others: Choices) -> list[str]:
             _labelled(
                 "",
                 f"{setting.batch:>9,}  {kind:<9}{setting.concurrency:>8,}{setting.memory_mb:>8,}"
-                f"{seconds(each.seconds):>10}{dollars(each.dollars):>12}{note}",
+                f"{seconds_text(each.seconds):>10}{dollars_text(each.dollars):>12}{note}",
             )
         )
     if others.best is not None and not others.best.is_current:
-        told = f"best by {others.objective}: {seconds(others.best.seconds)}, {dollars(others.best.dollars)}; change"
+        time, cost = seconds_text(others.best.seconds), dollars_text(others.best.dollars)
+        told = f"best by {others.objective}: {time}, {cost}; change"
         lines += [_labelled("", told), *(f"    {line}" for line in changes(others.best.setting, others.current))]
     return lines
-
-
-def seconds(value: float) -> str:
-    """Return a time for people: ``1h05m``, ``3m20s``, ``12.3s``."""
-    if value < 60:
-        return f"{value:.3g}s" if value < 10 else f"{value:.0f}s"
-    whole = round(value)
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    if whole < 86_400:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
-
-
-def dollars(value: float) -> str:
-    """Return an amount for people, with three digits at least: ``$0.00123``, ``$12.30``, ``$1,234``."""
-    if value == 0:
-        return "$0"
-    if value >= 1_000:
-        return f"${value:,.0f}"
-    digits = max(2, 2 - math.floor(math.log10(value)))
-    return f"${value:.{min(digits, 9)}f}"
 
 
 def _labelled(label: str, text: str) -> str:
@@ -98,8 +76,10 @@ def _wrapped(label: str, text: str) -> Iterator[str]:
 
 
 def _time(found: Forecast) -> Iterator[str]:
-    yield _labelled("time", f"p50 {seconds(found.p50)}   p10 {seconds(found.p10)}   p90 {seconds(found.p90)}")
-    yield _labelled("", "  ".join(f"{name} {seconds(taken)}" for name, taken in found.phases.items()))
+    yield _labelled(
+        "time", f"p50 {seconds_text(found.p50)}   p10 {seconds_text(found.p10)}   p90 {seconds_text(found.p90)}"
+    )
+    yield _labelled("", "  ".join(f"{name} {seconds_text(taken)}" for name, taken in found.phases.items()))
     yield _labelled("phases", bar(found.phases, _BAR))
     chart = running(found.concurrency, found.p50, _BAR)
     yield _labelled("children", chart)
@@ -138,10 +118,10 @@ def running(moments: Sequence[tuple[float, int]], end: float, width: int) -> str
 
 
 def _cost(bill: Bill) -> Iterator[str]:
-    yield _labelled("cost", f"{dollars(bill.total)}   (prices of {bill.as_of}, free tiers left out)")
+    yield _labelled("cost", f"{dollars_text(bill.total)}   (prices of {bill.as_of}, free tiers left out)")
     for number, (service, amount) in enumerate(bill.by_service().items()):
         del number
-        yield _labelled("", f"{service:<18}{dollars(amount):>12}")
+        yield _labelled("", f"{service:<18}{dollars_text(amount):>12}")
         for each in bill.charges:
             if each.service == service and each.dollars >= 0.005 * bill.total:
                 quantity = f"{each.quantity:,.0f}" if each.quantity >= 100 else f"{each.quantity:.3g}"
@@ -152,7 +132,7 @@ def _limits(found: Forecast) -> Iterator[str]:
     if not found.limits:
         yield _labelled("binds", "nothing: its work alone takes that long")
     for number, each in enumerate(found.limits):
-        yield from _wrapped("then" if number else "binds", f"{each.text} (costs {seconds(each.seconds)})")
+        yield from _wrapped("then" if number else "binds", f"{each.text} (costs {seconds_text(each.seconds)})")
         yield from _wrapped("", f"-> {each.remedy}")
 
 

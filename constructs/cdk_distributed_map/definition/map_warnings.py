@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from constructs import Construct
 
+from cdk_distributed_map.plan import Platform, dollars_text, seconds_text, standard_children
 from cdk_distributed_map.settings import checks, synthesis_warnings
 from cdk_distributed_map.settings.workers import MapSettings
-from distmap import limits
 
 _LARGE_SOURCE = 10_000
 
@@ -20,12 +20,17 @@ def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None
     # The items of a map that nests others can't be batched, and are few.
     if settings.batches is None and not settings.express and not settings.nests and large:
         known = "an unknown number of" if count is None else f"{count:,}"
+        number, starts = (1_000_000 if count is None else count), Platform().standard_starts
+        dollars = dollars_text(standard_children(number).total).removeprefix("$").removesuffix(".00")
+        slow, fast = (f"{number / rate / 3600:.1f} h" for rate in (starts.low, starts.high))
+        if number < starts.low * 3600:
+            slow, fast = (seconds_text(number / rate) for rate in (starts.low, starts.high))
         synthesis_warnings.warn(
             scope,
             synthesis_warnings.ONE_ITEM_PER_CHILD,
-            f"each of {known} items starts a Standard execution of its own: 1 million of them cost about 50 USD and "
-            f"take {1_000_000 / limits.STANDARD_DISPATCH_PER_SECOND / 3600:.1f} h to start at "
-            f"{limits.STANDARD_DISPATCH_PER_SECOND} a second; give batching=Batching.automatic(), with a worker that "
+            f"each of {known} items starts a Standard execution of its own: {number:,} of them cost about "
+            f"{dollars} USD and take {fast} to {slow} to start, at {starts.low:,.0f} to {starts.high:,.0f} a "
+            "second; give batching=Batching.automatic(), with a worker that "
             "takes batches, as process_items does",
         )
     if not settings.results.names_items:
@@ -49,7 +54,7 @@ def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None
 def _dispatch_rate(scope: Construct, settings: MapSettings, worker_seconds: float | None) -> None:
     if worker_seconds is None or not checks.is_known(settings.max_concurrency):
         return
-    rate = limits.EXPRESS_DISPATCH_PER_SECOND if settings.express else limits.STANDARD_DISPATCH_PER_SECOND
+    rate = Platform().express_starts.high if settings.express else Platform().standard_starts.high
     reachable = rate * worker_seconds
     if isinstance(settings.max_concurrency, int | float) and settings.max_concurrency > reachable:
         kind = "Express" if settings.express else "Standard"
@@ -57,6 +62,6 @@ def _dispatch_rate(scope: Construct, settings: MapSettings, worker_seconds: floa
             scope,
             synthesis_warnings.DISPATCH_RATE,
             f"max_concurrency {settings.max_concurrency:,} can't be reached: {kind} children start at up to "
-            f"{rate:,} a second, and even with every one of them running into the worker's timeout of "
+            f"{rate:,.0f} a second, and even with every one of them running into the worker's timeout of "
             f"{worker_seconds:g} s at most {reachable:,.0f} run at once; lower it, or give each child more items",
         )

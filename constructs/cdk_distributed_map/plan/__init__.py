@@ -18,8 +18,10 @@ from cdk_distributed_map.plan._definition import functions
 from cdk_distributed_map.plan._events import Trace, simulate
 from cdk_distributed_map.plan._forecast import PHASES, Forecast, Limit, forecast, seconds_of
 from cdk_distributed_map.plan._inputs import Described, Fact, FunctionFacts, Input, Inputs, inputs_of
+from cdk_distributed_map.plan._plan import plan
 from cdk_distributed_map.plan._platform import Platform, Range
 from cdk_distributed_map.plan._template import described
+from cdk_distributed_map.plan._text import dollars_text, seconds_text
 from cdk_distributed_map.plan._times import Times
 from cdk_distributed_map.plan._work import Setting, Step, Work, problems
 
@@ -50,6 +52,7 @@ __all__ = [
     "best",
     "changes",
     "described",
+    "dollars_text",
     "evaluate",
     "express_children",
     "fewer",
@@ -59,8 +62,10 @@ __all__ = [
     "invocations",
     "make_bill",
     "pareto",
+    "plan",
     "problems",
     "seconds_of",
+    "seconds_text",
     "simulate",
     "standard_children",
 ]

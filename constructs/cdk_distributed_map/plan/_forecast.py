@@ -11,6 +11,7 @@ from typing import Any, Final
 from cdk_distributed_map.plan._bill import Bill, make_bill
 from cdk_distributed_map.plan._events import Trace, simulate
 from cdk_distributed_map.plan._platform import Platform, Range
+from cdk_distributed_map.plan._text import dollars_text, seconds_text
 from cdk_distributed_map.plan._work import Setting, Work, problems
 from cdk_distributed_map.prices import Prices
 from distmap import limits
@@ -65,6 +66,15 @@ class Forecast:
     """What binds, and what binds next without it."""
     concurrency: tuple[tuple[float, int], ...]
     """Seconds from the start, and children that run then."""
+
+    def summary(self) -> str:
+        """Return it in one line, for people."""
+        time = f"{seconds_text(self.p50)} (p10 {seconds_text(self.p10)}, p90 {seconds_text(self.p90)})"
+        bound = f"; what binds: {self.limits[0].text}; to change that: {self.limits[0].remedy}" if self.limits else ""
+        return (
+            f"{self.work.items:,} items in {self.children:,} children take about {time} and cost about "
+            f"{dollars_text(self.bill.total)}{bound}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from cdk_distributed_map.arns import is_arn
+from cdk_distributed_map.plan import Forecast, plan
 from cdk_distributed_map.runs import start as start_module
 from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.descriptions import MapRun, RunSummary
@@ -16,6 +17,7 @@ from cdk_distributed_map.runs.errors import InputError, NotFoundError, RunStateE
 from cdk_distributed_map.runs.files import item_files
 from cdk_distributed_map.runs.find.handles import PipelineHandle, RunHandle
 from cdk_distributed_map.runs.find.names import LATEST, check_name, new_name
+from cdk_distributed_map.runs.foresight import deployed
 from cdk_distributed_map.runs.ledger import reconciliation, redrives
 from cdk_distributed_map.runs.ledger import retry as retry_module
 from cdk_distributed_map.runs.ledger.of_run import Ledger
@@ -62,6 +64,26 @@ class Pipeline(PipelineHandle):
                 raise NotFoundError(f"{self.called!r} has no runs yet: start one with `distmap run`")
             name = latest.name
         return Run(self, name)
+
+    def plan(self, *, items: int, item_seconds: float, item_p99: float | None = None, **facts: Any) -> Forecast:
+        """Return what a run is expected to take and cost, by the deployed definition; nothing is started.
+
+        Args:
+            items: Number of items.
+            item_seconds: Seconds that an item takes, in the median.
+            item_p99: Seconds that 99 of 100 items take at most. Default: all take the same.
+            facts: What else is known: see :func:`cdk_distributed_map.plan.plan`.
+
+        Raises:
+            NotFoundError: There is no such state machine.
+            InputError: AWS would refuse such a run, or end it.
+            AwsError: AWS refused a call.
+        """
+        described = deployed.described(self.aws, self.arn, name=self.called)
+        try:
+            return plan(described, items=items, item_seconds=item_seconds, item_p99=item_p99, **facts)
+        except ValueError as error:
+            raise InputError(str(error)) from error
 
     def start(
         self,
