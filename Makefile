@@ -65,11 +65,12 @@ docs: $(INSTALLED) ## write the README's tables and the schemas anew from the co
 recording: $(INSTALLED) ## record the README's terminal session anew
 	$(BIN)/python docs/record.py
 
-bench: $(INSTALLED) ## measure beside baselines: Lambda side, client, local functions (some ten minutes)
+bench: $(INSTALLED) ## measure beside baselines: Lambda side, bundling, client, local functions (some ten minutes)
 	$(BIN)/python benchmarks/capture.py --full
 	$(BIN)/python benchmarks/process.py
 	$(BIN)/python benchmarks/combine.py
 	$(BIN)/python benchmarks/account.py
+	$(BIN)/python benchmarks/bundling.py
 	$(BIN)/python benchmarks/results.py
 	$(BIN)/python benchmarks/local_functions.py
 	$(BIN)/python benchmarks/local.py

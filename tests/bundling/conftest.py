@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.bundling.wheelhouse import add_wheel
+from tests.bundling.wheelhouse import PrivateIndex, add_wheel
 from tests.construct.lab import Lab
+
+OF_THE_MACHINE = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "UV_"))}
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +38,30 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("UV_NO_CACHE", "1")
     add_wheel(folder, "plain", scripts={"plain": "plain:main"})
     return folder
+
+
+@pytest.fixture
+def package_index(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package index of this machine, as pip and uv find it without these tests."""
+    assert wheels.is_dir()
+    for name in ("PIP_CONFIG_FILE", "PIP_NO_INDEX", "PIP_FIND_LINKS", "UV_OFFLINE", "UV_FIND_LINKS", "UV_NO_CACHE"):
+        monkeypatch.delenv(name)
+    for name, value in OF_THE_MACHINE.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def private_index(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The wheelhouse as an index that asks who wants to know: its address without the credentials."""
+    handler = functools.partial(PrivateIndex, directory=str(wheels))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        serving.start()
+        for name in ("PIP_NO_INDEX", "PIP_FIND_LINKS", "UV_OFFLINE", "UV_FIND_LINKS"):
+            monkeypatch.delenv(name)
+        yield f"127.0.0.1:{server.server_address[1]}/simple"
+        server.shutdown()
+        serving.join()
 
 
 @pytest.fixture

@@ -10,52 +10,21 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aws_cdk import aws_lambda as lambda_
 from packaging.tags import cpython_tags
 
 from cdk_distributed_map import Bundling, Capture, Combiner, ItemSource, Worker
+from cdk_distributed_map.bundling import install
 from cdk_distributed_map.bundling.packages import packages_for
 from cdk_distributed_map.bundling.target import Target
 from distmap import limits
+from tests.bundling.assets import QUICK, asset, bundle, code, fails, names
 from tests.bundling.wheelhouse import AARCH64, X86_64, add_wheel, elf
 from tests.construct.lab import Lab
 
 ARM = Target(python=(3, 13), machine="aarch64")
-# A start of pip takes a second of a processor, one of uv a tenth: what is the same with both is tested with uv.
-QUICK = Bundling.wheels(installer="uv")
-
-
-def bundle(lab: Lab, requirements: str = "plain==1.0\n", **options: Any) -> Path:
-    """Return the folder of the worker's code, whose packages uv fetches unless the test names something else."""
-    (lab.code / "requirements.txt").write_text(requirements)
-    return code(lab, **{"bundling": QUICK, **options})
-
-
-def code(lab: Lab, **options: Any) -> Path:
-    lab.pipeline(worker=lab.python_worker(**options))
-    return asset(lab)
-
-
-def asset(lab: Lab, prefix: str = "PWorker") -> Path:
-    functions = lab.resources("AWS::Lambda::Function")
-    (function,) = (each for key, each in functions.items() if key.startswith(prefix))
-    name = function["Properties"]["Code"]["S3Key"].removesuffix(".zip")
-    return Path(lab.app.synth().directory, f"asset.{name}")
-
-
-def names(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-
-
-def fails(lab: Lab, requirements: str | None = None, **options: Any) -> str:
-    if requirements is not None:
-        (lab.code / "requirements.txt").write_text(requirements)
-    with pytest.raises((ValueError, TypeError)) as caught:
-        lab.pipeline(worker=lab.python_worker(**options))
-    return str(caught.value)
 
 
 def test_packages_are_beside_the_handler(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
@@ -88,11 +57,19 @@ def test_the_hash_is_that_of_the_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installer: str, wheels: Path
 ) -> None:
     add_wheel(wheels, "plain", "2.0")
+    add_wheel(wheels, "other")
     found = []
     for at, version in enumerate(["1.0", "1.0", "2.0"]):
         monkeypatch.setenv("DISTMAP_CACHE", str(tmp_path / f"cache{at}"))
         by = Bundling.wheels(installer=(installer, "pip", "uv")[at])
-        found.append(bundle(Lab(tmp_path / str(at)), f"plain=={version}", bundling=by).name)
+        lab = Lab(tmp_path / str(at))
+        # Another folder, day, order of files and of requirements, and other habits of the file system.
+        for name in ("a.py", "b.py")[:: (1, -1, 1)[at]]:
+            (lab.code / name).write_text(name)
+            (lab.code / name).chmod((0o644, 0o600, 0o644)[at])
+            os.utime(lab.code / name, (at * 1e9, at * 1e9))
+        lines = ["other==1.0", f"plain=={version}"][:: (1, -1, 1)[at]]
+        found.append(bundle(lab, "\n".join(lines), bundling=by).name)
 
     assert found[0] == found[1] != found[2]
 
@@ -121,11 +98,23 @@ def test_several_at_once_get_the_same(cache: Path, tmp_path: Path) -> None:
     file = tmp_path / "requirements.txt"
 
     def get(_: int) -> str:
-        return packages_for(["plain==1.0"], ARM, identity="x", file=file, installer="uv", quiet=True).digest
+        return packages_for(["plain==1.0"], ARM, identity="x", file=file, installer="uv").digest
 
     with ThreadPoolExecutor(4) as threads:
         assert len(set(threads.map(get, range(4)))) == 1
     assert len(list(cache.iterdir())) == 1
+
+
+@pytest.mark.parametrize("by", ["pip", "uv"])
+def test_progress_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    monkeypatch.setattr(install, "_PROGRESS_SECONDS", 0.01)
+    said: list[str] = []
+    packages_for(["plain==1.0"], ARM, identity="x", file=tmp_path / "requirements.txt", installer=by, say=said.append)
+
+    assert said[0].startswith("bundling the packages of ")
+    assert said[-1].startswith("bundled 1 packages, ")
+    assert {text.partition(" ")[0] for text in said[1:-1]} <= {"asking", "looking", "downloading", "unpacking"}
+    assert said[1].endswith(" (0 s)")
 
 
 def test_nothing_is_left_of_a_failed_bundle(lab: Lab, cache: Path) -> None:
@@ -253,7 +242,12 @@ def test_fails_when_a_hash_is_another(lab: Lab) -> None:
 
 
 REFUSED: dict[str, tuple[str, str, str]] = {
-    "editable": ("requirements.txt", "-e .", "without -e"),
+    "itself": ("requirements.txt", "-e .", "asks for '.', its own folder"),
+    "sources": (
+        "pyproject.toml",
+        '[project]\nname="x"\ndependencies=["y"]\n[tool.uv.sources]\ny={workspace=true}',
+        "uv's own words.*uv export",
+    ),
     "repository": ("requirements.txt", "git+https://user:secret@example.com/x.git", "a repository"),
     "runtime": ("requirements.txt", "cdk_distributed-map>=0.1", "a layer of every function already"),
     "dynamic": ("pyproject.toml", '[project]\nname="x"\ndynamic=["dependencies"]', "'dynamic'"),
@@ -310,21 +304,68 @@ def test_fails_when_there_is_more_than_lambda_takes(lab: Lab, wheels: Path, monk
     assert "the largest is large with 100," in message
 
 
-def test_parts_of_packages_can_be_left_out(lab: Lab, wheels: Path) -> None:
-    add_wheel(wheels, "large", files={"large/tests/test_it.py": b"", "large/core.py": b""})
-    folder = bundle(lab, "large==1.0", bundling=Bundling.wheels(exclude=["*/tests/*.py", "METADATA"]))
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_fails_when_layers_make_it_more_than_lambda_takes(lab: Lab, tmp_path: Path, packed: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    folder = tmp_path / "layer"
+    (folder / "python").mkdir(parents=True)
+    with (folder / "python" / "model.bin").open("wb") as sparse:
+        sparse.truncate(limits.MAX_CODE_BYTES - 1000)
+    place = shutil.make_archive(str(tmp_path / "packed"), "zip", folder) if packed else str(folder)
+    layer = lambda_.LayerVersion(lab.stack, "Model", code=lambda_.Code.from_asset(place))
 
-    assert (folder / "large" / "core.py").is_file()
-    assert not (folder / "large" / "tests").is_dir() or names(folder / "large" / "tests") == set()
-    assert (folder / "large-1.0.dist-info" / "METADATA").is_file()
-    assert "test_it" not in (folder / "large-1.0.dist-info" / "RECORD").read_text()
+    message = fails(lab, layers=[layer])
+    assert "bytes of code with its layers (its code " in message
+    assert "the layer 'Stack/DistmapRuntime' " in message
+    assert "the layer 'Stack/Model' 262,143,000), Lambda takes at most 262,144,000 unzipped" in message
 
 
-def test_inexact_requirements_are_said(lab: Lab) -> None:
-    bundle(lab, "plain")
+EXCLUDED = {
+    "name": ("*.pyi", {"large/core.pyi"}),
+    "folder": ("tests/", {"large/tests/test_it.py", "large/sub/tests/data/a.txt"}),
+    "path": ("large/tests", {"large/tests/test_it.py"}),
+    "top": ("/large/sub", {"large/sub/tests/data/a.txt"}),
+    "not at the top": ("/sub", set()),
+    "stars": ("*/tests/*.py", {"large/tests/test_it.py"}),
+    "double stars": ("**/tests/**", {"large/tests/test_it.py", "large/sub/tests/data/a.txt"}),
+    "metadata": ("METADATA", set()),
+}
 
-    (text,) = lab.warnings("distmap:InexactRequirements")
-    assert "requirements.txt doesn't say which version of 'plain'" in text
+
+@pytest.mark.parametrize(("pattern", "expected"), EXCLUDED.values(), ids=EXCLUDED)
+def test_parts_of_packages_can_be_left_out(wheels: Path, tmp_path: Path, pattern: str, expected: set[str]) -> None:
+    files = ("core.py", "core.pyi", "tests/test_it.py", "sub/tests/data/a.txt")
+    add_wheel(wheels, "large", files={f"large/{name}": b"" for name in files})
+    file = tmp_path / "requirements.txt"
+    packages = packages_for(["large"], ARM, identity="x", file=file, installer="uv", exclude=[pattern])
+
+    info = packages.folder / "large-1.0.dist-info"
+    assert {f"large/{name}" for name in files} - names(packages.folder) == expected
+    assert (info / "METADATA").is_file()
+    assert not any(name in (info / "RECORD").read_text() for name in expected)
+
+
+INEXACT = {
+    "range": ("plain<2", None, "'plain<2':"),
+    "needed": ("needing==1.0", None, "'plain':"),
+    "both": ("needing", None, "'needing' and 1 more:"),
+    "constrained": ("-c limits.txt\nneeding==1.0", "plain==1.0", None),
+    "said": ("needing==1.0\nPlain==1.0", None, None),
+}
+
+
+@pytest.mark.parametrize(("text", "limits", "expected"), INEXACT.values(), ids=INEXACT)
+def test_inexact_requirements_are_said(
+    lab: Lab, wheels: Path, text: str, limits: str | None, expected: str | None
+) -> None:
+    add_wheel(wheels, "needing", requires=["plain"])
+    if limits is not None:
+        (lab.code / "limits.txt").write_text(limits)
+    bundle(lab, text)
+
+    said = lab.warnings("distmap:InexactRequirements")
+    assert [f"requirements.txt doesn't say which version of {expected}" in each for each in said] == (
+        [] if expected is None else [True]
+    )
 
 
 # -- other ways

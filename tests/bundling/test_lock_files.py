@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cdk_distributed_map import Bundling
 from cdk_distributed_map.bundling.errors import BundlingError
 from cdk_distributed_map.bundling.requirement_files import find
+from tests.bundling.assets import code, fails
 from tests.bundling.wheelhouse import add_wheel
+from tests.construct.lab import Lab
 
 POETRY = """
 [[package]]
@@ -56,6 +60,27 @@ PIPFILE_LOCK = {
     },
     "develop": {"tool": {"version": "==1.0"}},
 }
+UV_PROJECT = '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.11"\ndependencies = ["plain"]\n'
+UV = """
+version = 1
+revision = 3
+requires-python = ">=3.11"
+
+[[package]]
+name = "p"
+version = "1"
+source = { virtual = "." }
+dependencies = [{ name = "plain" }]
+
+[package.metadata]
+requires-dist = [{ name = "plain" }]
+
+[[package]]
+name = "plain"
+version = "1.0"
+source = { registry = "https://packages.example.com/simple" }
+wheels = [{ url = "https://packages.example.com/plain-1.0-py3-none-any.whl", hash = "sha256:aa" }]
+"""
 EXACTLY = ["plain==1.0 ; python_version >= '3.11' --hash=sha256:aa --hash=sha256:bb"]
 FILES: dict[str, tuple[dict[str, str], list[str]]] = {
     "poetry.lock": ({"poetry.lock": POETRY, "pyproject.toml": '[project]\ndependencies=["plain"]'}, EXACTLY),
@@ -88,7 +113,71 @@ def test_a_file_is_read(tmp_path: Path, files: dict[str, str], expected: list[st
 
     assert found is not None
     assert list(found.lines) == expected
-    assert [each for each in found.inexact() if "==" in each] == []
+    assert [each for each in found.inexact(["plain==1.0"]) if each.startswith("plain==")] == []
+
+
+# -- from a lock to the function's code
+
+RIGHT, WRONG = "right hash", "wrong hash"
+
+
+def locked(kind: str, digest: str) -> dict[str, str]:
+    """Return the files of a lock that has the wheel by its hash."""
+    files = {
+        "requirements.txt": {"requirements.txt": "plain==1.0 --hash=sha256:aa\n"},
+        "poetry.lock": {"poetry.lock": POETRY},
+        "pylock.toml": {"pylock.toml": PYLOCK},
+        "Pipfile.lock": {"Pipfile.lock": json.dumps(PIPFILE_LOCK), "Pipfile": ""},
+        "uv.lock": {"uv.lock": UV, "pyproject.toml": UV_PROJECT},
+    }[kind]
+    other = "b" * 64
+    return {
+        name: text.replace(":aa", f":{digest}")
+        .replace('"aa"', f'"{digest}"')
+        .replace(":bb", f":{other}")
+        .replace('"bb"', f'"{other}"')
+        for name, text in files.items()
+    }
+
+
+# With pip where that says something else; its start takes a second.
+END_TO_END = [
+    *((kind, "uv") for kind in ("requirements.txt", "poetry.lock", "pylock.toml", "Pipfile.lock", "uv.lock")),
+    ("requirements.txt", "pip"),
+    pytest.param("poetry.lock", "pip", marks=pytest.mark.slow),
+    pytest.param("Pipfile.lock", "pip", marks=pytest.mark.slow),
+    pytest.param("uv.lock", "pip", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("kind", "installer"), END_TO_END)
+def test_a_lock_is_bundled_by_its_hashes(tmp_path: Path, wheels: Path, kind: str, installer: str) -> None:
+    digest = add_wheel(wheels, "plain", scripts={"plain": "plain:main"})
+    add_wheel(wheels, "plain", "2.0")
+    for name, given in ((RIGHT, digest), (WRONG, "0" * 64)):
+        lab = Lab(tmp_path / name)
+        for file, text in locked(kind, given).items():
+            (lab.code / file).write_text(text)
+        by = Bundling.wheels(installer=installer)
+        if name == RIGHT:
+            expected = {"handler.py", "plain", "plain-1.0.dist-info"}
+            assert {path.name for path in code(lab, bundling=by).iterdir()} == expected
+            assert lab.warnings("distmap:InexactRequirements") == []
+        else:
+            assert "isn't the one whose hash it has" in fails(lab, bundling=by)
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+@pytest.mark.parametrize("kind", ["Pipfile", "pyproject.toml"])
+def test_what_is_not_locked_is_bundled_and_said(lab: Lab, wheels: Path, kind: str, installer: str) -> None:
+    add_wheel(wheels, "plain", "2.0")
+    text = {"Pipfile": '[packages]\nplain = "<2"', "pyproject.toml": '[project]\ndependencies = ["plain<2"]'}[kind]
+    (lab.code / kind).write_text(text)
+    folder = code(lab, bundling=Bundling.wheels(installer=installer))
+
+    assert {path.name for path in folder.iterdir()} == {"handler.py", "plain", "plain-1.0.dist-info"}
+    (warning,) = lab.warnings("distmap:InexactRequirements")
+    assert f"{kind} doesn't say which version of 'plain<2'" in warning
 
 
 @pytest.mark.parametrize(
@@ -146,8 +235,18 @@ def test_fails_when_a_lock_of_uv_does_not_fit_its_project(uv_project: Path, whee
         find(uv_project, None)
 
 
+def test_a_lock_for_a_newer_python_than_this_is_read(uv_project: Path) -> None:
+    for file in uv_project.iterdir():
+        file.write_text(file.read_text().replace(">=3.11", ">=3.99"))
+    found = find(uv_project, None)
+
+    assert found is not None
+    assert [line[:10] for line in found.lines if not line.startswith("-")] == ["plain==1.0"]
+
+
 def test_fails_when_uv_is_not_there(uv_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
 
     with pytest.raises(BundlingError, match="uv's, which isn't on the PATH: install it"):
         find(uv_project, None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.server
+import urllib.parse
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,11 +27,13 @@ def add_wheel(
     files: Mapping[str, bytes] | None = None,
     requires: Sequence[str] = (),
     scripts: Mapping[str, str] | None = None,
+    extras: Sequence[str] = (),
 ) -> str:
     """Write a wheel and return its sha256."""
     info = f"{name}-{version}.dist-info"
     content = {f"{name}/__init__.py": f"VERSION = {version!r}\n".encode(), **(files or {})}
-    needed = "".join(f"Requires-Dist: {each}\n" for each in requires)
+    needed = "".join(f"Provides-Extra: {each}\n" for each in extras)
+    needed += "".join(f"Requires-Dist: {each}\n" for each in requires)
     content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}".encode()
     pure = str(tag.endswith("none-any")).lower()
     content[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: {pure}\nTag: {tag}\n".encode()
@@ -43,6 +47,44 @@ def add_wheel(
         for key, value in content.items():
             wheel.writestr(key, value)
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+SECRET = "s3kr1t"
+USER, PASSWORD = "somebody", f"{SECRET}%25"
+"""As in an address; the password has an escaped character."""
+
+
+class PrivateIndex(http.server.SimpleHTTPRequestHandler):
+    """A folder of wheels as a package index, for one user: https://peps.python.org/pep-0503/."""
+
+    def do_GET(self) -> None:
+        given = f"{USER}:{urllib.parse.unquote(PASSWORD)}".encode()
+        if self.headers.get("Authorization") != f"Basic {base64.b64encode(given).decode()}":
+            self._answer(401, b"")
+            return
+        path = urllib.parse.unquote(self.path)
+        if not path.startswith("/simple/"):
+            self._answer(200, (Path(self.directory) / path[1:]).read_bytes())
+            return
+        project = path.split("/")[2]
+        wheels = sorted(Path(self.directory).glob(f"{project}-*.whl"))
+        links = "".join(f'<a href="/{wheel.name}">{wheel.name}</a>' for wheel in wheels)
+        self._answer(200 if wheels else 404, links.encode())
+
+    do_HEAD = do_GET
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        if status == 401:
+            self.send_header("WWW-Authenticate", 'Basic realm="packages"')
+        self.send_header("Content-Type", "application/octet-stream" if body[:2] == b"PK" else "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
 
 
 def _digest(content: bytes) -> str:

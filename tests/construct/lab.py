@@ -112,8 +112,8 @@ class Lab:
     def text_parameter(self, id: str) -> cdk.CfnParameter:
         return cdk.CfnParameter(self.stack, id)
 
-    def python_worker(self, **options: Any) -> Worker:
-        return Worker.python(str(self.code), handler="handler.handler", **options)
+    def python_worker(self, *, handler: str = "handler.handler", **options: Any) -> Worker:
+        return Worker.python(str(self.code), handler=handler, **options)
 
     def pipeline(self, id: str = "P", *, scope: Construct | None = None, **options: Any) -> DistributedMapPipeline:
         """Return a pipeline; the smallest one, where nothing is said: items in the input, a function made elsewhere."""

@@ -52,7 +52,6 @@ def packages_here(found: Misfits, machine: ThisMachine, file: Path) -> Path:
         identity=identity,
         file=file,
         constraints=tuple(sorted(set(found.all) - set(found.foreign))),
-        quiet=True,
     )
     return fetched.folder
 

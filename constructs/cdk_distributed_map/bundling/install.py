@@ -1,42 +1,43 @@
-"""Has pip or uv fetch wheels, and says in a developer's words why they couldn't."""
+"""Has pip or uv fetch wheels."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
-import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from cdk_distributed_map.bundling.errors import BundlingError
+from cdk_distributed_map.bundling.locks import find_uv
+from cdk_distributed_map.bundling.own_packages import built
+from cdk_distributed_map.bundling.sayings import doing_what, why, why_not_built
 from cdk_distributed_map.bundling.target import Target, ThisMachine
 
+_LOG: Final = "log.txt"
+_PROGRESS_SECONDS: Final = 3
 PIP: Final = "pip"
 UV: Final = "uv"
 _PIP_FOR_TARGET: Final = Path(__file__).with_name("pip_for_target.py")
-_LAST_LINES: Final = 12
 # What would send packages elsewhere, or have them built here, if it is in somebody's environment or configuration.
-_NOT_WANTED: Final = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_NO_BINARY", "PIP_REQUIREMENT", "UV_NO_BINARY")
-_WAYS_OUT: Final = (
-    "build it for Lambda in a container with bundling=Bundling.docker(), or take it from a layer with layers=[...] and "
-    "leave it out of {file}"
-)
-_OFFLINE: Final = re.compile(
-    r"NewConnectionError|NameResolutionError|name resolution|Max retries exceeded|ProxyError|ConnectTimeout|"
-    r"Connection (?:refused|broken)|network is unreachable|dns error|error sending request|Failed to fetch|"
-    r"client error \(Connect\)|connectivity is disabled|[Cc]ould not connect",
-)
-_MISSING: Final = (
-    re.compile(r"No matching distribution found for ([A-Za-z0-9][\w.\-]*(?:\[[^\]]*\])?\s*[^\s;,(]*)"),
-    re.compile(r"([A-Za-z0-9][\w.\-]*\S*) has no (?:usable )?wheels"),
-    re.compile(r"only ([A-Za-z0-9][\w.\-]*)\S* is available and \S+ has no"),
-    re.compile(r"([A-Za-z0-9][\w.\-]*) was not found in the (?:package registry|provided package locations)"),
+_NOT_WANTED: Final = (
+    "PIP_DRY_RUN",
+    "PIP_EDITABLE",
+    "PIP_NO_BINARY",
+    "PIP_NO_DEPS",
+    "PIP_PREFIX",
+    "PIP_REPORT",
+    "PIP_REQUIREMENT",
+    "PIP_ROOT",
+    "PIP_TARGET",
+    "UV_NO_BINARY",
+    "UV_NO_BINARY_PACKAGE",
 )
 
 
@@ -65,8 +66,7 @@ def find_installer(named: str | None) -> Installer:
     if named in {None, PIP} and importlib.util.find_spec("pip") is not None:
         return Installer(kind=PIP, command=(sys.executable,))
     if named in {None, UV}:
-        beside = Path(sys.executable).with_name("uv")
-        uv = shutil.which("uv") or (str(beside) if beside.is_file() else None)
+        uv = find_uv()
         if uv is not None:
             return Installer(kind=UV, command=(uv,))
     wanted = "neither pip nor uv is" if named is None else f"{named} isn't"
@@ -85,6 +85,7 @@ def install(
     file: Path,
     work: Path,
     constraints: Sequence[str] = (),
+    progress: Callable[[str], None] | None = None,
 ) -> None:
     """Install wheels into a folder.
 
@@ -96,38 +97,104 @@ def install(
         file: What asks for them, for errors; paths in its lines begin at its folder.
         work: Folder for what is only needed meanwhile.
         constraints: Versions of what is needed in turn.
+        progress: Called every few seconds with what is being fetched. Default: nobody is told.
 
     Raises:
         BundlingError: A package has no wheel that fits, the index can't be reached, or the installer refuses.
     """
+    lines = list(built(lines, file.parent, lambda path: _build(installer, path, file, work / "built", progress)))
     listed = work / "requirements.txt"
     if constraints:
         (work / "constraints.txt").write_text("\n".join(constraints) + "\n", encoding="utf-8")
         lines = [*lines, f"--constraint {work / 'constraints.txt'}"]
     listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    done = subprocess.run(
-        _command(installer, target, listed, into),
-        cwd=file.parent,
+    code, output = _run(_command(installer, target, listed, into, work / _LOG), file.parent, progress)
+    if code != 0:
+        raise BundlingError(why(installer.kind, _not_fetched(work) + output, target, file))
+
+
+def _build(installer: Installer, path: Path, file: Path, work: Path, progress: Callable[[str], None] | None) -> Path:
+    """Build a package of the user's own, and return its wheel."""
+    into = work / str(len(list(work.iterdir())) if work.is_dir() else 0)
+    into.mkdir(parents=True)
+    if installer.kind == UV:
+        command = [
+            *installer.command,
+            "build",
+            "--wheel",
+            "--python",
+            sys.executable,
+            "--out-dir",
+            str(into),
+            str(path),
+        ]
+    else:
+        options = ["--no-deps", "--ignore-requires-python", "--progress-bar", "off", "--wheel-dir", str(into)]
+        command = [*installer.command, "-m", "pip", "wheel", *options, str(path)]
+    code, output = _run(command, file.parent, progress)
+    found = list(into.glob("*.whl"))
+    if code != 0 or len(found) != 1:
+        raise BundlingError(why_not_built(installer.kind, output, path, file))
+    return found[0]
+
+
+def _run(command: list[str], folder: Path, progress: Callable[[str], None] | None) -> tuple[int, str]:
+    """Return how an installer ended and all that it said, and say now and then what it is doing."""
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
         env=_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        check=False,
     )
-    if done.returncode != 0:
-        raise BundlingError(_why(installer, done.stdout, target, file))
+    said: list[str] = []
+    ended = threading.Event()
+    start = time.monotonic()
+
+    def tell() -> None:
+        while progress is not None and not ended.wait(_PROGRESS_SECONDS):
+            progress(f"{doing_what(said)} ({time.monotonic() - start:.0f} s)")
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        with process:
+            said.extend(process.stdout or ())  # line by line, as they come
+        return process.returncode, "".join(said)
+    except BaseException:
+        process.kill()  # interrupted
+        raise
+    finally:
+        ended.set()
+        teller.join()
 
 
-def _command(installer: Installer, target: Target | ThisMachine, listed: Path, into: Path) -> list[str]:
+def _not_fetched(work: Path) -> str:
+    """Return what pip keeps to itself: that an index refused it, or wasn't there."""
+    log = work / _LOG
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+    return "".join(f"{line}\n" for line in lines if "Could not fetch URL" in line)
+
+
+def _command(installer: Installer, target: Target | ThisMachine, listed: Path, into: Path, log: Path) -> list[str]:
     wheels_alone = ["--only-binary", ":all:", "--target", str(into), "--requirement", str(listed)]
     if installer.kind == UV:
         place = ["--python", sys.executable] if isinstance(target, Target) else ["--python", target.executable]
         if isinstance(target, Target):
             place += ["--python-platform", target.uv_platform(), "--python-version", target.version]
         return [*installer.command, "pip", "install", "--no-progress", "--link-mode", "copy", *place, *wheels_alone]
-    common = ["--no-compile", "--ignore-installed", "--no-warn-script-location", "--progress-bar", "off"]
+    common = [
+        "--no-compile",
+        "--ignore-installed",
+        "--no-warn-script-location",
+        "--progress-bar",
+        "off",
+        "--log",
+        str(log),
+    ]
     if isinstance(target, ThisMachine):
         return [*installer.command, "-m", "pip", "--python", target.executable, "install", *common, *wheels_alone]
     place = ["--implementation", "cp", "--python-version", target.version]
@@ -140,8 +207,6 @@ def _command(installer: Installer, target: Target | ThisMachine, listed: Path, i
 def _environment() -> dict[str, str]:
     """Return the environment of an installer: indexes, proxies and credentials are those that the user set for it."""
     inherited = {key: value for key, value in os.environ.items() if key not in _NOT_WANTED}
-    if inherited.get("PIP_RETRIES") == "0":
-        inherited["PIP_RETRIES"] = "1"  # without any, pip doesn't say that it reached no index
     return {
         **inherited,
         "PIP_USER": "0",
@@ -149,34 +214,6 @@ def _environment() -> dict[str, str]:
         "PIP_NO_INPUT": "1",
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",  # else it says nothing until the end
         "NO_COLOR": "1",
     }
-
-
-def _why(installer: Installer, output: str, target: Target | ThisMachine, file: Path) -> str:
-    said = without_secrets(output)
-    folded = re.sub(r"[\s│╰─▶]+", " ", said)
-    if _OFFLINE.search(said):
-        where = "PIP_NO_INDEX=1 PIP_FIND_LINKS" if installer.kind == PIP else "UV_OFFLINE=1 UV_FIND_LINKS"
-        return (
-            f"{installer.kind} can't reach a package index for {file}: synthesize once with a connection, after which "
-            f"the packages are in the cache; or give a folder of wheels as {where}=<folder>"
-        )
-    if "HASHES" in said or "hash mismatch" in said.lower():
-        return f"a package that {file} asks for isn't the one whose hash it has:\n{_end(said)}"
-    missing = next((found[1].strip() for pattern in _MISSING if (found := pattern.search(folded))), None)
-    if missing is not None:
-        return (
-            f"{missing}, which {file} asks for, has no wheel for {target} in the package index, if there is such a "
-            f"version: {_WAYS_OUT.format(file=file.name)}"
-        )
-    return f"{installer.kind} can't install what {file} asks for on {target}:\n{_end(said)}"
-
-
-def without_secrets(text: str) -> str:
-    """Return a text without the credentials of addresses in it."""
-    return re.sub(r"(\w+://)[^/@\s]+@", r"\1****@", text)
-
-
-def _end(said: str) -> str:
-    return "\n".join(said.strip().splitlines()[-_LAST_LINES:])

@@ -2,41 +2,64 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from cdk_distributed_map.bundling.errors import BundlingError
+from cdk_distributed_map.bundling.sayings import WAYS_OUT, without_secrets
 
 _LOCK_SECONDS: Final = 120
 
 
+def find_uv() -> str | None:
+    """Return where uv is, None where it isn't: on the PATH, or in the environment that runs, activated or not."""
+    beside = Path(sys.executable).with_name("uv")
+    return shutil.which("uv") or (str(beside) if beside.is_file() else None)
+
+
+def _export(uv: str, file: Path, how: str, without: str | None = None) -> subprocess.CompletedProcess[str]:
+    left_out = ["--no-dev", "--no-emit-project", "--no-editable", "--no-annotate", "--no-header", "--quiet"]
+    return subprocess.run(
+        [uv, "export", how, "--no-python-downloads", "--emit-index-url", *left_out, "--project", str(file.parent)],
+        cwd=file.parent,
+        env={name: value for name, value in os.environ.items() if name != without},
+        capture_output=True,
+        text=True,
+        timeout=_LOCK_SECONDS,
+        check=False,
+    )
+
+
 def of_uv(file: Path) -> Iterator[str]:
     """Yield what a uv.lock holds, by uv itself: it checks as well that the lock fits its pyproject.toml."""
-    uv = shutil.which("uv")
+    uv = find_uv()
     if uv is None:
         raise BundlingError(
             f"{file} is uv's, which isn't on the PATH: install it ('pip install uv'), or write a requirements.txt with "
             "'uv export --no-dev --no-emit-project --output-file requirements.txt' and name it with "
             "bundling=Bundling.wheels(requirements='requirements.txt')"
         )
-    command = [uv, "export", "--locked", "--no-dev", "--no-emit-project", "--no-annotate", "--no-header", "--quiet"]
-    done = subprocess.run(
-        [*command, "--project", str(file.parent)],
-        cwd=file.parent,
-        capture_output=True,
-        text=True,
-        timeout=_LOCK_SECONDS,
-        check=False,
-    )
+    done = _export(uv, file, "--locked")
+    if done.returncode != 0 and "UV_FIND_LINKS" in os.environ:
+        # Whoever bundles without a network has a folder of wheels that the lock needn't know.
+        done = _export(uv, file, "--locked", without="UV_FIND_LINKS")
+    if done.returncode != 0 and "No interpreter found" in done.stderr:
+        # A Python as new as the function's, only to check the lock, isn't worth a download.
+        done = _export(uv, file, "--frozen")
     if done.returncode != 0:
-        why = re.sub(r"://[^/@\s]+@", "://****@", done.stderr.strip())
-        raise BundlingError(f"uv can't read {file}: {why}: run 'uv lock' in its folder")
+        said = without_secrets(done.stderr.strip())
+        raise BundlingError(f"uv can't read {file}: {said}: run 'uv lock' in its folder")
+    project = file.with_name("pyproject.toml").read_text(encoding="utf-8")
     for line in re.sub(r"\\\n", " ", done.stdout).splitlines():
-        if line.strip() and not line.startswith("#"):
+        # The indexes of this machine's own configuration are known to whoever installs.
+        elsewhere = line.startswith("-") and line.split()[-1].rstrip("/") not in project
+        if line.strip() and not line.startswith("#") and not elsewhere:
             yield re.sub(r"\s+", " ", line.strip())
 
 
@@ -48,6 +71,8 @@ def of_poetry(file: Path, lock: Mapping[str, Any]) -> Iterator[str]:
             f"{file} is of version {version}, which doesn't say what each package is for: run 'poetry lock' with "
             "Poetry 2, or write a requirements.txt with 'poetry export --output requirements.txt'"
         )
+    sources = (package.get("source", {}) for package in lock.get("package", []))
+    yield from _indexes(source.get("url") for source in sources if source.get("type") == "legacy")
     for package in lock.get("package", []):
         if "main" not in package.get("groups", ["main"]):
             continue
@@ -66,6 +91,7 @@ def of_poetry(file: Path, lock: Mapping[str, Any]) -> Iterator[str]:
 
 def of_pipenv(file: Path, lock: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a Pipfile.lock holds for what isn't development."""
+    yield from _indexes(_others(lock.get("_meta", {}).get("sources", [])))
     for name, package in lock.get("default", {}).items():
         if "path" in package or "file" in package:
             yield f"{name} @ {(file.parent / str(package.get('path', package.get('file')))).resolve().as_uri()}"
@@ -78,6 +104,7 @@ def of_pipenv(file: Path, lock: Mapping[str, Any]) -> Iterator[str]:
 
 def of_pipfile(file: Path, declared: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a Pipfile without a lock asks for."""
+    yield from _indexes(_others(declared.get("source", [])))
     for name, given in declared.get("packages", {}).items():
         package = {"version": given} if isinstance(given, str) else given
         if "version" not in package:
@@ -102,11 +129,20 @@ def of_pylock(file: Path, lock: Mapping[str, Any]) -> Iterator[str]:
         yield _line(name, package["version"], marker, hashes)
 
 
+def _others(sources: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the addresses of a Pipfile's sources but the public one, for which this machine may have a mirror."""
+    yield from (source["url"] for source in sources if source.get("name") != "pypi")
+
+
+def _indexes(addresses: Iterable[Any]) -> Iterator[str]:
+    yield from (f"--extra-index-url {address}" for address in dict.fromkeys(addresses) if address)
+
+
 def _refuse_repository(file: Path, name: str, kind: str | None) -> None:
     if kind in {"git", "hg", "svn", "url", "vcs"}:
         raise BundlingError(
-            f"{file} has {name} from a repository or an address, for which no index has a wheel: build one into a "
-            "folder and name that, or use bundling=Bundling.docker()"
+            f"{file} has {name} from a repository or an address, for which no index has a wheel: build one and name "
+            f"that file, or {WAYS_OUT.format(file=file.name)}"
         )
 
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,7 +53,7 @@ def packages_for(
     installer: str | None = None,
     exclude: Sequence[str] = (),
     constraints: Sequence[str] = (),
-    quiet: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Packages:
     """Return packages, from the cache where they are in it.
 
@@ -63,9 +63,9 @@ def packages_for(
         identity: Stands for what the lines say.
         file: What asks for them, for errors.
         installer: ``pip`` or ``uv``. Default: whichever is there.
-        exclude: Patterns of files that aren't kept, as :meth:`pathlib.PurePath.match` reads them.
+        exclude: Patterns of files or folders that aren't kept.
         constraints: Versions of what is needed in turn, already part of the identity.
-        quiet: Whether nothing is said on standard error.
+        say: Called with what is done, and every few seconds with how far it is. Default: nobody is told.
 
     Raises:
         BundlingError: They can't be had.
@@ -77,18 +77,17 @@ def packages_for(
         return found
     by = find_installer(installer)
     start = time.monotonic()
-    if not quiet:
-        _say(f"bundling the packages of {os.path.relpath(file)} for {target}, with {by.kind} ...")
+    if say is not None:
+        say(f"bundling the packages of {os.path.relpath(file)} for {target}, with {by.kind} ...")
     place.parent.mkdir(parents=True, exist_ok=True)
     sweep(place.parent, _UNUSED_SECONDS)
     work = Path(tempfile.mkdtemp(dir=place.parent, prefix=".new-"))
     try:
         files = work / _FILES
         files.mkdir()
-        install(by, lines, target, into=files, file=file, work=work, constraints=constraints)
+        install(by, lines, target, into=files, file=file, work=work, constraints=constraints, progress=say)
         for path in list(files_of(files)):
-            inside = path.relative_to(files)
-            if any(inside.match(pattern) for pattern in exclude) and not inside.parts[0].endswith(".dist-info"):
+            if _excluded(path.relative_to(files), exclude):
                 path.unlink()
         normalize(files)
         if isinstance(target, Target):
@@ -106,16 +105,27 @@ def packages_for(
         shutil.rmtree(place / "incomplete", ignore_errors=True)
     found = _read(place)
     assert found is not None  # noqa: S101 - it was just written
-    if not quiet:
+    if say is not None:
         seconds = time.monotonic() - start
-        _say(f"bundled {len(found.versions)} packages, {found.bytes / 1024**2:.1f} MB, in {seconds:.1f} s")
+        say(f"bundled {len(found.versions)} packages, {found.bytes / 1024**2:.1f} MB, in {seconds:.1f} s")
     return found
 
 
+def _excluded(path: Path, patterns: Sequence[str]) -> bool:
+    """Tell whether a pattern fits a file or a folder that it is in; one with a slash first begins at the top."""
+    if path.parts[0].endswith(".dist-info"):
+        return False
+    whole = [Path("/", each) for each in (path, *path.parents[:-1])]
+    return any(each.match(pattern) for pattern in patterns for each in whole)
+
+
 def _write(work: Path) -> None:
-    for name in ("requirements.txt", "constraints.txt"):
-        (work / name).unlink(missing_ok=True)
     files = work / _FILES
+    for each in set(work.iterdir()) - {files}:
+        if each.is_dir():
+            shutil.rmtree(each, ignore_errors=True)
+        else:
+            each.unlink()
     said = {
         "digest": digest(files),
         "versions": sorted(_versions(files)),
@@ -154,6 +164,7 @@ def sweep(folder: Path, seconds: float) -> None:
             continue  # somebody else removed it
 
 
-def _say(text: str) -> None:
+def on_standard_error(text: str) -> None:
+    """Say something where a synthesis says things: standard output may be what a program reads."""
     sys.stderr.write(f"distmap: {text}\n")
     sys.stderr.flush()

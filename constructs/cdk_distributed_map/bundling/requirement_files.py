@@ -10,13 +10,15 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from cdk_distributed_map.bundling import locks
 from cdk_distributed_map.bundling.errors import BundlingError
+from cdk_distributed_map.bundling.own_packages import own_package
+from cdk_distributed_map.bundling.sayings import WAYS_OUT, without_secrets
 
 LOCKS: Final = ("uv.lock", "poetry.lock", "pylock.toml", "Pipfile.lock")
 DECLARED_BY: Final = {"uv.lock": "pyproject.toml", "poetry.lock": "pyproject.toml", "Pipfile.lock": "Pipfile"}
@@ -29,8 +31,9 @@ _NOT_READ: Final = {
 _RUNTIME: Final = "cdk-distributed-map"
 _EXACT: Final = re.compile(r"===?\s*[^*,;\s]+\s*(;|--hash|$)")
 _INCLUDES: Final = re.compile(r"^(-r|-c|--requirement|--constraint)(?:\s+|=)(.+)$")
-_EDITABLE: Final = re.compile(r"^(-e|--editable)\b")
-_PATH: Final = re.compile(r"^(?:[\w.-]+(?:\[[^\]]*\])?\s*@\s*)?(?:file:(?://)?)?(\.{0,2}/[^;#]*|[^;#\s]+\.whl)")
+_FIND_LINKS: Final = re.compile(r"^(-f|--find-links)(?:\s+|=)(.+)$")
+_EDITABLE: Final = re.compile(r"^(?:-e|--editable)(?:\s+|=)")
+_OF_BUILDS: Final = frozenset({"__pycache__", "build", "dist", "node_modules"})
 _REPOSITORY: Final = re.compile(r"(?:^|@\s*)(git|hg|svn|bzr)\+")
 
 
@@ -42,7 +45,7 @@ class Requirements:
         file: File that says so.
         lines: In the grammar of a requirements.txt.
         identity: Stands for all that they say, files that they name included.
-        left_out: Names of files at the top of the folder that are needed no longer once the packages are there.
+        left_out: Files of the folder, by their paths from there, that are needed no longer once the packages are there.
     """
 
     file: Path
@@ -50,23 +53,42 @@ class Requirements:
     identity: str
     left_out: tuple[str, ...]
 
-    def inexact(self) -> list[str]:
-        """Return the requirements that don't say which version: what they stand for depends on when they are read."""
+    def inexact(self, versions: Sequence[str]) -> list[str]:
+        """Return what isn't said exactly, so that what is installed depends on when that is done.
+
+        Args:
+            versions: What they came to, with all that was needed in turn, as ``name==version``.
+        """
+        names = {_name(line) for line in self.lines}
+        asked = [line for line in self.lines if not line.startswith("-")]
+        # A path or an address needn't say the name of what it leads to.
+        named = all("://" not in line and own_package(self.file.parent, line) is None for line in asked)
+        needed = [each.partition("==")[0] for each in versions] if named else []
+        return [*self._inexact_lines(), *(name for name in needed if _name(name) not in names | self._constrained())]
+
+    def _constrained(self) -> set[str]:
+        files = [found[2] for line in self.lines if (found := _INCLUDES.match(line)) is not None]
+        lines = [line for file in files for line in _of_text(Path(file))]
+        return {_name(line) for line in lines if _EXACT.search(line)}
+
+    def _inexact_lines(self) -> list[str]:
         plain = [line for line in self.lines if not line.startswith("-")]
-        return [line for line in plain if not _EXACT.search(line) and not _PATH.match(line) and " @ " not in line]
+        versioned = [line for line in plain if own_package(self.file.parent, line) is None and "://" not in line]
+        return [line for line in versioned if not _EXACT.search(line)]
 
 
-def find(folder: Path, named: str | None) -> Requirements | None:
+def find(folder: Path, named: str | None, *, beside: Path | None = None) -> Requirements | None:
     """Return what a folder asks for, None where it asks for nothing.
 
     Args:
         folder: Folder of the code.
-        named: File that says it, from that folder. Default: the one that is there.
+        named: File that says it, from that folder. Default: the one that is there, or beside the handler.
+        beside: Folder in it where the handler is. Default: the folder itself.
 
     Raises:
         BundlingError: It can't be said, or isn't in words that wheels could answer to.
     """
-    file = _named(folder, named) if named is not None else _only_one(folder)
+    file = _named(folder, named) if named is not None else _only_one(folder, folder if beside is None else beside)
     if file is None:
         return None
     lines = tuple(_lines(file))
@@ -77,8 +99,11 @@ def find(folder: Path, named: str | None) -> Requirements | None:
     for line in lines:
         for digest in _named_files(file.parent, line):
             identity.update(digest)
-    left_out = {file.name, *LOCKS, *DECLARED_BY.values()} if file.parent == folder else set()
-    return Requirements(file=file, lines=lines, identity=identity.hexdigest(), left_out=tuple(sorted(left_out)))
+    left_out: list[str] = []
+    if file.parent.is_relative_to(folder):
+        place = file.parent.relative_to(folder)
+        left_out = sorted((place / name).as_posix() for name in {file.name, *LOCKS, *DECLARED_BY.values()})
+    return Requirements(file=file, lines=lines, identity=identity.hexdigest(), left_out=tuple(left_out))
 
 
 def _named(folder: Path, named: str) -> Path:
@@ -88,7 +113,32 @@ def _named(folder: Path, named: str) -> Path:
     return file
 
 
-def _only_one(folder: Path) -> Path | None:
+def _only_one(folder: Path, beside: Path) -> Path | None:
+    places = [
+        folder,
+        *(place for place in (beside, *beside.parents) if place.is_relative_to(folder) and place != folder),
+    ]
+    there = [place / name for place in places for name in _asking(place)]
+    if len(there) > 1:
+        names = [file.relative_to(folder).as_posix() for file in there]
+        raise BundlingError(
+            f"folder {str(folder)!r} has {' and '.join(names)}, and each says which packages it needs: say which "
+            f"counts with bundling=Bundling.wheels(requirements={names[0]!r})"
+        )
+    if there:
+        return there[0]
+    for name, remedy in _NOT_READ.items():
+        for file in (place / name for place in places):
+            if file.is_file():
+                raise BundlingError(
+                    f"folder {str(file.parent)!r} has {name}, which isn't read: {remedy}, or say "
+                    "bundling=Bundling.none() where the function needs none of it"
+                )
+    return None
+
+
+def _asking(folder: Path) -> list[str]:
+    """Return the names of files in a folder that ask for packages: one of those that say the same."""
     there = [name for name in (*LOCKS, "requirements.txt") if (folder / name).is_file()]
     if "Pipfile" not in {DECLARED_BY.get(name) for name in there} and (folder / "Pipfile").is_file():
         there.append("Pipfile")
@@ -96,20 +146,7 @@ def _only_one(folder: Path) -> Path | None:
     project = folder / "pyproject.toml"
     if not made_from_project and project.is_file() and any(_of_project(project)):
         there.append(project.name)
-    if len(there) > 1:
-        raise BundlingError(
-            f"folder {str(folder)!r} has {' and '.join(there)}, and each says which packages it needs: say which "
-            f"counts with bundling=Bundling.wheels(requirements={there[0]!r})"
-        )
-    if there:
-        return folder / there[0]
-    for name, remedy in _NOT_READ.items():
-        if (folder / name).is_file():
-            raise BundlingError(
-                f"folder {str(folder)!r} has {name}, which isn't read: {remedy}, or say bundling=Bundling.none() where "
-                "the function needs none of it"
-            )
-    return None
+    return there
 
 
 def _lines(file: Path) -> Iterator[str]:
@@ -152,7 +189,14 @@ def _of_project(file: Path) -> Iterator[str]:
         )
     if "dependencies" not in project and loaded.get("tool", {}).get("poetry", {}).get("dependencies"):
         raise BundlingError(f"{file} has dependencies in Poetry's own words and no lock: run 'poetry lock'")
-    yield from project.get("dependencies", [])
+    needed = project.get("dependencies", [])
+    if needed and loaded.get("tool", {}).get("uv", {}).get("sources"):
+        raise BundlingError(
+            f"{file} has sources in uv's own words and no uv.lock beside it: run 'uv lock', or in a workspace 'uv "
+            "export --no-dev --no-emit-project --no-editable --output-file requirements.txt', and name that with "
+            "bundling=Bundling.wheels(requirements='requirements.txt')"
+        )
+    yield from needed
 
 
 def _of_text(file: Path, seen: tuple[Path, ...] = ()) -> Iterator[str]:
@@ -164,30 +208,35 @@ def _of_text(file: Path, seen: tuple[Path, ...] = ()) -> Iterator[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise BundlingError(f"{file} can't be read as UTF-8: {error}") from error
     for raw in text.splitlines():
-        line = re.sub(r"(^|\s)#.*$", "", raw).strip()
+        # What a developer may still edit is deployed as it is now.
+        line = _EDITABLE.sub("", re.sub(r"(^|\s)#.*$", "", raw).strip())
         included = _INCLUDES.match(line)
         if included is None:
             if line:
-                yield line
+                yield _FIND_LINKS.sub(lambda found: f"{found[1]} {_absolute(file.parent, found[2])}", line)
         elif included[1] in {"-r", "--requirement"}:
             yield from _of_text((file.parent / included[2].strip()).resolve(), (*seen, file))
         else:
             yield f"--constraint {(file.parent / included[2].strip()).resolve()}"
 
 
+def _absolute(folder: Path, named: str) -> str:
+    return str((folder / named).resolve()) if (folder / named).exists() else named
+
+
 def _check(file: Path, lines: tuple[str, ...]) -> None:
     for line in lines:
-        if _EDITABLE.match(line):
+        own = own_package(file.parent, line)
+        if own is not None and own.resolve() == file.parent.resolve():
             raise BundlingError(
-                f"{file} asks for {line!r}, which would stay on this machine: name the folder without -e"
+                f"{file} asks for {line!r}, its own folder: list what the function needs beside its own code"
             )
         if _REPOSITORY.search(line):
             raise BundlingError(
-                f"{file} asks for {_without_secrets(line)!r}, a repository, which has no wheel: build one into a "
-                "folder and name that, or use bundling=Bundling.docker()"
+                f"{file} asks for {without_secrets(line)!r}, a repository, which has no wheel: build one and name that "
+                f"file, or {WAYS_OUT.format(file=file.name)}"
             )
-        name = re.match(r"[A-Za-z0-9._-]+", line)
-        if name is not None and re.sub(r"[-_.]+", "-", name[0]).lower() == _RUNTIME:
+        if _name(line) == _RUNTIME:
             raise BundlingError(
                 f"{file} asks for {_RUNTIME}, whose module distmap is in a layer of every function already, and which "
                 "would bring the whole CDK: list what the function needs in a requirements.txt beside it, or name one "
@@ -195,19 +244,21 @@ def _check(file: Path, lines: tuple[str, ...]) -> None:
             )
 
 
-def _without_secrets(text: str) -> str:
-    return re.sub(r"://[^/@\s]+@", "://****@", text)
+def _name(requirement: str) -> str:
+    """Return the name that a requirement begins with, as all spellings of it are compared."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    return "" if found is None else re.sub(r"[-_.]+", "-", found[0]).lower()
 
 
 def _named_files(folder: Path, line: str) -> Iterator[bytes]:
     """Yield what stands for the files that a line names: their content decides what is installed."""
     constraint = _INCLUDES.match(line)
-    path = _PATH.match(line)
-    named = constraint[2] if constraint is not None else (path[1].strip() if path is not None else None)
-    if named is None:
+    place = folder / constraint[2] if constraint is not None else own_package(folder, line)
+    if place is None:
         return
-    place = folder / named
     files = [place] if place.is_file() else sorted(each for each in place.rglob("*") if each.is_file())
     for each in files:
-        if not any(part.startswith(".") or part in {"__pycache__", "build"} for part in each.relative_to(place).parts):
-            yield hashlib.sha256(each.read_bytes()).digest()
+        inside = each.relative_to(place)
+        # What a build writes beside its sources isn't one of them.
+        if not any(part.startswith(".") or part in _OF_BUILDS or part.endswith(".egg-info") for part in inside.parts):
+            yield hashlib.sha256(f"{inside.as_posix()}\0".encode() + each.read_bytes()).digest()

@@ -18,7 +18,7 @@ from constructs import Construct
 
 from cdk_distributed_map.bundling.errors import BundlingError
 from cdk_distributed_map.bundling.normal import digest, files_of
-from cdk_distributed_map.bundling.packages import packages_for, sweep
+from cdk_distributed_map.bundling.packages import on_standard_error, packages_for, sweep
 from cdk_distributed_map.bundling.requirement_files import Requirements, find
 from cdk_distributed_map.bundling.target import Target
 from cdk_distributed_map.caches import cache_folder
@@ -51,7 +51,7 @@ def code_of(scope: Construct, declared: PythonFunction) -> lambda_.Code:
         case ByCommand():
             return _by_command(scope, declared, bundling, target)
         case Wheels():
-            found = find(Path(folder), bundling.requirements)
+            found = find(Path(folder), bundling.requirements, beside=Path(declared.beside))
             if found is None and bundling.asked:
                 raise ValueError(
                     f"bundling is Bundling.wheels(), but folder {folder!r} asks for no package: list them in a "
@@ -72,15 +72,17 @@ def target_of(declared: PythonFunction) -> Target:
 def _wheels(scope: Construct, declared: PythonFunction, asked: Requirements) -> lambda_.Code:
     bundling, target = declared.bundling, target_of(declared)
     assert isinstance(bundling, Wheels)  # noqa: S101 - as it was called for
-    synthesis_warnings.inexact_requirements(scope, asked.file.name, asked.inexact())
     packages = packages_for(
         asked.lines,
         target,
         identity=asked.identity,
         file=asked.file,
-        installer=bundling.installer,
+        # Who made the lock knows best from which indexes it came, and is there, since the lock was read.
+        installer="uv" if bundling.installer is None and asked.file.name == "uv.lock" else bundling.installer,
         exclude=bundling.exclude,
+        say=on_standard_error,
     )
+    synthesis_warnings.inexact_requirements(scope, asked.file.name, asked.inexact(packages.versions))
     # Before the user's own patterns, so that one of those may take a file back.
     left_out = [f"/{name}" for name in asked.left_out]
     sources = dict(_shipped(declared.folder, [*left_out, *declared.exclude]))

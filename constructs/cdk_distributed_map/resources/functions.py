@@ -18,6 +18,7 @@ from constructs import Construct
 
 import distmap
 from cdk_distributed_map import permissions
+from cdk_distributed_map.resources.code_size import check_code_size
 from cdk_distributed_map.resources.function_code import code_of
 from cdk_distributed_map.resources.function_image import image_of
 from cdk_distributed_map.settings import code_folder, kinds
@@ -88,15 +89,17 @@ def build_function(
         code = image_of(scope, declared, runtime=Path(distmap.__file__).parent)
         function = lambda_.DockerImageFunction(scope, id, code=code, **shared)
     else:
+        layers = [runtime_layer(scope), *declared.layers]
         function = lambda_.Function(
             scope,
             id,
             runtime=DEFAULT_RUNTIME if declared.runtime is None else declared.runtime,
             code=code_of(scope, declared),
             handler=declared.handler,
-            layers=[runtime_layer(scope), *declared.layers],
+            layers=layers,
             **shared,
         )
+        check_code_size(function, layers)
     if declared.environment and settings.encryption_key is not None:
         # Sources differ on whether Lambda's own grant on the key is enough, so the role may do it as well.
         context = {"kms:EncryptionContext:aws:lambda:FunctionArn": function.function_arn}

@@ -16,7 +16,7 @@ class Bundling:
     """How the packages that a folder asks for come into the function's code: use the factories.
 
     A ``requirements.txt``, ``pyproject.toml``, ``uv.lock``, ``poetry.lock``, ``pylock.toml``, ``Pipfile`` or
-    ``Pipfile.lock`` at the top of the folder asks for packages.
+    ``Pipfile.lock`` at the top of the folder, or beside the handler in it, asks for packages.
 
     .. versionadded:: 0.1.0
     """
@@ -40,9 +40,11 @@ class Bundling:
         Args:
             requirements: File that says which packages, by its path from the folder. Default: the one of the kinds
                 above that is there.
-            installer: ``pip`` or ``uv``. Default: pip where this environment has it, else uv.
-            exclude: Files of the packages that aren't needed, such as ``"*/tests/*.py"`` or ``"*.pyi"``, in the grammar
-                of Python's ``PurePath.match``. ``*.dist-info`` always stays. Default: none.
+            installer: ``pip`` or ``uv``. Default: uv for a ``uv.lock``, else pip where this environment has it,
+                or uv.
+            exclude: Files and folders of the packages that aren't needed, such as ``"tests/"``, ``"*.pyi"`` or
+                ``"/numpy/doc"``, in the grammar of Python's ``PurePath.match``: ``*`` is for one part of a path, and a
+                slash first for the top. ``*.dist-info`` always stays. Default: none.
 
         Raises:
             ValueError: The installer isn't one of the two.

@@ -61,6 +61,8 @@ class PythonFunction:
     security_groups: Sequence[ec2.ISecurityGroup] | None = None
     exclude: Sequence[str] = ()
     bundling: Bundling = field(default_factory=Wheels)
+    beside: str = field(default="", init=False)
+    """Folder of the handler's file, in the folder of the code."""
     is_decorated: bool = field(default=False, init=False)
     """Whether its source shows that the handler is decorated for its role."""
 
@@ -69,7 +71,9 @@ class PythonFunction:
         file = handlers.check(self.folder, self.handler, role=self.role, python=python_of(runtime))
         object.__setattr__(self, "is_decorated", handlers.is_decorated(file, self.handler, role=self.role))
         # Found from where the program is now: Node, which reads the folder later, may have been started elsewhere.
+        place = file.parent.relative_to(self.folder)
         object.__setattr__(self, "folder", str(Path(self.folder).resolve()))
+        object.__setattr__(self, "beside", str(Path(self.folder, place)))
         code_folder.check_shipped(self.folder, self.exclude, file.resolve())
         code_folder.check_size(self.folder, self.exclude)
         check_function(environment=self.environment, memory_size=self.memory_size, timeout=self.timeout)

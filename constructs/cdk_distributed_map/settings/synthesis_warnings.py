@@ -54,7 +54,7 @@ def inexact_requirements(scope: Construct, file: str, requirements: Sequence[str
             scope,
             INEXACT_REQUIREMENTS,
             f"{file} doesn't say which version of {requirements[0]!r}{more}: another machine may deploy another one; "
-            "write 'name==version', or use a lock file",
+            "write 'name==version' for all that is needed, as 'uv pip compile' does, or use a lock file",
         )
 
 
