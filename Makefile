@@ -72,6 +72,7 @@ bench: $(INSTALLED) ## measure beside baselines: Lambda side, bundling, client, 
 	$(BIN)/python benchmarks/account.py
 	$(BIN)/python benchmarks/bundling.py
 	$(BIN)/python benchmarks/results.py
+	$(BIN)/python benchmarks/plan.py
 	$(BIN)/python benchmarks/local_functions.py
 	$(BIN)/python benchmarks/local.py
 

@@ -179,6 +179,53 @@ def test_a_deployed_pipeline_is_described_by_aws(
     assert input_of(plan, "Region") == ("us-east-1", "deployed")
 
 
+def test_a_finished_run_tells_how_long_an_item_takes(
+    distmap: Distmap, squares: Any, finished: Any, tmp_path: Path
+) -> None:
+    del finished
+    arguments = ("plan", squares.arn, "--assembly", str(tmp_path), "--json")
+    outcome = distmap(*arguments, "--from-run", "latest", "--items", "5000")
+    plan = json.loads(outcome.out)
+
+    # Two batches of ten took a second each.
+    assert outcome.code == 0, outcome.err
+    assert input_of(plan, "seconds of an item, median") == (0.1, "measured")
+    assert input_of(plan, "items") == (5_000, "given")
+    assert plan["children"] == 500
+
+    against = json.loads(distmap(*arguments, "--against", "first").out)["against"]
+    terms = {each["term"]: each for each in against}
+    assert terms["items"]["ratio"] == terms["time of a child"]["ratio"] == 1
+    # The fake counts each item as a child.
+    assert terms["starts and states of children"]["measured"] == pytest.approx(20 * 2 * 25e-6)
+
+
+def test_a_run_starts_where_its_plan_is_within_limits(
+    distmap: Distmap, squares: Any, states: Any, finished: Any
+) -> None:
+    before = len(states.executions)
+    told = ("--plan", "--item-count", "1000", "--item-seconds", "0.1")
+    refused = distmap("run", squares.arn, *told, "--max-hours", "0.0001", "--max-cost", "0.0001")
+    latest = distmap("run", squares.arn, "--plan", "--max-hours", "0.0001")
+
+    assert (refused.code, refused.out, latest.code) == (6, "", 6)
+    assert "over the limit: it costs" in refused.err
+    assert "over the limit: it takes" in refused.err
+    assert "20 items in 2 children" in latest.err
+    assert len(states.executions) == before
+    started = distmap("run", squares.arn, *told, "--max-hours", "10", "--name", "planned")
+    assert started.code == 0, started.err
+    assert "1,000 items in 100 children take about" in started.err
+    assert started.out.startswith("planned\n")
+
+
+def test_fails_when_a_limit_is_given_without_a_plan(distmap: Distmap, squares: Any) -> None:
+    outcome = distmap("run", squares.arn, "--max-cost", "1")
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--max-cost needs --plan" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -20,6 +20,7 @@ from cdk_distributed_map.runs.errors import InputError
 if TYPE_CHECKING:
     from cdk_distributed_map.plan import Described, Fact, Forecast, Inputs
     from cdk_distributed_map.runs import Client
+    from cdk_distributed_map.runs.foresight.measured import Measured
 
 _SHARE: Final = click.FloatRange(0, 1)
 _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
@@ -91,6 +92,8 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @fact_options
 @assembly_option
 @file_options
+@click.option("--from-run", metavar="RUN", help="Take items, times and sizes from a run that has ended, or 'latest'.")
+@click.option("--against", metavar="RUN", help="Show the plan of such a run beside what was measured, term by term.")
 @click.option("--tune", is_flag=True, help="Search settings of any size, not only some around today's.")
 @click.option(
     "--objective", type=click.Choice(["cost", "time", "balanced"]), default="balanced", show_default=True,
@@ -112,11 +115,15 @@ def plan(client: Client, *, pipeline: str, as_json: bool, **options: Any) -> int
     \b
     distmap plan Squares --items 50_000_000 --item-seconds 0.05
     distmap plan Squares --items 50_000_000 --item-seconds 0.05 --item-p99 0.4 --batch 500
+    distmap plan Squares --from-run latest --items 50_000_000
+    distmap plan Squares --against nightly-2026-11-21
     """
     from cdk_distributed_map.cli import _plan_screen  # noqa: PLC0415 - a --help doesn't need it
 
-    inputs = planned(client, pipeline, facts_of(options), options)
+    inputs, run = inputs_and_run(client, pipeline, options)
     found, problem = forecast_of(inputs, seed=options["seed"])
+    if options["against"] is not None and found is not None and run is not None:
+        return _against(inputs, found, run, as_json=as_json)
     others = choices(inputs, options)
     if found is None and not options["tune"]:
         raise InputError(problem)
@@ -135,6 +142,41 @@ def plan(client: Client, *, pipeline: str, as_json: bool, **options: Any) -> int
         return _exit.SUCCESS
     _show.say(f"no setting {others.limits_text}: search more of them with --tune, or raise the limit", err=True)
     return _exit.OVER_LIMIT
+
+
+def inputs_and_run(client: Client, pipeline: str, options: dict[str, Any]) -> tuple[Inputs, Measured | None]:
+    """Return the inputs of a plan, and what a run measured of them where one is named."""
+    from cdk_distributed_map.runs.foresight.measured import measure  # noqa: PLC0415 - see plan
+
+    if options["against"] is not None and options["from_run"] is not None:
+        raise click.UsageError("--against is a plan from that run: leave --from-run out")
+    name = options["against"] or options["from_run"]
+    given = facts_of(options)
+    if name is None:
+        return planned(client, pipeline, given, options), None
+    run = measure(client.run(pipeline, name))
+    return planned(client, pipeline, {**run.facts(), **given}, options), run
+
+
+def _against(inputs: Inputs, found: Forecast, run: Measured, *, as_json: bool) -> int:
+    from cdk_distributed_map.runs.foresight.measured import compare  # noqa: PLC0415 - see plan
+
+    terms = compare(found, run)
+    if as_json:
+        numbers = {"pipeline": inputs.name, **found.to_json(), "inputs": inputs_json(inputs)}
+        _show.as_json({**numbers, "against": [each.to_json() for each in terms]})
+        return _exit.SUCCESS
+    rows = [
+        (
+            f"{each.name}{f', {each.unit}' if each.unit else ''}",
+            f"{each.predicted:,.4g}",
+            f"{each.measured:,.4g}",
+            "-" if each.ratio is None else f"{each.ratio:.2f}",
+        )
+        for each in terms
+    ]
+    _show.table(["", "predicted", "measured", "ratio"], rows, numbers=[1, 2, 3])
+    return _exit.SUCCESS
 
 
 def forecast_of(inputs: Inputs, *, seed: int = 0) -> tuple[Forecast | None, str]:
@@ -167,9 +209,9 @@ def planned(client: Client, pipeline: str, facts: dict[str, Fact], options: dict
 
     described = find(client.aws, pipeline, folder=options["assembly"])
     if "items" not in facts:
-        raise click.UsageError("say how many items there are: --items 50_000_000")
+        raise click.UsageError("say how many items there are: --items 50_000_000, or --from-run latest")
     if "times" not in facts:
-        raise click.UsageError("say how long an item takes: --item-seconds 0.05")
+        raise click.UsageError("say how long an item takes: --item-seconds 0.05, or --from-run latest")
     with plan_errors():
         platform, prices = _of_region(client, described, facts, options)
         return inputs_of(described, facts, platform=platform, prices=prices)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from cdk_distributed_map.cli import _exit, _options, _progress, _show
+from cdk_distributed_map.cli import _exit, _options, _plan_start, _progress, _show
 from cdk_distributed_map.runs import InputError
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _start_run(
 )
 @click.option("--name", metavar="NAME", help="Name of the run. Default: a unique one.")
 @click.option("--watch", "watching", is_flag=True, help="Follow the run to its end.")
+@_plan_start.options
 @_options.aws_options
 def run(
     client: Client,
@@ -84,6 +85,7 @@ def run(
     name: str | None,
     watching: bool,
     as_json: bool,
+    **planned: Any,
 ) -> int:
     """Start a run of PIPELINE.
 
@@ -97,10 +99,15 @@ def run(
 
     CSV is parsed by RFC 4180, not by the rules that Step Functions has for CSV files which a map reads itself: a
     backslash has no special meaning.
+
+    With --plan it says what the run takes and costs, and asks. Where there is no terminal to ask at, it starts unless
+    that is over --max-cost or --max-hours: the exit code is 6 then, and nothing was started.
     """
     if execution_input == items == "-":
         raise click.UsageError("standard input can't be both the input and the items: pass one of them as a file")
     target = client.pipeline(pipeline)
+    if not _plan_start.agreed(client, target, **planned):
+        return _exit.OVER_LIMIT
     started = _start_run(
         target, execution_input=_parse_input(execution_input), items=items, items_format=items_format, name=name
     )

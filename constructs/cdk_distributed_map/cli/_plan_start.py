@@ -1,0 +1,92 @@
+"""Whether a run starts, by what it would take and cost."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cdk_distributed_map.cli import _show
+from cdk_distributed_map.runs.text import visible
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.plan import Forecast
+    from cdk_distributed_map.runs import Client, Pipeline
+
+
+_POSITIVE: Final = click.FloatRange(min=0, min_open=True)
+_OPTIONS: Final = {
+    "--item-count": (click.IntRange(min=0), "N", "number of items. Default: as many as the latest run had."),
+    "--item-seconds": (_POSITIVE, "S", "seconds that an item takes. Default: as long as in the latest run."),
+    "--max-cost": (_POSITIVE, "USD", "start nothing that costs more."),
+    "--max-hours": (_POSITIVE, "H", "start nothing that takes longer in more than 1 of 10 cases."),
+}
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--plan`` and what goes with it."""
+    for name, (kind, metavar, words) in reversed(_OPTIONS.items()):
+        command = click.option(name, type=kind, metavar=metavar, help=f"With --plan: {words}")(command)
+    return click.option("--plan", "planning", is_flag=True, help="Say first what it takes and costs, and ask.")(command)
+
+
+def agreed(client: Client, target: Pipeline, *, planning: bool, max_cost: float | None, max_hours: float | None,
+           item_count: int | None, item_seconds: float | None) -> bool:  # fmt: skip
+    """Return whether a run may start: what it would take and cost is told, and the user asked, on standard error.
+
+    Raises:
+        click.UsageError: What a plan needs isn't given, or is given without one.
+        click.ClickException: The answer is no.
+    """
+    if not planning:
+        given = {
+            "--max-cost": max_cost,
+            "--max-hours": max_hours,
+            "--item-count": item_count,
+            "--item-seconds": item_seconds,
+        }
+        if wrong := [name for name, value in given.items() if value is not None]:
+            raise click.UsageError(f"{wrong[0]} needs --plan")
+        return True
+    found = _plan(client, target, item_count, item_seconds)
+    _show.say(found.summary(), err=True)
+    problems = []
+    if max_cost is not None and found.bill.total > max_cost:
+        problems.append(f"it costs {found.bill.total:,.2f} USD, over {max_cost:,.2f}")
+    if max_hours is not None and found.p90 > max_hours * 3_600:
+        problems.append(f"it takes {found.p90 / 3_600:.2f} h, over {max_hours:g}")
+    for problem in problems:
+        _show.say(f"over the limit: {problem}", err=True)
+    if not sys.stdin.isatty():
+        if problems:
+            _show.say("nothing was started: `distmap plan` shows settings that are cheaper or faster", err=True)
+        return not problems
+    if not click.confirm(visible(f"start {target.called}?"), err=True, default=not problems):
+        message = "nothing was started"
+        raise click.ClickException(message)
+    return True
+
+
+def _plan(client: Client, target: Pipeline, items: int | None, seconds: float | None) -> Forecast:
+    from cdk_distributed_map.runs import RunsError  # noqa: PLC0415 - only a plan needs it
+    from cdk_distributed_map.runs.foresight.measured import measure  # noqa: PLC0415 - likewise
+
+    facts: dict[str, Any] = {}
+    if items is None or seconds is None:
+        try:
+            latest = measure(client.run(target.arn, "latest"))
+        except RunsError as error:
+            message = f"give --item-count and --item-seconds, since no earlier run tells them: {error}"
+            raise click.UsageError(message) from error
+        items = latest.items if items is None else items
+        facts["item_bytes"] = latest.item_bytes
+        if seconds is None:
+            return target.plan(
+                items=items,
+                item_seconds=latest.times.quantile(0.5),
+                item_p99=max(latest.times.quantile(0.5), latest.times.quantile(0.99)),
+                **facts,
+            )
+    return target.plan(items=items, item_seconds=seconds, **facts)

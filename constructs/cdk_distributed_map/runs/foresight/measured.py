@@ -1,0 +1,181 @@
+"""What a finished run tells a plan: how many items there were, how long one took, and how large it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+from typing import Any, Final
+
+from cdk_distributed_map.plan import Fact, Forecast, Times, express_children, standard_children
+from cdk_distributed_map.runs.aws.descriptions import start_of
+from cdk_distributed_map.runs.aws.sessions import errors
+from cdk_distributed_map.runs.errors import NotReadyError
+from cdk_distributed_map.runs.files import scan
+from cdk_distributed_map.runs.find.handles import RunHandle
+from distmap._records import Child
+
+_MOST_CHILDREN: Final = 20_000
+"""Children that are read of a run: more of them tell no more of an item."""
+_LEAST_SECONDS: Final = 1e-4
+"""What an item takes at least, where clocks saw nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A run, as far as a plan needs it."""
+
+    items: int
+    children: int
+    seconds: float
+    """From its start to its end."""
+    work_seconds: float
+    """From the start of its first child to the end of its last."""
+    child_seconds: float
+    """Of a child, in the mean."""
+    times: Times
+    item_bytes: float
+    read_items: int
+    """Items that this was measured of."""
+
+    def facts(self) -> dict[str, Fact]:
+        """Return what a plan takes of it."""
+        return {
+            "items": Fact(self.items, "measured"),
+            "times": Fact(self.times, "measured"),
+            "item_bytes": Fact(self.item_bytes, "measured"),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """One number of a run, predicted and measured."""
+
+    name: str
+    unit: str
+    predicted: float
+    measured: float
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as much was measured as predicted; None where nothing was predicted."""
+        return self.measured / self.predicted if self.predicted else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        ratio = None if self.ratio is None else round(self.ratio, 3)
+        numbers = {"predicted": round(self.predicted, 6), "measured": round(self.measured, 6), "ratio": ratio}
+        return {"term": self.name, "unit": self.unit, **numbers}
+
+
+class _Sums:
+    def __init__(self) -> None:
+        self.children = self.timed = self.items = self.bytes = 0
+        self.first: datetime | None = None
+        self.last: datetime | None = None
+        self.child_seconds = 0.0
+        self.of_item: list[float] = []
+        self.measures: list[tuple[int, float, float, float]] = []
+        """Items, seconds of all of them, median and p99 of batches that measured these."""
+
+    def add(self, child: Child) -> None:
+        record = child.record
+        self.children += 1
+        if record is None:
+            return
+        items = len(child.items()) if child.has_input else 0
+        self.items += items
+        self.bytes += len(str(record.get("Input", "")).encode())
+        start, stop = _moment(record.get("StartDate")), _moment(record.get("StopDate"))
+        if start is None or stop is None:
+            return
+        self.first = start if self.first is None else min(self.first, start)
+        self.last = stop if self.last is None else max(self.last, stop)
+        seconds = (stop - start).total_seconds()
+        self.timed += 1
+        self.child_seconds += seconds
+        if items:
+            self.of_item.append(max(seconds / items, _LEAST_SECONDS))
+        measures = child.output.get("batchMeasures") if isinstance(child.output, dict) else None
+        if isinstance(measures, dict) and measures.get("items"):
+            self.measures.append((measures["items"], measures["seconds"], measures["median"], measures["p99"]))
+
+    def times(self) -> Times:
+        if self.measures:
+            return _of_measures(self.measures)
+        return Times.measured(self.of_item)
+
+
+def _of_measures(measures: Sequence[tuple[int, float, float, float]]) -> Times:
+    mean = max(_LEAST_SECONDS, sum(each[1] for each in measures) / sum(each[0] for each in measures))
+    middle = max(_LEAST_SECONDS, median(each[2] for each in measures))
+    times = Times.of(middle, max(middle, median(each[3] for each in measures)))
+    return times.scaled(mean / times.mean)
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+
+
+def measure(run: RunHandle) -> Measured:
+    """Return what a run tells a plan.
+
+    Raises:
+        NotReadyError: It hasn't ended, or its results tell nothing of its items.
+        NotFoundError: AWS doesn't know it, or not any more.
+        AwsError: AWS refused a call.
+    """
+    described = run.describe()
+    if described.status == "RUNNING":
+        raise NotReadyError(f"the run {run.name!r} is still running: a plan is made from one that has ended")
+    maps = sorted(run.own_map_runs(), key=start_of)
+    sums = _Sums()
+    for place in scan.places(run):
+        reader = scan.reader(run, place, report=lambda _: None)
+        with errors(f"reading the results of {run.name!r}"):
+            for file in scan.files(reader):
+                if file.kind == "PENDING" or file.earlier:
+                    continue
+                for child in reader.children(file):
+                    if sums.children < _MOST_CHILDREN:
+                        sums.add(child)
+    if not sums.of_item or sums.first is None or sums.last is None:
+        raise NotReadyError(
+            f"the results of {run.name!r} don't tell how long an item took: plan from another run, or give --items and "
+            "--item-seconds"
+        )
+    return Measured(
+        items=maps[0].items.total if maps else sums.items,
+        children=maps[0].children.total if maps else sums.children,
+        seconds=described.seconds,
+        work_seconds=(sums.last - sums.first).total_seconds(),
+        child_seconds=sums.child_seconds / sums.timed,
+        times=sums.times(),
+        item_bytes=math.ceil(sums.bytes / max(1, sums.items)),
+        read_items=sums.items,
+    )
+
+
+def compare(found: Forecast, run: Measured) -> list[Term]:
+    """Return the terms of a plan beside what a run measured."""
+    express = found.setting.express
+    each = express_children(1, seconds=run.child_seconds) if express else standard_children(1, states=found.work.states)
+    charges = [one for one in found.bill.charges if one.service == "Step Functions" and one.what != "states of the run"]
+    work = found.phases["ramp"] + found.phases["steady"] + found.phases["tail"]
+    batches = max(1, found.children)
+    predicted_child = found.work.items * found.work.item_times(found.setting).mean / batches
+    terms = [
+        ("time of the run", "s", found.p50, run.seconds),
+        ("from the first child's start to the last one's end", "s", work, run.work_seconds),
+        ("items", "", found.work.items, run.items),
+        ("children", "", found.children, run.children),
+        ("time of a child", "s", predicted_child, run.child_seconds),
+        ("bytes of an item", "", found.work.item_bytes, run.item_bytes),
+        ("starts and states of children", "USD", sum(one.dollars for one in charges), run.children * each.total),
+    ]
+    return [Term(name=name, unit=unit, predicted=one, measured=other) for name, unit, one, other in terms]
