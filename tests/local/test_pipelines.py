@@ -139,6 +139,9 @@ def test_numbers_from_the_input_within_their_bounds_pass(local: LocalAws) -> Non
         ({"items_at_most": "3"}, "max_items must be a whole number between 1 and 100,000,000, got 3"),
         ({"at_once": 0}, "max_concurrency must be a whole number between 1 and 10,000, got 0"),
         ({"at_once": None}, "max_concurrency must be a whole number between 1 and 10,000, got null"),
+        ({"count": -1}, "tolerated_failure_count must be a whole number from 0, got -1"),
+        ({"percent": "5"}, "tolerated_failure_percentage must be a number from 0 to 100, got 5"),
+        ({"percent": 100.5}, "tolerated_failure_percentage must be a number from 0 to 100, got 100.5"),
     ],
     ids=str,
 )

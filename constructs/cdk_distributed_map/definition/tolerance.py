@@ -22,7 +22,7 @@ from constructs import Construct
 
 from cdk_distributed_map.resources.map_resources import MapResources
 from cdk_distributed_map.settings import checks, expressions, synthesis_warnings
-from cdk_distributed_map.settings.expressions import wrap
+from cdk_distributed_map.settings.expressions import quote, wrap
 from cdk_distributed_map.settings.workers import MapSettings
 
 _SLACK_POINTS: Final = 25
@@ -32,6 +32,11 @@ _LEAST_BATCHES: Final = 10
 _BATCH_ITEMS: Final = 100
 """How many items a batch is taken to have whose size isn't known."""
 _COUNT: Final = "$states.input.items.count"
+_BOUNDS: Final = {
+    "count": ("{0} < 0 or $floor({0}) != {0}", "a whole number from 0"),
+    "percentage": ("{0} < 0 or {0} > 100", "a number from 0 to 100"),
+}
+"""What is wrong with tolerances that come from the input, as JSONata, and what they must be."""
 
 
 def rendered(scope: Construct, settings: MapSettings) -> dict[str, float | str]:
@@ -94,17 +99,39 @@ def early_stop(
         counted: Whether the input may have the number of items.
         number_of_round: JSONata of the number of the round, where rounds run in this map.
     """
+    found, bindings = _checked(rendered(scope, settings))
     if chosen is not None:
         stop = expressions.number(scope, chosen, name="early_stop_percentage")
     else:
-        stop = _stop(scope, settings, counted=counted)
+        stop = _stop(found, settings, counted=counted)
+    if bindings:
+        stop = wrap(f"({bindings}{expressions.number_text(stop)})")
     if number_of_round is None or stop == 100:
         return {"ToleratedFailurePercentage": stop}
     return {"ToleratedFailurePercentage": wrap(f"{number_of_round} > 0 ? 100 : {expressions.number_text(stop)}")}
 
 
-def _stop(scope: Construct, settings: MapSettings, *, counted: bool) -> float | str:
-    found = rendered(scope, settings)
+def _checked(found: Mapping[str, float | str]) -> tuple[dict[str, float | str], str]:
+    """Return tolerances, and JSONata that binds those from the input, or fails where one is none.
+
+    The map evaluates it before it begins: the account would find the mistake when all items are done.
+    """
+    bound, bindings = dict(found), ""
+    for kind, (bad, words) in _BOUNDS.items():
+        value = found.get(kind)
+        if value is None or not expressions.is_jsonata(value):
+            continue
+        variable, message = f"${kind}", quote(f"tolerated_failure_{kind} must be {words}, got ")
+        bindings += (
+            f"{variable} := {expressions.source_text(value)}; "
+            f'($type({variable}) = "number" ? ({bad.format(variable)}) : true) ? '
+            f"$error({message} & $string({variable})); "
+        )
+        bound[kind] = wrap(variable)
+    return bound, bindings
+
+
+def _stop(found: Mapping[str, float | str], settings: MapSettings, *, counted: bool) -> float | str:
     percentage = found.get("percentage", 0)
     unknown: float | str
     if isinstance(percentage, str) or Token.is_unresolved(percentage):

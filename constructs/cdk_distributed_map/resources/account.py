@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsii
@@ -24,12 +24,14 @@ from cdk_distributed_map.settings.accounting import DEFAULT_MEMORY_MB, DEFAULT_R
 from cdk_distributed_map.settings.functions import PythonFunction
 from cdk_distributed_map.settings.handlers import Role
 from cdk_distributed_map.settings.results import Transformation
-from distmap import wire
+from distmap import limits, wire
 
 _TIMEOUT = Duration.minutes(15)
 _WAIT_SECONDS, _BACKOFF_RATE, _MAX_WAIT_SECONDS = 1, 2, 300
 _RERUN_WAIT_SECONDS, _RERUN_MAX_WAIT_SECONDS = 10, 900
 _RERUN_ROUNDS = 3
+_MADE_NAME_BYTES = 100
+"""About how much longer a name that AWS makes is than the token that stands for it, such as the URL of a queue."""
 
 
 def create_account(
@@ -85,16 +87,18 @@ def create_account(
     }
     # Not by the stack's own to_json_string, on whose way through jsii what is null would vanish.
     of_rule = {**settings, "toleratedFailureCount": None, "toleratedFailurePercentage": None}
+    environment = {
+        "DISTMAP_ACCOUNT": json.dumps(of_rule),
+        "DISTMAP_RUNS": json.dumps({"bucket": payload.bucket_name, "prefix": prefix}),
+    }
+    _check_environment(environment, failed_items)
     declared = PythonFunction(
         folder=str(code_folder.built_in("account_run")),
         handler="handler.handler",
         role=Role.COMBINE,
         memory_size=DEFAULT_MEMORY_MB if accounting.memory_size is None else accounting.memory_size,
         timeout=_TIMEOUT,
-        environment={
-            "DISTMAP_ACCOUNT": json.dumps(of_rule),
-            "DISTMAP_RUNS": json.dumps({"bucket": payload.bucket_name, "prefix": prefix}),
-        },
+        environment=environment,
     )
     function = build_function(
         scope, "Account", declared, settings=functions, description="distmap: accounts for the items of a run"
@@ -104,6 +108,22 @@ def create_account(
         statements += _sending(each)
     permissions.add(permissions.policy_for(scope, "Account", function), statements)
     return AccountResources(function=function, accounting=accounting, settings=settings)
+
+
+def _check_environment(environment: Mapping[str, str], failed_items: Sequence[object]) -> None:
+    """Check that what the function is told has room in its environment, names that AWS makes included.
+
+    Raises:
+        ValueError: It hasn't.
+    """
+    texts = sum(len(name) + len(value.encode()) for name, value in environment.items())
+    size, most = texts + _MADE_NAME_BYTES * (3 + len(failed_items)), limits.MAX_ENVIRONMENT_BYTES
+    if size > most:
+        raise ValueError(
+            f"rerun, on_items_failed and payload_prefix take about {size:,} bytes of the environment of the account "
+            f"function, which has {most:,}: name fewer errors in rerun (States.TaskFailed is every one but timeouts), "
+            "or fewer targets"
+        )
 
 
 def _rounds(accounting: Accounting, rerun: Rerun | None) -> dict[str, Any]:

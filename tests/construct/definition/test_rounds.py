@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +172,34 @@ def test_a_source_that_nobody_counted_stops_at_half(
     items = ItemSource.s3_objects(lab.bucket())
 
     assert stop(lab, evaluate, "map", None, items=items, **options) == percentage
+
+
+@pytest.mark.parametrize("early", [None, 60], ids=["default", "early-stop-told"])
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"p": 101, "c": 1}, "tolerated_failure_percentage must be a number from 0 to 100, got 101"),
+        ({"p": "5", "c": 1}, "tolerated_failure_percentage must be a number from 0 to 100, got 5"),
+        ({"c": 1}, "tolerated_failure_percentage must be a number from 0 to 100, got "),
+        ({"p": 5, "c": -1}, "tolerated_failure_count must be a whole number from 0, got -1"),
+        ({"p": 5, "c": 1.5}, "tolerated_failure_count must be a whole number from 0, got 1.5"),
+    ],
+    ids=["over", "text", "missing", "negative", "fraction"],
+)
+def test_fails_when_a_tolerance_from_the_input_is_none_before_the_map_begins(
+    lab: Lab, evaluate: Evaluate, given: dict[str, Any], said: str, early: float | None
+) -> None:
+    pipeline = lab.pipeline(
+        items=ItemSource.s3_objects(lab.bucket()),
+        tolerated_failure_percentage="$.p",
+        tolerated_failure_count="$.c",
+        accounting=None if early is None else Accounting(early_stop_percentage=early),
+    )
+    field = lab.state(pipeline, "map")["ToleratedFailurePercentage"]
+
+    assert evaluate(field, {"input": {"p": 5, "c": 1}}) == (50 if early is None else early)
+    with pytest.raises(Exception, match=re.escape(said)):
+        evaluate(field, {"input": given})
 
 
 def test_an_item_file_without_a_count_stops_at_half(lab: Lab, evaluate: Evaluate) -> None:

@@ -226,7 +226,8 @@ def test_a_nested_tolerance_that_is_known_at_deployment_is_told_too(lab: Lab) ->
     percentage = lab.number_parameter("Percentage").value_as_number
     lab.pipeline(worker=nested_worker(lab, tolerated_failure_percentage=percentage))
 
-    assert json.dumps(lab.resources("AWS::StepFunctions::StateMachine")).count('{"Ref": "Percentage"}') == 2
+    # The map, its copy over an item file, and the account.
+    assert json.dumps(lab.resources("AWS::StepFunctions::StateMachine")).count('{"Ref": "Percentage"}') == 3
 
 
 def test_a_nested_tolerance_from_its_input_is_left_to_step_functions(lab: Lab) -> None:
@@ -234,6 +235,13 @@ def test_a_nested_tolerance_from_its_input_is_left_to_step_functions(lab: Lab) -
 
     (nested,) = lab.state(pipeline, "account")["Arguments"]["Payload"]["account"]["nested"]
     assert nested["tolerance"] == NULL
+
+
+def test_fails_when_more_errors_are_named_than_an_environment_has_room_for(lab: Lab) -> None:
+    many = [f"Store.ErrorOfTheKind{number:03}" for number in range(150)]
+    told = r"take about 4,\d{3} bytes of the environment of the account function, which has 4,096: name fewer errors"
+    with pytest.raises(ValueError, match=told):
+        lab.pipeline(rerun=Rerun(errors=many))
 
 
 def test_rerun_for_every_error_names_none(lab: Lab) -> None:
