@@ -35,6 +35,9 @@ QUOTAS = {
 }
 
 
+FUNCTION = {"MemorySize": 512, "Timeout": 60, "Runtime": "python3.13", "Architectures": ["arm64"]}
+
+
 class FakeStates:
     """Step Functions, as much of it as a client sees; and CloudFormation's list of a stack's resources."""
 
@@ -54,6 +57,10 @@ class FakeStates:
         """Actions that are not allowed, each with a part of the ARN they are not allowed on."""
         self.log_lines: list[str] = []
         """What the log group of every state machine holds."""
+        self.function_lines: list[tuple[float, str]] = []
+        """What the log groups of functions hold, each with its time."""
+        self.child_histories: dict[str, list[dict[str, Any]]] = {}
+        """Histories of children, by ARN."""
         self.page_size = 2
         self.delay = 0.0
         self.on_start: Callable[[FakeExecution], None] | None = None
@@ -85,7 +92,7 @@ class FakeStates:
             def do_GET(self) -> None:
                 # GetFunctionConfiguration is all that is asked for by GET.
                 known = self.path.startswith("/2015-03-31/functions/") and self.path.endswith("/configuration")
-                answer = json.dumps({"MemorySize": 512, "Architectures": ["arm64"]} if known else {}).encode()
+                answer = json.dumps(FUNCTION if known else {}).encode()
                 self.send_response(200 if known else 404)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
@@ -352,15 +359,21 @@ class FakeStates:
         return {"redriveDate": EPOCH + self.clock()}
 
     def _get_execution_history(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if asked["executionArn"] in self.child_histories:
+            return self._page(self.child_histories[asked["executionArn"]], asked, "events")
         run = self._known(self.executions, asked["executionArn"], "ExecutionDoesNotExist")
         events = run.history[::-1] if asked.get("reverseOrder") else run.history
         return self._page(events, asked, "events")
 
     def _filter_log_events(self, asked: dict[str, Any]) -> dict[str, Any]:
+        lines = self.function_lines
+        if asked["logGroupName"] == "machine":
+            lines = [(0.0, line) for line in self.log_lines]
+        first, last = asked.get("startTime", 0), asked.get("endTime", 10**15)
         events = [
-            {"timestamp": int(EPOCH * 1000), "message": line, "logStreamName": "stream"} for line in self.log_lines
+            {"timestamp": int((EPOCH + at) * 1000), "message": line, "logStreamName": "stream"} for at, line in lines
         ]
-        return {"events": events if asked["logGroupName"] == "machine" else []}
+        return self._page([each for each in events if first <= each["timestamp"] <= last], asked, "events")
 
     def _known(self, where: dict[str, Any], arn: str, error: str) -> Any:
         if arn not in where:

@@ -179,7 +179,8 @@ def test_list_describe_and_report_of_a_real_run(distmap: Callable[..., tuple[int
     assert distmap("report", "Squares", "small", "-o", str(folder / "small.html"))[0] == 0
     page = (folder / "small.html").read_text(encoding="utf-8")
     assert "Every item is accounted for" in page
-    assert "the worker&#39;s Lambda, at most" in page
+    assert "Step Functions and Lambda" in page
+    assert "cold starts" in page
     numbers = told(distmap("report", "Squares", "small", "--json")[1])
     # A child in batches of more than ten items: its start, its state, one request, and its time.
     assert numbers["stepFunctionsDollars"] == pytest.approx(numbers["children"] * 50e-6)

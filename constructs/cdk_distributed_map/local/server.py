@@ -311,7 +311,7 @@ class LocalAws:
             direct, cache=self._settings.cache, keys=aws.keys, secret=aws.secret, trusted=trusted
         )
         clock = Clock(virtual=self._virtual_clock)
-        logs = LogWriter(direct, warn=self._warn) if self._wants_logs else None
+        logs = LogWriter(direct, warn=self._warn, now=clock.now) if self._wants_logs else None
         if logs is not None:
             self._stack.callback(logs.close)
         functions = Functions(

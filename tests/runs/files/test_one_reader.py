@@ -384,7 +384,7 @@ def statuses(run: Run) -> dict[str, int]:
 
 def test_a_redrive_that_is_refused_exports_the_same_again(bare_run: tuple[Run, Any], s3: S3Client) -> None:
     run, writer = bare_run
-    before = numbers(run), statuses(run), page.gather(run).children.number
+    before = numbers(run), statuses(run), page.gather(run).children
     assert before == ((3, 1, 2, 0, True), {"SUCCEEDED": 3, "FAILED": 1, "UNPROCESSED": 2}, 4)
     writer.write(redrive=1)
     # What AWS writes beside: a file of successes without any.
@@ -397,7 +397,7 @@ def test_a_redrive_that_is_refused_exports_the_same_again(bare_run: tuple[Run, A
     s3.put_object(
         Bucket=writer.run["bucket"], Key=f"{writer.folder}/Redrive-1/manifest.json", Body=json.dumps(manifest).encode()
     )
-    assert (numbers(run), statuses(run), page.gather(run).children.number) == before
+    assert (numbers(run), statuses(run), page.gather(run).children) == before
     assert len(list(run.failures())) == 1
     assert again(run, s3) == ['"item 3"', '"item 4"', '"item 5"']
 
@@ -413,7 +413,7 @@ def test_what_a_redrive_has_finished_is_not_run_again(bare_run: tuple[Run, Any],
     (failure,) = run.failures()
     assert (failure.item, failure.error) == ("item 5", "ABORTED")
     assert "which was managing this resource was aborted" in failure.cause
-    assert page.gather(run).children.number == 6
+    assert page.gather(run).children == 6
     assert again(run, s3) == ['"item 5"']
 
 

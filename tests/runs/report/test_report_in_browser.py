@@ -1,7 +1,9 @@
-"""The report in a real browser: nothing runs out of the page, light and dark, wide and phone."""
+"""The report in a real browser: nothing runs out of the page, nothing runs, light and dark, wide and phone."""
 
 from __future__ import annotations
 
+import html
+import json
 import re
 import shutil
 import subprocess
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from cdk_distributed_map.runs.report import page
+
 BROWSER = shutil.which("chromium")
 
 pytestmark = [
@@ -18,59 +22,98 @@ pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH: apt-get install chromium"),
 ]
 
-# Written by the page itself once it is laid out; the browser prints the document with it.
+POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
+
+# Written by the page itself once it is laid out, and sent to the page around it, which the browser prints.
 PROBE = """
 <script>
 addEventListener("load", () => {
   const seen = element => getComputedStyle(element);
   const number = text => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
-  const light = ([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  const light = ([r, g, b]) => {
+    const line = part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    return 0.2126 * line(r / 255) + 0.7152 * line(g / 255) + 0.0722 * line(b / 255);
+  };
+  const behind = element => {
+    for (let at = element; at; at = at.parentElement) {
+      const color = seen(at).backgroundColor;
+      if (!color.startsWith("rgba")) return color;
+    }
+    return seen(document.body).backgroundColor;
+  };
+  const contrast = element => {
+    const two = [seen(element).color, behind(element)].map(color => light(number(color)));
+    return (Math.max(...two) + 0.05) / (Math.min(...two) + 0.05);
+  };
+  const texts = [...document.querySelectorAll("h1, h2, h3, p, a, span, b, td, th, pre, code, strong, summary")]
+    .filter(element => element.textContent.trim() && element.getClientRects().length);
+  const wide = document.documentElement.scrollWidth;
   const told = {
     width: innerWidth,
-    over: document.documentElement.scrollWidth - innerWidth,
+    over: wide - innerWidth,
     ink: light(number(seen(document.body).color)),
     page: light(number(seen(document.body).backgroundColor)),
+    contrast: Math.min(...texts.map(contrast)),
+    small: Math.min(...texts.map(element => parseFloat(seen(element).fontSize))),
     charts: [...document.querySelectorAll("svg")].map(svg => svg.getBoundingClientRect().width),
-    cards: document.querySelectorAll(".card").length,
+    out: texts.filter(element => element.getBoundingClientRect().right > innerWidth + 1 && !element.closest("nav"))
+      .map(element => element.textContent.slice(0, 40)),
   };
-  document.body.setAttribute("data-told", JSON.stringify(told));
+  parent.postMessage(told, "*");
 });
 </script>
 """
+# A browser's window is 500 pixels wide at least, a frame in it as wide as a phone.
+FRAME = """<!doctype html><body style="margin:0"><script>
+addEventListener("message", event => document.body.setAttribute("data-told", JSON.stringify(event.data)));
+</script><iframe src="report.html" style="border:0;width:%dpx;height:3000px"></iframe></body>"""
 
 
-def look(page: Path, *, width: int, dark: bool, shot: Path) -> dict[str, Any]:
-    """Open the page and return what it measured of itself, with a picture of it."""
-    import html
-    import json
-
+def browse(page: Path, *options: str) -> str:
+    """Open a page, and return the document it became."""
     assert BROWSER is not None
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-    command += [f"--user-data-dir={shot.parent / 'profile'}", f"--window-size={width},1600", f"--screenshot={shot}"]
-    command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", "--virtual-time-budget=2000"]
-    command += ["--blink-settings=preferredColorScheme=0"] if dark else ["--blink-settings=preferredColorScheme=1"]
-    done = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, check=True, timeout=120)
-    found = re.search(r'data-told="([^"]*)"', done.stdout)
-    assert found is not None, done.stderr
-    told: dict[str, Any] = json.loads(html.unescape(found[1]))
-    return told
+    command += [f"--user-data-dir={page.parent / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom"]
+    done = subprocess.run(
+        [*command, "--virtual-time-budget=2000", *options, page.as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    return done.stdout
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 500], ids=["wide", "phone"])
-def test_report_fits_and_can_be_read(
-    width: int, scheme: str, distmap: Callable[..., Any], finished: Any, tmp_path: Path
-) -> None:
-    page = tmp_path / "report.html"
-    assert distmap("report", "Squares", "first", "-o", str(page)).code == 0
-    page.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1400, 390], ids=["wide", "phone"])
+def test_report_fits_and_can_be_read(report: page.RunReport, width: int, *, dark: bool, tmp_path: Path) -> None:
+    text = page.render(report)
+    assert POLICY.search(text)
+    text = POLICY.sub("", text).replace("</body>", f"{PROBE}</body>").replace("<details>", "<details open>")
+    (tmp_path / "report.html").write_text(text, encoding="utf-8")
+    (tmp_path / "frame.html").write_text(FRAME % width, encoding="utf-8")
     shot = tmp_path / "report.png"
-    dark = scheme == "dark"
-    told = look(page, width=width, dark=dark, shot=shot)
+    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+    shown = browse(tmp_path / "frame.html", scheme, f"--window-size={max(width, 500)},3000", f"--screenshot={shot}")
+    found = re.search(r'data-told="([^"]*)"', shown)
+    assert found is not None, shown[-500:]
+    told: dict[str, Any] = json.loads(html.unescape(found[1]))
     assert told["width"] == width
     assert told["over"] <= 0
-    assert len(told["charts"]) == 3
-    assert min(told["charts"]) > 200
+    assert told["out"] == []
+    assert len(told["charts"]) == 5
+    assert min(told["charts"]) > 250
     assert max(told["charts"]) < width
-    assert (told["page"] < 60, told["ink"] > 180) == (dark, dark)
+    assert (told["page"] < 0.1, told["ink"] > 0.7) == (dark, dark)
+    assert told["contrast"] >= 4.5  # WCAG AA
+    assert told["small"] >= 12
     assert shot.stat().st_size > 5_000
+
+
+def test_nothing_that_gets_into_the_page_runs(distmap: Callable[..., Any], finished: Any, tmp_path: Path) -> None:
+    """Even markup that got past the escaping would not run: the page forbids it to itself."""
+    path = tmp_path / "report.html"
+    assert distmap("report", "Squares", "first", "-o", str(path)).code in {0, 4}
+    evil = "<script>document.title = 'ran'</script><img src=x onerror=\"document.title = 'ran'\">"
+    path.write_text(path.read_text(encoding="utf-8").replace("</main>", f"{evil}</main>"), encoding="utf-8")
+    assert "<title>first · distmap</title>" in browse(path)

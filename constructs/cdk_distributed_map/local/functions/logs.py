@@ -37,15 +37,22 @@ class LogWriter:
         clients: Returns a boto3 client, by the name of its service.
         warn: Called when logs cannot be written, once.
         most_lines: Lines of a log stream.
+        now: Tells the time of lines, in seconds since the epoch: that of the executions they belong to.
     """
 
     def __init__(
-        self, clients: Callable[[str], Any], *, warn: Callable[[str], None], most_lines: int = MOST_LINES
+        self,
+        clients: Callable[[str], Any],
+        *,
+        warn: Callable[[str], None],
+        most_lines: int = MOST_LINES,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._clients = clients
         self._warn = warn
         self._warned: set[tuple[str, str]] = set()
         self._most_lines = most_lines
+        self._now = now
         self._waiting: deque[tuple[str, float, str]] = deque()
         self._taken = 0
         self._dropped = 0
@@ -67,7 +74,7 @@ class LogWriter:
         if len(self._waiting) >= MOST_WAITING:
             self._waiting.popleft()
             self._dropped += 1
-        self._waiting.append((config.log_group, time.time(), result.log))
+        self._waiting.append((config.log_group, self._now(), result.log))
         self._taken += 1
 
     def close(self) -> None:
@@ -119,7 +126,7 @@ class LogWriter:
             events += [{"timestamp": int(at * 1000), "message": line} for line in text.splitlines() if line]
         if self._dropped and groups:
             message = f"the logs of {self._dropped} invocations were dropped: there were too many at once"
-            next(iter(groups.values())).append({"timestamp": int(time.time() * 1000), "message": message})
+            next(iter(groups.values())).append({"timestamp": int(self._now() * 1000), "message": message})
             self._dropped = 0
         client = self._clients("logs")
         for group, events in groups.items():

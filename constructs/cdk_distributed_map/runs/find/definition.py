@@ -63,6 +63,8 @@ class MapDefinition:
     """Those of them that are the pipeline's own: a map in a user's own states has no files of ours."""
     foreign_maps: tuple[str, ...] = ()
     """Names of the Distributed Maps inside its children that are not."""
+    max_items_per_batch: int | str | None = None
+    """How many items a batch has at most: a number, or where the input has it; None where that isn't set."""
     functions: tuple[str, ...] = ()
     """Names or ARNs of the functions that its children call themselves."""
 
@@ -194,6 +196,7 @@ def _read_map(state: Mapping[str, Any]) -> MapDefinition | None:
         output_type=config.get("OutputType", "JSON"),
         express=processor(state)["ProcessorConfig"].get("ExecutionType") == "EXPRESS",
         batched="ItemBatcher" in state,
+        max_items_per_batch=state.get("ItemBatcher", {}).get("MaxItemsPerBatch"),
         enveloped=enveloped,
         selects=_selects(selector, enveloped=enveloped),
         input_type=reader.get("ReaderConfig", {}).get("InputType", "JSONL"),

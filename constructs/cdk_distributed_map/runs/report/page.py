@@ -1,114 +1,43 @@
-"""One HTML page about a run, which needs nothing but itself to be opened.
+"""One HTML page about a run and its retries, which needs nothing but itself to be opened.
 
-The numbers come from the ledger and from one more pass over the records of the children, in bounded memory: times are
-put into at most :data:`_BUCKETS` buckets, whose width doubles when a run outgrows them.
+The numbers come from the ledger, from one more pass over the records of the children, from the logs of the functions
+they call, and from the histories of the slowest of them. All of it is kept in bounded memory, whatever the run's size.
 """
 
 from __future__ import annotations
 
-import heapq
 import json
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import resources
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.arns import is_arn
-from cdk_distributed_map.plan import express_children, invocations, standard_children
 from cdk_distributed_map.runs.aws import arns
-from cdk_distributed_map.runs.aws.descriptions import seconds_between, start_of
-from cdk_distributed_map.runs.aws.sessions import errors
-from cdk_distributed_map.runs.errors import NotFoundError, RunsError
-from cdk_distributed_map.runs.files import chain, scan
+from cdk_distributed_map.runs.aws.descriptions import start_of
+from cdk_distributed_map.runs.errors import NotReadyError, RunsError
+from cdk_distributed_map.runs.files import chain
 from cdk_distributed_map.runs.ledger import reconciliation
-from distmap._records import Child
+from cdk_distributed_map.runs.report import before, bounds, charts, costs, figures, functions, retries, settings
+from cdk_distributed_map.runs.report.before import Row
+from cdk_distributed_map.runs.report.bounds import Share
+from cdk_distributed_map.runs.report.costs import Cost
+from cdk_distributed_map.runs.report.figures import Figures
+from cdk_distributed_map.runs.report.functions import Function
+from cdk_distributed_map.runs.report.item_times import ItemTimes
+from cdk_distributed_map.runs.report.log_lines import Lines
 
 if TYPE_CHECKING:
-    from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription
+    from cdk_distributed_map.prices import Prices
     from cdk_distributed_map.runs.find.handles import RunHandle
     from cdk_distributed_map.runs.ledger.of_run import Ledger
 
-_BUCKETS: Final = 120
-_SLOWEST: Final = 10
-
-
-class Timeline:
-    """Sums over time, in few buckets."""
-
-    def __init__(self, origin: datetime) -> None:
-        self._origin = origin
-        self.width = 1.0
-        self.sums = [0.0] * _BUCKETS
-
-    def add(self, at: datetime, amount: float) -> None:
-        """Add to the bucket of a time."""
-        seconds = self._make_room(at)
-        self.sums[int(seconds // self.width)] += amount
-
-    def spread(self, start: datetime, end: datetime) -> None:
-        """Add every second between two times to the bucket it is in."""
-        last = self._make_room(end)
-        first = max(0.0, (start - self._origin).total_seconds())
-        for bucket in range(int(first // self.width), int(last // self.width) + 1):
-            within = min(last, (bucket + 1) * self.width) - max(first, bucket * self.width)
-            self.sums[bucket] += max(0.0, within)
-
-    def _make_room(self, at: datetime) -> float:
-        """Return the seconds to a time, which then is in a bucket."""
-        seconds = max(0.0, (at - self._origin).total_seconds())
-        while seconds >= self.width * _BUCKETS:
-            pairs = [self.sums[number] + self.sums[number + 1] for number in range(0, _BUCKETS, 2)]
-            self.sums = pairs + [0.0] * (_BUCKETS - len(pairs))
-            self.width *= 2
-        return seconds
-
-    def used(self) -> list[float]:
-        """Return the buckets up to the last one in use."""
-        last = max((number for number, amount in enumerate(self.sums) if amount), default=0)
-        return self.sums[: last + 1]
-
-
-@dataclass
-class Children:
-    """Sums over the records of the children."""
-
-    number: int = 0
-    seconds: float = 0.0
-    items: Timeline | None = None
-    busy: Timeline | None = None
-    """Seconds of children."""
-    durations: dict[int, int] = field(default_factory=dict)
-    """Number of children by power of two of their milliseconds."""
-    slowest: list[tuple[float, str, str]] = field(default_factory=list)
-    dollars: float = 0.0
-    untimed: int = 0
-    """Children whose times weren't exported: they are in no chart."""
-    functions: tuple[int, str] | None = None
-    """Memory in MB and architecture of what the children call; None where that isn't one function, or isn't known."""
-    function_dollars: float = 0.0
-
-    def begin(self, origin: datetime) -> None:
-        """Set where time begins: children don't come in its order."""
-        self.items, self.busy = Timeline(origin), Timeline(origin)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Round:
-    """A Map Run of what had not succeeded before it."""
-
-    number: int
-    map_run: MapRun
-    waited: float | None
-    """Seconds from the end of the Map Run before it to its own beginning; None where either isn't known."""
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took; None where that isn't known."""
-        started = self.map_run.started
-        return None if started is None else seconds_between(started, self.map_run.stopped)
+_SHOWN: Final = 10
+_QUANTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_INPUT_CHARACTERS: Final = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,47 +48,153 @@ class RunReport:
     arn: str
     link: str
     pipeline: str
-    described: RunDescription | None
-    maps: tuple[MapRun, ...]
-    """Its own Map Runs in the order they started, rounds included."""
-    rounds: tuple[Round, ...]
+    """By what it was found."""
+    runs: tuple[Figures, ...]
+    """The run and its retries, in order."""
+    costs: tuple[Cost, ...]
+    """What each of them cost."""
+    price: Prices
     ledger: Ledger
-    children: Children
+    times: ItemTimes
+    """Those of the items of all runs."""
+    functions: tuple[Function, ...]
+    settings: tuple[tuple[str, str], ...]
+    shares: tuple[tuple[Share, ...], ...]
+    """Where the time of each run went."""
+    run_before: str | None
+    """Name of the run that this one is compared with; None where there is none."""
+    comparison: tuple[Row, ...]
     express: bool
 
     @property
+    def first(self) -> Figures:
+        """The run itself, without its retries."""
+        return self.runs[0]
+
+    @property
+    def last(self) -> Figures:
+        """The last run of the chain."""
+        return self.runs[-1]
+
+    @property
+    def parts(self) -> list[tuple[Figures, Cost, tuple[Share, ...]]]:
+        """Each run of the chain with its cost, and where its time went."""
+        return list(zip(self.runs, self.costs, self.shares, strict=True))
+
+    @property
+    def children(self) -> int:
+        """How many children there were in all."""
+        return sum(each.children for each in self.runs)
+
+    @property
+    def dollars(self) -> float:
+        """What the chain cost, as far as it is known."""
+        return sum(each.total for each in self.costs)
+
+    @property
     def lambda_dollars(self) -> float | None:
-        """What the worker costs at most: as if it ran for all of each child's time. None where that isn't known."""
-        known = self.children.functions is not None and not self.children.untimed
-        return self.children.function_dollars if known else None
+        """What the worker cost, or at most; None where that isn't known."""
+        known = [each.functions for each in self.costs if each.functions is not None]
+        return sum(known) if len(known) == len(self.costs) else None
+
+    @property
+    def quantiles(self) -> dict[str, float]:
+        """The times of the items, by name; nothing where they aren't known."""
+        found = {name: self.times.quantile(share) for name, share in _QUANTILES.items()}
+        known = {name: value for name, value in found.items() if value is not None}
+        return {**known, "slowest": self.times.most} if known else {}
+
+    def commands(self) -> list[tuple[str, str]]:
+        """Return what to do next, and the command for it."""
+        which = f"{shlex.quote(self.pipeline)} {shlex.quote(self.run)}"
+        found = []
+        if self.ledger.has_failures:
+            found += [
+                ("run what did not succeed again", f"distmap retry {which} --watch"),
+                ("every item that did not succeed", f"distmap failures {which}"),
+            ]
+        found += [
+            ("the results", f"distmap results {which} --output {shlex.quote(f'{self.run}.jsonl')}"),
+            ("the account of every item", f"distmap ledger {which}"),
+        ]
+        slowest = next((each.arn for run in self.runs for each in run.slowest if each.arn), None)
+        if slowest is not None and not self.express:
+            found.append(("the log of the slowest child", f"distmap logs {which} --child {shlex.quote(slowest)}"))
+        described = self.first.described
+        if described is not None and isinstance(described.input, dict) and "items" not in described.input:
+            text = json.dumps(described.input)
+            if len(text) <= _INPUT_CHARACTERS:
+                again = f"distmap run {shlex.quote(self.pipeline)} --input {shlex.quote(text)} --watch"
+                found.append(("another run with the same input", again))
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON."""
-        described = self.described
+        described = self.first.described
+        slowest = sorted((each for run in self.runs for each in run.slowest), reverse=True)[:_SHOWN]
+        at_most = self.lambda_dollars
         return {
             "run": self.run,
             "arn": self.arn,
             "status": self.ledger.status,
             "seconds": None if described is None else described.seconds,
             "ledger": self.ledger.to_json(),
-            "children": self.children.number,
-            "childSeconds": round(self.children.seconds, 3),
-            "childrenWithoutTimes": self.children.untimed,
-            "stepFunctionsDollars": round(self.children.dollars, 9),
-            "lambdaDollarsAtMost": None if self.lambda_dollars is None else round(self.lambda_dollars, 9),
-            "rounds": [
-                {
-                    "number": each.number,
-                    "status": each.map_run.status,
-                    "items": each.map_run.items.total,
-                    "succeeded": each.map_run.items.succeeded,
-                    "waitedSeconds": each.waited,
-                    "seconds": each.seconds,
-                }
-                for each in self.rounds
+            "children": self.children,
+            "childSeconds": round(sum(each.seconds for each in self.runs), 3),
+            "childrenWithoutTimes": sum(each.untimed for each in self.runs),
+            "stepFunctionsDollars": round(sum(each.step_functions for each in self.costs), 9),
+            "lambdaDollarsAtMost": None if at_most is None else round(at_most, 9),
+            "runs": [_run_json(*each) for each in self.parts],
+            "rounds": [_round_json(each) for each in self.first.rounds],
+            "itemSeconds": {name: float(f"{value:.3g}") for name, value in self.quantiles.items()} or None,
+            "slowestItems": [
+                {"seconds": each.seconds, "index": each.index, "source": each.source, "child": each.child}
+                for each in sorted(self.times.slowest, reverse=True)
             ],
-            "slowest": [{"seconds": seconds, "child": arn} for seconds, arn, _ in self.children.slowest],
+            "slowest": [{"seconds": each.seconds, "child": each.arn} for each in slowest],
+            "settings": dict(self.settings),
+            "runBefore": self.run_before,
+            "comparison": {row.name: {"now": row.now, "before": row.before} for row in self.comparison},
         }
+
+
+def _run_json(run: Figures, cost: Cost, shares: tuple[Share, ...]) -> dict[str, Any]:
+    calls, again = run.invocations, run.retries
+    invocations = {
+        "number": calls.number,
+        "failed": calls.failed,
+        "coldStarts": calls.cold,
+        "mostMemoryMB": calls.most_mb,
+        "nearMemory": calls.near_memory,
+        "nearTimeout": calls.near_timeout,
+        "complete": calls.complete,
+    }
+    return {
+        "run": run.name,
+        "status": run.status,
+        "seconds": run.wall,
+        "children": run.children,
+        "items": run.items,
+        "dollars": round(cost.total, 9),
+        "workerDollarsAtMost": cost.at_most,
+        "invocations": None if calls.why is not None else invocations,
+        "retries": None
+        if again.why is not None
+        else {"children": again.children, "byError": again.errors, "throttled": again.throttled},
+        "boundBy": None if not shares else bounds.binding(shares).name,
+        "time": {each.name: round(each.seconds, 3) for each in shares},
+    }
+
+
+def _round_json(each: figures.Round) -> dict[str, Any]:
+    return {
+        "number": each.number,
+        "status": each.map_run.status,
+        "items": each.map_run.items.total,
+        "succeeded": each.map_run.items.succeeded,
+        "waitedSeconds": each.waited,
+        "seconds": each.seconds,
+    }
 
 
 def gather(run: RunHandle) -> RunReport:
@@ -171,177 +206,116 @@ def gather(run: RunHandle) -> RunReport:
     """
     root = chain.root_of(run)
     ledger = reconciliation.make_ledger(root)
-    try:
-        described: RunDescription | None = root.describe()
-        maps = tuple(sorted(root.own_map_runs(), key=start_of))
-    except NotFoundError:
-        described, maps = None, ()
-    children = Children(functions=_function(root))
-    if described is not None:
-        children.begin(described.started)
+    handles = [root, *(link.run for link in chain.links_of(root))]
+    known = functions.functions_of(root)
     express = root.pipeline.definition.item_file.express
-    for each in [root, *(link.run for link in chain.links_of(root))]:
-        every = [*scan.places(each), *(place for again in scan.rounds(each) for place in again.places)]
-        for place in every:
-            # The ledger, which is on the page, lists what can't be read.
-            reader = scan.reader(each, place, report=lambda _: None)
-            with errors(f"reading the results of {each.name!r}"):
-                # A child that a redrive tried again is in the files of what it came to then.
-                for file in [file for file in scan.files(reader) if file.kind != "PENDING" and not file.earlier]:
-                    for child in reader.children(file):
-                        _add(children, child, express=express)
-    children.slowest = heapq.nlargest(_SLOWEST, children.slowest)
+    runs = []
+    for handle in handles:
+        found = _figures(handle)
+        figures.read(found, handle)
+        _look_closer(found, handle, known, express=express)
+        runs.append(found)
+    times = ItemTimes()
+    for each in runs:
+        times.merge(each.times)
+    price = costs.prices_of(arns.parse(root.arn).region)
+    cost = partial(costs.cost_of, functions=known, price=price, express=express)
+    other, rows = _compared(root, runs[0], {each.name for each in handles}, cost=cost)
     return RunReport(
         run=root.name,
         arn=root.arn,
         link=arns.console_url(root.arn),
-        pipeline=root.pipeline.name,
-        described=described,
-        maps=maps,
-        rounds=tuple(_rounds(maps, root.round_numbers(maps))),
+        pipeline=root.pipeline.called,
+        runs=tuple(runs),
+        costs=tuple(map(cost, runs)),
+        price=price,
         ledger=ledger,
-        children=children,
+        times=times,
+        functions=tuple(known),
+        settings=tuple(settings.settings_of(root, runs[0], known)),
+        shares=tuple(tuple(bounds.shares(each)) for each in runs),
+        run_before=other,
+        comparison=tuple(rows),
         express=express,
     )
 
 
-def _rounds(maps: Sequence[MapRun], numbers: dict[str, int]) -> Iterator[Round]:
-    for before, each in pairwise(maps):
-        if each.arn in numbers:
-            waited = None
-            if each.started is not None and before.stopped is not None:
-                waited = max(0.0, (each.started - before.stopped).total_seconds())
-            yield Round(number=numbers[each.arn], map_run=each, waited=waited)
+def _figures(run: RunHandle) -> Figures:
+    """Return what AWS says of a run, and no figures yet."""
+    described = run.describe_if_known()
+    maps = () if described is None else tuple(sorted(run.own_map_runs(), key=start_of))
+    rounds = tuple(figures.rounds_of(maps, run.round_numbers(maps)))
+    return Figures(name=run.name, arn=run.arn, described=described, maps=maps, rounds=rounds)
 
 
-def _function(run: RunHandle) -> tuple[int, str] | None:
-    """Return memory and architecture of the one function that children call; None where it isn't known."""
-    names = run.pipeline.definition.item_file.functions
-    if len(names) != 1:
-        return None
-    try:
-        with errors(f"describing the function {names[0]!r}"):
-            found = run.aws.functions().get_function_configuration(FunctionName=names[0])
-    except RunsError:
-        # It may be gone, or not for this user to see: a report does without.
-        return None
-    return found["MemorySize"], str(next(iter(found.get("Architectures") or ["x86_64"])))
-
-
-def _time(child: Child, name: str) -> datetime | None:
-    value = None if child.record is None else child.record.get(name)
-    if value is None:
-        return None
-    if isinstance(value, int | float):
-        return datetime.fromtimestamp(value, UTC)
-    try:
-        return datetime.fromisoformat(str(value).replace("Z", "+00:00"))
-    except ValueError:
-        return None
-
-
-def _add(children: Children, child: Child, *, express: bool) -> None:
-    children.number += 1
-    started, stopped = _time(child, "StartDate"), _time(child, "StopDate")
-    seconds = (stopped - started).total_seconds() if started is not None and stopped is not None else 0.0
-    cost = express_children(1, seconds=max(0.0, seconds)) if express else standard_children(1)
-    children.dollars += cost.total
-    if started is None or stopped is None:
-        children.untimed += 1
+def _look_closer(found: Figures, run: RunHandle, known: list[Function], *, express: bool) -> None:
+    """Add what logs and histories tell of a run whose children are known."""
+    described = found.described
+    if described is None:
+        found.invocations.why = found.retries.why = "AWS has forgotten the run, 90 days after its end"
         return
-    if children.functions is not None:
-        memory, architecture = children.functions
-        billed = invocations([math.ceil(max(0.0, seconds) * 1000)], memory_mb=memory, architecture=architecture)
-        children.function_dollars += billed.functions
-    if children.items is None:
-        children.begin(started.replace(microsecond=0))
-    assert children.items is not None  # noqa: S101 - narrows the types
-    assert children.busy is not None  # noqa: S101 - likewise
-    children.seconds += seconds
-    children.items.add(stopped, len(child.items()))
-    children.busy.spread(started, stopped)
-    power = max(0, math.ceil(math.log2(max(seconds * 1000, 1))))
-    children.durations[power] = children.durations.get(power, 0) + 1
-    indexes = [index for index, _ in child.identities() if index is not None]
-    which = f"items {min(indexes):,} to {max(indexes):,}" if indexes else ""
-    entry = (seconds, child.arn or "", which)
-    if len(children.slowest) < _SLOWEST:
-        heapq.heappush(children.slowest, entry)
+    lines = Lines(run, described.started, described.stopped)
+    if known:
+        found.invocations = functions.invocations(lines, known, found.timeline)
     else:
-        heapq.heappushpop(children.slowest, entry)
+        found.invocations.why = "its children call no function that can be described"
+    if express:
+        found.retries = retries.retries_in_log(lines, found.timeline)
+    else:
+        children = [each.arn for each in found.slowest if is_arn(each.arn)]
+        found.retries = retries.retries(run, children, found.timeline)
+
+
+def _compared(
+    root: RunHandle, now: Figures, names: set[str], *, cost: Callable[[Figures], Cost]
+) -> tuple[str | None, list[Row]]:
+    """Return the run before, and what has changed since; what can't be read of it is left out."""
+    try:
+        other = before.run_before(root, now, names)
+        if other is None:
+            return None, []
+        found = _figures(other)
+        figures.read(found, other, most_bytes=before.MOST_BYTES)
+    except (NotReadyError, RunsError):
+        return None, []
+    # Both by the same measure: the log of the run before isn't read.
+    found.invocations.why = "left out"
+    same = replace(now, invocations=found.invocations)
+    return other.name, before.compare(root, other, (now, found), (cost(same), cost(found)))
 
 
 def render(report: RunReport) -> str:
     """Return the page."""
     import jinja2  # noqa: PLC0415 - only a page needs it, and it takes longer to import than the rest
 
-    source = resources.files("cdk_distributed_map.runs.report").joinpath("report.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    folder = resources.files("cdk_distributed_map.runs.report")
+    source, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("report.html.j2", "report.css"))
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["seconds"] = seconds_text
+    environment.filters["dollars"] = dollars_text
+    environment.filters["pretty"] = _pretty
     environment.globals["url"] = lambda arn: arns.console_url(arn) if is_arn(arn) else ""
+    limit = max((each.max_concurrency for run in report.runs for each in run.maps), default=0)
+    slowest = sorted((each for run in report.runs for each in run.slowest), reverse=True)[:_SHOWN]
+    durations: dict[int, int] = {}
+    for run in report.runs:
+        for power, count in run.durations.items():
+            durations[power] = durations.get(power, 0) + count
+    drawn = [*charts.over_time(report.runs, limit=limit or None), charts.of_durations(durations)]
     return environment.from_string(source).render(
         report=report,
         ledger=report.ledger,
+        style=style,
         made=datetime.now(UTC),
-        charts=_charts(report.children),
+        charts=[chart for chart in drawn if chart is not None],
         bars=_bars(report.ledger),
+        slowest=slowest,
+        near=(functions.NEAR_MEMORY, functions.NEAR_TIMEOUT),
+        binding=bounds.binding,
+        left_out=costs.left_out(report.costs, express=report.express),
     )
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart of bars, in units of a drawing 600 wide and 140 high."""
-
-    title: str
-    unit: str
-    most: str
-    first: str
-    last: str
-    bars: tuple[tuple[float, float, float, str], ...]
-    """Left, height and width of each bar, and what it says."""
-
-
-def _charts(children: Children) -> list[Chart]:
-    charts: list[Chart] = []
-    if children.number and children.items is not None and children.busy is not None:
-        for title, unit, timeline in (
-            ("Throughput", "items a second", children.items),
-            ("Concurrency", "children at once", children.busy),
-        ):
-            width = timeline.width
-            levels = [amount / width for amount in timeline.used()]
-            each = f"{unit} (mean of {width:g} s)"
-            charts.append(_chart(title, each, levels, first=_clock(0), last=_clock(len(levels) * width), width=width))
-    if children.durations:
-        powers = range(min(children.durations), max(children.durations) + 1)
-        counts = [float(children.durations.get(power, 0)) for power in powers]
-        labels = [f"up to {_milliseconds(2**power)}" for power in powers]
-        charts.append(_chart("Durations", "children", counts, first=labels[0], last=labels[-1], width=0, labels=labels))
-    return charts
-
-
-def _chart(
-    title: str,
-    unit: str,
-    values: list[float],
-    *,
-    first: str,
-    last: str,
-    width: float,
-    labels: list[str] | None = None,
-) -> Chart:
-    most = max(values, default=0.0) or 1.0
-    step = 600 / max(len(values), 1)
-    bars = tuple(
-        (
-            round(number * step, 2),
-            round(value / most * 140, 2),
-            round(max(step - 1, 0.5), 2),
-            f"{_clock(number * width) if labels is None else labels[number]}: {value:,.1f} {unit}".replace(".0 ", " "),
-        )
-        for number, value in enumerate(values)
-    )
-    return Chart(title, unit, short_number(most), first, last, bars)
 
 
 def _bars(ledger: Ledger) -> list[tuple[str, int, float]]:
@@ -351,15 +325,29 @@ def _bars(ledger: Ledger) -> list[tuple[str, int, float]]:
     return [(name, getattr(ledger, name), getattr(ledger, name) * 100 / whole) for name in names]
 
 
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole % 3600 // 60:02d}:{whole % 60:02d}"
+def seconds_text(value: float | None) -> str:
+    """Return a time as people say it."""
+    if value is None:
+        return "-"
+    if value < 1:
+        return f"{value * 1000:.3g} ms"
+    if value < 120:
+        return f"{value:.3g} s"
+    whole = round(value)
+    if whole < 7_200:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
-def _milliseconds(value: float) -> str:
-    return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:,.1f} s"
+def dollars_text(value: float | None) -> str:
+    """Return dollars with as many digits as a small sum needs."""
+    if value is None:
+        return "-"
+    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}" if value >= 0.001 or not value else f"${value:.6f}"
 
 
-def short_number(number: float) -> str:
-    """Return a number with one decimal, or as many as a smaller one needs not to be shown as 0."""
-    return f"{number:,.1f}".removesuffix(".0") if number >= 1 else f"{number:.1g}"
+def _pretty(value: Any) -> str:
+    """Return JSON as people read it, cut off where it is long."""
+    text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    most = 4_000
+    return text if len(text) <= most else f"{text[:most]}\n… {len(text) - most:,} more characters"

@@ -1,0 +1,201 @@
+"""The functions that children call: how they are set up, and how their invocations went, by Lambda's REPORT lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from cdk_distributed_map.runs.aws.sessions import errors
+from cdk_distributed_map.runs.errors import RunsError
+from cdk_distributed_map.runs.report.log_lines import Lines, entry_of
+from cdk_distributed_map.runs.report.timeline import Timeline
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.runs.find.handles import RunHandle
+
+NEAR_MEMORY: Final = 0.9
+NEAR_TIMEOUT: Final = 0.8
+"""Shares of a limit from which something is near it."""
+
+_REPORT: Final = '"REPORT RequestId"'
+_REPORT_JSON: Final = '{ $.type = "platform.report" }'
+_NUMBER: Final = re.compile(r"(Billed Duration|Duration|Init Duration|Memory Size|Max Memory Used): ([\d.]+) (?:ms|MB)")
+_REQUEST: Final = re.compile(r"REPORT RequestId: (\S+)")
+_STATUS: Final = re.compile(r"Status: (\w+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function:
+    """A function that children call."""
+
+    name: str
+    memory_mb: int
+    timeout: float
+    """In seconds."""
+    architecture: str
+    runtime: str
+    log_group: str
+    json_logs: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """What a REPORT line says."""
+
+    request: str
+    milliseconds: float
+    billed: float
+    memory_mb: float
+    used_mb: float | None
+    cold_ms: float | None
+    status: str
+
+
+@dataclass
+class Invocations:
+    """How the invocations of a run went."""
+
+    number: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+    """Those that didn't succeed, by Lambda's status."""
+    cold: int = 0
+    cold_ms: float = 0.0
+    longest_ms: float = 0.0
+    most_mb: float = 0.0
+    memory_mb: float = 0.0
+    near_memory: int = 0
+    near_timeout: int = 0
+    billed_ms: float = 0.0
+    complete: bool = True
+    """Whether all lines were read."""
+    why: str | None = None
+    """Why they are not known; None where they are."""
+
+    def add(self, found: Invocation, timeout: float) -> None:
+        """Add an invocation."""
+        self.number += 1
+        self.billed_ms += found.billed
+        self.longest_ms = max(self.longest_ms, found.milliseconds)
+        self.memory_mb = max(self.memory_mb, found.memory_mb)
+        self.near_timeout += bool(timeout) and found.milliseconds >= timeout * 1000 * NEAR_TIMEOUT
+        if found.used_mb is not None:
+            self.most_mb = max(self.most_mb, found.used_mb)
+            self.near_memory += found.used_mb >= found.memory_mb * NEAR_MEMORY
+        if found.cold_ms is not None:
+            self.cold += 1
+            self.cold_ms += found.cold_ms
+        if found.status != "success":
+            self.failed[found.status] = self.failed.get(found.status, 0) + 1
+
+
+def functions_of(run: RunHandle) -> list[Function]:
+    """Return the functions that the children of a run call, as far as they can be described."""
+    return [found for name in run.pipeline.definition.item_file.functions if (found := _describe(run, name))]
+
+
+def _describe(run: RunHandle, name: str) -> Function | None:
+    try:
+        with errors(f"describing the function {name!r}"):
+            found = run.aws.functions().get_function_configuration(FunctionName=name)
+    except RunsError:
+        # It may be gone, or not for this user to see: a report does without.
+        return None
+    logging: Any = found.get("LoggingConfig", {})
+    called = str(found.get("FunctionName", name))
+    return Function(
+        name=called,
+        memory_mb=found["MemorySize"],
+        timeout=found.get("Timeout", 0),
+        architecture=str(next(iter(found.get("Architectures") or ["x86_64"]))),
+        runtime=str(found.get("Runtime", "container image")),
+        log_group=logging.get("LogGroup", f"/aws/lambda/{called}"),
+        json_logs=logging.get("LogFormat") == "JSON",
+    )
+
+
+def invocations(lines: Lines, functions: Iterable[Function], timeline: Timeline) -> Invocations:
+    """Return how the invocations of a run went, and add cold starts and failures to its timeline.
+
+    They are those that the runtime's own lines name, one for each batch; and those that ended badly before such a line
+    was written, if no other run's line names them.
+    """
+    found = Invocations()
+    try:
+        for function in functions:
+            own, foreign = _requests(lines, function)
+            for at, each in _reports(lines, function):
+                if each.request in own or (each.status != "success" and each.request not in foreign):
+                    found.add(each, function.timeout)
+                    if each.cold_ms is not None:
+                        timeline.add(at, "cold starts")
+                    if each.status != "success":
+                        timeline.add(at, "failed invocations")
+    except RunsError as error:
+        return Invocations(why=str(error))
+    found.complete = lines.left > 0
+    if not found.number:
+        found.why = (
+            "its functions have no lines of it in their logs: they don't use distmap, or logs are kept no longer"
+        )
+    return found
+
+
+def _requests(lines: Lines, function: Function) -> tuple[set[str], set[str]]:
+    """Return the requests of a run, and those of others, by the lines that the runtime writes."""
+    own: set[str] = set()
+    foreign: set[str] = set()
+    for _, text in lines.read(function.log_group, '{ $.message = "items processed" }'):
+        entry = entry_of(text)
+        request = entry.get("requestId")
+        if isinstance(request, str) and "run" in entry:
+            (own if entry["run"] == lines.run.name else foreign).add(request)
+    return own, foreign
+
+
+def _reports(lines: Lines, function: Function) -> Iterator[tuple[float, Invocation]]:
+    for at, text in lines.read(function.log_group, _REPORT_JSON if function.json_logs else _REPORT):
+        found = parse(text)
+        if found is not None:
+            yield at, found
+
+
+def parse(text: str) -> Invocation | None:
+    """Return what a REPORT line says, as text or as JSON; None where it is none."""
+    match = _REQUEST.match(text)
+    if match is None:
+        return _parse_json(text)
+    numbers = {name: float(number) for name, number in _NUMBER.findall(text)}
+    status = _STATUS.search(text)
+    if not {"Duration", "Billed Duration", "Memory Size"} <= numbers.keys():
+        return None
+    return Invocation(
+        request=match[1],
+        milliseconds=numbers["Duration"],
+        billed=numbers["Billed Duration"],
+        memory_mb=numbers["Memory Size"],
+        used_mb=numbers.get("Max Memory Used"),
+        cold_ms=numbers.get("Init Duration"),
+        status="success" if status is None else status[1],
+    )
+
+
+def _parse_json(text: str) -> Invocation | None:
+    entry = entry_of(text)
+    if entry.get("type") != "platform.report":
+        return None
+    try:
+        record: Any = entry["record"]
+        metrics: Any = record["metrics"]
+        return Invocation(
+            request=str(record["requestId"]),
+            milliseconds=float(metrics["durationMs"]),
+            billed=float(metrics["billedDurationMs"]),
+            memory_mb=float(metrics["memorySizeMB"]),
+            used_mb=metrics.get("maxMemoryUsedMB"),
+            cold_ms=metrics.get("initDurationMs"),
+            status=str(record.get("status", "success")),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
