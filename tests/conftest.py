@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SELECTION = Path(__file__).with_name("selection.toml")
 START_SECONDS = 30
 CLI_SECONDS = 300
-QUICK_EXAMPLES = 50
+QUICK_EXAMPLES = 20
 NO_AWS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -132,7 +132,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _try_fewer_examples(items: list[pytest.Item]) -> None:
-    """Let `make test` try at most 50 examples of each property; `make test-all` tries as many as each test says."""
+    """Let `make test` try a third of each property's examples; `make test-all` tries as many as each test says."""
     tests: dict[int, Any] = {}
     for item in items:
         test: Any = getattr(item, "obj", None)
@@ -140,7 +140,7 @@ def _try_fewer_examples(items: list[pytest.Item]) -> None:
             tests[id(test)] = test
     for test in tests.values():
         own = test._hypothesis_internal_use_settings  # noqa: SLF001 - what the decorator sets too
-        most = min(own.max_examples, QUICK_EXAMPLES)
+        most = max(2, min(own.max_examples // 3, QUICK_EXAMPLES))
         test._hypothesis_internal_use_settings = settings(own, max_examples=most)  # noqa: SLF001
 
 

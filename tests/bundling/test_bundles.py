@@ -25,6 +25,8 @@ from tests.bundling.wheelhouse import AARCH64, X86_64, add_wheel, elf
 from tests.construct.lab import Lab
 
 ARM = Target(python=(3, 13), machine="aarch64")
+# What `make test` asks pip elsewhere, or uv in the same test, `make test-all` asks pip once more.
+BOTH = [pytest.param("pip", marks=pytest.mark.slow), "uv"]
 
 
 def test_packages_are_beside_the_handler(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
@@ -44,15 +46,15 @@ def test_packages_are_beside_the_handler(lab: Lab, capfd: pytest.CaptureFixture[
 def test_capture_and_combine_have_theirs(lab: Lab) -> None:
     (lab.code / "requirements.txt").write_text("plain==1.0")
     lab.pipeline(
-        items=ItemSource.captured(Capture.python(str(lab.code), handler="handler.handler")),
-        combine=Combiner.python(str(lab.code), handler="handler.handler"),
+        items=ItemSource.captured(Capture.python(str(lab.code), handler="handler.handler", bundling=QUICK)),
+        combine=Combiner.python(str(lab.code), handler="handler.handler", bundling=QUICK),
     )
 
     assert (asset(lab, "PCapture") / "plain").is_dir()
     assert asset(lab, "PCombine") == asset(lab, "PCapture")
 
 
-@pytest.mark.parametrize("installer", ["pip", "uv"])
+@pytest.mark.parametrize("installer", BOTH)
 def test_the_hash_is_that_of_the_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installer: str, wheels: Path
 ) -> None:
@@ -126,8 +128,15 @@ def test_nothing_is_left_of_a_failed_bundle(lab: Lab, cache: Path) -> None:
 # -- the function's own Python, architecture and glibc
 
 
-@pytest.mark.parametrize("installer", ["pip", "uv"])
-@pytest.mark.parametrize("machine", ["aarch64", "x86_64"])
+@pytest.mark.parametrize(
+    ("machine", "installer"),
+    [
+        pytest.param("aarch64", "pip", id="aarch64-pip", marks=pytest.mark.slow),
+        pytest.param("aarch64", "uv", id="aarch64-uv"),
+        pytest.param("x86_64", "pip", id="x86_64-pip"),
+        pytest.param("x86_64", "uv", id="x86_64-uv"),
+    ],
+)
 def test_wheels_are_of_the_architecture(lab: Lab, wheels: Path, machine: str, installer: str) -> None:
     for name, number in (("aarch64", AARCH64), ("x86_64", X86_64)):
         tag = f"cp313-cp313-manylinux_2_17_{name}.manylinux2014_{name}"
@@ -160,9 +169,7 @@ def test_tags_are_those_of_the_runtime(runtime: lambda_.Runtime, tag: str, fits:
 
 
 # By pip itself: a second or two each, for what the tags say already.
-ASKED = [
-    pytest.param(*case, id=case[1], marks=() if at in {0, 1} else pytest.mark.slow) for at, case in enumerate(FITTING)
-]
+ASKED = [pytest.param(*case, id=case[1], marks=() if at == 1 else pytest.mark.slow) for at, case in enumerate(FITTING)]
 
 
 @pytest.mark.parametrize(("runtime", "tag", "fits"), ASKED)
@@ -174,7 +181,7 @@ def test_wheels_fit_the_runtime(lab: Lab, wheels: Path, runtime: lambda_.Runtime
         assert f"for Python {runtime.name.removeprefix('python')} on arm64" in fails(lab, "native", runtime=runtime)
 
 
-@pytest.mark.parametrize("installer", ["pip", "uv"])
+@pytest.mark.parametrize("installer", BOTH)
 def test_markers_are_about_the_function(lab: Lab, wheels: Path, installer: str) -> None:
     for name in ("arm", "intel", "new", "old", "windows"):
         add_wheel(wheels, name)

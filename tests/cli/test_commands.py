@@ -327,16 +327,28 @@ def test_fails_when_the_disk_is_full(finished: Any) -> None:
     assert (done.returncode, done.stderr) == (_exit.ERROR, "distmap: No space left on device\n")
 
 
-@pytest.mark.parametrize("name", ["squares.jsonl", "squares.csv", "squares.parquet"])
-def test_results_hold_any_text_whatever_the_terminal(
-    name: str, squares: Any, states: Any, files: Callable[..., Any], tmp_path: Any
-) -> None:
+@pytest.fixture
+def odd_text(squares: Any, states: Any, files: Callable[..., Any]) -> None:
+    """A run whose one result is half a character and one that ASCII lacks."""
     states.add_run(squares.arn, "first", label="Squares", items=1, seconds=0)
     writer = files(squares, "first")
     writer.items([{"v": 1}])
     told = {"batchItemResults": [{"itemIdentifier": "0", "result": "\ud83d €"}], "batchItemFailures": []}
     writer.child([(0, {"v": 1})], output={**told, "batchItemsUnprocessed": []})
     writer.write()
+
+
+TABLES = ["squares.jsonl", "squares.csv", "squares.parquet"]
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_results_hold_any_text(name: str, odd_text: None, distmap: Callable[..., Any], tmp_path: Any) -> None:
+    assert distmap("results", "Squares", "-o", str(tmp_path / name)).code == 0
+    assert "\\ud83d €".encode() in (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", [*(pytest.param(each, marks=pytest.mark.slow) for each in TABLES[1:]), TABLES[0]])
+def test_results_hold_any_text_whatever_the_terminal(name: str, odd_text: None, tmp_path: Any) -> None:
     command = [sys.executable, "-m", "cdk_distributed_map.cli", "results", "Squares", "-o", str(tmp_path / name)]
     subprocess.run(command, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
     assert "\\ud83d €".encode() in (tmp_path / name).read_bytes()

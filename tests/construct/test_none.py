@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -168,11 +169,11 @@ def factories(kind: type) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_none_is_the_default(new_lab: Callable[..., Lab], name: str) -> None:
+def test_none_is_the_default(new_lab: Callable[..., Lab], outdir: Path, name: str) -> None:
     makes, pipeline = PUBLIC[name]
     names = optional(makes)
     assert names
-    untouched, with_none = new_lab(), new_lab()
+    untouched, with_none = new_lab(outdir=outdir), new_lab(outdir=outdir)
     untouched.pipeline(**pipeline(untouched, {}))
     # One of Batching's limits must be given: each takes its turn below.
     all_none = {} if name == "Batching" else dict.fromkeys(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -36,6 +37,16 @@ def write_project(folder: Path, document: Path = README) -> None:
         path.write_text(code, encoding="utf-8")
 
 
+def test_smallest_program_is_synthesized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_project(tmp_path)
+    (command,) = re.findall(r"^cdk deploy .*$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    *_, app = shlex.split(command)
+    monkeypatch.chdir(tmp_path)
+    made = runpy.run_path(app.removeprefix("python "))["app"].synth()
+    assert list(made.get_stack_by_name("Squares").template["Outputs"]) == ["DataBucket"]
+
+
+@pytest.mark.slow
 def test_smallest_program_is_deployed(aws_endpoint: str, run_cdk: Any, tmp_path: Path) -> None:
     write_project(tmp_path)
     (command,) = re.findall(r"^cdk (deploy .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)

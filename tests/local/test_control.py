@@ -217,7 +217,13 @@ def test_nothing_is_left_when_it_is_killed(folder: Path, assembly: Any, tmp_path
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("main", ["process_main", "guardian_main"], ids=["embedded AWS", "guardian"])
+@pytest.mark.parametrize(
+    "main",
+    [
+        pytest.param("process_main", id="embedded AWS"),
+        pytest.param("guardian_main", id="guardian", marks=pytest.mark.slow),
+    ],
+)
 def test_it_ends_when_a_process_that_it_needs_is_killed(folder: Path, main: str) -> None:
     running = control.up(folder=folder)
     below = children(running.pid)

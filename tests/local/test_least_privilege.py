@@ -22,9 +22,10 @@ from cdk_distributed_map.local.server import LocalAws
 pytestmark = pytest.mark.checkout
 
 STACKS = ("Ranges", "SumOfSquares", "Shards", "ContentLength", "Images")
-# Some 15 seconds of a processor each, for grants whose actions the other three stacks are granted too. That nothing of
-# theirs is missing is tested in `make test` all the same, below; that each grant is missed, in `make test-all`.
-LONG_STACKS = ("SumOfSquares", "Images")
+# Some 15 seconds of a processor each, for grants whose actions the other two stacks are granted too, or their nested
+# like. That nothing of theirs is missing is tested in `make test` all the same, below; that each grant is missed, in
+# `make test-all`.
+LONG_STACKS = ("SumOfSquares", "Shards", "Images")
 TAKEN_AWAY = [pytest.param(each, marks=pytest.mark.slow if each in LONG_STACKS else ()) for each in STACKS]
 
 LOGS = "Lambda itself writes the logs of functions under their role; here the endpoint does, under none"

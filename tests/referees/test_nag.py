@@ -31,6 +31,7 @@ def nag(app: Path, folder: Path, **variables: str) -> list[dict[str, str]]:
     return found
 
 
+@pytest.mark.slow  # a synthesis of the whole app in a process of its own
 def test_cdk_nag_finds_nothing(
     tmp_path: Path,
     judge: Callable[[str, Iterable[Any]], None],

@@ -73,7 +73,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     ("pipeline", "given", "why"),
     [
         ("Array", {}, "States.QueryEvaluationError"),
-        ("Latin", {}, "States.ItemReaderFailed"),
+        pytest.param("Latin", {}, "States.ItemReaderFailed", marks=pytest.mark.slow),
         ("Broken", {}, "the source is closed"),
         ("Array", {"items": {"bucket": "payload", "key": "Array/items/none.jsonl"}}, "States.ItemReaderFailed"),
     ],

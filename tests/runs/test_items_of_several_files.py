@@ -99,8 +99,19 @@ def lines(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
 
 
-@pytest.mark.parametrize("by_file", [0, 1], ids=["numbered-through", "numbered-by-file"])
-@pytest.mark.parametrize("source", SOURCES)
+# Each source and each way to number, which are told apart in different places; `make test-all` tries each with each.
+NUMBERED = {0: "numbered-through", 1: "numbered-by-file"}
+QUICK = {("Loaded", 1), ("Athena", 1), ("Inventory", 0)}
+
+
+@pytest.mark.parametrize(
+    ("source", "by_file"),
+    [
+        pytest.param(source, number, id=f"{source}-{way}", marks=() if (source, number) in QUICK else pytest.mark.slow)
+        for source in SOURCES
+        for number, way in NUMBERED.items()
+    ],
+)
 def test_each_item_is_accounted_for_and_retried(
     source: str, by_file: int, engine: LocalAws, distmap: Callable[..., tuple[int, str]], healed: Path
 ) -> None:

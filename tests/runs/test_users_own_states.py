@@ -82,7 +82,11 @@ def engine(tmp_path_factory: pytest.TempPathFactory, lucky: Path) -> Iterator[Lo
         yield aws
 
 
-@pytest.mark.parametrize(("pipeline", "lost"), [("Bare", 1), ("Batches", 5)], ids=["single items", "batches"])
+@pytest.mark.parametrize(
+    ("pipeline", "lost"),
+    [pytest.param("Bare", 1, marks=pytest.mark.slow), ("Batches", 5)],
+    ids=["single items", "batches"],
+)
 def test_chain_of_retries_of_bare_items_adds_up(
     pipeline: str, lost: int, distmap: Callable[..., tuple[int, str]], lucky: Path, tmp_path: Path
 ) -> None:

@@ -247,7 +247,9 @@ def test_fails_when_a_small_object_cannot_be_kept(aws: EmbeddedAws, s3: Any, ver
 
 
 @LINUX
-@pytest.mark.parametrize("full", [True, False], ids=["full", "room"])
+@pytest.mark.parametrize(
+    "full", [pytest.param(True, id="full"), pytest.param(False, id="room", marks=pytest.mark.slow)]
+)
 def test_it_is_said_that_a_state_could_not_be_written(tmp_path: Path, *, full: bool) -> None:
     said: list[str] = []
     with LocalAws(state=tmp_path, warn=said.append) as aws:
