@@ -103,6 +103,7 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--max-time", callback=_seconds, metavar="TIME", help="Only those that take at most so long: 90s, 30m, 2h."
 )
+@click.option("--html", metavar="FILE", help="Write the plan as one HTML page as well.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the simulation.")
 @_options.aws_options
 def plan(client: Client, *, pipeline: str, as_json: bool, **options: Any) -> int:
@@ -127,6 +128,11 @@ def plan(client: Client, *, pipeline: str, as_json: bool, **options: Any) -> int
     others = choices(inputs, options)
     if found is None and not options["tune"]:
         raise InputError(problem)
+    if options["html"] is not None and found is not None:
+        from cdk_distributed_map.cli import _output, _plan_page  # noqa: PLC0415 - only a page needs them
+
+        with _output.text(options["html"]) as file:
+            file.write(_plan_page.render(inputs, found, others))
     if as_json:
         numbers = {"error": problem} if found is None else found.to_json()
         _show.as_json({"pipeline": inputs.name, **numbers, "inputs": inputs_json(inputs), **others.to_json()})
