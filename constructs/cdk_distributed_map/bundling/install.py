@@ -195,11 +195,11 @@ def _command(installer: Installer, target: Target | ThisMachine, listed: Path, i
         "--log",
         str(log),
     ]
-    if isinstance(target, ThisMachine):
-        return [*installer.command, "-m", "pip", "--python", target.executable, "install", *common, *wheels_alone]
+    # Another Python of this machine isn't had to run this pip either: it may be too new for it.
     place = ["--implementation", "cp", "--python-version", target.version]
-    for platform in target.platforms():
-        place += ["--platform", platform]
+    if isinstance(target, Target):
+        for platform in target.platforms():
+            place += ["--platform", platform]
     markers = json.dumps(target.markers())
     return [*installer.command, str(_PIP_FOR_TARGET), markers, "install", *common, *place, *wheels_alone]
 

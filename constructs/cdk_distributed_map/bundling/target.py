@@ -89,4 +89,17 @@ class ThisMachine:
     executable: str
 
     def __str__(self) -> str:
-        return f"Python {self.python[0]}.{self.python[1]} of this machine ({sys.platform})"
+        return f"Python {self.version} of this machine ({sys.platform})"
+
+    @property
+    def version(self) -> str:
+        """Version of Python, such as ``3.13``."""
+        return f"{self.python[0]}.{self.python[1]}"
+
+    def markers(self) -> dict[str, str]:
+        """Return what markers of requirements are about, as far as it differs between Pythons of one machine."""
+        return {
+            "implementation_version": f"{self.version}.0",
+            "python_full_version": f"{self.version}.0",
+            "python_version": self.version,
+        }

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from cdk_distributed_map.bundling.here import Misfits, packages_here
+from cdk_distributed_map.bundling.target import ThisMachine
 from cdk_distributed_map.local.functions import ServiceError
 from tests.bundling.wheelhouse import AARCH64, X86_64, add_wheel, elf
 from tests.local.functions.lab import Lab
@@ -52,6 +54,19 @@ def test_packages_are_had_for_this_machine_too(lab: Lab, wheels: Path) -> None:
     answer = call(lab)
 
     assert answer == ["2.0", "here", "1.0"]
+
+
+def test_packages_for_another_python_of_this_machine_are_not_fetched_by_it(wheels: Path) -> None:
+    needs = 'newer; python_version >= "4"'
+    add_wheel(wheels, "native", "2.0", tag="cp314-none-any", requires=[needs, 'older; python_version < "3.14"'])
+    add_wheel(wheels, "newer")
+    # So new a Python might not run the pip of this one, and this one isn't even there.
+    machine = ThisMachine(python=(3, 14), executable=str(wheels / "python3.14"))
+
+    got = packages_here(Misfits(foreign=("native==2.0",), all=("native==2.0",)), machine, wheels / "requirements.txt")
+
+    assert got.joinpath("native").is_dir()
+    assert not got.joinpath("newer").exists()
 
 
 def test_fails_when_they_can_not_be_had(lab: Lab, wheels: Path) -> None:
