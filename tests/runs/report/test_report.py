@@ -127,7 +127,7 @@ def test_page_says_it_to_people_and_data_is_never_code(report: page.RunReport) -
         "Throttles and retries throttles other retries failed invocations",
         "What bound it: below MaxConcurrency, 8",
         "4 of 4 children at a time at most: the worker was throttled. To be faster: raise the worker's concurrency.",
-        "The runs side by side, without the time between them.",
+        "The runs side by side, without the time between them: tuesday, tuesday-retry-1.",
         "monday, both without their retries. this run before change duration 4 min 00 s 5 min 00 s -20% better",
         "Prices of us-east-1",
         "Not in it: S3 requests",
