@@ -121,7 +121,7 @@ def _checked(found: Mapping[str, float | str]) -> tuple[dict[str, float | str], 
         value = found.get(kind)
         if value is None or not expressions.is_jsonata(value):
             continue
-        variable, message = f"$most{kind.title()}", quote(f"tolerated_failure_{kind} must be {words}, got ")
+        variable, message = f"${kind[0]}", quote(f"tolerated_failure_{kind} must be {words}, got ")
         bindings += (
             f"{variable} := {expressions.source_text(value)}; "
             f'($type({variable}) = "number" ? ({bad.format(variable)}) : true) ? '

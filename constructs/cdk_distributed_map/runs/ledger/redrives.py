@@ -61,9 +61,10 @@ def redrive_effect(run: RunHandle, described: RunDescription) -> str:
     https://docs.aws.amazon.com/step-functions/latest/dg/redrive-executions.html
     """
     if described.error in _FAILED_BY_ACCOUNT:
+        around = " but those around items of nested maps" if run.pipeline.definition.item_file.nested_maps else ""
         return (
             "the account runs again: every item that did not succeed, those that failed too, runs again in new rounds "
-            "of this run; items that succeeded don't"
+            f"of this run; items that succeeded don't{around}"
         )
     if described.error == name_of(PushFailedError):
         return "the items that weren't sent yet are sent to the targets of on_items_failed; no item runs again"
