@@ -135,6 +135,7 @@ def test_a_container_works_on_each_item_and_its_file_is_the_result(run: Callable
     (failure,) = done.failures()
     assert (failure.index, failure.error) == (1, "States.TaskFailed")
     assert '"ExitCode":3' in str(failure.cause).replace(" ", "")
+    assert "thirteen is wrong" in str(failure.cause)
 
 
 def test_an_item_too_large_for_the_environment_goes_by_file(run: Callable[..., Run]) -> None:

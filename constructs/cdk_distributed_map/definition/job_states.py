@@ -11,6 +11,7 @@ from typing import Any
 
 import jsii
 from aws_cdk import ArnFormat, Duration, IStableListProducer, Lazy, Stack
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
@@ -108,7 +109,13 @@ def job_states(resources: WorkerResources, scope: Construct, *, name: str, expre
     assert isinstance(declared, Container)  # noqa: S101 - there are no others
     assert resources.files is not None  # noqa: S101 - such a worker has them
     run: sfn.TaskStateBase = (
-        EcsRun(scope, "Process", state_name=f"{name} process", declared=declared)
+        EcsRun(
+            scope,
+            "Process",
+            state_name=f"{name} process",
+            declared=declared,
+            security_groups=resources.security_groups,
+        )
         if isinstance(declared, EcsTask)
         else BatchRun(scope, "Process", state_name=f"{name} process", declared=declared)  # type: ignore[arg-type]  # as above
     )
@@ -239,7 +246,15 @@ def _watching(scope: Construct, rule: str) -> iam.PolicyStatement:
 class EcsRun(tasks.EcsRunTask):
     """A task of ECS that is waited for, whose rights name the family of its definition and its cluster."""
 
-    def __init__(self, scope: Construct, id: str, *, state_name: str, declared: EcsTask) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        state_name: str,
+        declared: EcsTask,
+        security_groups: Sequence[ec2.ISecurityGroup] | None,
+    ) -> None:
         launch: tasks.IEcsLaunchTarget = (
             tasks.EcsFargateLaunchTarget(platform_version=ecs.FargatePlatformVersion.LATEST)
             if declared.task_definition.is_fargate_compatible
@@ -259,7 +274,7 @@ class EcsRun(tasks.EcsRunTask):
             launch_target=launch,
             container_overrides=[override],
             subnets=declared.subnets,
-            security_groups=declared.security_groups,
+            security_groups=security_groups,
             assign_public_ip=declared.assign_public_ip or None,
             integration_pattern=sfn.IntegrationPattern.RUN_JOB,
             task_timeout=None if declared.timeout is None else sfn.Timeout.duration(declared.timeout),

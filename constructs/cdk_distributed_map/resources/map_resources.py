@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aws_cdk import Duration
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -26,7 +29,7 @@ from cdk_distributed_map.settings.captures import Capture
 from cdk_distributed_map.settings.combiner import Combiner
 from cdk_distributed_map.settings.concurrency import check_reservation
 from cdk_distributed_map.settings.expressions import quote, wrap
-from cdk_distributed_map.settings.jobs import Container, DurableFunction
+from cdk_distributed_map.settings.jobs import Container, DurableFunction, EcsTask
 from cdk_distributed_map.settings.readings import CapturedItems
 from cdk_distributed_map.settings.workers import (
     FunctionWorker,
@@ -75,6 +78,8 @@ class WorkerResources:
     """What is run for an item, where it is neither a function nor states."""
     files: TaskFiles | None = None
     """Where a container's item and result are."""
+    security_groups: Sequence[ec2.ISecurityGroup] | None = None
+    """Those of a task of ECS: one group for however many states run it; None where its network has none."""
     states_used: bool = False
     """Whether the user's own states, which can be in one state machine only, are in one."""
 
@@ -320,10 +325,17 @@ def _worker_resources(worker: Worker, context: _Context) -> WorkerResources:
             files = TaskFiles(bucket=context.bucket, payload_prefix=context.payload_prefix)
             if isinstance(job, Container):
                 files.allow(context.scope, job)
-            return WorkerResources(worker=worker, job=job, files=files)
+            groups = _security_groups(context.scope, job) if isinstance(job, EcsTask) else None
+            return WorkerResources(worker=worker, job=job, files=files, security_groups=groups)
         case _:
             # The states of users are made with the map.
             return WorkerResources(worker=worker)
+
+
+def _security_groups(scope: Construct, task: EcsTask) -> Sequence[ec2.ISecurityGroup] | None:
+    if task.security_groups is not None or task.task_definition.network_mode != ecs.NetworkMode.AWS_VPC:
+        return task.security_groups
+    return [ec2.SecurityGroup(scope, "TaskSecurityGroup", vpc=task.cluster.vpc)]
 
 
 def _nested_resources(worker: Worker, settings: MapSettings, context: _Context) -> WorkerResources:

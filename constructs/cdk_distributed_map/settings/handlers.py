@@ -87,6 +87,17 @@ def is_decorated(file: Path, handler: str, *, role: Role) -> bool:
     except (SyntaxError, ValueError):
         # Of a newer Python than this one.
         return False
+    decorators, modules = _decorators(tree, role)
+    bound = [node for name, node in _bindings(tree.body) if name in {handler.rpartition(".")[2], "*"}]
+    made = bound[-1] if bound else None
+    if isinstance(made, ast.FunctionDef | ast.AsyncFunctionDef):
+        return any(_is_call_of(each, role, decorators, modules) for each in made.decorator_list)
+    call = made.value if isinstance(made, ast.Assign) else None
+    return isinstance(call, ast.Call) and _is_call_of(call.func, role, decorators, modules)
+
+
+def _decorators(tree: ast.Module, role: Role) -> tuple[set[str], set[str]]:
+    """Return the names under which a file has a role's decorator, and those under which it has the runtime."""
     decorators = {
         alias.asname or alias.name
         for node in ast.walk(tree)
@@ -101,12 +112,7 @@ def is_decorated(file: Path, handler: str, *, role: Role) -> bool:
         for alias in node.names
         if alias.name == "distmap"
     }
-    bound = [node for name, node in _bindings(tree.body) if name in {handler.rpartition(".")[2], "*"}]
-    made = bound[-1] if bound else None
-    if isinstance(made, ast.FunctionDef):
-        return any(_is_call_of(each, role, decorators, modules) for each in made.decorator_list)
-    call = made.value if isinstance(made, ast.Assign) else None
-    return isinstance(call, ast.Call) and _is_call_of(call.func, role, decorators, modules)
+    return decorators, modules
 
 
 def _is_call_of(node: ast.expr, role: Role, decorators: set[str], modules: set[str]) -> bool:
@@ -150,6 +156,9 @@ def _check_function(tree: ast.Module, handler: str, name: str, *, file: str, rol
         raise ValueError(f"handler {handler!r} needs {name!r} in {file}{instead}: {remedy}, as in 'handler.handler'")
     if len(bound) != 1 or afar or not isinstance(bound[0], ast.FunctionDef | ast.AsyncFunctionDef):
         return
+    refused = _why_refused(bound[0], tree, role)
+    if refused is not None:
+        raise ValueError(f"handler {handler!r} {refused}")
     why = _why_not(bound[0], tree, role)
     if why is not None:
         raise ValueError(
@@ -199,6 +208,28 @@ def _why_not(node: ast.FunctionDef | ast.AsyncFunctionDef, tree: ast.Module, rol
     if not fits or any(default is None for default in takes.kw_defaults):
         return f"takes {len(positional)} argument{'' if len(positional) == 1 else 's'}, and Lambda gives it two"
     return None if _may_speak(node, tree, role) else "isn't decorated, so nothing gives it its items and answers for it"
+
+
+def _why_refused(node: ast.FunctionDef | ast.AsyncFunctionDef, tree: ast.Module, role: Role) -> str | None:
+    """Return why its role's decorator surely refuses a function where it is imported, with the remedy, or nothing."""
+    if len(node.decorator_list) != 1 or not _is_call_of(node.decorator_list[0], role, *_decorators(tree, role)):
+        return None
+    is_async = isinstance(node, ast.AsyncFunctionDef)
+    if role is not Role.WORKER:
+        plain = "let it be a plain function, which may run coroutines by asyncio.run(...)"
+        return f"is an async function, which {role.value} doesn't take: {plain}" if is_async else None
+    if any(isinstance(each, ast.Yield | ast.YieldFrom) for each in _own_nodes(node)):
+        return "yields, which process_items doesn't take: return the result of the item"
+    call = node.decorator_list[0]
+    given = {each.arg: each.value for each in call.keywords} if isinstance(call, ast.Call) else {}
+    threads, concurrency = given.get("threads"), given.get("concurrency")
+    if is_async and isinstance(threads, ast.Constant) and threads.value != 1:
+        return f"is an async function with threads={threads.value!r}, which is for plain ones: say concurrency instead"
+    if not is_async and isinstance(concurrency, ast.Constant) and concurrency.value is not None:
+        return (
+            f"is a plain function with concurrency={concurrency.value!r}, which is for async ones: say threads instead"
+        )
+    return None
 
 
 def _from_distmap(tree: ast.Module) -> set[str]:

@@ -69,10 +69,40 @@ REFUSED: dict[str, tuple[Role, str, str, str]] = {
         CAPTURE, "handler.handler", "import distmap\n\n\n@distmap.process_items\ndef handler(item): ...\n",
         "decorated with process_items",
     ),
+    "async-capture": (
+        CAPTURE, "handler.handler", DECORATED.replace("process", "capture").replace("def ", "async def "),
+        "is an async function, which capture_items doesn't take: let it be a plain function",
+    ),
+    "async-combiner": (
+        COMBINE, "handler.handler", "import distmap\n\n\n@distmap.combine_results()\nasync def handler(results): ...\n",
+        "is an async function, which combine_results doesn't take",
+    ),
+    "worker-that-yields": (
+        WORKER, "handler.handler", DECORATED.replace("return", "yield"),
+        "yields, which process_items doesn't take: return the result of the item",
+    ),
+    "async-with-threads": (
+        WORKER, "handler.handler",
+        DECORATED.replace("@process_items", "@process_items(threads=4)").replace("def ", "async def "),
+        "with threads=4, which is for plain ones: say concurrency instead",
+    ),
+    "plain-with-concurrency": (
+        WORKER, "handler.handler", DECORATED.replace("@process_items", "@process_items(concurrency=4)"),
+        "is a plain function with concurrency=4, which is for async ones: say threads instead",
+    ),
 }  # fmt: skip
 
 PASSES: dict[str, tuple[Role, str]] = {
     "decorated": (WORKER, DECORATED),
+    "decorated-async": (WORKER, DECORATED.replace("def ", "async def ")),
+    "async-with-settings": (
+        WORKER,
+        DECORATED.replace("@process_items", "@process_items(concurrency=4, threads=1)").replace("def ", "async def "),
+    ),
+    "settings-from-elsewhere": (WORKER, DECORATED.replace("@process_items", "@process_items(concurrency=HOW_MANY)")),
+    "yields-inside": (
+        WORKER, DECORATED.replace("return item", "def each():\n        yield item\n    return list(each())"),
+    ),
     "decorated-twice": (WORKER, DECORATED.replace("@process_items", "@traced\n@process_items")),
     "decorated-by-others": (WORKER, "from tools import wrapped\n\n\n@wrapped\ndef handler(item):\n    return item\n"),
     "renamed-decorator": (WORKER, DECORATED.replace("import process_items", "import process_items as capture_items")
@@ -163,6 +193,8 @@ def test_fails_when_any_function_has_no_such_handler(tmp_path: Path, make: Any) 
     ("source", "shows"),
     [
         (DECORATED, True),
+        (PASSES["decorated-async"][1], True),
+        (PASSES["async-with-settings"][1], True),
         (DECORATED.replace("@process_items", "@process_items(threads=4)"), True),
         (DECORATED.replace("@process_items", "@traced\n@process_items"), True),
         (PASSES["renamed-decorator"][1], True),

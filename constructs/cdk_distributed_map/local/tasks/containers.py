@@ -17,6 +17,7 @@ from cdk_distributed_map.local.tasks.integration import Call, Integration, fitti
 _FORMS: Final = {"ecs": "runTask.sync", "batch": "submitJob.sync"}
 _RULES: Final = {"ecs": "StepFunctionsGetEventsForECSTaskRule", "batch": "StepFunctionsGetEventsForBatchJobsRule"}
 _DENIED: Final = {"ecs": "ECS.AmazonECSException", "batch": "Batch.AWSBatchException"}
+_MOST_REASON: Final = 1_000
 _MOST_CHARACTERS: Final = 8_192
 """Of overrides: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html."""
 
@@ -71,6 +72,8 @@ class RunContainer(Integration):
             raise runtime(str(error)) from error
         described = {"Name": job.name, "Id": str(uuid.uuid4()), "Containers": [{"ExitCode": code}]}
         if code != 0:
+            # AWS has what it wrote in its log; here there is none but this.
+            described["Containers"] = [{"ExitCode": code, "Reason": job.output[-_MOST_REASON:]}]
             raise StateError(TASK_FAILED, dumps({**described, "StoppedReason": "Essential container in task exited"}))
         return fitting(self, described)
 
