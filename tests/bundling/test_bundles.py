@@ -17,6 +17,7 @@ from packaging.tags import cpython_tags
 
 from cdk_distributed_map import Bundling, Capture, Combiner, ItemSource, Worker
 from cdk_distributed_map.bundling import install
+from cdk_distributed_map.bundling.errors import BundlingError
 from cdk_distributed_map.bundling.packages import packages_for
 from cdk_distributed_map.bundling.target import Target
 from distmap import limits
@@ -203,6 +204,23 @@ def test_markers_are_about_the_function(lab: Lab, wheels: Path, installer: str) 
         "arm",
         "new",
     }
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+@pytest.mark.parametrize("minor", [11, 14])
+def test_packages_are_for_the_python_of_the_function(tmp_path: Path, wheels: Path, installer: str, minor: int) -> None:
+    add_wheel(wheels, "choosy", python=f"==3.{minor}.*")
+    file = tmp_path / "requirements.txt"
+    for version, fits in ((minor, True), (minor - 1, False)):
+        target = Target(python=(3, version), machine="aarch64")
+        if fits:
+            packages = packages_for(["choosy"], target, identity="x", file=file, installer=installer)
+            assert packages.versions == ("choosy==1.0",)
+        else:
+            with pytest.raises(
+                BundlingError, match=rf"choosy.* needs Python ==3\.{minor}\.\*, and .*Python 3\.{version}"
+            ):
+                packages_for(["choosy"], target, identity="x", file=file, installer=installer)
 
 
 def test_fails_when_a_module_is_compiled_for_another_machine(lab: Lab, wheels: Path) -> None:

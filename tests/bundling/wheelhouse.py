@@ -28,11 +28,13 @@ def add_wheel(
     requires: Sequence[str] = (),
     scripts: Mapping[str, str] | None = None,
     extras: Sequence[str] = (),
+    python: str | None = None,
 ) -> str:
     """Write a wheel and return its sha256."""
     info = f"{name}-{version}.dist-info"
     content = {f"{name}/__init__.py": f"VERSION = {version!r}\n".encode(), **(files or {})}
     needed = "".join(f"Provides-Extra: {each}\n" for each in extras)
+    needed += "" if python is None else f"Requires-Python: {python}\n"
     needed += "".join(f"Requires-Dist: {each}\n" for each in requires)
     content[f"{info}/METADATA"] = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needed}".encode()
     pure = str(tag.endswith("none-any")).lower()

@@ -30,6 +30,10 @@ _MISSING: Final = (
     re.compile(r"([A-Za-z0-9][\w.\-]*) was not found in the (?:package registry|provided package locations|cache)"),
     re.compile(r"there (?:is|are) no versions? of ([A-Za-z0-9][\w.\-]*[^\s,]*)"),
 )
+_PYTHON: Final = re.compile(
+    r"Package '(?P<name>[^']+)' requires a different Python: \S+ not in '(?P<needs>[^']+)'|"
+    r"(?P<uv_name>[A-Za-z0-9][^\s,]*) (?:requires|depends on) Python ?(?P<uv_needs>[^\s]+) and"
+)
 _FAILED: Final = re.compile(r"(?:Failed to (?:fetch|download)|exceeded with url):? +\W*(?:\S*/)?([A-Za-z0-9][^\s/`]*)")
 
 
@@ -68,6 +72,13 @@ def why(installer: str, output: str, target: Target | ThisMachine, file: Path) -
         )
     if "HASHES" in said or "hash mismatch" in said.lower():
         return f"a package that {file} asks for isn't the one whose hash it has:\n{_end(said)}"
+    other = _PYTHON.search(folded)
+    if other is not None:
+        name, needs = other["name"] or other["uv_name"], other["needs"] or other["uv_needs"]
+        return (
+            f"{name}, which {file} asks for, needs Python {needs}, and this is for {target}: ask for another version "
+            "of it, or give the function another runtime="
+        )
     if missing is not None:
         return (
             f"{missing}, which {file} asks for, has no wheel for {target} in the package index, if there is such a "
