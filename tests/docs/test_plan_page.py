@@ -10,6 +10,8 @@ import pytest
 from cdk_distributed_map.plan import Platform, Setting, Times, Work, dollars_text, make_bill, seconds_of, seconds_text
 from cdk_distributed_map.prices import Prices
 
+pytestmark = pytest.mark.checkout
+
 TEXT = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
 WORK = Work(items=1_000_000, times=Times.of(0.05))
 SETTINGS = [
