@@ -1,7 +1,10 @@
-"""Ledger and results over a million items in batches of 100: time and memory beside a reader of whole files.
+"""Ledger, results, their columns and SQL over a million items in batches of 100: time and memory.
 
-python benchmarks/results.py              # 1,000,000 items
-python benchmarks/results.py 10000000     # ten million: the same memory
+Beside them stand a reader of whole files, and pyarrow that is given all rows of the table at once.
+
+python benchmarks/results.py                              # 1,000,000 items
+python benchmarks/results.py 10000000                     # ten million: the same memory
+python benchmarks/results.py 10000000 'results -o table/' # some of the candidates
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ def _run(items: int) -> Any:
     now = datetime.now(UTC)
     file = {"bucket": "b", "key": "runs/r/items.jsonl", "count": items}
     # The endpoint of this benchmark has S3 alone, without listing: some answers are given instead of asked for.
-    RunHandle.describe = lambda self: RunDescription(  # type: ignore[method-assign] # see above
+    RunHandle.describe = lambda self, **_: RunDescription(  # type: ignore[method-assign] # see above
         name="r", arn=self.arn, status="SUCCEEDED", started=now, stopped=now, input={}, output={"items": file}
     )
     scan.places = _places  # type: ignore[assignment] # see above
@@ -120,11 +123,55 @@ def naive(items: int) -> dict[str, Any]:
     return {"items": len(seen), "complete": len(seen) == items}
 
 
+def columns(items: int) -> dict[str, Any]:
+    """Write every result as typed columns, in files of a million rows."""
+    from cdk_distributed_map.runs.results import columns as made  # noqa: PLC0415 - a candidate imports what it needs
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = _run(items).results()
+        written = made.write_parts(found, made.Parts(Path(folder)), layout=made.Layout())
+        return {"items": _rows_of(Path(folder)), "complete": written.rows == items}
+
+
+def question(items: int) -> dict[str, Any]:
+    """Write the same files, and ask DuckDB about all of them."""
+    from cdk_distributed_map.runs.results import columns as made  # noqa: PLC0415 - a candidate imports what it needs
+    from cdk_distributed_map.runs.results import sql  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        made.write_parts(_run(items).results(), made.Parts(Path(folder)), layout=made.Layout())
+        (row,) = sql.ask("select count(*) as n, count(distinct square) as s from results", Path(folder)).rows()
+        return {"items": row["n"], "complete": row["s"] == items}
+
+
+def at_once(items: int) -> dict[str, Any]:
+    """Give pyarrow all rows of the same table, as the same reader yields them."""
+    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415 - see above, without types
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
+
+    rows = [
+        {"index": each.index, "status": each.status, **each.value, "error": each.error, "cause": each.cause}
+        for each in _run(items).results()
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(pa.Table.from_pylist(rows), Path(folder, "all.parquet"), compression="zstd")
+        return {"items": _rows_of(Path(folder)), "complete": True}
+
+
+def _rows_of(folder: Path) -> int:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - a candidate imports what it needs
+
+    return sum(pq.ParquetFile(path).metadata.num_rows for path in folder.glob("*.parquet"))
+
+
 CANDIDATES = {
     "json.loads of whole files": naive,
     "ledger": ledger,
     "results": results,
     "results --ordered": ordered,
+    "results -o table/": columns,
+    "results --sql": question,
+    "pyarrow, all rows at once": at_once,
 }
 
 
@@ -134,12 +181,13 @@ def main() -> None:
     from _measure import machine, progress, run, table  # noqa: PLC0415
 
     items = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    chosen = sys.argv[2:] or list(CANDIDATES)
     rows = []
     with tempfile.TemporaryDirectory() as name:
         progress(f"writing a run of {items:,} items")
         size = write_run(Path(name), items)
         with sink(Path(name)) as environment:
-            for label in CANDIDATES:
+            for label in chosen:
                 progress(label)
                 measured = run([sys.executable, __file__, label, str(items)], environment=environment)
                 if not measured.ok or measured.answer != {"items": items, "complete": True}:

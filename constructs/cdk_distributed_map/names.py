@@ -16,6 +16,7 @@ from distmap.limits import MAX_LABEL_LENGTH
 
 _MACHINE: Final = "StateMachine"
 _PIPELINE_ID: Final = re.compile(rf"{_MACHINE}[0-9A-F]{{8}}\Z")
+_HUMAN: Final = re.compile(rf"(?:.*-)?(?P<construct>[^-]+){_MACHINE}[0-9A-F]{{8}}(?:-[A-Za-z0-9]+)?")
 _HUMAN_LENGTH: Final = 240
 LABEL_FORBIDDEN: Final = re.compile(r"""[\s?*<>{}\[\]:;,\\|^~$#%&`"/\x00-\x1f\x7f-\x9f]""")
 """Characters that AWS refuses in the label of a map."""
@@ -89,14 +90,31 @@ def is_of(construct: str, definition: str) -> bool:
         construct: The construct's id, or the label it was given.
         definition: Definition of a state machine.
     """
+    return not labels_in(definition).isdisjoint({construct, label_from(construct)})
+
+
+def labels_in(definition: str) -> set[str]:
+    """Return the labels of the outermost maps of the pipelines in a definition, those over item files too."""
     try:
         graph = json.loads(definition)
     except ValueError:
-        return False
+        return set()
     if not isinstance(graph, dict):
-        return False
-    labels = {str(state.get("Label", "")) for _, state in walk(graph, children=False) if _is_ours(state)}
-    return not labels.isdisjoint({construct, label_from(construct)})
+        return set()
+    return {str(state.get("Label", "")) for _, state in walk(graph, children=False) if _is_ours(state)}
+
+
+def pipeline_labels(definition: str) -> list[str]:
+    """Return the labels of the pipelines in a definition: those of their sources."""
+    labels = labels_in(definition)
+    of_files = {item_file_label(label) for label in labels}
+    return sorted(labels - of_files)
+
+
+def human(machine: str) -> str | None:
+    """Return what the name of a state machine, or its logical id, says of its construct; None where it says nothing."""
+    found = _HUMAN.fullmatch(machine)
+    return None if found is None else found["construct"]
 
 
 def _is_ours(state: Mapping[str, Any]) -> bool:

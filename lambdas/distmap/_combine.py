@@ -7,6 +7,7 @@ from functools import update_wrapper
 from time import monotonic
 from typing import Any, Final, overload
 
+from distmap._chain import chain_of
 from distmap._clients import s3_client
 from distmap._deadline import Deadline, check_reserve
 from distmap._errors import EventError
@@ -43,8 +44,9 @@ def combine_results(
 
     The function gets :class:`distmap.Results`, an iterable of every item's :class:`distmap.Result`, and the Lambda
     context if it has a second parameter. The results are streamed from S3 in constant memory: values, failures and
-    items that were never tried, each index once, redrives included. What the function returns is the run's
-    ``combined`` output; over 240 KiB it goes to the run's bucket, and a reference to it takes its place.
+    items that were never tried, each index once, redrives included; in a retry, those of all runs of its chain. What
+    the function returns is the run's ``combined`` output; over 240 KiB it goes to the run's bucket, and a reference to
+    it takes its place.
 
     .. versionadded:: 0.1.0
 
@@ -82,12 +84,14 @@ def combine_results(
             run, place = _read_event(event)
             deadline = Deadline(context, reserve=reserve_seconds, share=_RESERVE_SHARE, most=_RESERVE_MOST_SECONDS)
             captured, count = _counts(event)
+            chain = chain_of(s3_client(), run, event.get("items"))
             results = Results(
                 s3_client(),
                 place,
                 run=run,
                 captured=captured,
-                expected=count,
+                expected=count if chain is None else chain.captured,
+                chain=chain,
                 deadline=deadline,
                 rounds=_rounds(event),
                 accounted=True,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from distmap._chain import Chain
 from distmap._deadline import Deadline
 from distmap._envelopes import envelopes
 from distmap._errors import DeadlineError, ResultsError
@@ -65,6 +66,7 @@ class Results:
         deadline: Deadline | None = None,
         rounds: int | None = None,
         accounted: bool = False,
+        chain: Chain | None = None,
     ) -> None:
         """Look at no file yet.
 
@@ -79,6 +81,7 @@ class Results:
             rounds: How many rounds there were after the map of the source. By default as many as left files.
             accounted: Whether the run's account has found a result of every item: then the files of the items of
                 rounds needn't be looked at.
+            chain: The runs before it, where it is a retry: their results count, too. By default its own alone.
         """
         self.place = place
         self.duplicates = 0
@@ -91,6 +94,7 @@ class Results:
         self._deadline = deadline
         self._rounds = rounds
         self._accounted = accounted
+        self._chain = chain
 
     def __repr__(self) -> str:
         where = "of no map" if self.place is None else f"in s3://{self.place['bucket']}/{self.place['key']}"
@@ -116,12 +120,14 @@ class Results:
         for at, part in enumerate(rounds):
             for reader, file, outcomes in self._read(part, pending=False):
                 yield from reader.identify_all(self._successes(outcomes, file, seen))
-                if outcomes.others and waiting is not None:
+                if outcomes.others and waiting is not None and not part.successes_only:
                     waiting[at] += outcomes.others
                     waiting_bytes += sum(map(_size, outcomes.others))
                     if waiting_bytes > WAITING_BYTES:
                         waiting = None
         for at, part in enumerate(rounds):
+            if part.successes_only:
+                continue
             if waiting is not None:
                 yield from part.identify_all(self._others(waiting[at], seen, once=len(rounds) == 1))
             else:
@@ -148,7 +154,10 @@ class Results:
         if place is not None and whose is not None and not whose.path and not whose.round:
             some = self._rounds
             found = rounds_begun(self._s3, place["bucket"], whose.prefix) if some is None else list(range(1, some + 1))
-        parts = [_Round([self._reader(place, numbers, tried_again=bool(found))])]
+        own = None
+        if self._chain is not None and self._chain.items is not None and self._run is not None:
+            own = (self._run.bucket, self._chain.items)
+        parts = [_Round([self._reader(place, numbers, tried_again=bool(found))], own)]
         for number in found:
             assert place is not None  # noqa: S101 - or there would be no rounds
             assert whose is not None  # noqa: S101 - likewise
@@ -160,7 +169,23 @@ class Results:
             payload = place["bucket"] if self._run is None else self._run.bucket
             key = f"{round_folder(whose.prefix, number)}{ITEMS_FILE}"
             parts.insert(0, _Round(readers, None if self._accounted else (payload, key)))
-        return parts
+        return [*parts, *self._earlier_parts(numbers)]
+
+    def _earlier_parts(self, numbers: ItemNumbers) -> Iterator[_Round]:
+        """Yield the rounds of the runs that this one goes on with, the latest first."""
+        if self._chain is None or self._run is None or self.place is None:
+            return
+        payload, results = self._run.bucket, self.place["bucket"]
+        for each in self._chain.earlier:
+            whose = RunFolder(payload, each.prefix)
+            for number in [*reversed(rounds_begun(self._s3, results, each.prefix)), 0]:
+                places = manifests_below(self._s3, results, results_folder(each.prefix, number))
+                how: Any = {"run": whose, "numbers": numbers, "tried_again": True}
+                readers = [Reader(self._s3, one, **how) for one in places]
+                key = f"{round_folder(each.prefix, number)}{ITEMS_FILE}" if number else each.items
+                file = None if key is None or self._chain.items is None else (payload, key)
+                # Without an index, what the last run met is all that is known of an item that did not succeed.
+                yield _Round(readers, file, successes_only=self._chain.items is None)
 
     def _reader(self, place: ResultsPlace | None, numbers: ItemNumbers, *, tried_again: bool) -> Reader:
         return Reader(self._s3, place, run=self._run, captured=self._captured, numbers=numbers, tried_again=tried_again)
@@ -213,8 +238,17 @@ class Results:
 class _Round:
     """What the map runs of one round exported."""
 
-    def __init__(self, readers: list[Reader], item_file: tuple[str, str] | None = None) -> None:
-        """Look at no file yet; ``item_file`` is the bucket and the key of the items that the round had."""
+    def __init__(
+        self, readers: list[Reader], item_file: tuple[str, str] | None = None, *, successes_only: bool = False
+    ) -> None:
+        """Look at no file yet.
+
+        Args:
+            readers: Of each of its map runs.
+            item_file: Bucket and key of the items that it had. By default they aren't needed.
+            successes_only: Whether items that did not succeed in it were all tried again.
+        """
+        self.successes_only = successes_only
         self._readers = readers
         self._item_file = item_file
         self._files: list[tuple[Reader, File]] | None = None
@@ -225,7 +259,7 @@ class _Round:
         return [(reader, file) for reader, file in self._files if (file.kind == "PENDING") is pending]
 
     def identify_all(self, results: Sequence[Result]) -> Iterable[Result]:
-        return self._readers[0].identify_all(results)
+        return self._readers[0].identify_all(results) if results else ()
 
     def items(self, s3: S3Client, numbers: ItemNumbers) -> Iterator[int]:
         if self._item_file is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
 import json
 import os
 import re
@@ -11,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,7 +39,20 @@ def test_every_command_has_help_with_an_example(distmap: Callable[..., Any]) -> 
         assert told.code == 0
         assert f"Usage: distmap {command}" in told.out
     assert "distmap run Squares --items numbers.csv" in distmap("run", "--help").out
-    assert "5 items unaccounted for" in overview.out
+    assert exit_code_table(overview.out) == _exit.MEANINGS
+    judging = [name for name in COMMANDS if exit_code_table(distmap(name, "--help").out)]
+    assert judging == ["run", "watch", "results", "ledger", "failures", "report", "retry", "redrive"]
+    documented = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (.+) \|$", documented, re.MULTILINE)
+    assert {int(code): meaning for code, meaning in rows} == _exit.MEANINGS
+
+
+def exit_code_table(page: str) -> dict[int, str]:
+    """Return the table of exit codes at the end of a help page, by code."""
+    lines = page.partition("Exit codes of all commands")[2].splitlines()[1:]
+    assert max(map(len, lines), default=0) <= 80
+    found = (re.fullmatch(r" +(\d+)  (.+)", line) for line in lines)
+    return {int(row[1]): row[2] for row in itertools.takewhile(bool, found) if row is not None}
 
 
 def test_help_is_whole_and_has_no_control_characters(distmap: Callable[..., Any]) -> None:
@@ -80,7 +96,9 @@ def test_run_starts_and_says_what(distmap: Callable[..., Any], squares: Any, sta
     told = distmap("run", "Squares", "--input", '{"number": 5, "chunk": 1}', "--name", "nightly")
     assert (told.code, told.out.splitlines()) == (0, ["nightly", squares.run("nightly").arn])
     again = distmap("start", "Squares", "--input", '{"number": 5, "chunk": 1}', "--name", "nightly", "--json")
-    assert json.loads(again.out) == {"run": "nightly", "arn": squares.run("nightly").arn, "pipeline": "Squares"}
+    expected = {"run": "nightly", "arn": squares.run("nightly").arn, "pipeline": "Squares", "started": False}
+    assert json.loads(again.out) == expected
+    assert re.match("nightly is there already, started with this input on .*, is RUNNING: nothing was st", again.err)
     assert len(states.executions) == 1
 
 
@@ -156,10 +174,11 @@ def test_watch_exits_with_how_the_run_ended(
     states.add_run(squares.arn, "run", label="Squares", items=20, seconds=0, failed=failed, tolerance=tolerance)
     told = distmap("watch", "Squares", "run", "--no-ledger")
     assert told.code == code
-    assert told.out.splitlines()[-1].startswith(f"run {'FAILED' if code == 3 else 'SUCCEEDED'} | 20/20 (100%) | ")
+    last = told.out.splitlines()[-1 if code != _exit.RUN_FAILED else -2]
+    assert last.startswith(f"run {'FAILED' if code == 3 else 'SUCCEEDED'} | 20/20 (100%) | children: ")
     assert "\x1b" not in told.out  # not a terminal: no colours, no moving cursor
-    last = json.loads(distmap("watch", "Squares", "run", "--json", "--no-ledger").out.splitlines()[-1])
-    assert (last["final"], last["maps"][0]["items"]["failed"]) == (True, failed)
+    known = json.loads(distmap("watch", "Squares", "run", "--json", "--no-ledger").out.splitlines()[-1])
+    assert (known["final"], known["maps"][0]["children"]["failed"]) == (True, failed)
 
 
 def test_watch_tells_of_items_that_failed_inside_batches(
@@ -241,7 +260,7 @@ def test_ctrl_c_leaves_the_run_going_and_says_how_to_come_back(squares: Any, sta
 
 def test_ledger_for_people_and_machines(distmap: Callable[..., Any], finished: Any) -> None:
     told = distmap("ledger", "Squares")
-    assert told.code == 0
+    assert told.code == _exit.ITEMS_FAILED
     assert "captured\t20\nsucceeded\t18\nfailed\t2" in told.out
     assert "2  ValueError: bad #\n    item 3: bad 3" in told.out
     assert "it adds up: 18 + 2 + 0 + 0 + 0 = 20 of 20 captured" in told.out
@@ -263,7 +282,7 @@ def test_results_to_stdout_and_to_a_file(distmap: Callable[..., Any], finished: 
     lines = [json.loads(line) for line in distmap("results", "Squares", "--ordered").out.splitlines()]
     assert [each["value"] for each in lines] == [n * n for n in range(20) if n not in {3, 14}]
     told = distmap("results", "Squares", "--ordered", "--all", "-o", str(tmp_path / "out.csv"))
-    assert (told.code, told.out) == (0, "")
+    assert (told.code, told.out) == (_exit.ITEMS_FAILED, "")
     assert "20 results of first in" in told.err
     header, *rows = (tmp_path / "out.csv").read_text().splitlines()
     assert header == "index,status,value,error,cause,place"
@@ -312,11 +331,12 @@ def test_commands_that_write_the_same_file_do_not_write_into_each_others(tmp_pat
 
 def test_results_go_through_pipes_and_links(finished: Any, distmap: Callable[..., Any], tmp_path: Any) -> None:
     (tmp_path / "link.csv").symlink_to(tmp_path / "there.csv")
-    assert distmap("results", "Squares", "-o", str(tmp_path / "link.csv")).code == 0
+    assert distmap("results", "Squares", "-o", str(tmp_path / "link.csv")).code == _exit.ITEMS_FAILED
     assert (tmp_path / "link.csv").is_symlink()
     command = [sys.executable, "-m", "cdk_distributed_map.cli", "results", "Squares", "--format", "csv", "-o"]
     for name in ("-", "/dev/stdout"):
-        done = subprocess.run([*command, name], capture_output=True, check=True)
+        done = subprocess.run([*command, name], capture_output=True, check=False)
+        assert done.returncode == _exit.ITEMS_FAILED
         assert done.stdout == (tmp_path / "there.csv").read_bytes()
 
 
@@ -573,10 +593,15 @@ def test_terminal_gets_colours_unless_no_color(squares: Any, states: Any) -> Non
 
 def test_json_has_the_names_that_aws_has(distmap: Callable[..., Any], finished: Any) -> None:
     told = json.loads(distmap("describe", "Squares", "--json").out)
-    assert (told["run"], told["redriveStatus"], told["maps"][0]["items"]["timedOut"]) == ("first", "NOT_REDRIVABLE", 0)
+    assert (told["run"], told["redriveStatus"], told["maps"][0]["children"]["timedOut"]) == (
+        "first",
+        "NOT_REDRIVABLE",
+        0,
+    )
     *_, last, ledger = map(json.loads, distmap("watch", "Squares", "--json").out.splitlines())
-    assert (last["maps"][0]["items"]["resultsWritten"], last["nestedLeftOut"]) == (20, 0)
-    assert ledger == {"run": "first", "ledger": {"captured": 20, "unsuccessful": 2, "complete": True}}
+    assert (last["maps"][0]["children"]["resultsWritten"], last["nestedLeftOut"]) == (20, 0)
+    numbers = {"captured": 20, "succeeded": 18, "failed": 2, "unprocessed": 0, "pending": 0, "missing": 0}
+    assert ledger == {"run": "first", "ledger": {**numbers, "unsuccessful": 2, "complete": True}}
 
 
 def test_no_runs_are_said_to_be_none(distmap: Callable[..., Any], squares: Any) -> None:
@@ -666,3 +691,77 @@ def test_fails_when_a_watched_run_may_not_be_looked_at_and_says_how_to_come_back
     assert (told.code, "long RUNNING" in told.out) == (_exit.ERROR, True)
     assert "long may still be running. To follow it again: distmap watch Squares long --region us-east-1" in told.err
     assert "AccessDeniedException: planted; grant_operate" in told.err
+
+
+def test_pipelines_are_listed_with_their_latest_run(distmap: Callable[..., Any], finished: Any, states: Any) -> None:
+    states.add_machine("Other", '{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}')
+    rows = [line.split("\t") for line in distmap("pipelines").out.splitlines()]
+    assert rows[0] == ["pipeline", "state machine", "latest run", "status", "started"]
+    assert [row[:4] for row in rows[1:]] == [["Squares", "Squares", "first", "SUCCEEDED"]]
+    (row,) = json.loads(distmap("pipelines", "--json").out)
+    assert (row["pipeline"], row["latest"]["run"], row["arn"]) == ("Squares", "first", finished.machine)
+    assert distmap("describe", row["pipeline"]).code == 0
+
+
+def test_no_pipelines_are_said_to_be_none(distmap: Callable[..., Any]) -> None:
+    told = distmap("pipelines")
+    assert (told.code, told.out) == (0, "")
+    assert "there are no pipelines in this account and Region: look at --profile and --region" in told.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ledgr", "Squares"], "No such command 'ledgr'. Did you mean 'ledger'?"),
+        (["LEDGER", "Squares"], "No such command 'LEDGER'. Did you mean 'ledger'?"),
+        (["ledger", "squares", "first"], "no pipeline 'squares' in this account and Region; did you mean 'Squares'?"),
+        (
+            ["describe", "Squares", "FIRST"],
+            "has no run 'FIRST', or it ended more than 90 days ago; did you mean 'fir",
+        ),
+        (["ledger", "Shop/squarse"], "; did you mean 'Squares'?; its state machines are"),
+    ],
+    ids=["command", "command in capitals", "pipeline", "run", "construct of a stack"],
+)
+def test_a_slip_is_answered_with_what_may_be_meant(
+    arguments: list[str], said: str, distmap: Callable[..., Any], finished: Any, states: Any
+) -> None:
+    states.stacks["Shop"] = {logical_id("Squares"): finished.machine}
+    told = distmap(*arguments)
+    assert told.code in {_exit.ERROR, _exit.USAGE}
+    assert said in told.err
+
+
+def test_nothing_is_guessed_where_nothing_is_alike(distmap: Callable[..., Any], finished: Any) -> None:
+    for arguments in (["xyzzy"], ["ledger", "xyzzy"], ["describe", "Squares", "xyzzy"]):
+        assert "did you mean" not in distmap(*arguments).err.lower()
+
+
+def test_description_shows_the_whole_answer(
+    distmap: Callable[..., Any], finished: Any, s3: S3Client, bucket: str
+) -> None:
+    answer = ["x" * 100] * 3_000
+    body = json.dumps(answer).encode()
+    key = "runs/first/spill/combined-1.json"
+    s3.put_object(Bucket=bucket, Key=key, Body=body)
+    reference = {"bucket": bucket, "key": key, "bytes": len(body), "sha256": hashlib.sha256(body).hexdigest()}
+    finished.output = {"combined": {"distmapSpilled": reference}}
+    assert json.loads(distmap("describe", "Squares", "first", "--json").out)["output"]["combined"] == answer
+    assert json.dumps(answer) in distmap("describe", "Squares", "first").out
+    s3.delete_object(Bucket=bucket, Key=key)
+    told = distmap("describe", "Squares", "first")
+    assert (told.code, "the combined answer of 'first' can't be read" in told.err) == (_exit.ERROR, True)
+
+
+def test_combine_of_a_pipeline_without_such_a_function_says_so(distmap: Callable[..., Any], finished: Any) -> None:
+    told = distmap("combine", "Squares", "first")
+    assert (told.code, "has no combine function: declare one with combine=" in told.err) == (_exit.ERROR, True)
+
+
+def test_failures_wait_no_longer_than_they_are_told_to(
+    distmap: Callable[..., Any], squares: Any, states: Any, files: Callable[..., Any]
+) -> None:
+    states.add_run(squares.arn, "late", label="Squares", items=3, seconds=0)
+    files(squares, "late").items([1, 2, 3])
+    told = distmap("failures", "Squares", "late", "--wait", "0")
+    assert (told.code, "results" in told.err) == (_exit.ERROR, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,11 +26,24 @@ HEALED = Path({healed!r})
 
 @process_items
 def handler(item):
+    print(f"at work on {{item['from']}}")
+    if item["from"] == 1000:
+        raise ValueError("too large")
     if item["from"] % 7 == 3 and not HEALED.exists():
         raise ValueError(f"no luck with {{item['from']}}")
     if HEALED.with_name("slow").exists():
         time.sleep(1)
     return {{"square": item["from"] ** 2}}
+"""
+
+COMBINE = """
+from distmap import combine_results
+
+
+@combine_results
+def handler(results):
+    values = [result.value["square"] for result in results if result.succeeded]
+    return {"count": len(values), "sum": sum(values), "not": sum(not result.succeeded for result in results)}
 """
 
 CHARGE = """
@@ -61,11 +75,12 @@ def engine(folder: Path) -> Iterator[LocalAws]:
     """A local AWS with a pipeline of ranges, in batches of 10 of which half may fail, and one whose worker hangs."""
     import aws_cdk as cdk
 
-    from cdk_distributed_map import Accounting, Batching, Capture, DistributedMapPipeline, ItemSource, Worker
+    from cdk_distributed_map import Accounting, Batching, Capture, Combiner, DistributedMapPipeline, ItemSource, Worker
 
     code = folder / "worker"
     code.mkdir()
     (code / "handler.py").write_text(HANDLER.format(healed=str(folder / "healed")))
+    (code / "combine.py").write_text(COMBINE)
     app = cdk.App(analytics_reporting=False, outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Stack")
     DistributedMapPipeline(
@@ -74,6 +89,7 @@ def engine(folder: Path) -> Iterator[LocalAws]:
         items=ItemSource.captured(Capture.ranges()),
         worker=Worker.python(str(code), handler="handler.handler"),
         batching=Batching(max_items=10),
+        combine=Combiner.python(str(code), handler="combine.handler"),
         max_concurrency=4,
         tolerated_failure_percentage=50,
     )
@@ -108,10 +124,13 @@ def test_failures_are_accounted_for_and_retried_to_the_last_item(
     code, out = distmap("ledger", "Stack/Squares", "first", "--json")
     ledger = told(out)
     unlucky = [n for n in range(95) if n % 7 == 3]
-    assert (code, ledger["captured"], ledger["failed"], ledger["missing"]) == (0, 95, len(unlucky), 0)
+    assert (code, ledger["captured"], ledger["failed"], ledger["missing"]) == (4, 95, len(unlucky), 0)
     assert ledger["errors"][0]["error"] == "ValueError"
     rows = [told(line) for line in distmap("failures", "Squares", "first", "--json")[1].splitlines()]
     assert sorted(row["item"]["from"] for row in rows) == unlucky
+
+    first = {"count": 95 - len(unlucky), "not": len(unlucky)}
+    assert first.items() <= told(distmap("describe", "Squares", "first", "--json")[1])["output"]["combined"].items()
 
     (folder / "healed").touch()
     code, out = distmap("retry", "Squares", "first", "--watch")
@@ -122,6 +141,13 @@ def test_failures_are_accounted_for_and_retried_to_the_last_item(
     assert [link["items"] for link in merged["chain"]] == [95, len(unlucky)]
     lines = [told(line) for line in distmap("results", "Squares", "first", "--ordered")[1].splitlines()]
     assert [line["value"]["square"] for line in lines] == [n * n for n in range(95)]
+    # What is combined after a retry is the whole chain, in the retry's output and made anew.
+    whole = {"count": 95, "sum": sum(n * n for n in range(95)), "not": 0}
+    assert told(distmap("describe", "Squares", "first-retry-1", "--json")[1])["output"]["combined"] == whole
+    for name in ("first", "first-retry-1"):
+        assert (told(distmap("combine", "Squares", name)[1]), distmap("combine", "Squares", name)[0]) == (whole, 0)
+    distmap("combine", "Squares", "first", "-o", str(folder / "combined.json"))
+    assert told((folder / "combined.json").read_text()) == whole
 
 
 def test_stopped_run_is_accounted_for_and_finished_by_a_retry(
@@ -138,7 +164,7 @@ def test_stopped_run_is_accounted_for_and_finished_by_a_retry(
     code, out = distmap("ledger", "Squares", "killed", "--json")
     ledger = told(out)
     kinds = ("succeeded", "failed", "unprocessed", "pending", "missing")
-    assert (code, sum(ledger[kind] for kind in kinds), ledger["missing"]) == (0, 400, 0)
+    assert (code, sum(ledger[kind] for kind in kinds), ledger["missing"]) == (exit_codes.RUN_FAILED, 400, 0)
     assert ledger["succeeded"] < 400
     assert distmap("retry", "Squares", "killed", "--watch")[0] == 0
     assert told(distmap("ledger", "Squares", "killed", "--json")[1])["succeeded"] == 400
@@ -217,3 +243,43 @@ def test_logs_of_a_child_are_those_of_its_own_invocations(
         assert any('"run":"logged"' in text.replace(" ", "") for text in texts)
         begun += starts
     assert len(set(begun)) == len(children)
+
+
+def test_logs_of_a_run_are_its_own_alone_and_can_be_narrowed_down(
+    distmap: Callable[..., tuple[int, str]], folder: Path
+) -> None:
+    (folder / "quiet.jsonl").write_text('{"from": 2}\n')
+    (folder / "loud.jsonl").write_text('{"from": 5}\n{"from": 1000}\n')
+    for name in ("quiet", "loud"):
+        distmap("run", "Squares", "--items", str(folder / f"{name}.jsonl"), "--name", name, "--watch")
+
+    def read(*options: str) -> list[Any]:
+        code, out = distmap("logs", "Squares", "loud", "--json", *options)
+        assert code == 0
+        return [told(line) for line in out.splitlines()]
+
+    logged(lambda: "" if len(distmap("logs", "Squares", "loud")[1].splitlines()) < 8 else '{"text": 1}')
+    found = read()
+    texts = [each["text"] for each in found]
+    assert {"at work on 5", "at work on 1000"} <= set(texts)
+    assert "at work on 2" not in texts
+    assert not [text for text in texts if "quiet" in text]
+    # Those of the worker and of the functions that account for the run and combine its results.
+    assert sum(text.startswith("START RequestId: ") for text in texts) == 3
+    (processed,) = [each for each in found if '"items processed"' in each["text"]]
+    assert processed["report"]["durationMs"] > 0
+    (shown,) = [line for line in distmap("logs", "Squares", "loud")[1].splitlines() if '"items processed"' in line]
+    assert re.search(r"\}  \[[\d,]+ ms, [\d,]+ of [\d,]+ MB", shown)
+
+    (line,) = [each["text"] for each in read("--errors") if "items processed" in each["text"]]
+    assert '"failed":1' in line.replace(" ", "")
+    assert "at work on 5" not in {each["text"] for each in read("--errors")}
+    of_item = read("--item", "1")
+    assert [each["text"] for each in of_item] == [
+        each["text"] for each in found if each["request"] == processed["request"]
+    ]
+    assert read("--since", "1d") == found
+    assert read("--since", "2999-01-01") == []
+    assert sorted(each["text"] for each in read("--follow")) == sorted(texts)
+    assert distmap("logs", "Squares", "loud", "--item", "99")[0] == exit_codes.ERROR
+    assert distmap("logs", "Squares", "loud", "--item", "1", "--follow")[0] == exit_codes.USAGE

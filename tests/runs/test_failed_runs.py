@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, Ledger, Pipeline, RunFailedError
 from distmap._stream import object_chunks
-from tests.cli.command import exit_codes
+from tests.cli.command import exit_codes, run_here
 
 HANDLER = "from distmap import process_items\n\nhandler = process_items(lambda item: item)\n"
 CAPTURE = """
@@ -70,18 +69,27 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
 
 
 @pytest.mark.parametrize(
-    ("pipeline", "given", "why"),
+    ("pipeline", "given", "told"),
     [
-        ("Array", {}, "States.QueryEvaluationError"),
-        pytest.param("Latin", {}, "States.ItemReaderFailed", marks=pytest.mark.slow),
-        ("Broken", {}, "the source is closed"),
-        ("Array", {"items": {"bucket": "payload", "key": "Array/items/none.jsonl"}}, "States.ItemReaderFailed"),
+        ("Array", {}, ("Array map", "States.QueryEvaluationError")),
+        pytest.param("Latin", {}, ("Latin map", "States.ItemReaderFailed"), marks=pytest.mark.slow),
+        ("Broken", {}, ("Broken capture", "the source is closed")),
+        (
+            "Array",
+            {"items": {"bucket": "payload", "key": "Array/items/none.jsonl"}},
+            ("Array map item file", "States.ItemReaderFailed"),
+        ),
     ],
     ids=["no array", "not UTF-8", "capture that raises", "no item file"],
 )
 def test_run_that_failed_before_it_read_an_item_is_no_success(
-    pipeline: str, given: Any, why: str, distmap: Callable[..., tuple[int, str]], tmp_path: Path
+    pipeline: str,
+    given: Any,
+    told: tuple[str, str],
+    distmap: Callable[..., tuple[int, str]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    state, why = told
     name = f"{pipeline}-{len(json.dumps(given))}"
     code, out = distmap("run", pipeline, "--input", json.dumps(given), "--name", name, "--watch")
     assert code == exit_codes.RUN_FAILED, out
@@ -93,12 +101,18 @@ def test_run_that_failed_before_it_read_an_item_is_no_success(
     assert why in made["runError"]
     # An object that isn't there is told as one that may not be listed.
     assert ("of an object that isn't there" in made["runError"]) == ("s3:ListBucket" in made["runError"])
-    for command in ("failures", "results", "retry"):
-        assert distmap(command, pipeline, name)[0] == exit_codes.RUN_FAILED, command
+    reason = f"{name!r} failed before it read an item, in the state {state!r}: "
+    assert made["runError"].startswith(reason)
+    for command in ("ledger", "failures", "results", "retry", "watch"):
+        code, streams = run_here(command, pipeline, name), capsys.readouterr()
+        said = streams.out + streams.err
+        assert (code, reason in said, why in said) == (exit_codes.RUN_FAILED, True, True), (command, said)
+    assert reason in distmap("list", pipeline)[1]
     (row,) = [each for each in json.loads(distmap("list", pipeline, "--json")[1]) if each["run"] == name]
-    assert row["items"] is None
-    assert distmap("report", pipeline, name, "-o", str(tmp_path / "page.html"))[0] == 0
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert (row["items"], row["runError"]) == (None, made["runError"])
+    assert json.loads(distmap("describe", pipeline, name, "--json")[1])["failedState"] == state
+    code, page = distmap("report", pipeline, name, "-o", "-")
+    assert code == exit_codes.RUN_FAILED
     assert "The run's own error" in page
     assert "Every item is accounted for" not in page
 
@@ -108,7 +122,10 @@ def test_fails_when_a_run_that_read_nothing_is_retried(
 ) -> None:
     distmap("run", "Array", "--input", "{}", "--name", "refused", "--watch")
     run = Client().run("Array", "refused")
-    with pytest.raises(RunFailedError, match=r"nothing to retry.*'refused' failed before it read an item: States\."):
+    with pytest.raises(
+        RunFailedError,
+        match=r"nothing to retry.*'refused' failed before it read an item, in the state 'Array map': States\.",
+    ):
         run.retry()
     with pytest.raises(RunFailedError, match="there are no results: 'refused' failed before it read an item"):
         list(run.results())

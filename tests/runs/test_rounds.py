@@ -179,11 +179,11 @@ def test_fails_when_more_items_failed_than_are_tolerated_and_a_retry_runs_only_t
     assert "which items: distmap failures" in out
     code, out = distmap("ledger", "Orders", "unlucky")
     # Every item is accounted for: what failed is the run.
-    assert code == exit_codes.SUCCESS
+    assert code == exit_codes.RUN_FAILED
     assert "Distmap.ToleranceExceeded: " in out
     assert "17 + 3 + 0 + 0 + 0 = 20" in out
     code, out = distmap("ledger", "Orders", "unlucky", "--recount", "--json")
-    assert (code, told(out)["problems"]) == (exit_codes.SUCCESS, [])
+    assert (code, told(out)["problems"]) == (exit_codes.RUN_FAILED, [])
     described = distmap("describe", "Orders", "unlucky")[1]
     assert "errorMessage" not in described
     assert "Distmap.ToleranceExceeded: " in described
@@ -221,7 +221,7 @@ def test_a_redrive_after_the_account_failed_the_run_runs_what_did_not_succeed(
     ledger = told(out)
     assert (ledger["succeeded"], ledger["failed"], ledger["rounds"], ledger["redriveCount"]) == (19, 1, 1, 1)
     code, out = distmap("ledger", "Orders", "redriven", "--recount", "--json")
-    assert (code, told(out)["problems"]) == (exit_codes.SUCCESS, [])
+    assert (code, told(out)["problems"]) == (exit_codes.ITEMS_FAILED, [])
 
 
 def test_a_redrive_after_a_failed_combine_runs_no_item(
@@ -230,7 +230,7 @@ def test_a_redrive_after_a_failed_combine_runs_no_item(
     code, out = start("summed", pipeline="Sums", kinds={})
     assert (code, "RuntimeError" in out) == (exit_codes.RUN_FAILED, True)
     code, out = distmap("ledger", "Sums", "summed")
-    assert (code, "20 + 0 + 0 + 0 + 0 = 20" in out) == (exit_codes.SUCCESS, True)
+    assert (code, "20 + 0 + 0 + 0 + 0 = 20" in out) == (exit_codes.RUN_FAILED, True)
     (folder / "healed").touch()
     code, out = distmap("redrive", "Sums", "summed", "--watch")
     (folder / "healed").unlink()
@@ -298,7 +298,7 @@ def test_a_run_that_does_not_account_for_itself_is_counted_from_its_files(
     code, _ = start("plain", pipeline="Plain", kinds={4: "bad"})
     assert code == exit_codes.ITEMS_FAILED
     code, out = distmap("ledger", "Plain", "plain")
-    assert code == exit_codes.SUCCESS
+    assert code == exit_codes.ITEMS_FAILED
     assert out.splitlines()[0] == "plain: SUCCEEDED"
     assert "recovered" not in out
     assert "19 + 1 + 0 + 0 + 0 = 20" in out

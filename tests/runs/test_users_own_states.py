@@ -119,7 +119,8 @@ def test_map_inside_the_users_states_is_watched_and_left_out_of_the_ledger(
     *_, last, ledger = map(json.loads, out.splitlines())
     (nested,) = last["nested"].values()
     assert (code, nested["mapRuns"], nested["succeeded"], last["nestedLeftOut"]) == (0, 2, 6, 0)
-    assert ledger["ledger"] == {"captured": 2, "unsuccessful": 0, "complete": True}
+    found = {name: ledger["ledger"][name] for name in ("captured", "unsuccessful", "complete")}
+    assert found == {"captured": 2, "unsuccessful": 0, "complete": True}
     assert "the map 'Own' inside the children is not the pipeline's own" in distmap("ledger", "Inside", "inside")[1]
 
 
@@ -131,5 +132,6 @@ def test_map_beside_the_pipeline_is_watched_and_in_no_number_of_its_ledger(
     code, out = distmap("run", chain, "--input", '{"number": 4, "chunk": 1}', "--name", "beside", "--watch", "--json")
     *_, last, ledger = map(json.loads, out.splitlines())
     assert (code, [each["items"]["succeeded"] for each in last["maps"]]) == (0, [4, 3])
-    assert ledger["ledger"] == {"captured": 4, "unsuccessful": 0, "complete": True}
+    found = {name: ledger["ledger"][name] for name in ("captured", "unsuccessful", "complete")}
+    assert found == {"captured": 4, "unsuccessful": 0, "complete": True}
     assert [each.label for each in Client().run(chain, "beside").own_map_runs()] == ["Beside"]

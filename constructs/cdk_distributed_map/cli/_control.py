@@ -1,13 +1,14 @@
 # ruff: noqa: D301 - click reads the character \b, which a raw string would not have
-"""Commands that control a run: retry, redrive, stop, update."""
+"""Commands that control a run: retry, combine, redrive, stop, update."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
 
-from cdk_distributed_map.cli import _exit, _options, _progress, _show
+from cdk_distributed_map.cli import _exit, _options, _output, _progress, _show
 from cdk_distributed_map.runs import RunsError, RunStateError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def retry(
                 _show.say(f"{run.name} had no items: nothing to run again")
             else:
                 _show.say(f"{which_items} of {run.name} succeeded: nothing to run again{hint_on_nested}")
-        return _exit.SUCCESS
+        return _exit.of_ledger(run.ledger())
     if as_json:
         _show.json_line({"run": retried.name, "arn": retried.arn, "pipeline": retried.pipeline.name})
     else:
@@ -74,6 +75,31 @@ def _had_no_items(run: Run) -> bool:
     except RunsError:
         return False
     return bool(maps) and not any(map_run.items.total for map_run in maps)
+
+
+@click.command(short_help="Combine the results of a run and its retries anew.")
+@_options.run_arguments
+@click.option("-o", "--output", metavar="FILE", help="File to write the answer to. Default: standard output.")
+@_options.aws_options
+def combine(client: Client, target: str, name: str | None, *, output: str | None, as_json: bool) -> int:
+    """Have the pipeline's combine function make its answer anew, over all results of a run and its retries.
+
+    The answer is JSON, and whole: a large one is read from S3. The outputs of the runs stay as they are.
+
+    \b
+    distmap combine Squares
+    distmap combine Squares nightly-2026-11-21 -o combined.json
+    """
+    run = _options.find_run(client, target, name)
+    _show.say(f"combining the results of {run.name}, which takes up to 15 minutes", err=True)
+    answer = run.combine()
+    text = json.dumps(answer, ensure_ascii=False, indent=None if as_json else 2)
+    if output is None:
+        _show.say(text)
+    else:
+        with _output.text(output) as file:
+            file.write(text + "\n")
+    return _exit.SUCCESS
 
 
 @click.command()

@@ -1,5 +1,5 @@
 # ruff: noqa: D301 - click reads the character \b, which a raw string would not have
-"""Commands that inspect runs as AWS has them: list, describe, logs, open."""
+"""Commands that inspect what is deployed and its runs: pipelines, list, describe, open."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import click
 from cdk_distributed_map.cli import _exit, _options, _show
 from cdk_distributed_map.runs import RunsError
 from cdk_distributed_map.runs.aws.descriptions import start_of
-from cdk_distributed_map.runs.text import counted
+from cdk_distributed_map.runs.text import counted, one_line
 
 if TYPE_CHECKING:
-    from cdk_distributed_map.runs import Client, MapRun, Pipeline, Run, RunDescription, RunSummary
+    from cdk_distributed_map.runs import Client, Ledger, MapRun, Pipeline, Run, RunDescription, RunSummary
 
 _MAP_COLUMNS: Final = (
     "status",
@@ -39,6 +39,36 @@ _COUNTED_AT_ONCE: Final = 40
 """Runs whose counts are asked for without a pause: under half of what ListMapRuns allows at once."""
 _COUNT_SECONDS: Final = 2.0
 _STATUSES = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"]
+
+
+@click.command(short_help="List the pipelines there are.")
+@_options.aws_options
+def pipelines(client: Client, *, as_json: bool) -> int:
+    """List the pipelines of the account and Region, each with its latest run.
+
+    \b
+    distmap pipelines
+    distmap pipelines --json | jq -r '.[].pipeline'
+    """
+    _show.say("reading the definitions of the state machines", err=True)
+    found = [(pipeline, next(pipeline.runs(limit=1), None)) for pipeline in client.pipelines()]
+    if as_json:
+        _show.as_json([_pipeline_json(pipeline, latest) for pipeline, latest in found])
+    elif not found:
+        _show.say("there are no pipelines in this account and Region: look at --profile and --region", err=True)
+    else:
+        rows = [[pipeline.called, pipeline.name, *_latest(latest)] for pipeline, latest in found]
+        _show.table(["pipeline", "state machine", "latest run", "status", "started"], rows)
+    return _exit.SUCCESS
+
+
+def _pipeline_json(pipeline: Pipeline, latest: RunSummary | None) -> dict[str, Any]:
+    run = None if latest is None else {"run": latest.name, "status": latest.status, "started": latest.started}
+    return {"pipeline": pipeline.called, "stateMachine": pipeline.name, "arn": pipeline.arn, "latest": run}
+
+
+def _latest(latest: RunSummary | None) -> list[str]:
+    return ["-"] * 3 if latest is None else [latest.name, latest.status, _show.when(latest.started)]
 
 
 @click.command("list")
@@ -89,6 +119,9 @@ def _show_runs(rows: list[dict[str, Any]]) -> None:
         ]
         for row in rows
     ]
+    if any(row["runError"] is not None for row in rows):
+        columns.append("error")
+        text = [[*cells, one_line(row["runError"] or "-", 200)] for cells, row in zip(text, rows, strict=True)]
     _show.table(columns, text, numbers=[3, 4, 5, 6])
 
 
@@ -110,7 +143,8 @@ def _in_two_lines(row: dict[str, Any]) -> str:
     times = f"{_show.when(row['started'])}  {_show.duration(row['seconds'])}"
     items = row["items"]
     if items is None:
-        return f"{head}\n  {times}"
+        why = "" if row["runError"] is None else f"\n  {escape(one_line(row['runError'], 200))}"
+        return f"{head}\n  {times}{why}"
     found, of = (items, ":") if "children" not in items else (items["children"], "; children:")
     summary = f"{counted(items['total'], 'item')}{of} {found['succeeded']:,} succeeded, {found['failed']:,} failed"
     return f"{head}\n  {times}  {summary}"
@@ -132,11 +166,12 @@ def _paced(summaries: Iterator[RunSummary], *, counts: bool) -> Iterator[RunSumm
 
 def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
     items: dict[str, Any] | None = None
+    why: str | None = None
     if counts:
         run = pipeline.run(summary.name)
         items = _items_of_account(run, summary)
         if items is not None:
-            return _row_of(summary, items)
+            return _row_of(summary, items, None)
         found = run.map_runs()
         rounds = run.round_numbers(found)  # their items are among those of the map before them
         maps = [map_run for map_run in found if map_run.arn not in rounds]
@@ -150,21 +185,28 @@ def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
                     "failed": sum(map_run.children.unsuccessful for map_run in maps),
                 },
             }
-    return _row_of(summary, items)
+        else:
+            why = run.why_unread()
+    return _row_of(summary, items, why)
 
 
 def _items_of_account(run: Run, summary: RunSummary) -> dict[str, int] | None:
     """Return the counts that a run says it has, which know of batches and of rounds; None where it says none."""
-    try:
-        own = run.own_ledger(summary) if run.pipeline.definition.accounts and summary.status != "RUNNING" else None
-    except RunsError:
-        return None  # its files may not be for this user to see
+    own = _own_account(run, summary)
     if own is None or own.captured_from == "unknown":
         return None
     return {"total": own.captured, "succeeded": own.succeeded, "failed": own.unsuccessful}
 
 
-def _row_of(summary: RunSummary, items: dict[str, int] | None) -> dict[str, Any]:
+def _own_account(run: Run, summary: RunSummary) -> Ledger | None:
+    """Return what a run says of itself; None where it says nothing."""
+    try:
+        return run.own_ledger(summary) if run.pipeline.definition.accounts and summary.status != "RUNNING" else None
+    except RunsError:
+        return None  # its files may not be for this user to see
+
+
+def _row_of(summary: RunSummary, items: dict[str, Any] | None, why: str | None) -> dict[str, Any]:
     return {
         "run": summary.name,
         "arn": summary.arn,
@@ -173,6 +215,7 @@ def _row_of(summary: RunSummary, items: dict[str, int] | None) -> dict[str, Any]
         "stopped": summary.stopped,
         "seconds": round(summary.seconds, 3),
         "items": items,
+        "runError": why,
     }
 
 
@@ -186,17 +229,26 @@ def describe(client: Client, target: str, name: str | None, *, as_json: bool) ->
     distmap describe Squares                   the latest run
     distmap describe nightly-2026-11-21 --json
     """
+    from cdk_distributed_map.runs.results.combined import with_whole_answer  # noqa: PLC0415 - no --help needs it
+
     run = _options.find_run(client, target, name)
     described, maps = run.describe(), sorted(run.map_runs(), key=start_of)
     rounds = run.round_numbers(maps)
+    described = with_whole_answer(run, described)
+    account = _own_account(run, described)
+    failed_in = run.failed_state() if described.ended and described.status != "SUCCEEDED" else None
     if as_json:
-        _show.as_json(_description_json(described, maps, rounds))
+        _show.as_json({**_description_json(described, maps, rounds, account), "failedState": failed_in})
         return _exit.SUCCESS
-    _show_description(described, maps, rounds)
+    _show_description(described, account, failed_in)
+    if maps:
+        _show_maps(maps, rounds)
     return _exit.SUCCESS
 
 
-def _description_json(described: RunDescription, maps: list[MapRun], rounds: dict[str, int]) -> dict[str, Any]:
+def _description_json(
+    described: RunDescription, maps: list[MapRun], rounds: dict[str, int], account: Ledger | None
+) -> dict[str, Any]:
     run_fields = {_show.camel(name): value for name, value in vars(described).items() if name != "name"}
     map_fields = [
         {
@@ -207,10 +259,16 @@ def _description_json(described: RunDescription, maps: list[MapRun], rounds: dic
         }
         for map_run in maps
     ]
-    return {"run": described.name, **run_fields, "seconds": round(described.seconds, 3), "maps": map_fields}
+    return {
+        "run": described.name,
+        **run_fields,
+        "seconds": round(described.seconds, 3),
+        "items": None if account is None or account.captured_from == "unknown" else _show.items_json(account),
+        "maps": map_fields,
+    }
 
 
-def _show_description(described: RunDescription, maps: list[MapRun], rounds: dict[str, int]) -> None:
+def _show_description(described: RunDescription, account: Ledger | None, failed_in: str | None) -> None:
     rows = [
         ("run", described.name),
         ("status", described.status),
@@ -218,17 +276,19 @@ def _show_description(described: RunDescription, maps: list[MapRun], rounds: dic
         ("ended", _show.when(described.stopped)),
         ("duration", _show.duration(described.seconds)),
         ("arn", described.arn),
-        ("input", _show.json_text(described.input)[:500]),
     ]
+    if account is not None and account.captured_from != "unknown":
+        rows.append(("items", _show.items_text(account).removeprefix("items: ")))
+    rows.append(("input", _show.json_text(described.input)))
     if described.output is not None:
-        rows.append(("output", _show.json_text(described.output)[:500]))
+        rows.append(("output", _show.json_text(described.output)))
     if described.error is not None:
-        rows.append(("error", f"{described.error}: {described.cause or ''}"[:500]))
+        rows.append(("error", f"{described.error}: {described.cause or ''}"))
+    if failed_in is not None:
+        rows.append(("failed in", failed_in))
     if described.redrive_status is not None:
         rows.append(("redrive", f"{described.redrive_status} {described.redrive_status_reason or ''}".strip()))
     _show.table(["", ""], rows)
-    if maps:
-        _show_maps(maps, rounds)
 
 
 def _show_maps(maps: list[MapRun], rounds: dict[str, int]) -> None:
@@ -250,33 +310,6 @@ def _show_maps(maps: list[MapRun], rounds: dict[str, int]) -> None:
         _show.table(columns, text, numbers=range(1, len(columns)))
     else:
         _show.table(columns, text, numbers=range(2, 11))
-
-
-@click.command(short_help="Show the log lines of a run, or of a child.")
-@_options.run_arguments
-@click.option("--child", metavar="ARN", help="Only this child (distmap failures lists them).")
-@click.option("--limit", type=click.IntRange(min=1), default=200, show_default=True, help="Maximum number of lines.")
-@_options.aws_options
-def logs(client: Client, target: str, name: str | None, *, child: str | None, limit: int, as_json: bool) -> int:
-    """Show the log lines of a run, or of one of its children, from the state machine and its functions.
-
-    \b
-    distmap logs Squares
-    distmap logs Squares latest --child arn:aws:states:...:execution:Squares/Squares:5f2d...
-    """
-    from cdk_distributed_map.runs.report import logs as logs_module  # noqa: PLC0415 - only this command needs it
-
-    run = _options.find_run(client, target, name)
-    if child is not None and logs_module.is_express(child):
-        _show.say(
-            "Express children have no history: these are all lines of the run from the time of the child", err=True
-        )
-    for entry in logs_module.lines(run, child=child, limit=limit):
-        if as_json:
-            _show.json_line({"time": entry.time, "group": entry.group, "text": entry.text})
-        else:
-            _show.say(f"{_show.when(entry.time)} {entry.group.rpartition('/')[2]}: {entry.text}")
-    return _exit.SUCCESS
 
 
 @click.command("open")

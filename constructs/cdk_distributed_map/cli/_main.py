@@ -13,11 +13,7 @@ import click
 
 from cdk_distributed_map.cli import _exit, _show
 
-_EPILOG: Final = """\b
-Exit codes: 0 success · 1 error · 2 wrong usage · 3 the run failed
-            4 items failed within the tolerance · 5 items unaccounted for · 6 over a plan's limit
-            130 Ctrl-C
-
+_EPILOG: Final = f"""{_exit.epilog()}
 \b
 PIPELINE is Construct, Stack/Construct, a state machine's name, or an ARN.
 RUN is a run's name or ARN, or 'latest'.
@@ -33,12 +29,14 @@ COMMANDS: Final = {
     "failures": "_results:failures",
     "report": "_results:report",
     "retry": "_control:retry",
+    "combine": "_control:combine",
     "redrive": "_control:redrive",
     "stop": "_control:stop",
     "update": "_control:update",
+    "pipelines": "_inspect:pipelines",
     "list": "_inspect:list_",
     "describe": "_inspect:describe",
-    "logs": "_inspect:logs",
+    "logs": "_logs:logs",
     "open": "_inspect:open_",
     "local": "_local:local",
     "completion": "_completion:completion",
@@ -63,7 +61,23 @@ class _Commands(click.Group):
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(f"cdk_distributed_map.cli.{module}"), name)
+        if cmd_name in _exit.JUDGING or any(option.name == "watching" for option in command.params):
+            command.epilog = _exit.epilog()
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; of one that there isn't, say which may be meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from cdk_distributed_map.runs.find.names import closest  # noqa: PLC0415 - only where a name is wrong
+
+            guess = closest(args[0], COMMANDS)
+            if guess is None or "id you mean" in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {guess!r}?", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader that has seen enough (``| head``) is no error."""

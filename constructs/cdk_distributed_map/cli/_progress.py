@@ -12,7 +12,7 @@ from cdk_distributed_map.runs.text import NO_ITEMS, counted, one_line, visible
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from cdk_distributed_map.runs import Counts, Progress, Run
+    from cdk_distributed_map.runs import Counts, Ledger, Progress, Run
     from distmap.wire import OutputLedger
 
 _LINE_SECONDS: Final = 10.0
@@ -43,13 +43,36 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
     if last is None or not last.final:
         return _exit.ERROR
     code = outcome(last)
-    if (last.error or "").startswith("Distmap.") and not as_json:
-        _show.say(f"which items: {_options.command('failures', run)}")
+    if code == _exit.RUN_FAILED:
+        _say_of_failed(run, last, as_json=as_json)
     if code != _exit.RUN_FAILED and check:
         return _by_ledger(run, last, as_json=as_json)
     if code == _exit.SUCCESS and last.maps and not last.items.total and not as_json:
         _show.say(NO_ITEMS)
     return code
+
+
+def _say_of_failed(run: Run, progress: Progress, *, as_json: bool) -> None:
+    """Write what became of the items of a run that failed, where its account has that already, or why it read none."""
+    try:
+        account = run.own_ledger()
+    except RunsError:
+        account = None  # its files may not be for this user to see
+    if account is not None and account.captured_from != "unknown":
+        if as_json:
+            _say_verdict(run, account)
+        else:
+            _show.say(_show.items_text(account))
+    elif not as_json and (why := run.why_unread()) is not None:
+        _show.say(why, err=True)
+    if not as_json and (progress.items_failed if account is None else account.has_failures):
+        _show.say(f"which items: {_options.command('failures', run)}")
+
+
+def _say_verdict(run: Run, account: Ledger) -> None:
+    verdict = {**_show.items_json(account), "unsuccessful": account.unsuccessful}
+    nested = {"nestedUnsuccessful": account.nested_unsuccessful} if account.nested else {}
+    _show.json_line({"run": run.name, "ledger": {**verdict, **nested, "complete": account.is_complete}})
 
 
 def _by_ledger(run: Run, progress: Progress, *, as_json: bool) -> int:
@@ -61,29 +84,18 @@ def _by_ledger(run: Run, progress: Progress, *, as_json: bool) -> int:
         _show.say(f"try again later: {_options.command('ledger', run)}", err=True)
         return _exit.UNACCOUNTED
     if as_json:
-        verdict = {"captured": account.captured, "unsuccessful": account.unsuccessful}
-        nested = {"nestedUnsuccessful": account.nested_unsuccessful} if account.nested else {}
-        _show.json_line({"run": run.name, "ledger": {**verdict, **nested, "complete": account.is_complete}})
+        _say_verdict(run, account)
+    code = _exit.of_ledger(account, ended=True)
     if account.run_error is not None:
         _show.say(account.run_error, err=True)
-        return _exit.RUN_FAILED
+        return code
     if account.captured == 0 and not as_json:
         _show.say(_show.nothing_captured(account))
-    if account.unsuccessful == 0 and account.nested_unsuccessful == 0 and account.is_complete:
-        return _exit.SUCCESS
-    if not as_json:
+    if code != _exit.SUCCESS and not as_json:
         aws_counts_no_failure = account.is_complete and not account.nested and not progress.items.unsuccessful
         inside = ", inside batches that did" if aws_counts_no_failure else ""
-        inner = (
-            f", and {counted(account.nested_unsuccessful, 'item')} of nested maps,"
-            if account.nested_unsuccessful
-            else ""
-        )
-        _show.say(
-            f"{account.unsuccessful:,} of {counted(account.captured, 'item')}{inner} did not succeed{inside}: "
-            f"{_options.command('ledger', run)}"
-        )
-    return _exit.ITEMS_FAILED if account.is_complete else _exit.UNACCOUNTED
+        _show.say(f"{_show.without_success(account)}{inside}: {_options.command('ledger', run)}")
+    return code
 
 
 def outcome(progress: Progress) -> int:

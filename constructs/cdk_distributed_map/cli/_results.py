@@ -62,7 +62,7 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
     if options["query"] is not None:
         shown = output is None and options["kind"] is None and not options["as_json"] and sys.stdout.isatty()
         _columns.answer(run, rows, layout, options["query"], output=output, kind=None if shown else kind)
-        return _exit.SUCCESS
+        return _judged(run)
     if _columns.is_folder(output):
         assert output is not None  # noqa: S101 - narrows the type
         count = _columns.write_folder(run, rows, output, layout, rows_per_file=options["rows_per_file"])
@@ -71,7 +71,19 @@ def results(client: Client, target: str, name: str | None, *, output: str | None
             count = _write(run, rows, local, kind, layout, placed=options["everything"])
     if output is not None and output != _output.STDOUT:
         _show.say(f"{counted(count, 'result')} of {run.name} in {output}", err=True)
-    return _exit.SUCCESS
+    return _judged(run)
+
+
+def _judged(run: Run) -> int:
+    """Return the exit code of a run whose results are written, and say of what there is none."""
+    account = run.ledger()
+    code = _exit.of_ledger(account)
+    sys.stdout.flush()
+    if account.has_failures:
+        _show.say(f"{_show.without_success(account)}: {_options.command('failures', run)}", err=True)
+    elif code != _exit.SUCCESS:
+        _show.say(f"{account.run} is {account.status}: {_options.command('ledger', run)}", err=True)
+    return code
 
 
 def _rows(run: Run, options: dict[str, Any]) -> tuple[Iterable[Any], Any]:
@@ -123,7 +135,7 @@ def ledger(client: Client, target: str, name: str | None, *, seconds: float, rec
     with retries, the items are counted from the result files.
 
     succeeded + failed + unprocessed + pending + missing = captured: the command confirms it, or says what doesn't add
-    up. Exits with 5 if any item is unaccounted for.
+    up.
 
     \b
     distmap ledger Squares
@@ -141,8 +153,9 @@ def ledger(client: Client, target: str, name: str | None, *, seconds: float, rec
 @click.command(short_help="Show the items that did not succeed.")
 @_options.run_arguments
 @click.option("--limit", type=click.IntRange(min=1), default=5, show_default=True, help="Examples of each kind.")
+@click.option("--wait", "seconds", type=float, default=60.0, show_default=True, help="Seconds to wait for results.")
 @_options.aws_options
-def failures(client: Client, target: str, name: str | None, *, limit: int, as_json: bool) -> int:
+def failures(client: Client, target: str, name: str | None, *, limit: int, seconds: float, as_json: bool) -> int:
     """Show the items that failed and did not succeed in a retry, grouped by error, place and message.
 
     Includes items of nested maps. --json writes all of them, one per line: index, item, error, cause, place in the
@@ -153,7 +166,7 @@ def failures(client: Client, target: str, name: str | None, *, limit: int, as_js
     distmap failures Squares --json | jq -r .index
     """
     run = _options.find_run(client, target, name)
-    account = run.ledger()
+    account = run.ledger(wait_seconds=seconds)
     failures_found = run.failures(account)
     if as_json:
         for failure in failures_found:
@@ -171,10 +184,9 @@ def failures(client: Client, target: str, name: str | None, *, limit: int, as_js
         _show.say(f"there are also {' and '.join(remarks)}: {command}", err=True)
     if account.run_error is not None:
         _show.say(account.run_error, err=True)
-        return _exit.RUN_FAILED
-    if not account.captured:
+    elif not account.captured:
         _show.say(_show.nothing_captured(account), err=True)
-    return _exit.SUCCESS
+    return _exit.of_ledger(account)
 
 
 def _show_failures(run: Run, failures_found: Iterable[Failure], limit: int) -> None:
@@ -236,10 +248,10 @@ def report(client: Client, target: str, name: str | None, *, output: str | None,
     run_report = page.gather(run)
     if as_json:
         _show.as_json(run_report.to_json())
-        return _exit.SUCCESS
+        return _exit.of_ledger(run_report.ledger)
     path = f"{run.name}.html" if output is None else output
     with _output.text(path) as file:
         file.write(page.render(run_report))
     if path != _output.STDOUT:
         _show.say(path)
-    return _exit.SUCCESS
+    return _exit.of_ledger(run_report.ledger)

@@ -28,6 +28,9 @@ STYLES: Final = {
 }
 
 
+_OUTCOMES: Final = ("succeeded", "failed", "unprocessed", "pending", "missing")
+
+
 @cache
 def console() -> Console:
     """Return the console, which respects ``NO_COLOR`` and recognises terminals."""
@@ -39,6 +42,17 @@ def console() -> Console:
 def counts_json(counts: Counts) -> dict[str, int]:
     """Return item counts under the names that AWS has for them."""
     return {camel(name): number for name, number in vars(counts).items()}
+
+
+def items_json(account: Ledger) -> dict[str, int]:
+    """Return the numbers of an account under the names it has for them."""
+    return {"captured": account.captured, **{name: getattr(account, name) for name in _OUTCOMES}}
+
+
+def items_text(account: Ledger) -> str:
+    """Return the numbers of an account in one line: what there is none of is left out, but for successes."""
+    numbers = [(name, getattr(account, name)) for name in _OUTCOMES]
+    return "items: " + ", ".join(f"{number:,} {name}" for name, number in numbers if number or name == "succeeded")
 
 
 def camel(name: str) -> str:
@@ -185,6 +199,13 @@ def nested(account: Ledger) -> None:
     rows = [[nested_map.label, *(f"{getattr(nested_map, name):,}" for name in names)] for nested_map in account.nested]
     headers = ["nested map", *(name.replace("_", " ") for name in names)]
     table(headers, rows, numbers=range(1, len(headers)))
+
+
+def without_success(account: Ledger) -> str:
+    """Return how many items did not succeed, those of nested maps too."""
+    inner = account.nested_unsuccessful
+    nested_items = f", and {counted(inner, 'item')} of nested maps," if inner else ""
+    return f"{account.unsuccessful:,} of {counted(account.captured, 'item')}{nested_items} did not succeed"
 
 
 def nothing_captured(account: Ledger) -> str:

@@ -111,8 +111,12 @@ def run(
     started = _start_run(
         target, execution_input=_parse_input(execution_input), items=items, items_format=items_format, name=name
     )
+    if not started.is_new:
+        there = started.describe()
+        when = f"{_show.when(there.started)}, is {there.status}"
+        _show.say(f"{started.name} is there already, started with this input on {when}: nothing was started", err=True)
     if as_json:
-        _show.json_line({"run": started.name, "arn": started.arn, "pipeline": target.name})
+        _show.json_line({"run": started.name, "arn": started.arn, "pipeline": target.name, "started": started.is_new})
     else:
         _show.say(f"{started.name}\n{started.arn}")
     return _progress.follow(started, as_json=as_json) if watching else _exit.SUCCESS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from cdk_distributed_map.arns import is_arn
@@ -58,6 +59,17 @@ class Client:
         """
         arn = pipelines.find_machine(self.aws, name)
         return Pipeline(self.aws, arn, called=None if is_arn(name) else name)
+
+    def pipelines(self) -> Iterator[Pipeline]:
+        """Yield the pipelines of the account and Region, each called by its label, in that order.
+
+        It asks for the definition of every state machine.
+
+        Raises:
+            AwsError: AWS refused a call.
+        """
+        for label, arn in pipelines.pipelines_of_account(self.aws):
+            yield Pipeline(self.aws, arn, called=label)
 
     def run(self, target: str, name: str | None = None) -> Run:
         """Return a run.

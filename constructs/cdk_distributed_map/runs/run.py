@@ -15,6 +15,7 @@ from cdk_distributed_map.runs.aws.descriptions import MapRun, RunSummary
 from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import InputError, NotFoundError, RunStateError
 from cdk_distributed_map.runs.files import item_files
+from cdk_distributed_map.runs.files.unread import unread
 from cdk_distributed_map.runs.find.handles import PipelineHandle, RunHandle
 from cdk_distributed_map.runs.find.names import LATEST, check_name, new_name
 from cdk_distributed_map.runs.foresight import deployed
@@ -22,7 +23,7 @@ from cdk_distributed_map.runs.ledger import reconciliation, redrives
 from cdk_distributed_map.runs.ledger import retry as retry_module
 from cdk_distributed_map.runs.ledger.of_run import Ledger
 from cdk_distributed_map.runs.ledger.own_account import own_account
-from cdk_distributed_map.runs.results import item_failures, item_results
+from cdk_distributed_map.runs.results import combined, item_failures, item_results
 from cdk_distributed_map.runs.results import nested as nested_results
 from cdk_distributed_map.runs.results.item_failures import Failure
 from cdk_distributed_map.runs.results.item_results import ItemResult
@@ -112,8 +113,8 @@ class Pipeline(PipelineHandle):
         value = {} if input is None else input
         if items is None and items_from is None:
             chosen = new_name(self.definition.source.label) if name is None else check_name(name)
-            start_module.start(self, chosen, value)
-            return Run(self, chosen).was_just_started()
+            begin = start_module.start if name is None else start_module.start_named
+            return Run(self, chosen, is_new=begin(self, chosen, value)).was_just_started()
         if items is not None and items_from is not None:
             raise InputError("give the items either as a file or as a place in S3, not both")
         if not isinstance(value, dict) or "items" in value:
@@ -124,12 +125,12 @@ class Pipeline(PipelineHandle):
             spooled = item_files.spool(
                 items, items_format or "jsonl", self.definition, name=described, notice=self.aws.notice
             )
-            start_module.start_spooled(self, chosen, value, spooled)
+            is_new = start_module.start_spooled(self, chosen, value, spooled)
         else:
             assert items_from is not None  # noqa: S101 - narrows the type
             bucket, key = items_from
-            start_module.start_from(self, chosen, value, bucket=bucket, key=key, items_format=items_format)
-        return Run(self, chosen).was_just_started()
+            is_new = start_module.start_from(self, chosen, value, bucket=bucket, key=key, items_format=items_format)
+        return Run(self, chosen, is_new=is_new).was_just_started()
 
 
 class Run(RunHandle):
@@ -141,12 +142,14 @@ class Run(RunHandle):
         pipeline: The pipeline.
         name: Name of the execution, which is the name of the run.
         arn: ARN of the execution.
+        is_new: Whether ``Pipeline.start`` started it, and didn't find it started with the same name and input.
     """
 
     pipeline: Pipeline
 
-    def __init__(self, pipeline: Pipeline, name: str) -> None:
+    def __init__(self, pipeline: Pipeline, name: str, *, is_new: bool = False) -> None:
         super().__init__(pipeline, name)
+        self.is_new = is_new
 
     def watch(
         self,
@@ -222,6 +225,15 @@ class Run(RunHandle):
         """
         return own_account(self, self.describe_if_known() if described is None else described)
 
+    def why_unread(self) -> str | None:
+        """Return why it ended before it had read its items, and in which state; None where it read them, or goes on.
+
+        Raises:
+            AwsError: AWS refused a call.
+        """
+        found = unread(self, self.describe_if_known(), known=False)
+        return None if found is None else found.why
+
     def _recount(self) -> Ledger:
         return self.ledger(recount=True)
 
@@ -293,6 +305,17 @@ class Run(RunHandle):
             self, self._recount(), name=name, input=input, nested=nested, include_missing=include_missing or anyway
         )
         return None if started is None else Run(self.pipeline, started).was_just_started()
+
+    def combine(self) -> Any:
+        """Return what the combine function makes anew of all results of the run and its retries.
+
+        Raises:
+            InputError: The pipeline has no combine function.
+            NotReadyError: There are no results.
+            RunFailedError: The function failed, or the run before it had read an item.
+            AwsError: AWS refused a call.
+        """
+        return combined.combine(self)
 
     def redrive_warning(self) -> str | None:
         """Return what a redrive would do that people don't expect, None where there is nothing to say.

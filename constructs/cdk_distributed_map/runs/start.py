@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cdk_distributed_map.runs.aws.sessions import errors
-from cdk_distributed_map.runs.errors import InputError, NotFoundError
+from cdk_distributed_map.runs.errors import InputError
 from cdk_distributed_map.runs.files import item_files
 from cdk_distributed_map.runs.find.handles import PipelineHandle, RunHandle, no_machine
 from distmap._errors import NotJsonError
@@ -14,8 +14,8 @@ from distmap.limits import MAX_PAYLOAD_BYTES
 from distmap.wire import ItemFile
 
 
-def start(pipeline: PipelineHandle, name: str, input: Any) -> None:
-    """Start a run, unless it was started with this input already.
+def start(pipeline: PipelineHandle, name: str, input: Any) -> bool:
+    """Start a run, unless it was started with this input already; return whether it was not.
 
     Raises:
         InputError: AWS would refuse the input, or there is another run of this name.
@@ -38,8 +38,18 @@ def start(pipeline: PipelineHandle, name: str, input: Any) -> None:
         except client.exceptions.ExecutionAlreadyExists:
             # AWS finds a running execution of the same input by itself, but not one that has ended.
             _is_same(RunHandle(pipeline, name).was_just_started(), input)
+            return False
         except client.exceptions.StateMachineDoesNotExist as error:
             raise no_machine(pipeline.arn) from error
+    return True
+
+
+def start_named(pipeline: PipelineHandle, name: str, input: Any) -> bool:
+    """Start a run of a name that the user gave, as :func:`start` does.
+
+    AWS answers alike whether it starts a run or finds a running one of the same name and input.
+    """
+    return not _is_same(RunHandle(pipeline, name), input) and start(pipeline, name, input)
 
 
 def start_from(
@@ -50,8 +60,10 @@ def start_from(
     bucket: str,
     key: str,
     items_format: item_files.FileFormat | None,
-) -> None:
+) -> bool:
     """Start a run on a file of items in S3, which is copied to the run's folder unless it is in place.
+
+    Returns whether it was not started already.
 
     Args:
         pipeline: The pipeline.
@@ -69,8 +81,7 @@ def start_from(
                 f"s3://{bucket}/{key} is used where it is, and the pipeline's map reads {reads} there, got the "
                 f"format {items_format!r}: leave it out, or put the file elsewhere for it to be converted"
             )
-        start(pipeline, name, {**rest, "items": {"bucket": bucket, "key": key}})
-        return
+        return start_named(pipeline, name, {**rest, "items": {"bucket": bucket, "key": key}})
     file_format = item_files.format_of(key, items_format)  # before a download of gigabytes
     with item_files.download(pipeline.aws, bucket=bucket, key=key) as source:
         spooled = item_files.spool(
@@ -80,7 +91,7 @@ def start_from(
             name=f"s3://{bucket}/{key}",
             notice=pipeline.aws.notice,
         )
-    start_spooled(pipeline, name, rest, spooled)
+    return start_spooled(pipeline, name, rest, spooled)
 
 
 def start_spooled(
@@ -91,8 +102,8 @@ def start_spooled(
     *,
     key: str | None = None,
     first_run: str | None = None,
-) -> None:
-    """Upload items and start a run on them, unless the same run was started already.
+) -> bool:
+    """Upload items and start a run on them, unless the same run was started already; return whether it was not.
 
     Args:
         pipeline: The pipeline.
@@ -108,18 +119,17 @@ def start_spooled(
         file: ItemFile = spooled.item_file(bucket=bucket, key=place, first_run=first_run)
         whole = {**rest, "items": file}
         if _is_same(RunHandle(pipeline, name), whole):
-            return
+            return False
         spooled.upload(pipeline.aws, bucket=bucket, key=place)
-        start(pipeline, name, whole)
+        return start(pipeline, name, whole)
     finally:
         spooled.close()
 
 
 def _is_same(run: RunHandle, input: Any) -> bool:
     """Tell whether a run was started already with this input; raise where it was with another."""
-    try:
-        existing = run.describe()
-    except NotFoundError:
+    existing = run.describe_if_known()
+    if existing is None:
         return False
     if existing.input != input:
         raise InputError(

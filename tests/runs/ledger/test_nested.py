@@ -84,7 +84,7 @@ def ledger(run: str) -> Ledger:
 def test_inner_items_are_accounted_for(distmap: Callable[..., tuple[int, str]], ran: str, tmp_path: Path) -> None:
     code, out = distmap("ledger", "Lists", ran, "--json")
     told: dict[str, Any] = json.loads(out)
-    assert (code, told["captured"], told["succeeded"], told["complete"]) == (0, 3, 3, True)
+    assert (code, told["captured"], told["succeeded"], told["complete"]) == (4, 3, 3, True)
     (nested,) = told["nested"]
     inner = {name: nested[name] for name in ("mapRuns", "captured", "succeeded", "failed", "missing", "problems")}
     assert inner == {"mapRuns": 3, "captured": 20, "succeeded": 19, "failed": 1, "missing": 0, "problems": []}
@@ -92,7 +92,7 @@ def test_inner_items_are_accounted_for(distmap: Callable[..., tuple[int, str]], 
     assert "Lists-Nested\t3\t20\t19\t1\t0\t0\t0" in out
     assert "1 item of nested maps did not succeed; a retry runs items of the outermost map, each with" in out
     assert "every item of the outermost map" in distmap("retry", "Lists", ran)[1]
-    assert distmap("report", "Lists", ran, "-o", str(tmp_path / "page.html"))[0] == 0
+    assert distmap("report", "Lists", ran, "-o", str(tmp_path / "page.html"))[0] == exit_codes.ITEMS_FAILED
     assert "3 map runs: 20 items, 19 succeeded, 1 failed" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
@@ -132,13 +132,13 @@ def test_failures_and_results_of_nested_maps_are_told_with_their_place(
 ) -> None:
     code, out = distmap("failures", "Lists", ran, "--json")
     (failure,) = [json.loads(line) for line in out.splitlines()]
-    assert (code, failure["path"], failure["index"], failure["item"]) == (exit_codes.SUCCESS, "1", 3, 13)
+    assert (code, failure["path"], failure["index"], failure["item"]) == (exit_codes.ITEMS_FAILED, "1", 3, 13)
     assert failure["map"].startswith("Lists")
     code, out = distmap("failures", "Lists", ran)
     assert f"item 3 of {failure['map']} in 1: no luck with 13" in out
     code, out = distmap("results", "Lists", ran, "--nested", "--ordered", "--all")
     rows = [json.loads(line) for line in out.splitlines()]
-    assert code == exit_codes.SUCCESS
+    assert code == exit_codes.ITEMS_FAILED
     told = [(row["path"], row["index"], row.get("value")) for row in rows if row["status"] == "SUCCEEDED"]
     expected = [(str(at), index, item**2) for at, row in enumerate(ROWS) for index, item in enumerate(row)]
     assert sorted(told) == sorted(each for each in expected if each[2] != 169)
@@ -153,7 +153,7 @@ def test_nested_results_as_tables_have_their_place(
     import pandas as pd  # type: ignore[import-untyped]  # its types are a package of their own
 
     file = tmp_path / f"inner.{kind}"
-    assert distmap("results", "Lists", ran, "--nested", "-o", str(file))[0] == exit_codes.SUCCESS
+    assert distmap("results", "Lists", ran, "--nested", "-o", str(file))[0] == exit_codes.ITEMS_FAILED
     frame = pd.read_csv(file) if kind == "csv" else pd.read_parquet(file)
     assert list(frame.columns) == ["map", "path", "index", "status", "value", "error", "cause"]
     assert len(frame) == 19
@@ -161,7 +161,7 @@ def test_nested_results_as_tables_have_their_place(
 
 def test_a_nested_retry_runs_the_items_around_what_failed(distmap: Callable[..., tuple[int, str]], ran: str) -> None:
     code, out = distmap("retry", "Lists", ran)
-    assert code == exit_codes.SUCCESS
+    assert code == exit_codes.ITEMS_FAILED
     assert "nothing to run again" in out
     assert "--nested runs the items around those that failed again" in " ".join(out.split())
     code, out = distmap("retry", "Lists", ran, "--nested", "--watch")

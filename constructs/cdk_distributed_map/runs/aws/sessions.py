@@ -64,6 +64,8 @@ _AMAZON_HOSTS: Final = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 _SERVER_ERROR: Final = 500
 _NOT_WELL: Final = 300
 _ATTEMPTS: Final = 10
+_LONGEST_CALL: Final = 15 * 60 + 10
+"""Seconds that an invocation of a Lambda function may take, and a few."""
 _ATTEMPTS_BEFORE_A_WORD: Final = 3
 """Attempts of one call that may fail before something is said: they take about two seconds."""
 _CLOCK_WORDS: Final = ("expired", "not yet current", "Skewed")
@@ -120,10 +122,14 @@ class Aws:
         client: CloudWatchLogsClient = self._client("logs")
         return client
 
-    def functions(self) -> LambdaClient:
-        """Return the client of Lambda."""
-        # What it tells is nice to know: nobody waits long for it.
-        client: LambdaClient = self._client("lambda", attempts=2)
+    def functions(self, *, long: bool = False) -> LambdaClient:
+        """Return the client of Lambda.
+
+        Args:
+            long: Whether it waits for as long as a function may take, and calls it once. Default: what it tells is nice
+                to know, and nobody waits long for it.
+        """
+        client: LambdaClient = self._client("lambda", attempts=1 if long else 2)
         return client
 
     @property
@@ -160,7 +166,7 @@ class Aws:
         options: dict[str, Any] = {
             "retries": {"mode": "standard", "total_max_attempts": attempts},
             "connect_timeout": 10,
-            "read_timeout": 60,
+            "read_timeout": _LONGEST_CALL if (service, attempts) == ("lambda", 1) else 60,
             "user_agent_extra": "distmap",
         }
         if service == "s3":

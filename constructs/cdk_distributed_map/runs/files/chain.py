@@ -10,22 +10,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from cdk_distributed_map.runs.aws.sessions import error_code, errors
-from cdk_distributed_map.runs.errors import NotFoundError, ResultFilesError
+from cdk_distributed_map.runs.errors import ResultFilesError
 from cdk_distributed_map.runs.files import item_files
 from cdk_distributed_map.runs.find.handles import RunHandle
 from cdk_distributed_map.runs.find.names import retry_number
 from distmap._identity import ItemNumbers, identity_of
 from distmap._records import UNREADABLE, error_message
 from distmap._stream import lines, object_chunks
-from distmap.wire import ITEMS_FILE
+from distmap.wire import ITEMS_FILE, RETRIES_FOLDER
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs.aws.descriptions import RunDescription
-
-RETRIES_FOLDER: Final = "retries"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +45,10 @@ def root_of(run: RunHandle) -> RunHandle:
     """Return the first run of a chain, as a snapshot; the run itself where it is no retry."""
     run = run.snapshot()
     runs = run.pipeline.definition.item_file.runs_prefix
-    try:
-        run_input = run.describe().input
-    except NotFoundError:
+    described = run.describe_if_known()
+    if described is None:
         return _root_by_name(run)
+    run_input = described.input
     items = run_input.get("items") if isinstance(run_input, dict) else None
     key = items.get("key") if isinstance(items, dict) else None
     if isinstance(key, str) and key.startswith(runs):

@@ -25,7 +25,7 @@ class Unread(NamedTuple):
 
 
 def unread(run: RunHandle, described: RunDescription | None, *, known: bool) -> Unread | None:
-    """Return why a run never read its items, or not all of them; None where it did, or hasn't ended.
+    """Return why a run never read its items, or not all of them, and in which state; None where it did, or goes on.
 
     Args:
         run: The run.
@@ -47,7 +47,10 @@ def unread(run: RunHandle, described: RunDescription | None, *, known: bool) -> 
     if read and (described.error != READER_FAILED or scan.rounds(run)):
         return None  # the items of a round were read already, by the map before it
     before = "it read an item" if not read else f"it had read all of its items (it read {counted(read, 'item')})"
-    why = f"{run.name!r} {_ENDED_SO.get(described.status, described.status)} before {before}{_because(described)}"
+    state = run.failed_state()
+    where = "" if state is None else f", in the state {state!r}"
+    ended = _ENDED_SO.get(described.status, described.status)
+    why = f"{run.name!r} {ended} before {before}{where}{_because(described)}"
     return Unread(why, read)
 
 

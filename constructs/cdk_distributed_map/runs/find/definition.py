@@ -84,6 +84,8 @@ class PipelineDefinition:
     """The map over an item file; the same one where the source is such a file."""
     accounts: bool = False
     """Whether its runs account for themselves, and run again what did not succeed."""
+    combine: str | None = None
+    """Name or ARN of the function that combines the results of a run; None where there is none."""
 
     def by_label(self, label: str) -> MapDefinition | None:
         """Return the outermost map of this label."""
@@ -160,7 +162,10 @@ def read_definition(text: str, *, machine: str) -> PipelineDefinition:
             "state machine"
         )
     return PipelineDefinition(
-        source=sources[0] if sources else files[0], item_file=files[0], accounts=any(map(_is_account, states))
+        source=sources[0] if sources else files[0],
+        item_file=files[0],
+        accounts=any(map(_is_account, states)),
+        combine=next(filter(None, map(_combines, states)), None),
     )
 
 
@@ -169,6 +174,16 @@ def _is_account(state: Mapping[str, Any]) -> bool:
     arguments = state.get("Arguments")
     payload = arguments.get("Payload") if isinstance(arguments, dict) else None
     return isinstance(payload, dict) and {"run", "redriveCount", "account", "continuation"} <= payload.keys()
+
+
+def _combines(state: Mapping[str, Any]) -> str | None:
+    """Return the function that a state calls to combine results, by what it sends; None where it does none of that."""
+    arguments = state.get("Arguments")
+    payload = arguments.get("Payload") if isinstance(arguments, dict) else None
+    if not isinstance(payload, dict) or payload.keys() - {"ledger"} != {"run", "items", "results", "mapRunArn"}:
+        return None
+    name = arguments.get("FunctionName") if isinstance(arguments, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _read_map(state: Mapping[str, Any]) -> MapDefinition | None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.descriptions import MapRun, RunDescription, RunSummary, start_of
 from cdk_distributed_map.runs.aws.sessions import Aws, errors
-from cdk_distributed_map.runs.errors import NotFoundError
+from cdk_distributed_map.runs.errors import NotFoundError, RunsError
 from cdk_distributed_map.runs.find.definition import Nesting, PipelineDefinition, read_definition, read_nesting
+from cdk_distributed_map.runs.find.names import did_you_mean
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions.type_defs import DescribeStateMachineOutputTypeDef
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 _START_SECONDS: Final = 30.0
 """How long a run that this client started may be unknown to AWS."""
 _PAUSE_SECONDS: Final = 0.2
+_MOST_GUESSED: Final = 100
+"""Latest runs that a wrong name of one is held against."""
+_MOST_EVENTS: Final = 1_000
+"""Events from the end of a run on that are looked through for the state it failed in."""
 
 
 def no_machine(arn: str) -> NotFoundError:
@@ -160,8 +165,11 @@ class RunHandle:
         """Where its files begin in the payload bucket, ending in a slash."""
         return f"{self.pipeline.definition.item_file.runs_prefix}{self.name}/"
 
-    def describe(self) -> RunDescription:
+    def describe(self, *, guess: bool = True) -> RunDescription:
         """Return what AWS says of it.
+
+        Args:
+            guess: Whether the error for a run that isn't there says which one may be meant.
 
         Raises:
             NotFoundError: AWS doesn't know it, or not any more: it forgets a run 90 days after its end.
@@ -180,17 +188,47 @@ class RunHandle:
                     time.sleep(_PAUSE_SECONDS)
             except client.exceptions.ExecutionDoesNotExist as error:
                 raise NotFoundError(
-                    f"{self.pipeline.called!r} has no run {self.name!r}, or it ended more than 90 days ago; `distmap "
-                    f"list {self.pipeline.called}` shows the runs there are"
+                    f"{self.pipeline.called!r} has no run {self.name!r}, or it ended more than 90 days ago"
+                    f"{self._guess() if guess else ''}; `distmap list {self.pipeline.called}` shows the runs there are"
                 ) from error
         return RunDescription.read(answer)
+
+    def _guess(self) -> str:
+        """Return which of the latest runs was perhaps meant, as a part of a message."""
+        try:
+            return did_you_mean(self.name, [each.name for each in self.pipeline.runs(limit=_MOST_GUESSED)])
+        except RunsError:
+            return ""
 
     def describe_if_known(self) -> RunDescription | None:
         """Return what AWS says of it; None where AWS doesn't know it, or not any more."""
         try:
-            return self.describe()
+            return self.describe(guess=False)
         except NotFoundError:
             return None
+
+    def failed_state(self) -> str | None:
+        """Return the state it ended in, by its history; None where that doesn't tell, or isn't to be had."""
+        what = f"reading the history of the run {self.name!r}"
+        try:
+            with errors(what):
+                pages = self.aws.sfn().get_paginator("get_execution_history")
+                found = pages.paginate(
+                    executionArn=self.arn,
+                    reverseOrder=True,
+                    includeExecutionData=False,
+                    PaginationConfig={"MaxItems": _MOST_EVENTS},
+                )
+                before = None
+                for event in (event for page in found for event in page["events"]):
+                    if before in {None, event["id"]}:
+                        if "stateEnteredEventDetails" in event:
+                            return event["stateEnteredEventDetails"]["name"]
+                        # That of a run that was stopped has none before it: the latest one then.
+                        before = event.get("previousEventId") or None
+        except RunsError:
+            pass
+        return None
 
     def map_runs(self) -> list[MapRun]:
         """Return its outermost Map Runs, with their counts."""
@@ -243,9 +281,9 @@ class _Snapshot(RunHandle):
     def snapshot(self) -> RunHandle:
         return self
 
-    def describe(self) -> RunDescription:
+    def describe(self, *, guess: bool = True) -> RunDescription:
         if self._description is None:
-            self._description = super().describe()
+            self._description = super().describe(guess=guess)
         return self._description
 
     def map_run_arns(self) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -15,6 +17,8 @@ _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is taken for an
 _RANDOM_LETTERS: Final = 5
 _SUFFIX: Final = re.compile(r"-retry-(\d+)\Z")
 
+_ALIKE: Final = 0.6
+"""How alike two names have to be for one to be taken for a slip of the other, from 0 to 1."""
 LATEST: Final = "latest"
 """Stands for the run that was started last."""
 
@@ -75,3 +79,16 @@ def retry_number(name: str) -> int | None:
     """Return which retry a name says it is, None where it says nothing."""
     found = _SUFFIX.search(name)
     return None if found is None else int(found[1])
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """Return which of the names there are a wrong one was meant to be, upper and lower case aside; None: none."""
+    by_case = {each.lower(): each for each in known}
+    found = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=_ALIKE)
+    return by_case[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the question to put into a message: ``; did you mean 'Squares'?``, or nothing."""
+    found = closest(name, known)
+    return "" if found is None else f"; did you mean {found!r}?"

@@ -11,6 +11,7 @@ from cdk_distributed_map.names import logical_id
 from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.sessions import Aws, error_code, errors
 from cdk_distributed_map.runs.errors import AmbiguousNameError, InputError, NotFoundError
+from cdk_distributed_map.runs.find.names import did_you_mean
 
 _MOST_DESCRIBED: Final = 100
 """State machines whose definitions are looked into for a pipeline that no name tells."""
@@ -75,9 +76,10 @@ def _in_stack(aws: Aws, name: str) -> str:
     if logical in machines:
         return machines[logical]
     known = ", ".join(sorted(machines))
+    guess = did_you_mean(path, filter(None, map(names.human, machines)))
     raise NotFoundError(
-        f"the stack {stack!r} has no pipeline {path!r}, whose state machine would have the logical id {logical}; its "
-        f"state machines are {known}: give the path of the construct below the stack"
+        f"the stack {stack!r} has no pipeline {path!r}, whose state machine would have the logical id {logical}{guess}"
+        f"; its state machines are {known}: give the path of the construct below the stack"
     )
 
 
@@ -108,37 +110,48 @@ def _only_of_stack(aws: Aws, name: str, known: Mapping[str, str]) -> str:
             f"the stack {name!r} has {len(found)} state machines, {', '.join(sorted(machines))}: say which, as in "
             f"'{name}/Construct'"
         )
-    return _only(found or _by_definition(aws, name, known), name, known=known)
+    if not found:
+        labels: set[str] = set()
+        with errors(f"looking for the pipeline {name!r}"):
+            for arn, definition in definitions(aws, list(known.values())[:_MOST_DESCRIBED]):
+                labels.update(names.pipeline_labels(definition))
+                if names.is_of(name, definition):
+                    found.append(arn)
+        return _only(found, name, known=known, labels=labels)
+    return _only(found, name, known=known)
 
 
-def _by_definition(aws: Aws, name: str, known: Mapping[str, str]) -> list[str]:
-    """Return the state machines that have a pipeline of this name in them, whatever they are called themselves."""
+def definitions(aws: Aws, machines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield ARN and definition of those of some state machines that the caller may see, and that are still there."""
     client = aws.sfn()
-    found = []
-    with errors(f"looking for the pipeline {name!r}"):
-        for arn in list(known.values())[:_MOST_DESCRIBED]:
+    for arn in machines:
+        with errors(f"describing the state machine {arn}"):
             try:
-                definition = client.describe_state_machine(stateMachineArn=arn)["definition"]
+                yield arn, client.describe_state_machine(stateMachineArn=arn)["definition"]
             except client.exceptions.ClientError as error:
                 # Others' state machines are not for everybody to see, and may be gone by now.
-                if error_code(error) in {"AccessDeniedException", "StateMachineDoesNotExist"}:
-                    continue
-                raise
-            if names.is_of(name, definition):
-                found.append(arn)
-    return found
+                if error_code(error) not in {"AccessDeniedException", "StateMachineDoesNotExist"}:
+                    raise
 
 
-def _only(found: list[str], name: str, *, known: Iterable[str]) -> str:
+def pipelines_of_account(aws: Aws) -> Iterator[tuple[str, str]]:
+    """Yield label and ARN of the state machine of every pipeline of the account and Region, in the order of labels."""
+    machines = [arn for _, arn in machines_of_account(aws)]
+    found = [(label, arn) for arn, text in definitions(aws, machines) for label in names.pipeline_labels(text)]
+    yield from sorted(found)
+
+
+def _only(found: list[str], name: str, *, known: Iterable[str], labels: Iterable[str] = ()) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
+        guess = did_you_mean(name, [*known, *filter(None, map(names.human, known)), *labels])
         all_names = sorted(known)
         more = f" and {len(all_names) - 10} more" if len(all_names) > 10 else ""
         shown = ", ".join(all_names[:10]) + more
         raise NotFoundError(
-            f"no pipeline {name!r} in this account and Region; the state machines here are: {shown or 'none'}. Name it "
-            "by 'Stack/Construct', by its state machine or by ARN, and look at --profile and --region"
+            f"no pipeline {name!r} in this account and Region{guess}; the state machines here are: {shown or 'none'}. "
+            "Name it by 'Stack/Construct', by its state machine or by ARN, and look at --profile and --region"
         )
     machines = ", ".join(sorted(arns.parse(arn).machine for arn in found))
     raise AmbiguousNameError(
@@ -146,4 +159,4 @@ def _only(found: list[str], name: str, *, known: Iterable[str]) -> str:
     )
 
 
-__all__ = ["check_region", "find_machine", "logical_id", "machines_of_account"]
+__all__ = ["check_region", "find_machine", "logical_id", "machines_of_account", "pipelines_of_account"]

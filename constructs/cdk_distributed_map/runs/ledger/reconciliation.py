@@ -35,13 +35,21 @@ def make_ledger(run: RunHandle, *, wait_seconds: float = 60.0, recount: bool = F
     if root.name == run.name and not chain_module.links_of(root):
         own = own_account(root, root.describe_if_known())
     if own is not None and not recount:
-        return replace(own, notes=(*own.notes, *_notes_on(root)))
+        return replace(_with_state(root, own), notes=(*own.notes, *_notes_on(root)))
     counted_anew = _Maker(root, asked=run, wait_seconds=wait_seconds).make()
     if own is None:
         return counted_anew
     found = differences(own, counted_anew, run=root)
     # What targets took is in no file but the run's own account, and times are no matter of counting.
     return replace(counted_anew, problems=(*counted_anew.problems, *found), pushed=own.pushed, measures=own.measures)
+
+
+def _with_state(root: RunHandle, own: Ledger) -> Ledger:
+    """Return the account of a run that failed before it read an item with the state it failed in, which AWS tells."""
+    found = None if own.run_error is None else unread(root, root.describe_if_known(), known=False)
+    if found is None:
+        return own
+    return replace(own, run_error=found.why, document={**(own.document or {}), "runError": found.why})
 
 
 def _notes_on(root: RunHandle) -> Iterator[str]:
