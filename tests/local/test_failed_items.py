@@ -26,7 +26,7 @@ from cdk_distributed_map import (
 )
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs.client import Client
-from tests.cli.command import run_here
+from tests.cli.command import exit_codes, run_here
 
 HANDLER = """
 from distmap import process_items
@@ -153,7 +153,7 @@ def test_every_target_is_told_of_every_item_that_did_not_succeed(
     for name, value in local.environment().items():
         monkeypatch.setenv(name, value)
     for recount in ([], ["--recount"]):
-        assert run_here("ledger", "Ranges", str(run.name), *recount) == 0
+        assert run_here("ledger", "Ranges", str(run.name), *recount) == exit_codes.ITEMS_FAILED
         assert "pushed to every target\t3" in capsys.readouterr().out
 
 
