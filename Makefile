@@ -30,7 +30,7 @@ export PYTHONDONTWRITEBYTECODE :=
 NPM_INSTALL := npm install --no-package-lock --no-audit --no-fund --no-update-notifier --loglevel=error
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo synth test test-all test-min test-wheel snapshots docs recording bench lint format clean
+.PHONY: help setup demo synth test test-all test-min test-wheel snapshots docs release recording bench lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,11 +58,16 @@ test-wheel: $(INSTALLED) ## run what can differ on the built wheel, with the sou
 snapshots: setup ## write the snapshots anew; review them with git diff
 	pytest --snapshot-update tests/construct $(ARGS)
 
-docs: $(INSTALLED) ## write the README's tables and the schemas anew from the code
+docs: setup ## write what documents have from the code anew, and build the site into site/
 	$(BIN)/python docs/generate.py
 	$(BIN)/python docs/schemas.py
+	$(BIN)/python docs/error_catalogue.py
+	$(BIN)/python docs/build_site.py
 
-recording: $(INSTALLED) ## record the README's terminal session anew
+release: setup ## make a release here: changelog, commit, signed tag, dist/ (VERSION=0.2.0)
+	$(BIN)/python .ci/release.py $(VERSION)
+
+recording: $(INSTALLED) ## record the terminal session of docs/cli.md anew
 	$(BIN)/python docs/record.py
 
 bench: $(INSTALLED) ## measure beside baselines: Lambda side, bundling, client, local functions (some ten minutes)
@@ -86,7 +91,7 @@ format: $(INSTALLED) ## let ruff format the code and repair what it can
 	ruff format .
 
 clean: ## remove all that the other targets made
-	rm -rf $(VENV) $(MIN_VENV) node_modules cdk.out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(MIN_VENV) node_modules cdk.out dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(INSTALLED): pyproject.toml

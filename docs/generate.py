@@ -18,7 +18,7 @@ from cdk_distributed_map.resources.metrics import PipelineMetrics
 from distmap import limits
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
+CONSTRUCT = ROOT / "docs" / "construct.md"
 ACCOUNT = ROOT / "docs" / "account.md"
 # What tells the shape of a state in a picture.
 SHAPES = {"Choice": ("{", "}"), "Map": ("[[", "]]"), "Wait": ("([", "])"), "Fail": ("(((", ")))")}
@@ -159,7 +159,7 @@ def metrics_table() -> str:
 
 
 DOCUMENTS: dict[Path, dict[str, Callable[[], str]]] = {
-    README: {"arguments": arguments_table, "limits": limits_table},
+    CONSTRUCT: {"arguments": arguments_table, "limits": limits_table},
     ACCOUNT: {"definition": definition_picture, "metrics": metrics_table, "rights": rights_table},
 }
 

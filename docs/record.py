@@ -1,4 +1,4 @@
-"""Records the terminal session of the README, as text and as a picture: ``make recording``.
+"""Records the terminal session of docs/cli.md, as text and as a picture: ``make recording``.
 
 Everything in it happened: a pipeline is synthesized and deployed to AWS on this machine, and the commands are run as a
 user would run them. Durations alone are replaced, since they are never the same twice. There are no other programs for

@@ -120,7 +120,7 @@ LONGER_FILES = {
 }
 KNOWS_NO_CDK = ("arns", "bundling", "caches", "cli", "endpoints", "graphs", "local", "names", "plan", "prices", "runs")
 MODULE_OF = cdk_distributed_map._MODULES  # noqa: SLF001 - it is tested here
-RUNTIME_OF_THE_CONSTRUCT = {"distmap.limits", "distmap.wire"}
+RUNTIME_OF_THE_CONSTRUCT = {"distmap.limits", "distmap.pages", "distmap.wire"}
 
 # A module with an underscore is its room's own business, and that of the room's tests.
 TESTS_OF_PRIVATE_MODULES = {"cli": "cdk_distributed_map.cli", "runtime": "distmap"}

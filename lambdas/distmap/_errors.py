@@ -31,15 +31,21 @@ from __future__ import annotations
 
 from typing import Final
 
+from distmap import pages
+
 name_of: Final = type.__dict__["__name__"].__get__
 """Return a type's name. A metaclass of the user's may have a ``__name__`` of its own, which may raise."""
 
 
 class DistmapError(Exception):
-    """Base of everything the runtime raises.
+    """Base of everything the runtime raises. A note says where the error is described.
 
     .. versionadded:: 0.1.0
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.add_note(f"see {pages.address(name_of(type(self)))}")
 
 
 class EventError(DistmapError, ValueError):

@@ -23,12 +23,12 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/account.md"])
+@pytest.mark.parametrize("name", ["docs/construct.md", "docs/account.md"])
 def test_a_document_is_as_the_code_is(generate: ModuleType, name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert generate.render(ROOT / name, text) == text, "run make docs"
 
 
 def test_fails_when_a_document_has_no_place_for_a_table(generate: ModuleType) -> None:
-    with pytest.raises(ValueError, match=r"README.md has no place for 'arguments'"):
-        generate.render(ROOT / "README.md", "# distmap\n")
+    with pytest.raises(ValueError, match=r"construct.md has no place for 'arguments'"):
+        generate.render(ROOT / "docs" / "construct.md", "# distmap\n")

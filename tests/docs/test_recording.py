@@ -1,4 +1,4 @@
-"""The recorded session of the README happens again as it was recorded."""
+"""The recorded session of docs/cli.md happens again as it was recorded."""
 
 from __future__ import annotations
 

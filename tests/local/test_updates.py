@@ -1,4 +1,4 @@
-"""What an update of the stack does to runs that are under way, as the README says it."""
+"""What an update of the stack does to runs that are under way, as docs/construct.md says it."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from cdk_distributed_map.cli import _exit, _options, _show
 from cdk_distributed_map.runs import RunsError
 from cdk_distributed_map.runs.aws.descriptions import start_of
 from cdk_distributed_map.runs.text import counted, one_line
+from distmap import pages
 
 if TYPE_CHECKING:
     from cdk_distributed_map.runs import Client, Ledger, MapRun, Pipeline, Run, RunDescription, RunSummary
@@ -284,6 +285,8 @@ def _show_description(described: RunDescription, account: Ledger | None, failed_
         rows.append(("output", _show.json_text(described.output)))
     if described.error is not None:
         rows.append(("error", f"{described.error}: {described.cause or ''}"))
+        if (page := pages.address_of_run_error(described.error)) is not None:
+            rows.append(("described in", page))
     if failed_in is not None:
         rows.append(("failed in", failed_in))
     if described.redrive_status is not None:

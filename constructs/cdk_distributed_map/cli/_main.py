@@ -135,7 +135,7 @@ def run_command(arguments: list[str] | None = None) -> int:
         _show.say("interrupted", err=True)
         return _exit.INTERRUPTED
     except RunsError as error:
-        _show.say(f"distmap: {error}", err=True)
+        _show.say("\n".join([f"distmap: {error}", *getattr(error, "__notes__", [])]), err=True)
         codes = {ResultFilesError: _exit.UNACCOUNTED, RunFailedError: _exit.RUN_FAILED}
         return next((code for kind, code in codes.items() if isinstance(error, kind)), _exit.ERROR)
     except OSError as error:

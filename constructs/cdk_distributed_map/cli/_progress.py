@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cdk_distributed_map.cli import _exit, _options, _show
 from cdk_distributed_map.runs import AwsError, RunsError
 from cdk_distributed_map.runs.text import NO_ITEMS, counted, one_line, visible
+from distmap import pages
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -45,6 +46,8 @@ def follow(run: Run, *, as_json: bool, check: bool = True) -> int:
     code = outcome(last)
     if code == _exit.RUN_FAILED:
         _say_of_failed(run, last, as_json=as_json)
+    if (described := pages.address_of_run_error(last.error)) is not None and not as_json:
+        _show.say(f"what it means: {described}", err=True)
     if code != _exit.RUN_FAILED and check:
         return _by_ledger(run, last, as_json=as_json)
     if code == _exit.SUCCESS and last.maps and not last.items.total and not as_json:

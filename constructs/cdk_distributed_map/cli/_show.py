@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cdk_distributed_map.runs.text import NO_ITEMS, counted, one_line, visible
+from distmap import pages
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -155,7 +156,7 @@ def ledger(account: Ledger) -> None:
     rounds = f", {counted(account.rounds, 'round')}" if account.rounds else ""
     say(f"{account.run}: {account.status}{rounds}")
     if (account.error or "").startswith("Distmap."):
-        say(f"{account.error}: {one_line(account.cause or '', 1_000)}")
+        say(f"{account.error}: {one_line(account.cause or '', 1_000)} ({pages.address(str(account.error))})")
     if len(account.chain) > 1:
         for link in account.chain:
             items = "" if link.items is None else f", {counted(link.items, 'item')}"

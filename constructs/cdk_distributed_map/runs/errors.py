@@ -20,12 +20,18 @@ RunsError
 
 from __future__ import annotations
 
+from distmap import pages
+
 
 class RunsError(Exception):
-    """Base of everything the client raises.
+    """Base of everything the client raises. A note says where the error is described.
 
     .. versionadded:: 0.1.0
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.add_note(f"see {pages.address(type(self).__name__)}")
 
 
 class NotFoundError(RunsError, LookupError):

@@ -60,7 +60,7 @@ class FileFormat:
 
         Raises:
             ValueError: The pointer doesn't begin with ``/``, has a ``~`` that escapes nothing, or 2,000 characters or
-            more.
+                more.
         """
         if items_pointer is None:
             return FileFormat(input_type="JSON")

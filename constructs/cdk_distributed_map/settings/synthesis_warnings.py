@@ -14,7 +14,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cdk_distributed_map.settings import checks
-from distmap import limits
+from distmap import limits, pages
 
 DISPATCH_RATE: Final = "distmap:DispatchRate"
 ONE_ITEM_PER_CHILD: Final = "distmap:OneItemPerChild"
@@ -42,8 +42,8 @@ _PLACE = "distmap:place"
 
 
 def warn(scope: Construct, id: str, message: str) -> None:
-    """Add a warning that ``Annotations.of(...).acknowledge_warning(id)`` silences."""
-    Annotations.of(scope).add_warning_v2(id, message)
+    """Add a warning that ``Annotations.of(...).acknowledge_warning(id)`` silences, with where it is described."""
+    Annotations.of(scope).add_warning_v2(id, f"{message} ({pages.address(id)})")
 
 
 def inexact_requirements(scope: Construct, file: str, requirements: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ class Invocation(NamedTuple):
 
     .. versionadded:: 0.1.0
 
-    Args:
+    Attributes:
         function: Name, partial ARN or ARN, with a qualifier or without.
         payload: JSON text of the event.
         qualifier: Version or alias, where it isn't part of ``function``.
@@ -57,7 +57,7 @@ class Answer(NamedTuple):
 
     .. versionadded:: 0.1.0
 
-    Args:
+    Attributes:
         payload: JSON text: its result, or Lambda's error object (``errorType``, ``errorMessage`` ...).
         function_error: ``Handled`` or ``Unhandled`` where the function failed, else None.
         version: Version that ran, None where the answer wasn't waited for.
