@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from traceback import TracebackException
+from traceback import StackSummary, TracebackException
 from types import TracebackType
 from typing import Any, Final
 
@@ -44,11 +44,11 @@ def place_of(error: BaseException) -> str | None:
     """
     cause: BaseException | None = error
     for _ in range(_MOST_CAUSES):
-        found = None if cause is None else _own_frame(cause.__traceback__)
+        found = None if cause is None else _own_frame(_traceback_of(cause))
         if cause is None or found is not None:
             break
         cause = _cause_of(cause)
-    traceback = found or _after_ours(error.__traceback__)
+    traceback = found or _after_ours(_traceback_of(error))
     if traceback is None:
         return None
     code = traceback.tb_frame.f_code
@@ -67,18 +67,26 @@ def _own_frame(traceback: TracebackType | None) -> TracebackType | None:
     return found
 
 
-def _cause_of(error: BaseException) -> BaseException | None:
+def _traceback_of(error: BaseException) -> TracebackType | None:
     try:
-        return error.__cause__ or error.__context__
+        return error.__traceback__
     except Exception:  # noqa: BLE001 - an error of the user's may compute its attributes, and fail
         return None
 
 
-def traceback_of(error: BaseException) -> str | None:
-    """Return the traceback of an error without our own frames at its beginning, cut in its middle where it is long."""
+def _cause_of(error: BaseException) -> BaseException | None:
     try:
-        inner = _after_ours(error.__traceback__)
-        text = "".join(TracebackException(type(error), error, inner or error.__traceback__).format())
+        return error.__cause__ or error.__context__
+    except Exception:  # noqa: BLE001 - likewise
+        return None
+
+
+def traceback_of(error: BaseException) -> str | None:
+    """Return the traceback of an error and its causes without our own frames, cut in its middle where it is long."""
+    try:
+        formatter = TracebackException.from_exception(error)
+        _leave_ours_out(formatter)
+        text = "".join(formatter.format())
         text = text.encode("utf-8", "backslashreplace").decode().rstrip("\n")
     except MemoryError:
         raise
@@ -110,6 +118,16 @@ def traceback_in(stack: Any) -> str | None:
     if not isinstance(stack, list) or not stack or not all(isinstance(line, str) for line in stack):
         return None
     return "\n".join(line.rstrip("\n") for line in stack)[-TRACEBACK_CHARACTERS:]
+
+
+def _leave_ours_out(formatter: TracebackException) -> None:
+    below = [formatter]
+    while below:
+        each = below.pop()
+        frames = [frame for frame in each.stack or () if not frame.filename.startswith(_OWN_FOLDER)]
+        # A headline without frames under it says nothing.
+        each.stack = StackSummary.from_list(frames) if frames else None  # type: ignore[assignment] # format() takes it
+        below += [inner for inner in (each.__cause__, each.__context__, *(each.exceptions or ())) if inner is not None]
 
 
 def _after_ours(traceback: TracebackType | None) -> TracebackType | None:

@@ -81,7 +81,8 @@ class UserFunction:
         first = next(iter(inspect.signature(self.function).parameters))
         if first not in names or hints[first] in _NOT_READ:
             return None
-        from distmap._types import hint_of, reader_of  # noqa: PLC0415 - a cold start without types does without it
+        from distmap._hints import hint_of  # noqa: PLC0415 - a cold start without types does without them
+        from distmap._types import reader_of  # noqa: PLC0415 - likewise
 
         return reader_of(hint_of(function, first), f"@process_items: {self.name}")
 

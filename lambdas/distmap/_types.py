@@ -6,22 +6,23 @@ code, so that they need no package in the function, and are the same where pydan
 
 from __future__ import annotations
 
-import inspect
 import sys
 import types
 import typing
 from collections import abc
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from contextlib import suppress
+from dataclasses import is_dataclass
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 from operator import itemgetter
 from pathlib import Path, PurePath
-from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
 from distmap._errors import InvalidItemError, error_text
+from distmap._hints import hints_of, is_keyword_only, members_of
 from distmap._json import text_of
 
 Read = Callable[[Any, str], Any]
@@ -69,15 +70,6 @@ def reader_of(annotation: Any, who: str) -> Callable[[Any], Any] | None:
     return read if read.__defaults__ else lambda value: read(value, "$")  # type: ignore[return-value] # it has a place by default
 
 
-def hint_of(function: Any, name: str) -> Any:
-    """Return what a parameter is annotated with, names in texts resolved.
-
-    Raises:
-        NameError: One isn't defined, or not yet.
-    """
-    return _hints(inspect.unwrap(function)).get(name, Any)
-
-
 def _is_of_json(annotation: Any) -> bool:
     if isinstance(annotation, TypeVar):
         return True
@@ -106,9 +98,9 @@ def _has_model(annotation: Any, seen: set[int]) -> bool:
     seen.add(id(annotation))
     if hasattr(annotation, "__pydantic_validator__"):
         return True
-    parts = list(get_args(annotation))
+    parts = [*get_args(annotation), getattr(annotation, "__value__", None), getattr(annotation, "__supertype__", None)]
     if isinstance(annotation, type) and (is_dataclass(annotation) or typing.is_typeddict(annotation)):
-        parts += _hints(annotation).values()
+        parts += hints_of(annotation).values()
     return any(_has_model(each, seen) for each in parts)
 
 
@@ -149,7 +141,9 @@ def _reader(annotation: Any, known: dict[Any, Read]) -> Read:  # noqa: PLR0911 -
     if hasattr(annotation, "__supertype__"):  # NewType
         return _reader(annotation.__supertype__, known)
     if hasattr(annotation, "__value__"):  # type Name = ...
-        return _reader(annotation.__value__, known)
+        known[annotation] = lambda value, place: read(value, place)  # noqa: PLW0108 - it isn't there yet
+        read = _reader(annotation.__value__, known)
+        return read
     if origin is Literal:
         return _literal(arguments)
     if origin in (Union, types.UnionType):
@@ -201,7 +195,8 @@ def _read_integer(value: Any, place: str) -> int:
 
 def _read_float(value: Any, place: str) -> float:
     if type(value) in (float, int):
-        return float(value)
+        with suppress(OverflowError):  # JSON has whole numbers of any size
+            return float(value)
     raise _misfit("a number", value, place)
 
 
@@ -330,26 +325,9 @@ def _is_named_tuple(kind: type) -> bool:
     return issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
-
-
-def _members(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return the members of a class with their types, and those that a value must have."""
-    hints = _hints(kind)
-    if is_dataclass(kind):
-        taken: dict[str, Field[Any]] = {each.name: each for each in fields(kind) if each.init}
-        needed = {name for name, each in taken.items() if each.default is MISSING and each.default_factory is MISSING}
-        return {name: hints[name] for name in taken}, frozenset(needed)
-    if typing.is_typeddict(kind):
-        return hints, frozenset(kind.__required_keys__)
-    own = {name: hints.get(name, Any) for name in kind._fields if get_origin(hints.get(name)) is not ClassVar}
-    return own, frozenset(own.keys() - kind._field_defaults.keys())
-
-
 def _record(kind: Any, annotation: Any, known: dict[Any, Read]) -> Read:
     known[annotation] = lambda value, place: read(value, place)  # noqa: PLW0108 - it isn't there yet
-    members, needed = _members(kind)
+    members, needed = members_of(kind, annotation)
     readers = {name: _reader(each, known) for name, each in members.items()}
     is_dictionary = typing.is_typeddict(kind)
 
@@ -375,7 +353,7 @@ def _record(kind: Any, annotation: Any, known: dict[Any, Read]) -> Read:
 def _quick(kind: Any, members: dict[str, Any], read: Read) -> Read:
     """Return a reader that takes a short way to a flat class whose members are all of JSON's own types."""
     plain = all(each in (bool, int, str) for each in members.values())
-    if typing.is_typeddict(kind) or not plain or len(members) < 2 or any(each.kw_only for each in _fields(kind)):
+    if typing.is_typeddict(kind) or not plain or len(members) < 2 or is_keyword_only(kind):
         return read
     get, expected = itemgetter(*members), list(members.values())
 
@@ -389,7 +367,3 @@ def _quick(kind: Any, members: dict[str, Any], read: Read) -> Read:
         return read(value, place)
 
     return read_quickly
-
-
-def _fields(kind: Any) -> tuple[Field[Any], ...]:
-    return fields(kind) if is_dataclass(kind) else ()

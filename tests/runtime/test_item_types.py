@@ -4,12 +4,25 @@
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, NewType, NotRequired, Optional, TypedDict
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    Optional,
+    TypedDict,
+    TypeVar,
+)
 from uuid import UUID
 
 import pytest
@@ -48,6 +61,40 @@ class Order:
     parent: Optional["Order"] = None
     notes: dict[str, list[int]] = dataclasses.field(default_factory=dict)
     total: float = dataclasses.field(init=False, default=0.5)
+
+
+Content = TypeVar("Content")
+
+
+@dataclasses.dataclass
+class Page(Generic[Content]):
+    content: list[Content]
+    first: Content | None = None
+
+
+class LinePage(Page[Line]):
+    """Inherits what is on it."""
+
+
+class Box(TypedDict, Generic[Content]):
+    content: Content
+
+
+@dataclasses.dataclass
+class Measure:
+    of: float
+
+
+@dataclasses.dataclass
+class Area:
+    width: int
+    height: dataclasses.InitVar[int]
+    scale: dataclasses.InitVar[int] = 1
+    sides: ClassVar[int] = 4
+    size: int = dataclasses.field(init=False)
+
+    def __post_init__(self, height: int, scale: int) -> None:
+        self.size = self.width * height * scale
 
 
 class Place(TypedDict):
@@ -115,6 +162,14 @@ ORDER = {"id": 1, "lines": [{"sku": "a"}, {"sku": "b", "number": 2, "more": 0}]}
         (Point, {"x": 1, "y": 2}, Point(1, 2)),
         (Place, {"city": "Bern", "at": [1, 2.5], "more": 1}, {"city": "Bern", "at": (1.0, 2.5), "more": 1}),
         (Annotated[Line, "of an order"], {"sku": "a"}, Line("a")),
+        (Page[Line], {"content": [{"sku": "a"}]}, Page([Line("a")])),
+        (Page[Line], {"content": [], "first": {"sku": "a"}}, Page([], Line("a"))),
+        (Page[Page[Line]], {"content": [{"content": [{"sku": "a"}]}]}, Page([Page([Line("a")])])),
+        (LinePage, {"content": [{"sku": "a"}]}, LinePage([Line("a")])),
+        (Page, {"content": [{"sku": "a"}]}, Page([{"sku": "a"}])),
+        (Box[Line], {"content": {"sku": "a"}}, {"content": Line("a")}),
+        (Area, {"width": 2, "height": 3}, Area(2, 3)),
+        (Area, {"width": 2, "height": 3, "scale": 2}, Area(2, 3, 2)),
         (set[Color], ["red", "red"], {Color.RED}),
         (tuple[Color, ...], ["red"], (Color.RED,)),
         (UUID, "00000000-0000-0000-0000-000000000001", UUID(int=1)),
@@ -157,6 +212,11 @@ def test_an_item_is_read_as_the_type_of_the_parameter(annotation: Any, value: An
         (Place, {"at": [1, 2]}, '$: Place lacks city, got {"at": [1, 2]}'),
         (Place, {"city": "Bern", "at": [1]}, "$.at: expected a list of 2, got [1]"),
         (UUID, "1", '$: expected a UUID, got "1"'),
+        (Page[Line], {"content": [{"sku": 1}]}, "$.content[0].sku: expected a text, got 1"),
+        (LinePage, {"content": [], "first": 1}, "$.first: expected an object (Line) or null, got 1"),
+        (Area, {"width": 2}, '$: Area lacks height, got {"width": 2}'),
+        (Area, {"width": 2, "height": "x"}, '$.height: expected a whole number, got "x"'),
+        (Measure, {"of": 10**400}, f"$.of: expected a number, got 1{'0' * 76}..."),
         (Checked, {"share": 2}, '$: share is over 1, got {"share": 2}'),
         (dict[int, Line], {"a": {}}, '$: expected a whole number, got "a"'),
         (Line, ["z" * 200], f'$: expected an object (Line), got ["{"z" * 75}...'),
@@ -213,6 +273,25 @@ def test_a_name_for_type_checkers_alone_is_said_once_and_changes_nothing(capsys:
     assert [handler(3), handler(4)] == [3, 4]
     messages = [json.loads(line)["message"] for line in capsys.readouterr().out.splitlines()]
     assert sum("NoSuchName" in message for message in messages) == 1
+
+
+@pytest.mark.parametrize("annotation", ["the order as it came", "dataclasses.Missing"])
+def test_a_text_that_is_no_type_is_said_and_changes_nothing(
+    annotation: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def handler(item):  # type: ignore[no-untyped-def] # annotated below
+        return item["n"]
+
+    handler.__annotations__["item"] = annotation
+    assert process_items(handler)({"n": 1}) == 1
+    assert "are not checked against its annotation" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="`type` is a statement since Python 3.12")
+def test_a_type_with_a_name_may_have_itself_in_it() -> None:
+    names: dict[str, Any] = {"Line": Line}
+    exec("type Tree = dict[str, Tree] | Line", names)  # noqa: S102 - no syntax of Python 3.11
+    assert read(names["Tree"], {"a": {"b": {"sku": "x"}}}) == {"a": {"b": Line("x")}}
 
 
 @pytest.mark.parametrize("annotation", [object, Any, dict, None, list[dict[str, Any]]], ids=str)

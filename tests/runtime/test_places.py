@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
+from types import TracebackType
 from typing import Any
 
 import pytest
@@ -204,3 +206,37 @@ def test_an_error_that_cannot_be_formatted_has_no_traceback() -> None:
             raise RuntimeError
 
     assert traceback_of(OddError()) is None
+
+
+def test_an_error_whose_traceback_cannot_be_read_fails_its_item_alone() -> None:
+    class OddError(Exception):
+        @property
+        def __traceback__(self) -> TracebackType:  # type: ignore[override]  # as odd as it gets
+            raise RuntimeError
+
+    @process_items
+    def handler(item: int) -> int:
+        if item == 1:
+            raise OddError
+        return item
+
+    answer = handler({"Items": [0, 1, 2]})
+    assert answer["batchItemFailures"] == [{"itemIdentifier": "1", "error": "OddError", "cause": ""}]
+    assert len(answer["batchItemResults"]) == 2
+
+
+def test_the_traceback_of_an_item_that_took_too_long_shows_what_it_waited_for_and_nothing_of_ours() -> None:
+    @process_items(item_timeout=0.01, fail_at_percentage=None)
+    async def waiting(item: int) -> None:
+        await asyncio.Event().wait()
+
+    @process_items(item_timeout=0.01, fail_at_percentage=None)
+    def busy(item: int) -> None:
+        while True:
+            pass
+
+    for handler, line in ((waiting, "await asyncio.Event().wait()"), (busy, "in busy")):
+        (failure,) = handler({"Items": [1]})["batchItemFailures"]
+        assert line in failure["traceback"]
+        assert failure["traceback"].endswith("ItemTimeout: the item took longer than its 0.01 s")
+        assert "/distmap/_" not in failure["traceback"]
