@@ -26,6 +26,7 @@ _STANDARD_LIBRARY: Final = str(Path(os.__file__).parent)
 _FOREIGN: Final = re.compile(
     r"^(?:/opt/|/var/(?:runtime|lang)/|<)|[/\\](?:site-packages|dist-packages)[/\\]|/lib/python3\.\d+/|[/\\]distmap[/\\]_"
 )
+_OURS_OR_IMPORT: Final = re.compile(r"[/\\]distmap[/\\]_|^<frozen importlib|[/\\]importlib[/\\]__init__\.py$")
 _OF_LAMBDA: Final = re.compile(r"^/var/task/|^.*/asset\.[0-9a-f]+/")
 _FRAME: Final = re.compile(r'\s*File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)')
 
@@ -114,10 +115,11 @@ def place_in(stack: Any) -> str | None:
 
 
 def traceback_in(stack: Any) -> str | None:
-    """Return what is kept of such a ``stackTrace``."""
+    """Return what is kept of such a ``stackTrace``: its end, without our own frames and those of an import."""
     if not isinstance(stack, list) or not stack or not all(isinstance(line, str) for line in stack):
         return None
-    return "\n".join(line.rstrip("\n") for line in stack)[-TRACEBACK_CHARACTERS:]
+    shown = [line for line in stack if not ((frame := _FRAME.match(line)) and _OURS_OR_IMPORT.search(frame["file"]))]
+    return "\n".join(line.rstrip("\n") for line in shown or stack)[-TRACEBACK_CHARACTERS:]
 
 
 def _leave_ours_out(formatter: TracebackException) -> None:

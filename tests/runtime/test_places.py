@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from distmap import PermanentError, _places, current_item, process_items
-from distmap._places import TRACEBACK_CHARACTERS, place_in, place_of, traceback_of
+from distmap._places import TRACEBACK_CHARACTERS, place_in, place_of, traceback_in, traceback_of
 from distmap.limits import SPILL_BYTES
 from distmap.wire import Run
 from tests.runtime import answers
@@ -199,6 +199,15 @@ def test_a_place_is_read_from_the_stack_trace_of_lambda(files: list[str], place:
     assert place_in(stack) == place
 
 
+def test_the_traceback_in_a_stack_trace_of_lambda_is_without_our_frames_and_those_of_an_import() -> None:
+    files = ["/var/lang/lib/python3.13/importlib/__init__.py", "<frozen importlib._bootstrap>", "/var/task/handler.py"]
+    *imports, handler, ours = [
+        f'  File "{file}", line 1, in work\n    work()\n' for file in [*files, "/opt/python/distmap/_process.py"]
+    ]
+    assert traceback_in([*imports, handler, ours]) == handler.rstrip()
+    assert traceback_in([ours]) == ours.rstrip()  # rather than nothing
+
+
 def test_an_error_that_cannot_be_formatted_has_no_traceback() -> None:
     class OddError(Exception):
         @property
@@ -238,5 +247,5 @@ def test_the_traceback_of_an_item_that_took_too_long_shows_what_it_waited_for_an
     for handler, line in ((waiting, "await asyncio.Event().wait()"), (busy, "in busy")):
         (failure,) = handler({"Items": [1]})["batchItemFailures"]
         assert line in failure["traceback"]
-        assert failure["traceback"].endswith("ItemTimeout: the item took longer than its 0.01 s")
+        assert "ItemTimeout: the item took longer than its 0.01 s" in failure["traceback"]
         assert "/distmap/_" not in failure["traceback"]
