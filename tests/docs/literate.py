@@ -15,7 +15,7 @@ _MARK = "@@ block "
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # What differs from one run of a page to another.
 _VARIES = (
-    (re.compile(r"^item seconds: .*\n", re.MULTILINE), ""),
+    (re.compile(r"^time of an item: .*\n", re.MULTILINE), ""),
     (re.compile(r"\b(?:\d+m)?\d+(?:\.\d+)? ?s\b(?!\w)"), "1s"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:4566"),
     (re.compile(r"\bprocess \d+"), "process 1"),

@@ -161,7 +161,7 @@ def test_items_and_results_are_typed_and_a_failure_says_where(
     told = capsys.readouterr().out
     assert f"2  IndexError at {place}: list index out of range" in told
     assert "    output order 1" in told
-    assert "item seconds: median " in told
+    assert "time of an item: median " in told
     assert f'"places": {{"{place}": 2}}' in told.replace("\\", "")
     text = page.read_text(encoding="utf-8")
     assert place in text

@@ -181,9 +181,17 @@ def ledger(account: Ledger) -> None:
 
 def measured(measures: BatchMeasures) -> str:
     """Return in one line what workers measured of their items."""
-    times = ", ".join(f"{name} {measures[name]:g}" for name in ("median", "p99", "most"))
+    times = ", ".join(f"{name} {time_of_item(measures[name])}" for name in ("median", "p99", "most"))
     memory = f"; memory {measures['memoryMB']:,} MB" if "memoryMB" in measures else ""
-    return f"item seconds: {times} (item {one_line(measures['slowest'], 200)}){memory}"
+    return f"time of an item: {times} (item {one_line(measures['slowest'], 200)}){memory}"
+
+
+def time_of_item(seconds: float) -> str:
+    """Return a time that may be short, for people: ``2.9 us``, ``48 ms``, ``1.2 s``, ``3m20s``."""
+    if seconds >= 60:
+        return duration(seconds)
+    unit, factor = ("s", 1.0) if seconds >= 0.9995 else ("ms", 1e3) if seconds >= 0.0009995 else ("us", 1e6)
+    return f"{seconds * factor:.3g} {unit}"
 
 
 def kind_of_failure(error: str, place: str | None, message: str) -> str:
