@@ -16,6 +16,7 @@ from mkdocs.structure.pages import Page
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import reference_pages
 import site_pages  # beside this file, which MkDocs loads by its path
 
 MODULES: Final = site_pages.ROOT / "node_modules"
@@ -37,6 +38,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     _copies.clear()
     for page in site_pages.PUBLIC:
         files.append(File.generated(config, f"reference/{page}.md", content=site_pages.reference_page(page)))
+    for name, make in reference_pages.PAGES.items():
+        files.append(File.generated(config, f"reference/{name}.md", content=make()))
     for source, place in site_pages.ROOT_PAGES.items():
         text = (site_pages.ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, place, content=rebase(text, "", posixpath.dirname(place))))
@@ -97,7 +100,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
 
 
 def _is_made(target: str) -> bool:
-    reference = {f"docs/reference/{page}.md" for page in site_pages.PUBLIC}
+    reference = {f"docs/reference/{page}.md" for page in (*site_pages.PUBLIC, *site_pages.MADE_PAGES)}
     return target in reference or target.removeprefix("docs/") in site_pages.ROOT_PAGES.values()
 
 

@@ -27,6 +27,8 @@ TITLES: Final = {
     "testing": "Tests of your own",
     "local": "The engine",
 }
+# Further pages of the reference, which docs/reference_pages.py makes.
+MADE_PAGES: Final = ("commands", "shapes", "permissions")
 # Documents that stand at the root of the checkout, where people and platforms look for them.
 ROOT_PAGES: Final = {
     "ARCHITECTURE.md": "project/architecture.md",

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.checkout
 
 PAGES = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md"))
 SITE_PAGES = load("site_pages")
-MADE = {*SITE_PAGES.ROOT_PAGES.values(), *(f"reference/{page}.md" for page in SITE_PAGES.PUBLIC)}
+REFERENCE = (*SITE_PAGES.PUBLIC, *SITE_PAGES.MADE_PAGES)
+MADE = {*SITE_PAGES.ROOT_PAGES.values(), *(f"reference/{page}.md" for page in REFERENCE)}
 _FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -90,6 +91,24 @@ def test_every_public_name_is_in_the_reference() -> None:
             for name, value in values.items()
             if (inspect.isclass(value) or inspect.isfunction(value)) and not value.__doc__
         ] == []
+
+
+def test_pages_made_of_the_code_have_all_of_it() -> None:
+    pages = load("reference_pages").PAGES
+    assert set(pages) == set(SITE_PAGES.MADE_PAGES)
+    commands = pages["commands"]()
+    assert {name for name in ("run", "ledger", "retry", "local up") if f"## distmap {name}\n" not in commands} == set()
+    assert "| `--watch` |" in commands
+    assert "```text\ndistmap watch Squares " in commands
+    assert "| <code>--input JSON&#124;@FILE&#124;-</code> |" in commands
+    shapes = pages["shapes"]()
+    assert [name for name in load("schemas").shapes() if f"## {name}\n" not in shapes] == []
+    permissions = pages["permissions"]()
+    parts = {part.split("\n", 1)[0]: part for part in permissions.split("\n## ")}
+    starts = parts["Who starts runs: a caller, a schedule of your own"]
+    assert "| `states:StartExecution` | `{StateMachine}` |" in starts
+    assert "`{PayloadBucket}/runs/*/spill/*`" in parts["The worker, beside what you grant to it"]
+    assert "`states:execution:{StateMachine}/Squares:*`" in parts["The state machine"]
 
 
 def test_roles_of_docstrings_become_links() -> None:
