@@ -79,8 +79,14 @@ def check_reserve(reserve_seconds: float | None) -> None:
     """Check a reserve that a user set.
 
     Raises:
+        TypeError: It is no number.
         ValueError: It is negative.
     """
+    if reserve_seconds is not None and (
+        isinstance(reserve_seconds, bool) or not isinstance(reserve_seconds, (int, float))
+    ):
+        message = f"reserve_seconds must be a number of seconds, got {reserve_seconds!r}"
+        raise TypeError(message)
     if reserve_seconds is not None and not reserve_seconds >= 0:
         message = f"reserve_seconds must be 0 or more, got {reserve_seconds!r}"
         raise ValueError(message)

@@ -140,15 +140,14 @@ def process_items(
     if type(threads) is not int or not 1 <= threads <= MAX_FUNCTION_THREADS:
         message = f"threads must be an integer from 1 to {MAX_FUNCTION_THREADS:,}, got {threads!r}"
         raise ValueError(message)
-    if fail_at_percentage is not None and not 0 < fail_at_percentage <= 100:
-        message = f"fail_at_percentage must be over 0 and at most 100, got {fail_at_percentage!r}; None never fails"
-        raise ValueError(message)
+    _check_share(fail_at_percentage)
     if concurrency is not None and (type(concurrency) is not int or not 1 <= concurrency <= MAX_CONCURRENT_ITEMS):
         message = f"concurrency must be an integer from 1 to {MAX_CONCURRENT_ITEMS:,}, got {concurrency!r}"
         raise ValueError(message)
-    if type(keep_output) is not bool:
-        message = f"keep_output must be True or False, got {keep_output!r}"
-        raise TypeError(message)
+    for name, value in (("keep_output", keep_output), ("log_items", log_items)):
+        if type(value) is not bool:
+            message = f"{name} must be True or False, got {value!r}"
+            raise TypeError(message)
     check_item_timeout(item_timeout)
     check_reserve(reserve_seconds)
     retry = ItemRetry(retry_errors, retry_attempts, permanent_errors)
@@ -363,6 +362,15 @@ class _Worker:
             durationMs=round((monotonic() - started) * 1000, 3),
             **fields,
         )
+
+
+def _check_share(share: float | None) -> None:
+    if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float))):
+        message = f"fail_at_percentage must be a number, got {share!r}; None never fails"
+        raise TypeError(message)
+    if share is not None and not 0 < share <= 100:
+        message = f"fail_at_percentage must be over 0 and at most 100, got {share!r}; None never fails"
+        raise ValueError(message)
 
 
 def _check_ways(function: UserFunction, *, threads: int, concurrency: int | None, item_timeout: float | None) -> None:

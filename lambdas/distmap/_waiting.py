@@ -50,14 +50,19 @@ def check_item_timeout(item_timeout: float | None) -> None:
 
     Raises:
         TypeError: It is no number.
-        ValueError: It isn't over 0.
+        ValueError: It isn't over 0, or more than a timer takes.
     """
     if item_timeout is None:
         return
     if isinstance(item_timeout, bool) or not isinstance(item_timeout, (int, float)):
         message = f"item_timeout must be a number of seconds, got {item_timeout!r}"
         raise TypeError(message)
-    if not 0 < item_timeout < threading.TIMEOUT_MAX:
+    if item_timeout >= threading.TIMEOUT_MAX:
+        message = (
+            f"item_timeout must be below {threading.TIMEOUT_MAX:,.0f} seconds, got {item_timeout!r}; None sets no limit"
+        )
+        raise ValueError(message)
+    if not item_timeout > 0:
         message = f"item_timeout must be over 0 seconds, got {item_timeout!r}; None sets no limit"
         raise ValueError(message)
 

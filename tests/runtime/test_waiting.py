@@ -215,6 +215,7 @@ def test_fails_when_a_signal_cannot_reach_the_item() -> None:
             "threads is for plain functions, and asynchronously is async: say concurrency=2",
         ),
         ({"item_timeout": 0}, plainly, "item_timeout must be over 0 seconds, got 0"),
+        ({"item_timeout": float("inf")}, plainly, "item_timeout must be below [0-9,]+ seconds, got inf"),
         ({"item_timeout": float("nan")}, plainly, "item_timeout must be over 0 seconds, got nan"),
         ({"concurrency": 0}, asynchronously, "concurrency must be an integer from 1 to 1,000, got 0"),
         ({"concurrency": 1.5}, asynchronously, "concurrency must be an integer from 1 to 1,000, got 1.5"),
