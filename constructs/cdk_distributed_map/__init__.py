@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cdk_distributed_map.pipeline import DistributedMapPipeline
     from cdk_distributed_map.resources.functions import runtime_layer
+    from cdk_distributed_map.resources.imported import ImportedPipeline
+    from cdk_distributed_map.resources.nag import NagAcknowledgements
     from cdk_distributed_map.resources.observability import Alarms
     from cdk_distributed_map.settings.accounting import Accounting, Rerun
     from cdk_distributed_map.settings.batching import Batching
@@ -35,9 +37,11 @@ __all__ = [
     "CsvDelimiter",
     "DistributedMapPipeline",
     "FileFormat",
+    "ImportedPipeline",
     "ItemBy",
     "ItemShape",
     "ItemSource",
+    "NagAcknowledgements",
     "OutputType",
     "Overlap",
     "Rerun",
@@ -59,9 +63,11 @@ _MODULES = {
     "CsvDelimiter": "settings.formats",
     "DistributedMapPipeline": "pipeline",
     "FileFormat": "settings.formats",
+    "ImportedPipeline": "resources.imported",
     "ItemBy": "settings.jobs",
     "ItemShape": "settings.workers",
     "ItemSource": "settings.sources",
+    "NagAcknowledgements": "resources.nag",
     "OutputType": "settings.results",
     "Overlap": "settings.overlap",
     "Rerun": "settings.accounting",

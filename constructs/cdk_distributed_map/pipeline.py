@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Duration, Names, RemovalPolicy, Token
+from aws_cdk import Duration, Names, RemovalPolicy
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -15,17 +15,20 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_ssm as ssm
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
+from cdk_distributed_map import permissions
 from cdk_distributed_map.definition import foresight
 from cdk_distributed_map.definition.check import DefinitionCheck
 from cdk_distributed_map.definition.flow import Flow
 from cdk_distributed_map.plan import Forecast, plan
 from cdk_distributed_map.resources import account as account_module
-from cdk_distributed_map.resources import grants, log_groups, observability
+from cdk_distributed_map.resources import grants, imported, log_groups, observability
 from cdk_distributed_map.resources import payload_bucket as payload_bucket_module
 from cdk_distributed_map.resources.functions import FunctionSettings
+from cdk_distributed_map.resources.imported import ImportedPipeline
 from cdk_distributed_map.resources.map_resources import create_map_resources, root_location
 from cdk_distributed_map.resources.observability import Alarms
 from cdk_distributed_map.resources.starts import PipelineStarts
@@ -38,10 +41,6 @@ from cdk_distributed_map.settings.results import Results
 from cdk_distributed_map.settings.sources import ItemSource
 from cdk_distributed_map.settings.workers import MapSettings, Worker
 from distmap import limits
-
-_MOST_PREFIX_BYTES = 240
-"""The id of a rule has 255 characters, and a key 1,024 bytes.
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html"""
 
 
 class DistributedMapPipeline(PipelineStarts):
@@ -61,7 +60,7 @@ class DistributedMapPipeline(PipelineStarts):
     The ids of what it makes are stable: ``PayloadBucket``, ``Worker``, ``Capture``, ``Combine``, ``Account`` (each with
     ``Role``, ``Logs`` and ``Policy`` appended for its role, its log group and its rights), ``Role``, ``LogGroup``,
     ``StateMachine``, ``Flow``, ``Fragment``, ``Nested``, ``AccountForFailedRuns``, ``Alarms``, ``Dashboard``,
-    ``SkippingStarter``, ``WaitingStarter``, ``Schedule``, ``StartOnObject``, ``StartOnEvent``.
+    ``SkippingStarter``, ``WaitingStarter``, ``Schedule``, ``StartOnObject``, ``StartOnEvent``, ``Parameter``.
 
     .. versionadded:: 0.1.0
 
@@ -350,9 +349,6 @@ class DistributedMapPipeline(PipelineStarts):
         )
         return machine
 
-    def __repr__(self) -> str:
-        return f"<DistributedMapPipeline {self.node.path!r}>"
-
     @property
     def fragment(self) -> sfn.StateMachineFragment:
         """The same states once more, to be chained inside a state machine of your own.
@@ -423,35 +419,101 @@ class DistributedMapPipeline(PipelineStarts):
         foresight.tell(self, found)
         return found
 
-    # -- grants
+    # -- for other apps
 
+    @classmethod
     @kinds.checked
-    def grant_start_execution(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a principal start runs.
+    def from_attributes(
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        state_machine_arn: str,
+        payload_bucket: s3.IBucket | str,
+        payload_prefix: str | None = None,
+        results_bucket: s3.IBucket | str | None = None,
+        combine: lambda_.IFunction | None = None,
+        metrics_name: str | None = None,
+        encryption_key: kms.IKey | None = None,
+    ) -> ImportedPipeline:
+        """Return a pipeline that another app deploys, with its grants and metrics.
 
-        Give functions that the pipeline calls this grant, or the others here, rather than those of ``state_machine``:
-        the L2 would write them into the default policy of the function's role, which the function waits for, as the
-        state machine waits for the function, and CloudFormation refuses such a circle.
+        Args:
+            scope: Parent.
+            id: Construct id.
+            state_machine_arn: ARN of its state machine.
+            payload_bucket: Its payload bucket, or the name of it, which stands for a bucket with ``encryption_key``.
+            payload_prefix: Its prefix in that bucket. Default: none.
+            results_bucket: The bucket that results are exported to, or the name of it. Default: the payload bucket.
+            combine: Its combine function, which who operates runs may call. Default: none.
+            metrics_name: ``<stack name>/<path of the pipeline in the stack>``, the dimension of the metrics of items.
+                Default: none, and the metrics of items can't be had.
+            encryption_key: Its customer-managed key. Default: none.
+
+        Raises:
+            TypeError: An argument is of the wrong kind.
+            ValueError: The ARN isn't one of a state machine, or the prefix can't be one.
         """
-        return self.state_machine.grant_start_execution(self._taker(grantee))
-
-    @kinds.checked
-    def grant_put_items(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a principal put item files into the payload bucket, which a run on an item file (a retry) needs."""
-        return grants.grant_put_items(self.payload_bucket, self._payload_prefix, self._taker(grantee))
-
-    @kinds.checked
-    def grant_read_results(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a principal read the files of runs (items, results, manifests, spilled answers) and kept item files."""
-        results = None if self.results_bucket is self.payload_bucket else self.results_bucket
-        return grants.grant_read_results(self.payload_bucket, results, self._payload_prefix, self._taker(grantee))
-
-    @kinds.checked
-    def grant_operate(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a principal watch, change, stop and redrive runs, their Map Runs and their children."""
-        return grants.grant_operate(
-            self, self.state_machine, self.labels, self._taker(grantee), encryption_key=self._key
+        return ImportedPipeline(
+            scope,
+            id,
+            state_machine_arn=state_machine_arn,
+            payload_bucket=payload_bucket,
+            payload_prefix=payload_prefix,
+            results_bucket=results_bucket,
+            combine=combine,
+            metrics_name=metrics_name,
+            encryption_key=encryption_key,
         )
+
+    @classmethod
+    @kinds.checked
+    def from_parameter(
+        cls, scope: Construct, id: str, parameter_name: str, *, encryption_key: kms.IKey | None = None
+    ) -> ImportedPipeline:
+        """Return a pipeline that another app deploys, by the parameter that :meth:`export_to_parameter` made.
+
+        CloudFormation reads the parameter at deployment, in the account and Region of ``scope``.
+
+        Args:
+            scope: Parent.
+            id: Construct id.
+            parameter_name: Name of the parameter, known when the app is synthesized.
+            encryption_key: The pipeline's customer-managed key, which its buckets have as well. Default: none.
+
+        Raises:
+            TypeError: An argument is of the wrong kind.
+            ValueError: Systems Manager takes no such name.
+        """
+        return imported.from_parameter(scope, id, parameter_name, encryption_key=encryption_key)
+
+    @kinds.checked
+    def export_to_parameter(self, parameter_name: str, *, id: str | None = None) -> ssm.StringParameter:
+        """Write what :meth:`from_parameter` needs in another app into a parameter of Systems Manager.
+
+        Args:
+            parameter_name: Name of the parameter, such as ``/pipelines/squares``.
+            id: Construct id, for more than one. Default: ``Parameter``.
+
+        Raises:
+            ValueError: Systems Manager takes no such name.
+        """
+        return ssm.StringParameter(
+            self,
+            "Parameter" if id is None else id,
+            parameter_name=imported.checked_parameter_name(parameter_name),
+            description=f"distmap: the pipeline {self.node.path}",
+            string_value=imported.exported(
+                self.state_machine.state_machine_arn,
+                payload_bucket=self.payload_bucket,
+                payload_prefix=self._payload_prefix,
+                results_bucket=self.results_bucket,
+                combine_arn=self._combine_arn(),
+                metrics_name=account_module.dimension(self),
+            ),
+        )
+
+    # -- what its grants need
 
     def _taker(self, grantee: iam.IGrantable) -> iam.IGrantable:
         return grants.taker(
@@ -460,8 +522,20 @@ class DistributedMapPipeline(PipelineStarts):
             roles=(self.role, self.state_machine.role),
             functions=self._resources.functions(),
             flow=self._flow,
-            statements=self._flow.statements(),
+            statements=self._statements_of_states(),
         )
+
+    def _statements_of_states(self) -> Sequence[iam.PolicyStatement]:
+        return self._flow.statements()
+
+    def _arn(self, resource: str, rest: str) -> str:
+        return permissions.states_arn(self, resource, f"{self.state_machine.state_machine_name}{rest}")
+
+    def _operated_labels(self) -> Sequence[str]:
+        return self.labels
+
+    def _combine_arn(self) -> str | None:
+        return None if self.combine is None else self.combine.function_arn
 
     # -- events
 
@@ -514,16 +588,7 @@ def _listed(
 
 
 def _check(payload_prefix: str, timeout: Duration | None, *, expiry: Duration | None) -> None:
-    known = "" if Token.is_unresolved(payload_prefix) else payload_prefix
-    if known and (not known.endswith("/") or known.startswith("/")):
-        raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {payload_prefix!r}")
-    size = len(known.encode())
-    if size > _MOST_PREFIX_BYTES:
-        raise ValueError(
-            f"payload_prefix must have at most {_MOST_PREFIX_BYTES} bytes, got {size:,}: S3 limits the id of a "
-            "lifecycle rule and the keys of a run, which hold it"
-        )
-    checks.plain_key("payload_prefix", payload_prefix)
+    checks.payload_prefix(payload_prefix)
     if timeout is not None and not timeout.is_unresolved():
         checks.whole_number("timeout", timeout.to_seconds(), least=1, most=limits.MAX_EXECUTION_SECONDS, unit="seconds")
     if expiry is not None and not expiry.is_unresolved():

@@ -40,12 +40,15 @@ from cdk_distributed_map.settings import kinds
 if TYPE_CHECKING:
     from tests.construct.lab import Lab
 
-# Made by their factories alone.
-ABSTRACT = {"Bundling", "Capture", "Combiner", "FileFormat", "ItemSource", "ReservedConcurrency", "Worker"}
+# Made by their factories alone, or without arguments.
+ABSTRACT = {
+    *("Bundling", "Capture", "Combiner", "FileFormat", "ItemSource", "NagAcknowledgements", "ReservedConcurrency"),
+    "Worker",
+}
 
 INTERNAL = {
     *("add_to", "bind", "create", "event_settings", "known_count", "longest_seconds", "render", "resolve"),
-    *("statements", "validate"),
+    *("statements", "validate", "visit"),
 }
 
 # What of the palette an annotation takes, by the words in it; whatever isn't named is wrong.
@@ -79,16 +82,22 @@ REQUIRED: dict[str, Callable[[Lab], Any]] = {
     "id": lambda _: "Id",
     "image": lambda lab: image_folder(lab),  # noqa: PLW0108 - defined below
     "items": lambda _: ItemSource.state_array(),
+    "item_seconds": lambda _: 0.05,
     "job_definition": lambda lab: made(lab, "JobDefinition"),
     "job_queue": lambda lab: made(lab, "JobQueue"),
     "key": lambda _: "in/items",
     "manifest_key": lambda _: "inv/2026-09-01T01-00Z/manifest.json",
+    "parameter_name": lambda _: "/pipelines/squares",
+    "payload_bucket": lambda lab: lab.bucket(),
     "schedule": lambda _: scheduler.ScheduleExpression.rate(cdk.Duration.hours(1)),
     "scope": lambda lab: lab.stack,
     "state_machine": lambda lab: lab.machine(),
+    "state_machine_arn": lambda _: "arn:aws:states:us-east-1:123456789012:stateMachine:Squares",
     "task_definition": lambda lab: made(lab, "TaskDefinition"),
     "worker": lambda lab: Worker.function(lab.function()),
 }
+COUNTED = {"plan"}
+"""What takes items by their number."""
 
 
 def image_folder(lab: Lab) -> str:
@@ -121,8 +130,11 @@ def members(name: str) -> Iterator[tuple[str, Callable[..., Any]]]:
         return
     if name not in ABSTRACT:
         yield "__init__", public.__init__
-    for key, member in vars(public).items():
-        function = member.__func__ if isinstance(member, staticmethod) else member
+    # What both kinds of pipelines have is tried on the one that is made.
+    parts = public.__mro__ if public is DistributedMapPipeline else (public,)
+    ours = [part for part in reversed(parts) if part.__module__.startswith("cdk_distributed_map.")]
+    for key, member in {key: member for part in ours for key, member in vars(part).items()}.items():
+        function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
         # What the pipeline itself calls on its parts takes no argument of the user's.
         internal = key in INTERNAL
         if not key.startswith("_") and inspect.isfunction(function) and not internal:
@@ -133,7 +145,11 @@ def arguments() -> Iterator[Any]:
     for name in cdk_distributed_map.__all__:
         for member, function in members(name):
             for parameter in inspect.signature(function).parameters.values():
-                if parameter.name == "self" or parameter.kind is parameter.VAR_KEYWORD or not parameter.annotation:
+                if (
+                    parameter.name in {"cls", "self"}
+                    or parameter.kind is parameter.VAR_KEYWORD
+                    or not parameter.annotation
+                ):
                     continue
                 for kind, value in PALETTE.items():
                     words = set(re.findall(r"\w+", str(parameter.annotation)))
@@ -162,9 +178,9 @@ def test_fails_when_an_argument_is_of_another_kind(
     of_pipeline = public is DistributedMapPipeline
     function = public if member == "__init__" else getattr(pipeline if of_pipeline else public, member)
     required = {
-        key: REQUIRED[key](module_lab)
+        key: 5 if key == "items" and member in COUNTED else REQUIRED[key](module_lab)
         for key, parameter in declared.items()
-        if parameter.default is parameter.empty and key not in {"self", argument}
+        if parameter.default is parameter.empty and key not in {"cls", "self", argument}
     }
 
     with pytest.raises(TypeError, match=rf"^(a name in )?{argument}\b.* must be ") as error:
@@ -183,7 +199,7 @@ def test_every_public_way_in_is_checked() -> None:
         for name in cdk_distributed_map.__all__
         for member, function in members(name)
         if not member.startswith("metric_")
-        and any(key != "self" for key in inspect.signature(function).parameters)
+        and any(key not in {"cls", "self"} for key in inspect.signature(function).parameters)
         and not hasattr(function, "__wrapped__")
     ]
 

@@ -1,4 +1,4 @@
-"""cdk-nag's AwsSolutions rules over the example app."""
+"""cdk-nag's AwsSolutions rules over the example app, and over everything else with what is acknowledged of it."""
 
 from __future__ import annotations
 
@@ -51,3 +51,82 @@ def test_cdk_nag_sees_an_open_bucket(tmp_path: Path) -> None:
         "app.synth()\n"
     )
     assert "AwsSolutions-S10" in {each["rule"] for each in nag(app, tmp_path)}
+
+
+PIPELINES = """
+import sys
+sys.path.insert(0, {here!r})
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam, aws_lambda as lambda_, aws_s3 as s3, aws_stepfunctions as sfn
+from cdk_distributed_map import DistributedMapPipeline, ItemSource, NagAcknowledgements, Worker
+
+app = cdk.App()
+"""
+STACKS = """
+from everything import Secured, Sources, Started
+Sources(app, "Sources"); Started(app, "Started"); Secured(app, "Secured", code={code!r})
+lake = s3.Bucket(cdk.Stack(app, "Lake"), "Bucket")
+far = cdk.Stack(app, "Far")
+states = Worker.states(lambda scope: sfn.Pass(scope, "Work"))
+DistributedMapPipeline(far, "Far", items=ItemSource.s3_objects(lake, prefix="in/"), worker=states, payload_bucket=lake)
+"""
+CHOSEN = """
+stack = cdk.Stack(app, "Chosen")
+pipeline = DistributedMapPipeline(
+    stack,
+    "Chosen",
+    items=ItemSource.state_array(),
+    worker=Worker.python({code!r}, handler="handler.handler", runtime=lambda_.Runtime.PYTHON_3_11),
+    log_level=sfn.LogLevel.OFF,
+)
+everything = iam.PolicyStatement(actions=["sqs:SendMessage"], resources=["*"])
+pipeline.role.add_to_principal_policy(everything)
+pipeline.worker.add_to_role_policy(everything)
+s3.Bucket(stack, "Mine", enforce_ssl=True).grant_read(pipeline.role)
+"""
+ASPECT = "cdk.Aspects.of(app).add(NagAcknowledgements())\n"
+LAST = "app.synth()\n"
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> str:
+    folder = tmp_path / "code"
+    folder.mkdir()
+    (folder / "handler.py").write_text("from elsewhere import handler\n")
+    return str(folder)
+
+
+def found_in(app: str, tmp_path: Path, code: str) -> set[tuple[str, str]]:
+    """The path and the rule of each finding in an app."""
+    file = tmp_path / "app.py"
+    file.write_text((PIPELINES + app).format(here=str(HERE), code=code))
+    return {(each["path"], each["rule"]) for each in nag(file, tmp_path)}
+
+
+@pytest.mark.slow  # a synthesis of every source, thrice
+def test_nothing_is_found_in_pipelines_whose_findings_are_acknowledged(tmp_path: Path, code: str) -> None:
+    found = found_in(STACKS + ASPECT + LAST, tmp_path, code)
+    templates = {path.name: path.read_text() for path in (tmp_path / "cdk.out").glob("*.template.json")}
+    without = found_in(STACKS + LAST, tmp_path, code)
+
+    # The user's own queue, buckets, cluster, task, state machine and operator are reported as before.
+    own = ("Secured/FailedItems", "Secured/Mine", "Secured/Operator", "Started/Cluster", "Started/Task/", "Lake/")
+    assert {path for path, _ in found if not path.startswith((*own, "Sources/Lake", "Started/Incoming"))} == set()
+    assert found < without
+    assert {path for path, _ in without - found} >= {"Far/Far/Role/DefaultPolicy/Resource", "Far/Far/Account/Resource"}
+    assert templates == {path.name: path.read_text() for path in (tmp_path / "cdk.out").glob("*.template.json")}
+
+
+def test_what_users_choose_and_add_is_still_reported(tmp_path: Path, code: str) -> None:
+    found = found_in(CHOSEN + ASPECT + LAST, tmp_path, code)
+
+    assert {(path, rule.partition("<")[0]) for path, rule in found if path.startswith("Chosen/Chosen/")} == {
+        ("Chosen/Chosen/Worker/Resource", "AwsSolutions-L1"),
+        ("Chosen/Chosen/StateMachine/Resource", "AwsSolutions-SF1"),
+        ("Chosen/Chosen/Role/DefaultPolicy/Resource", "AwsSolutions-IAM5[Resource::*]"),
+        ("Chosen/Chosen/Role/DefaultPolicy/Resource", "AwsSolutions-IAM5[Resource::"),
+        ("Chosen/Chosen/Role/DefaultPolicy/Resource", "AwsSolutions-IAM5[Action::s3:GetBucket*]"),
+        ("Chosen/Chosen/Role/DefaultPolicy/Resource", "AwsSolutions-IAM5[Action::s3:GetObject*]"),
+        ("Chosen/Chosen/Role/DefaultPolicy/Resource", "AwsSolutions-IAM5[Action::s3:List*]"),
+        ("Chosen/Chosen/WorkerRole/DefaultPolicy/Resource", "AwsSolutions-IAM5[Resource::*]"),
+    }

@@ -29,7 +29,7 @@ RUNTIME_LAYER_ID = "DistmapRuntime"
 
 # What Lambda needs to attach a function to a VPC; EC2 has no resource-level permissions for it.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html#configuration-vpc-permissions
-_VPC_ACTIONS = [
+VPC_ACTIONS = [
     "ec2:AssignPrivateIpAddresses",
     "ec2:CreateNetworkInterface",
     "ec2:DeleteNetworkInterface",
@@ -115,7 +115,7 @@ def _role(scope: Construct, id: str, *, log_group: logs.LogGroup, in_vpc: bool) 
         iam.PolicyStatement(actions=["logs:CreateLogStream", "logs:PutLogEvents"], resources=[log_group.log_group_arn])
     )
     if in_vpc:
-        role.add_to_policy(iam.PolicyStatement(actions=_VPC_ACTIONS, resources=["*"]))
+        role.add_to_policy(iam.PolicyStatement(actions=VPC_ACTIONS, resources=["*"]))
     return role
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aws_cdk import ArnFormat, Aws, Stack
@@ -12,7 +12,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as sfn
-from constructs import Construct, IConstruct
+from constructs import Construct
 
 from cdk_distributed_map import permissions
 from cdk_distributed_map.permissions import states_arn
@@ -189,26 +189,31 @@ def _place(grantee: iam.IGrantable) -> str | None:
 
 
 def grant_operate(
-    scope: IConstruct,
-    machine: sfn.StateMachine,
+    machine_arn: str,
+    arn: Callable[[str, str], str],
     labels: Sequence[str],
     grantee: iam.IGrantable,
     *,
     encryption_key: kms.IKey | None,
+    combine_arn: str | None,
 ) -> iam.Grant:
     """Let a principal operate runs: each action on the ARN type that AWS checks for it.
 
     https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsstepfunctions.html
+
+    Args:
+        machine_arn: ARN of the state machine.
+        arn: Makes the ARN of a kind of resource whose name is the state machine's and what follows it.
+        labels: Labels of the maps, or a pattern of them.
+        grantee: Who is granted it.
+        encryption_key: The state machine's key.
+        combine_arn: ARN of the combine function.
     """
-    name = machine.state_machine_name
-    executions = states_arn(scope, "execution", f"{name}:*")
-    map_runs = [states_arn(scope, "mapRun", f"{name}/{label}:*") for label in labels]
-    children = [states_arn(scope, "execution", f"{name}/{label}:*") for label in labels]
-    express = [states_arn(scope, "express", f"{name}/{label}:*") for label in labels]
+    map_runs = [arn("mapRun", f"/{label}:*") for label in labels]
+    children = [arn("execution", f"/{label}:*") for label in labels]
+    express = [arn("express", f"/{label}:*") for label in labels]
     statements = [
-        iam.PolicyStatement(
-            actions=["states:DescribeStateMachine", "states:ListExecutions"], resources=[machine.state_machine_arn]
-        ),
+        iam.PolicyStatement(actions=["states:DescribeStateMachine", "states:ListExecutions"], resources=[machine_arn]),
         iam.PolicyStatement(
             actions=[
                 "states:DescribeExecution",
@@ -218,7 +223,7 @@ def grant_operate(
                 "states:RedriveExecution",
                 "states:StopExecution",
             ],
-            resources=[executions],
+            resources=[arn("execution", ":*")],
         ),
         iam.PolicyStatement(
             actions=["states:DescribeMapRun", "states:UpdateMapRun", "states:ListExecutions"], resources=map_runs
@@ -233,12 +238,14 @@ def grant_operate(
     if encryption_key is not None:
         # Who describes a run reads its definition, input and history, all encrypted with the state machine's key.
         # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
-        context = {"kms:EncryptionContext:aws:states:stateMachineArn": machine.state_machine_arn}
+        context = {"kms:EncryptionContext:aws:states:stateMachineArn": machine_arn}
         statements.append(
             iam.PolicyStatement(
                 actions=["kms:Decrypt"], resources=[encryption_key.key_arn], conditions={"StringEquals": context}
             )
         )
+    if combine_arn is not None:
+        statements.append(permissions.invoke(combine_arn))
     return permissions.add(grantee, statements)
 
 

@@ -1,18 +1,20 @@
-"""The metrics of a pipeline: its runs, its items, its children and its worker."""
+"""The metrics that only a pipeline made here has: of its children and its worker."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aws_cdk import aws_cloudwatch as cloudwatch
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_stepfunctions as sfn
-from constructs import Construct
 
 from cdk_distributed_map.resources import account as account_module
 from cdk_distributed_map.resources import observability
 from cdk_distributed_map.resources.map_resources import MapResources
+from cdk_distributed_map.resources.pipeline_base import PipelineBase
 from cdk_distributed_map.settings.jobs import BatchJob, EcsTask
 
 _OF_OTHERS: Mapping[type, tuple[str, str]] = {
@@ -23,10 +25,11 @@ _OF_OTHERS: Mapping[type, tuple[str, str]] = {
 _CHILD_FAILURES = ("ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted")
 
 
-class PipelineMetrics(Construct):
-    """The part of a pipeline that gives its metrics: use :class:`DistributedMapPipeline`."""
+class PipelineMetrics(PipelineBase):
+    """The part of a pipeline that gives these metrics: use :class:`DistributedMapPipeline`."""
 
     state_machine: sfn.StateMachine
+    log_group: logs.ILogGroup | None
     _resources: MapResources
 
     @property
@@ -43,26 +46,6 @@ class PipelineMetrics(Construct):
             raise ValueError(f"the worker is {kind}, not a function: {remedy}")
         return found
 
-    def metric_started(self, **options: Any) -> cloudwatch.Metric:
-        """Runs started. Options are those of ``cloudwatch.MetricOptions``; default: sum over five minutes."""
-        return self.state_machine.metric_started(**options)
-
-    def metric_succeeded(self, **options: Any) -> cloudwatch.Metric:
-        """Runs that succeeded, those within their tolerance included."""
-        return self.state_machine.metric_succeeded(**options)
-
-    def metric_failed(self, **options: Any) -> cloudwatch.Metric:
-        """Runs that failed."""
-        return self.state_machine.metric_failed(**options)
-
-    def metric_timed_out(self, **options: Any) -> cloudwatch.Metric:
-        """Runs that timed out."""
-        return self.state_machine.metric_timed_out(**options)
-
-    def metric_aborted(self, **options: Any) -> cloudwatch.Metric:
-        """Runs that were stopped."""
-        return self.state_machine.metric_aborted(**options)
-
     def metric_children_failed(self, **options: Any) -> cloudwatch.IMetric:
         """Children that failed, timed out or were stopped: a batch counts once, whatever is in it.
 
@@ -74,48 +57,6 @@ class PipelineMetrics(Construct):
     def metric_children_succeeded(self, **options: Any) -> cloudwatch.IMetric:
         """Children that succeeded: a batch counts once, whatever is in it. Options: as above."""
         return self._children(("ExecutionsSucceeded",), "children succeeded", options)
-
-    def metric_items_captured(self, **options: Any) -> cloudwatch.Metric:
-        """Items that runs were to process. A run reports once, when its account is complete; so do the metrics below.
-
-        Options are those of ``cloudwatch.MetricOptions``; default: sum over five minutes.
-
-        Raises:
-            ValueError: The pipeline emits no metrics of items.
-        """
-        return self._items("ItemsCaptured", options)
-
-    def metric_items_succeeded(self, **options: Any) -> cloudwatch.Metric:
-        """Items that succeeded, in whichever round. Options and errors: as above."""
-        return self._items("ItemsSucceeded", options)
-
-    def metric_items_failed(self, **options: Any) -> cloudwatch.Metric:
-        """Items that failed, those that timed out included, after the last round. Options and errors: as above."""
-        return self._items("ItemsFailed", options)
-
-    def metric_items_unprocessed(self, **options: Any) -> cloudwatch.Metric:
-        """Items left near a deadline, after the last round. Options and errors: as above."""
-        return self._items("ItemsUnprocessed", options)
-
-    def metric_items_pending(self, **options: Any) -> cloudwatch.Metric:
-        """Items that were never tried, because the run ended before. Options and errors: as above."""
-        return self._items("ItemsPending", options)
-
-    def metric_items_missing(self, **options: Any) -> cloudwatch.Metric:
-        """Items of which no result says anything. Options and errors: as above."""
-        return self._items("ItemsMissing", options)
-
-    def metric_items_recovered(self, **options: Any) -> cloudwatch.Metric:
-        """Items that succeeded in a round, after they had not before it. Options and errors: as above."""
-        return self._items("ItemsRecovered", options)
-
-    def metric_items_duplicated(self, **options: Any) -> cloudwatch.Metric:
-        """Results beyond the first of an item. Options and errors: as above."""
-        return self._items("ItemsDuplicated", options)
-
-    def metric_rounds(self, **options: Any) -> cloudwatch.Metric:
-        """Rounds in which items ran again. Options and errors: as above."""
-        return self._items("Rounds", options)
 
     def metric_worker_throttles(self, **options: Any) -> cloudwatch.Metric:
         """Throttled invocations of the worker.
@@ -150,11 +91,15 @@ class PipelineMetrics(Construct):
             self.metric_items_recovered(),
         ]
 
-    def _items(self, name: str, options: dict[str, Any]) -> cloudwatch.Metric:
+    def _metrics_name(self) -> str:
         account = self._resources.account
         if account is None or not account.accounting.emits_metrics:
             raise ValueError(
                 f"the pipeline {self.node.path!r} emits no metrics of items: leave out Accounting(metrics=False) and "
                 "Accounting.none(), or use metric_children_failed and its neighbours, which count children"
             )
-        return observability.items_metric(account_module.dimension(self), name, options)
+        return account_module.dimension(self)
+
+    def _statements_of_states(self) -> Sequence[iam.PolicyStatement]:
+        """Return what the states need of the role."""
+        raise NotImplementedError

@@ -13,6 +13,10 @@ from constructs import IConstruct
 from cdk_distributed_map import names
 from distmap import limits
 
+_MOST_PREFIX_BYTES = 240
+"""The id of a rule has 255 characters, and a key 1,024 bytes.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html"""
+
 
 def is_known(value: object) -> bool:
     """Tell whether a value is a number or a literal string known now: no token, no path, no JSONata."""
@@ -131,6 +135,24 @@ def literal_key(name: str, value: str) -> None:
             "which names the buckets it may read"
         )
     plain_key(name, value)
+
+
+def payload_prefix(value: str) -> None:
+    """Check the prefix of a pipeline's files in its payload bucket.
+
+    Raises:
+        ValueError: It doesn't end in a slash, or can't be that of keys and of a lifecycle rule.
+    """
+    known = "" if Token.is_unresolved(value) else value
+    if known and (not known.endswith("/") or known.startswith("/")):
+        raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {value!r}")
+    size = len(known.encode())
+    if size > _MOST_PREFIX_BYTES:
+        raise ValueError(
+            f"payload_prefix must have at most {_MOST_PREFIX_BYTES} bytes, got {size:,}: S3 limits the id of a "
+            "lifecycle rule and the keys of a run, which hold it"
+        )
+    plain_key("payload_prefix", value)
 
 
 def plain_key(name: str, value: str) -> None:
