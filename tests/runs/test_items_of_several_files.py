@@ -125,7 +125,7 @@ def test_each_item_is_accounted_for_and_retried(
     ledger = json.loads(out)
     counts = {kind: ledger[kind] for kind in ("captured", "succeeded", "failed", "missing", "duplicates", "problems")}
     expected = {"captured": 12, "succeeded": 12 - len(unlucky), "failed": len(unlucky)}
-    assert (code, counts) == (0, {**expected, "missing": 0, "duplicates": 0, "problems": []})
+    assert (code, counts) == (exit_codes.ITEMS_FAILED, {**expected, "missing": 0, "duplicates": 0, "problems": []})
 
     failed = lines(distmap("failures", source, name, "--json")[1])
     assert sorted(int(row["item"].get("n") or row["item"]["Size"]) for row in failed) == unlucky

@@ -188,9 +188,14 @@ def _answer(child: Child, reader: Reader, file: File) -> Any:
     if file.kind not in {"SUCCEEDED", "FAILED"}:
         return None
     try:
-        return reader.answer(child, file.kind)
+        answer = reader.answer(child, file.kind)
     except (*UNREADABLE, DistmapError):
         return None  # the ledger says so
+    if answer is None or not all(
+        isinstance(answer[name], list) for name in ("batchItemFailures", "batchItemsUnprocessed")
+    ):
+        return None
+    return answer
 
 
 def _add_measures(
