@@ -36,8 +36,11 @@ def loaded(event, context): return "boto3" in sys.modules
 
 def look(event, context):
     import __main__, boto3, random, signal, tempfile
+    # One that isn't closed keeps its pipe for as long as its process hasn't ended.
+    with os.popen("env") as child:
+        inherited = child.read()
     return {
-        "environment": sorted(os.environ), "c": os.popen("env").read().count("TABLE=t"), "cwd": os.getcwd(),
+        "environment": sorted(os.environ), "c": inherited.count("TABLE=t"), "cwd": os.getcwd(),
         "path": sys.path, "argv": sys.argv, "main": [__main__.__name__, os.path.basename(__main__.__file__)],
         "group": [os.getsid(0) == os.getpid(), os.getpgid(0) == os.getpid()], "random": random.random(),
         "files": sorted(files()), "scratch": tempfile.gettempdir(), "flags": list(sys.flags),
