@@ -101,7 +101,9 @@ def test_fails_when_a_name_is_empty(client: Client, states: Any, definitions: di
 
 def test_fails_when_the_name_of_a_construct_is_wrong_without_looking_for_a_run(client: Client, states: Any) -> None:
     states.add_machine("one", "{}", stack="Stack", logical="CubesStateMachine12345678")
-    with pytest.raises(NotFoundError, match=r"no pipeline 'Squares'.*give the path of the construct below the stack\nsee"):
+    with pytest.raises(
+        NotFoundError, match=r"no pipeline 'Squares'.*give the path of the construct below the stack\nsee"
+    ):
         client.run("Stack/Squares")
     assert states.calls["DescribeExecution"] == 0
 
