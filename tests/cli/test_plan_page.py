@@ -9,8 +9,28 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.browser import BROWSER, PROBE, look
+from tests.browser import needs_browser, open_page, scheme, told_by
 from tests.cli.command import Outcome
+
+# Written by the page itself once it is laid out; the browser prints the document with it.
+PROBE = """
+<script>
+addEventListener("load", () => {
+  const seen = element => getComputedStyle(element);
+  const number = text => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
+  const light = ([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  const told = {
+    width: innerWidth,
+    over: document.documentElement.scrollWidth - innerWidth,
+    ink: light(number(seen(document.body).color)),
+    page: light(number(seen(document.body).backgroundColor)),
+    charts: [...document.querySelectorAll("svg")].map(svg => svg.getBoundingClientRect().width),
+    cards: document.querySelectorAll(".card").length,
+  };
+  document.body.setAttribute("data-told", JSON.stringify(told));
+});
+</script>
+"""
 
 
 @pytest.fixture
@@ -60,14 +80,15 @@ def test_the_page_needs_nothing_but_itself(page: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH: apt-get install chromium")
+@needs_browser
 @pytest.mark.parametrize("width", [1280, 500], ids=["wide", "phone"])
 def test_the_page_fits_a_browser(page: Path, width: int, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     # What looks at the page is a script, which the page itself allows none of.
     text = re.sub(r"<meta http-equiv[^>]*>", "", text).replace("</body>", f"{PROBE}</body>")
     page.write_text(text, encoding="utf-8")
-    told = look(page, width=width, dark=False, shot=tmp_path / "plan.png")
+    options = (scheme(dark=False), f"--window-size={width},1600", f"--screenshot={tmp_path / 'plan.png'}")
+    told = told_by(open_page(page, *options))
 
     assert told["over"] <= 0
     assert told["cards"] == 3

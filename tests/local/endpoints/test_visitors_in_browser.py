@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import http.client
-import json
-import re
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,13 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from cdk_distributed_map.local.server import LocalAws
+from tests.browser import needs_browser, open_address, told_by
 
-BROWSER = shutil.which("chromium")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 ROLE = (
     "Action=CreateRole&Version=2010-05-08&RoleName=owned&AssumeRolePolicyDocument="
@@ -159,14 +150,7 @@ def serve() -> Iterator[Callable[..., str]]:
 
 def look(url: str, folder: Path, *options: str) -> dict[str, str]:
     """Open an address in the browser and return what its page tells."""
-    assert BROWSER is not None
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
-    command += [f"--user-data-dir={folder / 'profile'}", "--dump-dom", "--virtual-time-budget=20000", *options, url]
-    document = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-    found = re.search(r'data-told="([^"]*)"', document)
-    assert found is not None, document
-    told: dict[str, str] = json.loads(html.unescape(found[1]))
-    return told
+    return told_by(open_address(url, folder, "--virtual-time-budget=20000", *options))
 
 
 @pytest.fixture

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import html
-import json
 import re
-import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +10,9 @@ from typing import Any
 import pytest
 
 from cdk_distributed_map.runs.report import page
+from tests.browser import needs_browser, open_page, scheme, told_by
 
-BROWSER = shutil.which("chromium")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(BROWSER is None, reason="needs chromium on PATH: apt-get install chromium"),
-]
+pytestmark = [pytest.mark.slow, needs_browser]
 
 POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
 
@@ -69,21 +61,6 @@ addEventListener("message", event => document.body.setAttribute("data-told", JSO
 </script><iframe src="report.html" style="border:0;width:%dpx;height:3000px"></iframe></body>"""
 
 
-def browse(page: Path, *options: str) -> str:
-    """Open a page, and return the document it became."""
-    assert BROWSER is not None
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"]
-    command += [f"--user-data-dir={page.parent / 'profile'}", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom"]
-    done = subprocess.run(
-        [*command, "--virtual-time-budget=2000", *options, page.as_uri()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    return done.stdout
-
-
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1400, 390], ids=["wide", "phone"])
 def test_report_fits_and_can_be_read(report: page.RunReport, width: int, *, dark: bool, tmp_path: Path) -> None:
@@ -93,11 +70,8 @@ def test_report_fits_and_can_be_read(report: page.RunReport, width: int, *, dark
     (tmp_path / "report.html").write_text(text, encoding="utf-8")
     (tmp_path / "frame.html").write_text(FRAME % width, encoding="utf-8")
     shot = tmp_path / "report.png"
-    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
-    shown = browse(tmp_path / "frame.html", scheme, f"--window-size={max(width, 500)},3000", f"--screenshot={shot}")
-    found = re.search(r'data-told="([^"]*)"', shown)
-    assert found is not None, shown[-500:]
-    told: dict[str, Any] = json.loads(html.unescape(found[1]))
+    options = (scheme(dark=dark), f"--window-size={max(width, 500)},3000", f"--screenshot={shot}")
+    told = told_by(open_page(tmp_path / "frame.html", *options))
     assert told["width"] == width
     assert told["over"] <= 0
     assert told["out"] == []
@@ -116,4 +90,4 @@ def test_nothing_that_gets_into_the_page_runs(distmap: Callable[..., Any], finis
     assert distmap("report", "Squares", "first", "-o", str(path)).code in {0, 4}
     evil = "<script>document.title = 'ran'</script><img src=x onerror=\"document.title = 'ran'\">"
     path.write_text(path.read_text(encoding="utf-8").replace("</main>", f"{evil}</main>"), encoding="utf-8")
-    assert "<title>first · distmap</title>" in browse(path)
+    assert "<title>first · distmap</title>" in open_page(path)
