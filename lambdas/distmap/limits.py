@@ -98,6 +98,13 @@ NO_FAULT_ERRORS: Final = frozenset(
         "Lambda.ResourceNotReadyException",
         "Lambda.SnapStartNotReadyException",
         "Lambda.SnapStartRegenerationFailureException",
+        # ECS and AWS Batch throttled, or ECS without capacity, for longer than their tasks are tried again.
+        "AmazonECS.Unknown",
+        "Batch.AWSBatchException",
+        "Batch.ServerException",
+        "Batch.TooManyRequestsException",
+        "ECS.AmazonECSException",
+        "ECS.ServerException",
         # The function's timeout, its end, and its memory: smaller batches take less of each.
         "Sandbox.Timedout",
         "Runtime.ExitError",

@@ -42,6 +42,8 @@ if number == 14:
 result = json.dumps({"square": number**2, "by": os.environ.get("KIND"), "bytes": len(text)})
 if number == 15:
     result = "no JSON"
+if number == 16:
+    result = json.dumps(["a"] * 50_000)
 s3.put_object(Bucket=os.environ["DISTMAP_RESULT_BUCKET"], Key=os.environ["DISTMAP_RESULT_KEY"], Body=result)
 """
 
@@ -149,8 +151,12 @@ def test_an_item_too_large_for_the_environment_goes_by_file(run: Callable[..., R
 
 @pytest.mark.parametrize(
     ("number", "why"),
-    [(14, "reading it gave S3."), (15, "reading it gave States.QueryEvaluationError: ")],
-    ids=["no file", "no JSON"],
+    [
+        (14, "reading it gave S3."),
+        (15, "reading it gave States.QueryEvaluationError: "),
+        (16, "reading it gave States.DataLimitExceeded: "),
+    ],
+    ids=["no file", "no JSON", "too large"],
 )
 @pytest.mark.parametrize("pipeline", ["Environment", "Job"])
 def test_fails_when_a_container_writes_no_result(run: Callable[..., Run], pipeline: str, number: int, why: str) -> None:
@@ -158,7 +164,8 @@ def test_fails_when_a_container_writes_no_result(run: Callable[..., Run], pipeli
 
     assert failure.error == "Distmap.NoResult"
     assert str(failure.cause).startswith("the item has no result in s3://")
-    assert "/result.json: write it, as JSON text, to the key in DISTMAP_RESULT_KEY" in str(failure.cause)
+    remedy = "/result.json: write it, as JSON text that fits into 256 KiB with its quotes counted twice, to"
+    assert remedy in str(failure.cause)
     assert why in str(failure.cause)
 
 

@@ -6,11 +6,12 @@ more of it than its exit code.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsii
-from aws_cdk import ArnFormat, Duration, IStableListProducer, Lazy, Stack
+from aws_cdk import ArnFormat, Duration, IStableListProducer, Lazy, Stack, Token
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
@@ -26,15 +27,17 @@ from cdk_distributed_map.settings.jobs import BatchJob, Container, DurableFuncti
 from distmap import limits, wire
 
 ENVIRONMENT_CHARACTERS = 6_000
-"""Of an item in the environment. ECS takes 8,192 characters of overrides in all, quotes escaped.
+"""Of an item in the environment, as text inside JSON, where a quote is two. ECS takes 8,192 of overrides in all.
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html"""
 
+_FEW_ATTEMPTS = 5
+"""For errors that are also what a service says to who may not."""
 _UNCLEAR_ATTEMPTS = 8
 """They take a minute and a half on average, which outlasts a throttled EC2 and is soon over for a wrong parameter."""
 _NO_RESULT = "Distmap.NoResult"
-_UNREADABLE = ("S3.NoSuchKeyException", "S3.S3Exception", "States.QueryEvaluationError")
-"""What reading a result meets that isn't there, or is no JSON: S3 says that something isn't there only to who may list
-the bucket, and denies it to everybody else."""
+_UNREADABLE = ("S3.NoSuchKeyException", "S3.S3Exception", "States.QueryEvaluationError", "States.DataLimitExceeded")
+"""What reading a result meets that isn't there, is no JSON or is too large: S3 says that something isn't there only to
+who may list the bucket, and denies it to everybody else."""
 
 _INPUT = "$states.input"
 _RUN = f"{_INPUT}.run"
@@ -78,6 +81,8 @@ class DurableTask(tasks.CallAwsService):
         )
         self._exact = [permissions.invoke(declared.function.function_arn)]
         retry_module.add_lambda_retry(self, budget=60 if express else None)
+        if not express:
+            retry_module.add_service_retry(self, errors=retry_module.SDK_LAMBDA_ERRORS, attempts=_FEW_ATTEMPTS)
         if declared.retry is not None:
             declared.retry.add_to(self)
 
@@ -158,8 +163,9 @@ def _of_unreadable() -> str:
 def _no_result(scope: Construct, name: str) -> sfn.Fail:
     """Return the state that says what to do about a result that the container didn't write."""
     remedy = quote(
-        ": write it, as JSON text, to the key in DISTMAP_RESULT_KEY of the bucket in DISTMAP_RESULT_BUCKET before the "
-        "container ends, or say writes_result=False; reading it gave "
+        ": write it, as JSON text that fits into 256 KiB with its quotes counted twice, to the key in "
+        "DISTMAP_RESULT_KEY of the bucket in DISTMAP_RESULT_BUCKET before the container ends, or say "
+        "writes_result=False; reading it gave "
     )
     why = f'{_INPUT}.why.Error & ($exists({_INPUT}.why.Cause) ? ": " & {_INPUT}.why.Cause : "")'
     return sfn.Fail(
@@ -198,7 +204,7 @@ class FileTask(tasks.CallAwsService):
             outputs=output,
         )
         self._exact = list(statements)
-        retry_module.add_service_retry(self, errors=retry_module.S3_ERRORS, attempts=5)
+        retry_module.add_service_retry(self, errors=retry_module.S3_ERRORS, attempts=_FEW_ATTEMPTS)
 
     @property
     def _task_policies(self) -> list[iam.PolicyStatement]:
@@ -209,12 +215,15 @@ class FileTask(tasks.CallAwsService):
 def _variables(declared: Container) -> dict[str, str]:
     """Return what a container gets in its environment."""
     text = f"$string({_INPUT})"
-    remedy = "use item=ItemBy.FILE"
-    too_long = quote(f" characters, of which {ENVIRONMENT_CHARACTERS} fit into an environment: {remedy}")
+    escaped = f"$length($string([{text}])) - 4"  # a text in an array, whose brackets and outer quotes don't count
+    too_long = quote(
+        f" characters, quotes counted twice, of which {ENVIRONMENT_CHARACTERS} fit into an environment: use "
+        "item=ItemBy.FILE"
+    )
     item = {
         "DISTMAP_ITEM": wrap(
-            f"$length({text}) > {ENVIRONMENT_CHARACTERS} ? "
-            f'$error("the item has " & $string($length({text})) & {too_long}) : {text}'
+            f"({escaped}) > {ENVIRONMENT_CHARACTERS} ? "
+            f'$error("the item has " & $string({escaped}) & {too_long}) : {text}'
         )
     }
     if declared.item is ItemBy.FILE:
@@ -361,7 +370,10 @@ def _batch_statements(scope: Construct, declared: BatchJob) -> list[iam.PolicySt
     jobs = Stack.of(scope).format_arn(
         service="batch", resource="job", resource_name="*", arn_format=ArnFormat.SLASH_RESOURCE_NAME
     )
-    used = [declared.job_definition.job_definition_arn, declared.job_queue.job_queue_arn]
+    definition = declared.job_definition.job_definition_arn
+    used = [definition, declared.job_queue.job_queue_arn]
+    if not Token.is_unresolved(definition) and not re.search(r":\d+$", definition):
+        used.append(f"{definition}:*")  # without a revision, the newest one runs
     return [
         iam.PolicyStatement(actions=["batch:SubmitJob"], resources=used),
         # Batch has no resource-level permissions for what describes jobs, and their ids aren't known before.

@@ -26,14 +26,12 @@ def state_machine_role(scope: Construct) -> iam.Role:
     The trust has ``aws:SourceAccount`` and no ``aws:SourceArn``: with the latter, tasks of Express children were
     seen to fail with "not authorized to assume the provided role", whatever ARN of the state machine it named.
     """
-    return starter_role(scope, "Role")
+    return role_of(scope, "Role", "states.amazonaws.com")
 
 
-def starter_role(scope: Construct, id: str) -> iam.Role:
-    """Make a role of a state machine, trusted for this account alone."""
-    principal = iam.ServicePrincipal(
-        "states.amazonaws.com", conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}}
-    )
+def role_of(scope: Construct, id: str, service: str) -> iam.Role:
+    """Make a role of a service, which it may assume for this account alone."""
+    principal = iam.ServicePrincipal(service, conditions={"StringEquals": {"aws:SourceAccount": Aws.ACCOUNT_ID}})
     return iam.Role(scope, id, assumed_by=principal)
 
 

@@ -54,7 +54,7 @@ def starter(scope: Construct, machine: sfn.StateMachine, overlap: Overlap, key: 
         own_id,
         definition_body=sfn.DefinitionBody.from_chainable(_states(place, machine, overlap)),
         query_language=_LANGUAGE,
-        role=grants.starter_role(scope, f"{own_id}Role"),
+        role=grants.role_of(scope, f"{own_id}Role", "states.amazonaws.com"),
         state_machine_name=name,
         encryption_configuration=encryption,
         comment=f"distmap: starts runs of {scope.node.path} that don't overlap",

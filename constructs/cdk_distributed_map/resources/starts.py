@@ -8,12 +8,14 @@ from typing import Any
 from aws_cdk import Token
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_scheduler as scheduler
 from aws_cdk import aws_scheduler_targets as scheduler_targets
 from aws_cdk import aws_stepfunctions as sfn
 
+from cdk_distributed_map.resources import grants
 from cdk_distributed_map.resources.metrics import PipelineMetrics
 from cdk_distributed_map.resources.starter import starter
 from cdk_distributed_map.settings import checks, kinds, synthesis_warnings
@@ -138,8 +140,21 @@ class PipelineStarts(PipelineMetrics):
         given = events.RuleTargetInput.from_object(dict(input)) if isinstance(input, Mapping) else input
         machine = self._started(Overlap.WAIT if overlap is None else overlap)
         rule = events.Rule(self, id, event_pattern=pattern, event_bus=bus)
-        rule.add_target(targets.SfnStateMachine(machine, input=given))
+        rule.add_target(targets.SfnStateMachine(machine, input=given, role=self._role_of_rules(machine)))
         return rule
+
+    def _role_of_rules(self, machine: sfn.StateMachine) -> iam.IRole:
+        """Return the role by which rules start a state machine: that of the L2 may be used for any account.
+
+        https://docs.aws.amazon.com/eventbridge/latest/userguide/cross-service-confused-deputy-prevention.html
+        """
+        own_id = f"{machine.node.id}RuleRole"
+        existing = self.node.try_find_child(own_id)
+        if isinstance(existing, iam.Role):
+            return existing
+        role = grants.role_of(self, own_id, "events.amazonaws.com")
+        machine.grant_start_execution(role)
+        return role
 
     def _started(self, overlap: Overlap) -> sfn.StateMachine:
         """Return what is started: the pipeline's own state machine, or the one that starts it when it may."""

@@ -25,7 +25,8 @@ class ItemBy(enum.Enum):
     """
 
     ENVIRONMENT = "environment"
-    """As JSON text in the variable ``DISTMAP_ITEM``: up to 6,000 characters, because ECS takes 8,192 of overrides."""
+    """As JSON text in the variable ``DISTMAP_ITEM``: up to 6,000 characters with quotes counted twice, because ECS
+    takes 8,192 of overrides."""
     FILE = "file"
     """As a file of the run, of whatever size, in ``DISTMAP_ITEM_BUCKET`` and ``DISTMAP_ITEM_KEY``: a state and a PUT
     more for each item."""

@@ -23,6 +23,9 @@ LAMBDA_ERRORS = (
 )
 """What every Lambda task retries. The L2 leaves out the last, which is what reserved concurrency answers with."""
 
+SDK_LAMBDA_ERRORS = ("Lambda.LambdaException",)
+"""What the SDK integration makes of an answer of Lambda that has no name of its own, a refusal among them."""
+
 INACTIVE_ERRORS = (
     "Lambda.CodeArtifactUserPendingException",
     "Lambda.CodeArtifactUserDeletedException",

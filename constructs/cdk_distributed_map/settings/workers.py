@@ -254,9 +254,9 @@ class Worker:
     ) -> Worker:
         """A task of ECS for each item, on Fargate where its definition can, else on the cluster's instances.
 
-        The container finds the item in ``DISTMAP_ITEM`` and writes its result, JSON text of up to 256 KiB, to
-        ``DISTMAP_RESULT_KEY`` of ``DISTMAP_RESULT_BUCKET``. A task that ends with another exit code than 0 is the
-        item's failure. Children must be Standard, and get single items.
+        The container finds the item in ``DISTMAP_ITEM`` and writes its result, JSON text that fits into 256 KiB with
+        its quotes counted twice, to ``DISTMAP_RESULT_KEY`` of ``DISTMAP_RESULT_BUCKET``. A task that ends with another
+        exit code than 0 is the item's failure. Children must be Standard, and get single items.
 
         Args:
             cluster: Where it runs.

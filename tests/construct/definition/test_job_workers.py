@@ -8,6 +8,7 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_batch as batch
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 
@@ -122,6 +123,24 @@ def test_fails_when_a_durable_function_is_unqualified(lab: Lab) -> None:
         Worker.durable_function(lab.function())
 
 
+def test_an_unnamed_answer_of_lambda_is_tried_again_a_few_times(lab: Lab) -> None:
+    """It is also what the SDK integration makes of a refusal."""
+    state = process(lab, lab.pipeline(worker=durable_worker(lab)))
+
+    attempts = {error: each["MaxAttempts"] for each in state["Retry"] for error in each["ErrorEquals"]}
+    assert attempts["Lambda.LambdaException"] == 5 < attempts["Lambda.TooManyRequestsException"]
+
+
+def test_a_job_definition_without_a_revision_may_run_in_any(lab: Lab) -> None:
+    arn = "arn:aws:batch:eu-west-1:123456789012:job-definition/squares"
+    definition = batch.EcsJobDefinition.from_job_definition_arn(lab.stack, "Named", arn)
+    queue = batch.JobQueue.from_job_queue_arn(lab.stack, "Q", "arn:aws:batch:eu-west-1:123456789012:job-queue/q")
+    pipeline = lab.pipeline(worker=Worker.batch_job(definition, queue, writes_result=False))
+
+    (submitting,) = own_rights(lab, pipeline)["batch:SubmitJob"]
+    assert {arn, f"{arn}:*"} < set(submitting["Resource"])
+
+
 @pytest.mark.newer_cdk  # older ones know of no durable functions
 def test_fails_when_a_function_is_not_durable_or_takes_too_long(lab: Lab) -> None:
     with pytest.raises(ValueError, match="isn't durable: make it with durable_config="):
@@ -168,8 +187,19 @@ def test_a_job_has_a_name_by_run_and_index(lab: Lab) -> None:
 def test_an_item_too_large_for_an_environment_fails_with_the_remedy(lab: Lab, kind: str) -> None:
     state = process(lab, lab.pipeline(worker=KINDS[kind](lab)))
 
-    with pytest.raises(Exception, match=r"characters, of which 6000 fit into an environment: use item=ItemBy\.FILE"):
+    with pytest.raises(Exception, match=r"twice, of which 6000 fit into an environment: use item=ItemBy\.FILE"):
         variables(state, value="x" * 6_000)
+
+
+@pytest.mark.parametrize("kind", ["ecs", "batch"])
+def test_an_item_of_many_quotes_fits_as_it_is_sent(lab: Lab, kind: str) -> None:
+    """ECS counts the characters of JSON, in which a quote of the item is two."""
+    state = process(lab, lab.pipeline(worker=KINDS[kind](lab)))
+
+    given = variables(state, value=["ab"] * 810)
+    assert 5_800 < len(json.dumps(given["DISTMAP_ITEM"])) <= 6_002
+    with pytest.raises(Exception, match=r"the item has 6\d\d\d characters, quotes counted twice"):
+        variables(state, value=["ab"] * 900)
 
 
 @pytest.mark.parametrize("kind", ["ecs", "batch"])

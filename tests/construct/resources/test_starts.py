@@ -72,6 +72,22 @@ def test_schedules_and_events_share_what_keeps_runs_apart(lab: Lab) -> None:
     assert len(names) == 1, "a run that both would start has one name"
 
 
+def test_rules_may_start_runs_of_this_account_alone(lab: Lab) -> None:
+    pipeline = lab.pipeline()
+    pipeline.start_on_event(events.EventPattern(source=["orders"]), overlap=Overlap.ALLOW)
+    pipeline.start_on_event(events.EventPattern(source=["returns"]), id="OnReturns", overlap=Overlap.ALLOW)
+
+    machine = {"Ref": lab.stack.get_logical_id(pipeline.state_machine.node.default_child)}  # type: ignore[arg-type]  # it has one
+    assert rights_of(lab, "RuleRole") == [("states:StartExecution", machine)]
+    (trust,) = [
+        statement
+        for role in lab.resources("AWS::IAM::Role").values()
+        for statement in role["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+        if statement["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
 @pytest.mark.parametrize(
     ("prefix", "suffix", "expected"),
     [
