@@ -31,7 +31,7 @@ CONSTRUCT = ("pipeline", "definition", "resources", "settings", "permissions", "
 # are a matter of KNOWS_NO_CDK.
 SETTINGS = {"names", "permissions", "settings"}
 ASL = {"arns", "graphs", "local.errors", "local.asl"}
-EXECUTION = {*ASL, "local.faults", "local.execution"}
+EXECUTION = {*ASL, "local.faults", "local.outcomes", "local.execution"}
 TASKS = {*EXECUTION, "local.iam", "local.embedded", "local.tasks"}
 STATES = {*TASKS, "local.states"}
 SERVING = {"local.embedded", "local.endpoints", "local.engine", "local.events", "local.functions"}
@@ -54,7 +54,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "resources": {*SETTINGS, "bundling", "caches"},
     "definition": {*SETTINGS, "graphs", "plan", "resources"},
     "pipeline": {*SETTINGS, "plan", "resources", "definition"},
-    "testing": {"graphs", "plan"},
+    "testing": {"graphs", "plan", "local.execution_path", "local.outcomes"},
     # The client.
     "runs.errors": set(),
     "runs.text": set(),
@@ -74,10 +74,14 @@ MAY_KNOW: dict[str, set[str]] = {
     # The engine and the AWS around it.
     "local.errors": set(),
     "local.faults": set(),
+    "local.mock_file": set(),
+    "local.outcomes": {"names", "local.mock_file"},
+    "local.execution_path": set(),
+    "local.deployed": {*EXECUTION, "local.embedded", "local.execution_path"},
     "local.guardian": set(),
     "local.guardian_main": set(),
     "local.asl": {"graphs", "local.errors"},
-    "local.execution": {*ASL, "local.faults"},
+    "local.execution": {*ASL, "local.faults", "local.outcomes"},
     "local.iam": EXECUTION,
     "local.embedded": {*EXECUTION, "endpoints", "names", "local.guardian", "local.iam"},
     "local.functions": {*EXECUTION, "bundling", "caches", "local.embedded", "local.guardian"},
@@ -90,7 +94,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "local.engine": {*STATES, "local.distributed", "local.api"},
     "local": {*EXECUTION, "local.embedded", "local.engine", "local.endpoints"},
     "local.endpoints": {*EXECUTION, "local.embedded", "local.engine", "local.events", "local.functions", "local.iam"},
-    "local.server": {*EXECUTION, *SERVING, "endpoints", "local", "local.iam", "local.guardian"},
+    "local.server": {*EXECUTION, *SERVING, "endpoints", "local.deployed", "local", "local.iam", "local.guardian"},
     "local.control": {*EXECUTION, *SERVING, "local.server"},
     "local.pytest_plugin": {"local.embedded", "local.faults", "local.server"},
     "local.__main__": {"local.control", "local.embedded", "local.guardian"},

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from cdk_distributed_map.graphs import walk
-from distmap.limits import MAX_LABEL_LENGTH
+from distmap.limits import MAX_LABEL_LENGTH, MAX_NAME_LENGTH
 
 _MACHINE: Final = "StateMachine"
 _PIPELINE_ID: Final = re.compile(rf"{_MACHINE}[0-9A-F]{{8}}\Z")
@@ -21,6 +21,7 @@ _HUMAN_LENGTH: Final = 240
 LABEL_FORBIDDEN: Final = re.compile(r"""[\s?*<>{}\[\]:;,\\|^~$#%&`"/\x00-\x1f\x7f-\x9f]""")
 """Characters that AWS refuses in the label of a map."""
 _LABEL_SUFFIX = "-ItemFile"
+_STATE_SUFFIX = " (item file)"
 
 
 def label_from(construct: str) -> str:
@@ -37,6 +38,15 @@ def item_file_label(label: str) -> str:
     # Labels that begin alike must not become the same one.
     digest = hashlib.sha256(label.encode()).hexdigest()[:6]
     return f"{label[: MAX_LABEL_LENGTH - len(_LABEL_SUFFIX) - 7]}-{digest}{_LABEL_SUFFIX}"
+
+
+def item_file_state(name: str) -> str:
+    """Return the name of a state in the map over an item file."""
+    other = f"{name}{_STATE_SUFFIX}"
+    if len(other) <= MAX_NAME_LENGTH:
+        return other
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: MAX_NAME_LENGTH - len(_STATE_SUFFIX) - 9]}-{digest}{_STATE_SUFFIX}"
 
 
 def logical_id(path: str) -> str:

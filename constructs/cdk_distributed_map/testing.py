@@ -8,6 +8,9 @@ move with every edit of a handler, and a state machine's definition is a string 
         assert masked_template(stack) == snapshot
 
 To look at the states alone, :func:`definitions` returns every definition of a template, parsed.
+
+A run on the local AWS meets what ``local_aws.outcomes`` scripts (:class:`Outcomes`), and ``local_aws.path`` returns the
+path that it took (:class:`ExecutionPath`).
 """
 
 from __future__ import annotations
@@ -20,9 +23,21 @@ from aws_cdk import Stack
 from aws_cdk.assertions import Template
 
 from cdk_distributed_map.graphs import parse
+from cdk_distributed_map.local.execution_path import Attempt, ExecutionPath, MapRunPath, Visit
+from cdk_distributed_map.local.outcomes import Outcomes
 from cdk_distributed_map.plan import Forecast, dollars_text, seconds_text
 
-__all__ = ["assert_plan", "definitions", "masked", "masked_template"]
+__all__ = [
+    "Attempt",
+    "ExecutionPath",
+    "MapRunPath",
+    "Outcomes",
+    "Visit",
+    "assert_plan",
+    "definitions",
+    "masked",
+    "masked_template",
+]
 
 _STATE_MACHINE = "AWS::StepFunctions::StateMachine"
 _HASH = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -12,10 +11,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from cdk_distributed_map.graphs import walk
-from cdk_distributed_map.names import item_file_label
-from distmap import limits
-
-ITEM_FILE_SUFFIX = " (item file)"
+from cdk_distributed_map.names import item_file_label, item_file_state
 
 
 class ItemMap(sfn.DistributedMap):
@@ -163,8 +159,8 @@ def _with_nulls(value: Any) -> Any:
 def renamed(graph: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy of a graph of states under other names: a name occurs once in a state machine."""
     result = dict(copy.deepcopy(dict(graph)))
-    result["StartAt"] = _other_name(graph["StartAt"])
-    result["States"] = {_other_name(name): _renamed_state(state) for name, state in graph["States"].items()}
+    result["StartAt"] = item_file_state(graph["StartAt"])
+    result["States"] = {item_file_state(name): _renamed_state(state) for name, state in graph["States"].items()}
     return result
 
 
@@ -172,10 +168,10 @@ def _renamed_state(state: Mapping[str, Any]) -> dict[str, Any]:
     result = dict(copy.deepcopy(dict(state)))
     for key in ("Next", "Default"):
         if isinstance(result.get(key), str):
-            result[key] = _other_name(result[key])
+            result[key] = item_file_state(result[key])
     for key in ("Choices", "Catch"):
         for entry in result.get(key, []):
-            entry["Next"] = _other_name(entry["Next"])
+            entry["Next"] = item_file_state(entry["Next"])
     for key in ("ItemProcessor", "Iterator"):
         if key in result:
             result[key] = renamed(result[key])
@@ -184,11 +180,3 @@ def _renamed_state(state: Mapping[str, Any]) -> dict[str, Any]:
     if "Label" in result:
         result["Label"] = item_file_label(result["Label"])
     return result
-
-
-def _other_name(name: str) -> str:
-    other = name + ITEM_FILE_SUFFIX
-    if len(other) <= limits.MAX_NAME_LENGTH:
-        return other
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: limits.MAX_NAME_LENGTH - len(ITEM_FILE_SUFFIX) - 9]}-{digest}{ITEM_FILE_SUFFIX}"

@@ -18,6 +18,7 @@ from cdk_distributed_map.local.execution.records import Spool
 from cdk_distributed_map.local.execution.registry import MapRuns
 from cdk_distributed_map.local.execution.services import AllowAll, Authorizer, FunctionInvoker, Services
 from cdk_distributed_map.local.faults import Faults
+from cdk_distributed_map.local.outcomes import Outcomes
 from distmap import limits
 
 _BLOCKING_THREADS = 32
@@ -42,6 +43,7 @@ class Engine:
         result_file_bytes: Size at which a map's result file is followed by the next. Default: AWS's 5 GB.
         workdir: Folder of temporary files. Default: the system's.
         faults: What is to go wrong in maps; may be changed at any time. Default: nothing.
+        outcomes: What tasks answer in place of what they call; may be changed at any time. Default: nothing.
         clock: Its clock, where others go by it too. Default: one of its own, as ``virtual_clock`` says.
 
     Example::
@@ -66,6 +68,7 @@ class Engine:
         result_file_bytes: int = limits.MAX_RESULT_FILE_BYTES,
         workdir: str | None = None,
         faults: Faults | None = None,
+        outcomes: Outcomes | None = None,
         clock: Clock | None = None,
     ) -> None:
         clients = EndpointClients(endpoint_url, region=region, keys=keys, sent=sent)
@@ -88,6 +91,7 @@ class Engine:
             threads=self._threads,
             map_runs=MapRuns(self._spool),
             faults=Faults() if faults is None else faults,
+            outcomes=Outcomes() if outcomes is None else outcomes,
         )
         self._api = Api(self.services, machines(self.services))
         self._loop = new_loop(clock)

@@ -34,7 +34,8 @@ def local_aws_session() -> Iterator[LocalAws]:
 def local_aws(local_aws_session: LocalAws, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalAws]:
     """AWS on this machine, with its environment set, so that ``boto3.client("s3")`` in a test reaches it too.
 
-    Faults that the test turned on are off again afterwards.
+    Faults that the test turned on are off again afterwards, and outcomes that it scripted are over. One that no call
+    met fails it.
     """
     for name, value in local_aws_session.environment().items():
         monkeypatch.setenv(name, value)
@@ -45,6 +46,19 @@ def local_aws(local_aws_session: LocalAws, monkeypatch: pytest.MonkeyPatch) -> I
     local_aws_session.invocations = []
     yield local_aws_session
     local_aws_session.invocations = None
+    reset(local_aws_session)
+
+
+def reset(aws: LocalAws) -> None:
+    """Turn faults off, and end what is scripted.
+
+    Raises:
+        AssertionError: No call met an outcome that was scripted.
+    """
     for name, value in vars(Faults()).items():
         if not name.startswith("_") and name != "seed":
-            setattr(local_aws_session.faults, name, value)
+            setattr(aws.faults, name, value)
+    try:
+        aws.outcomes.check()
+    finally:
+        aws.outcomes.clear()

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import secrets
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from cdk_distributed_map import endpoints
+from cdk_distributed_map.local.deployed import DeployedAws
 from cdk_distributed_map.local.embedded import sdk
 from cdk_distributed_map.local.embedded.address import ACCOUNT, REGION, check_address
 from cdk_distributed_map.local.embedded.deploy import Deployer, Progress
 from cdk_distributed_map.local.embedded.environment import environment_of, local_environment
 from cdk_distributed_map.local.embedded.errors import KILLED
-from cdk_distributed_map.local.embedded.find import find_state_machine
 from cdk_distributed_map.local.embedded.keys import Keys
 from cdk_distributed_map.local.embedded.process import EmbeddedAws, free_port
 from cdk_distributed_map.local.embedded.s3_faults import let_s3_fail
@@ -27,7 +27,6 @@ from cdk_distributed_map.local.endpoints.lambda_endpoint import LocalEndpoint
 from cdk_distributed_map.local.engine import Engine
 from cdk_distributed_map.local.events.connect import connect
 from cdk_distributed_map.local.execution.clock import Clock
-from cdk_distributed_map.local.execution.executions import LocalExecution, described
 from cdk_distributed_map.local.execution.services import Authorizer
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.functions import (
@@ -40,6 +39,7 @@ from cdk_distributed_map.local.functions import (
 )
 from cdk_distributed_map.local.functions.logs import LogWriter
 from cdk_distributed_map.local.guardian import Guardian
+from cdk_distributed_map.local.outcomes import Outcomes
 
 if TYPE_CHECKING:
     from cdk_distributed_map.local.iam.roles import RolePolicies
@@ -51,7 +51,7 @@ _WATCH_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 0.05
 
 
-class LocalAws:
+class LocalAws(DeployedAws):
     """AWS on this machine, for as long as the object is open; nothing of it can reach the real one.
 
     Creates: a process of the embedded AWS, one that ends everything with this one however it ends, and processes of
@@ -102,7 +102,8 @@ class LocalAws:
         check_address(port=port, region=region, account=account)
         self.region = region
         self.account = account
-        self.faults = faults if faults is not None else Faults()
+        self.faults, self.outcomes = Faults() if faults is None else faults, Outcomes()
+        """What tasks answer in place of what they call; may be changed at any time."""
         self.token = secrets.token_hex(16)
         self._port = port
         self._iam = iam
@@ -222,65 +223,10 @@ class LocalAws:
         deployer = Deployer(self.client, account=self.account, region=self.region, progress=progress)
         return deployer.deploy(Path(assembly), stacks)
 
-    def state_machine(self, name: str) -> str:
-        """Return the ARN of a state machine, found by the same names as the client's ``Client.pipeline``.
-
-        Args:
-            name: Its ARN, its name, ``Stack/Construct`` or the construct of a pipeline, or the name of a stack that has
-                one state machine or one pipeline.
-
-        Raises:
-            LookupError: There is none, or more than one.
-        """
-        return find_state_machine(self.client, name)
-
-    def start_execution(self, state_machine: str, input: Any = None, *, name: str | None = None) -> LocalExecution:
-        """Start an execution.
-
-        Args:
-            state_machine: Its ARN, its name, or the name of a stack that has one of its own.
-            input: Its input. Default: an empty object.
-            name: Its name. Default: one that is new.
-        """
-        execution_input = {} if input is None else input
-        arguments = {"stateMachineArn": self.state_machine(state_machine), "input": json.dumps(execution_input)}
-        if name is not None:
-            arguments["name"] = name
-        arn = self.client("stepfunctions").start_execution(**arguments)["executionArn"]
-        return LocalExecution(arn=arn, status="RUNNING", input=execution_input)
-
-    def wait(self, execution: LocalExecution | str, *, timeout: float = 600.0) -> LocalExecution:
-        """Return an execution once it has ended.
-
-        Args:
-            execution: The execution, or its ARN.
-            timeout: Seconds to wait at most.
-
-        Raises:
-            TimeoutError: It was still running then.
-        """
-        arn = execution if isinstance(execution, str) else execution.arn
-        client = self.client("stepfunctions")
-        give_up = time.monotonic() + timeout
-        pause = 0.0
-        while True:
-            answer = client.describe_execution(executionArn=arn)
-            if answer["status"] not in {"RUNNING", "PENDING_REDRIVE"}:
-                return described(answer)
-            left = give_up - time.monotonic()
-            if left <= 0:
-                message = f"the execution {arn} was still running after {timeout:g} seconds"
-                raise TimeoutError(message)
-            # Children of a Map Run can't be waited for, nor what is redriven just then: they are asked for again.
-            time.sleep(pause)
-            self._started(self._runner).wait(arn, seconds=left)
-            pause = _PAUSE_SECONDS
-
-    def run(
-        self, state_machine: str, input: Any = None, *, name: str | None = None, timeout: float = 600.0
-    ) -> LocalExecution:
-        """Start an execution and return it once it has ended."""
-        return self.wait(self.start_execution(state_machine, input, name=name), timeout=timeout)
+    def _pause(self, execution: str, seconds: float) -> None:
+        # Children of a Map Run can't be waited for, nor what is redriven just then: they are asked for again.
+        if not self._started(self._runner).wait(execution, seconds=seconds):
+            time.sleep(_PAUSE_SECONDS)
 
     def _start(self) -> None:
         scratch = Path(tempfile.mkdtemp(prefix="distmap-"))
@@ -321,7 +267,7 @@ class LocalAws:
             scratch=scratch,
             settings=self._settings,
             faults=self.faults,
-            finished=self._finished_hook(logs),
+            finished=partial(self._finished, logs),
             warn=self._warn,
             clock=clock,
         )
@@ -356,6 +302,7 @@ class LocalAws:
             dispatch_rates=self._dispatch_rates,
             workdir=str(scratch),
             faults=self.faults,
+            outcomes=self.outcomes,
             clock=clock,
         )
         self._stack.callback(engine.close)
@@ -384,14 +331,11 @@ class LocalAws:
 
         return RolePolicies(direct, region=self.region, account=self.account)
 
-    def _finished_hook(self, writer: LogWriter | None) -> Callable[[FunctionConfig, InvokeResult], None]:
-        def finished(config: FunctionConfig, result: InvokeResult) -> None:
-            if writer is not None:
-                writer.write(config, result)
-            if self.invocations is not None:
-                self.invocations.append((config.name, result))
-
-        return finished
+    def _finished(self, writer: LogWriter | None, config: FunctionConfig, result: InvokeResult) -> None:
+        if writer is not None:
+            writer.write(config, result)
+        if self.invocations is not None:
+            self.invocations.append((config.name, result))
 
     def _started(self, part: T | None) -> T:
         if part is None:

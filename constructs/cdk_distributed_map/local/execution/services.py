@@ -16,6 +16,7 @@ from cdk_distributed_map.local.execution.clock import Clock
 from cdk_distributed_map.local.execution.machine import Machine
 from cdk_distributed_map.local.execution.registry import MapRuns
 from cdk_distributed_map.local.faults import Faults
+from cdk_distributed_map.local.outcomes import Outcomes
 
 T = TypeVar("T")
 ConditionValue = str | tuple[str, ...] | None
@@ -227,6 +228,7 @@ class Services:
         tokens: Tasks that wait for their token.
         token_owners: ARNs of their state machines.
         faults: What is to go wrong.
+        outcomes: What calls answer in place of being made.
         containers: Runs containers; None where nothing can.
         status_changed: Called with each execution that starts, goes on with a redrive, or ends; must not block.
     """
@@ -247,6 +249,7 @@ class Services:
     tokens: dict[str, asyncio.Future[Json]] = field(default_factory=dict)
     token_owners: dict[str, str] = field(default_factory=dict)
     faults: Faults = field(default_factory=Faults)
+    outcomes: Outcomes = field(default_factory=Outcomes)
     containers: ContainerRunner | None = None
     status_changed: Callable[[Any], None] | None = None
 

@@ -15,6 +15,7 @@ from cdk_distributed_map.local.execution.frame import ExecutionFrame
 from cdk_distributed_map.local.states.attempts import AttemptingState
 from cdk_distributed_map.local.states.number_rules import NumberField
 from cdk_distributed_map.local.tasks.integration import Call, Integration
+from cdk_distributed_map.local.tasks.scripted import answered
 
 
 class TaskState(AttemptingState):
@@ -71,7 +72,7 @@ class TaskState(AttemptingState):
         self._integration.check(arguments)
         call.scheduled(arguments)
         try:
-            result = await _within(call, self._integration.run(arguments, call))
+            result = await _within(call, self._answer(arguments, call))
         except StateError as error:
             if error.error == errors.TIMEOUT and error.cause is None:
                 call.ended("TimedOut", error)
@@ -80,6 +81,11 @@ class TaskState(AttemptingState):
             raise
         call.succeeded(result)
         return result
+
+    def _answer(self, arguments: Json, call: Call) -> Coroutine[Any, Any, Json]:
+        if call.frame.services.outcomes.scripts(self.name):
+            return answered(self.name, self._integration, arguments, call)
+        return self._integration.run(arguments, call)
 
 
 _TOGETHER: Final = 0.1

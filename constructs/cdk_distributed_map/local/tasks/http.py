@@ -6,9 +6,12 @@ import uuid
 from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from cdk_distributed_map.local.asl.json_text import Json, dumps, size
+
+METADATA: Final = frozenset({"SdkHttpMetadata", "SdkResponseMetadata"})
+"""The members that :func:`metadata` returns."""
 
 
 def metadata(headers: Mapping[str, str], status: int, request_id: str) -> dict[str, Any]:

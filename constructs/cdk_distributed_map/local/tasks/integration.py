@@ -55,6 +55,16 @@ class Integration(abc.ABC):
         """
         del arguments
 
+    def refused_result(self, result: Json) -> str | None:
+        """Return why the API wouldn't answer a scripted result, None where it may."""
+        del result
+        return None
+
+    def refused_error(self, error: str) -> str | None:
+        """Return why the call wouldn't fail with a scripted error, None where it may."""
+        del error
+        return None
+
     @abc.abstractmethod
     async def run(self, arguments: Json, call: Call) -> Json:
         """Make the call and return its result.

@@ -11,8 +11,9 @@ from cdk_distributed_map import arns
 from cdk_distributed_map.local.asl.json_text import Json, dumps, loads, size
 from cdk_distributed_map.local.errors import StateError, runtime
 from cdk_distributed_map.local.execution.services import Answer, Invocation, InvokeError, Services
-from cdk_distributed_map.local.tasks.http import http_date, metadata
+from cdk_distributed_map.local.tasks.http import METADATA, http_date, metadata
 from cdk_distributed_map.local.tasks.integration import Call, Integration, check_names, fitting
+from cdk_distributed_map.local.tasks.models import problem, service_model
 from distmap import limits
 
 _INVOCATION_TYPES = ("RequestResponse", "Event")
@@ -133,6 +134,10 @@ def result_of(payload: str, arn: str) -> Json:
 class LambdaInvoke(Integration):
     """``arn:aws:states:::lambda:invoke``, also with ``.waitForTaskToken``."""
 
+    def refused_result(self, result: Json) -> str | None:
+        """Return why Lambda wouldn't answer a scripted result; what a token brings back may be anything."""
+        return None if self.token else _refused(result, also=METADATA)
+
     def check(self, arguments: Json) -> None:
         """Check the names of the arguments."""
         check_names(arguments, _FIELDS)
@@ -146,6 +151,11 @@ class LambdaInvoke(Integration):
             call.submitted(result)
             return await call.answered()
         return fitting(self, result)
+
+
+def _refused(result: Json, *, also: frozenset[str] = frozenset()) -> str | None:
+    answer = service_model("lambda").operation_model("Invoke").output_shape
+    return problem(answer, result, named=str, also=also)
 
 
 def _invocation(arguments: Json, call: Call) -> Invocation:
@@ -173,6 +183,10 @@ def _invocation(arguments: Json, call: Call) -> Invocation:
 
 class SdkInvoke(Integration):
     """``arn:aws:states:::aws-sdk:lambda:invoke``, which takes an error of the function's for an answer."""
+
+    def refused_result(self, result: Json) -> str | None:
+        """Return why Lambda wouldn't answer a scripted result; what a token brings back may be anything."""
+        return None if self.token else _refused(result)
 
     def check(self, arguments: Json) -> None:
         """Check the names of the arguments."""

@@ -6,23 +6,22 @@ import uuid
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from botocore import xform_name
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from botocore.response import StreamingBody
-from botocore.session import Session
 
-from cdk_distributed_map.endpoints import bare_session
 from cdk_distributed_map.local.asl.json_text import Json, dumps
 from cdk_distributed_map.local.errors import ApiError, StateError, UnsupportedError, runtime
 from cdk_distributed_map.local.execution.services import Starter
 from cdk_distributed_map.local.iam.missing_objects import as_caller_sees
 from cdk_distributed_map.local.tasks import java as java_module
 from cdk_distributed_map.local.tasks.gaps import completed
-from cdk_distributed_map.local.tasks.http import metadata
+from cdk_distributed_map.local.tasks.http import METADATA, metadata
 from cdk_distributed_map.local.tasks.integration import Call, Integration, fitting, unusable
 from cdk_distributed_map.local.tasks.invalid import refusal
+from cdk_distributed_map.local.tasks.models import models, problem, service_model
 from cdk_distributed_map.local.tasks.permissions import condition_keys, permissions
 from cdk_distributed_map.local.tasks.values import UnknownFieldError, parsed, request, shown
 
@@ -53,12 +52,15 @@ class SdkCall(Integration):
     @property
     def error_name(self) -> str:
         """How errors of the service begin."""
-        return java_module.service(_service_model(self._boto_name).service_id)
+        return java_module.service(service_model(self._boto_name).service_id)
 
     @property
     def general_error(self) -> str:
         """Class of the errors that the service doesn't declare."""
         return f"{self.error_name}Exception"
+
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Members of results beside those of the API."""
 
     def named(self, name: str) -> str:
         """Return a member's name in parameters and results."""
@@ -71,11 +73,28 @@ class SdkCall(Integration):
     def _request(self, arguments: Json) -> Any:
         if not isinstance(arguments, Mapping):
             raise unusable(arguments, "The parameters must be an object")
-        shape = _service_model(self._boto_name).operation_model(self._operation).input_shape
+        shape = service_model(self._boto_name).operation_model(self._operation).input_shape
         try:
             return request(shape, arguments, named=self.named)
         except UnknownFieldError as error:
             raise unusable(arguments, f'The field "{error}" is not supported by Step Functions') from error
+
+    def refused_result(self, result: Json) -> str | None:
+        """Return why the action wouldn't answer a scripted result, by its model."""
+        if self.token:
+            return None
+        shape = service_model(self._boto_name).operation_model(self._operation).output_shape
+        return problem(shape, result, named=self.named, also=self.added)
+
+    def refused_error(self, error: str) -> str | None:
+        """Return why the action wouldn't fail with a scripted error, by the errors of the service."""
+        shapes = service_model(self._boto_name).error_shapes
+        known = {f"{self.error_name}.{java_module.exception(str(shape.name))}" for shape in shapes}
+        known |= {f"{self.error_name}.{self.general_error}", f"{self.error_name}.SdkClientException"}
+        if error in known or error.startswith("States."):
+            return None
+        close = get_close_matches(error, known, n=3, cutoff=0.5) or sorted(known)[:3]
+        return f"{self.service}:{self.action} has no error {error!r}, but {', '.join(close)}"
 
     async def run(self, arguments: Json, call: Call) -> Json:
         """Make the call."""
@@ -166,18 +185,13 @@ def _denial(message: str, model: Any) -> ClientError:
 
 
 @cache
-def _models() -> Session:
-    return bare_session()
-
-
-@cache
 def _boto_name(service: str) -> str:
     """Return boto3's name of a service.
 
     Raises:
         UnsupportedError: There is no such service.
     """
-    known = {name.replace("-", ""): name for name in _models().get_available_services()}
+    known = {name.replace("-", ""): name for name in models().get_available_services()}
     renamed = {name.replace("-", ""): java for java, name in java_module.BOTO_NAMES.items()}
     if service in renamed:
         raise UnsupportedError(
@@ -190,13 +204,8 @@ def _boto_name(service: str) -> str:
 
 
 @cache
-def _service_model(boto_name: str) -> Any:
-    return _models().get_service_model(boto_name)
-
-
-@cache
 def _check_action(service: str, action: str, boto_name: str) -> None:
-    operations = {name[:1].lower() + name[1:] for name in _service_model(boto_name).operation_names}
+    operations = {name[:1].lower() + name[1:] for name in service_model(boto_name).operation_names}
     if action not in operations:
         near = get_close_matches(action, operations, n=1, cutoff=0)
         raise UnsupportedError(
@@ -261,6 +270,8 @@ class OptimizedCall(SdkCall):
                 f"states:startExecution, or arn:aws:states:::aws-sdk:<service>:<action>"
             )
         super().__init__({"events": "eventbridge"}.get(service, service), action, service)
+
+    added = METADATA
 
     @property
     def error_name(self) -> str:
