@@ -55,11 +55,11 @@ def aws(deployed: LocalAws) -> Iterator[LocalAws]:
     reset(deployed)
 
 
-def results_of(aws: LocalAws, pipeline: str) -> dict[int, Any]:
+def results_of(aws: LocalAws, pipeline: str) -> dict[int | None, Any]:
     """Return what became of each item of a pipeline's latest run: its value, or the name of its error."""
     run = Client(endpoint_url=aws.endpoint_url).run(f"Scripted/{pipeline}")
-    found = {each.index: each.value for each in run.results()}
-    return {**found, **{each.index: each.error for each in run.failures()}}
+    found: dict[int | None, Any] = {each.index: each.value for each in run.results()}
+    return found | {each.index: each.error for each in run.failures()}
 
 
 def ledger_of(aws: LocalAws, pipeline: str, **input: int) -> Any:

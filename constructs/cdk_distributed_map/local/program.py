@@ -115,7 +115,7 @@ def _graph(fields: Mapping[str, Any], language: str, *, timeout: int | None = No
         raise UnsupportedError(f"StartAt names {fields.get('StartAt')!r}, which is not among the States")
     language = fields.get("QueryLanguage", language)
     program = Program(
-        fields["StartAt"], {name: _state(name, each, language) for name, each in states.items()}, timeout=timeout
+        fields["StartAt"], {name: compile_state(name, each, language) for name, each in states.items()}, timeout=timeout
     )
     _check_transitions(fields["StartAt"], states)
     return program
@@ -136,7 +136,17 @@ def _inner(where: str, known: frozenset[str], language: str) -> Any:
     return compile_inner
 
 
-def _state(name: str, fields: Any, outer: str) -> State:
+def compile_state(name: str, fields: Any, outer: str) -> State:
+    """Compile one state.
+
+    Args:
+        name: Its name.
+        fields: Its fields.
+        outer: Query language of what it is in.
+
+    Raises:
+        UnsupportedError: It has what the engine doesn't run; the message names it and the remedy.
+    """
     check_state(name, fields)
     kind = fields.get("Type")
     language = fields.get("QueryLanguage", outer)

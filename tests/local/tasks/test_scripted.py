@@ -130,11 +130,10 @@ def test_items_of_children_and_iterations_are_told_apart_by_their_place(bench: B
     states = bench.task("none", Catch=[{"ErrorEquals": ["E"], "Next": "Caught"}])
     states["Caught"] = {"Type": "Pass", "End": True}
     states["Work"]["Assign"] = {"seen": 1}
-    batches = {"ItemBatcher": {"MaxItemsPerBatch": 2}}
     outcomes.fail("Work", "E", item=2, times=1)
     outcomes.give("Work", {"Payload": "given"})
 
-    execution = bench.start(bench.mapped(states, **batches), {"items": list("abcde")})
+    execution = bench.start(bench.mapped(states, ItemBatcher={"MaxItemsPerBatch": 2}), {"items": list("abcde")})
 
     bench.ended(execution)
     (run,) = execution_path(bench.sfn, execution).map_runs
@@ -262,3 +261,16 @@ def test_fails_when_times_is_no_number_of_times(times: Any) -> None:
 def test_fails_when_a_result_is_not_json() -> None:
     with pytest.raises(TypeError, match="the result for the state 'S' must be JSON"):
         Outcomes().give("S", {1, 2})
+
+
+@pytest.mark.parametrize("distributed", [True, False], ids=["distributed", "inline"])
+def test_a_whole_map_is_scripted(bench: Bench, outcomes: Outcomes, distributed: bool) -> None:  # noqa: FBT001
+    definition = bench.mapped(bench.task("none"))
+    if not distributed:
+        definition["States"]["Map"]["ItemProcessor"]["ProcessorConfig"] = {"Mode": "INLINE"}
+        del definition["States"]["Map"]["Label"]
+    definition["States"]["Map"]["Retry"] = [{"ErrorEquals": ["States.ExceedToleratedFailureThreshold"]}]
+    outcomes.fail("Map", "States.ExceedToleratedFailureThreshold", times=1)
+    outcomes.give("Map", ["all"])
+
+    assert bench.output(definition, {"items": [1]}) == ["all"]

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cdk_distributed_map import arns
 from cdk_distributed_map.local.api import requests
+from cdk_distributed_map.local.api.single_states import tested
 from cdk_distributed_map.local.asl.json_text import Json, dumps
 from cdk_distributed_map.local.errors import ApiError, ExecutionStoppedError, StateError, UnsupportedError
 from cdk_distributed_map.local.execution import descriptions, records
@@ -64,6 +65,7 @@ class Api:
             "SendTaskSuccess": self._send_task_success,
             "SendTaskFailure": self._send_task_failure,
             "SendTaskHeartbeat": self._send_task_heartbeat,
+            "TestState": lambda parameters: tested(parameters, services),
         }
 
     def answers(self, action: str) -> bool:

@@ -42,7 +42,6 @@ class EndpointClients(Clients):
             keys=keys,
             sent=sent,
             pool=_POOL,
-            inject_host_prefix=False,
             # The SDK that Step Functions uses asks for no checksum unless told to.
             response_checksum_validation="when_required",
             read_timeout=1_000,

@@ -46,6 +46,8 @@ def local_environment(endpoint: str, region: str, keys: Keys, base: Mapping[str,
         "AWS_EC2_METADATA_DISABLED": "true",
         # What SDKs would find out by asking the metadata address, which is of no machine but AWS's.
         "AWS_DEFAULTS_MODE": "legacy",
+        # Some actions have a host of their own, such as sync-states of TestState: there is one here.
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
         **_unproxied(base_environment),
     }

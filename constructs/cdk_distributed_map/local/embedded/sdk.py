@@ -17,6 +17,8 @@ DUMMIES: Final = Keys("test", "test")
 
 PINNED: Final[dict[str, Any]] = {
     "proxies": {},
+    # Nobody answers at the names that some actions would be called at.
+    "inject_host_prefix": False,
     "s3": {"addressing_style": "path"},
     # boto3 looks for endpoints in the environment even where one is given, and warns of what it finds. Missing in its
     # types.

@@ -53,6 +53,7 @@ def pinned(endpoint: str) -> dict[str, str]:
         "AWS_EC2_METADATA_DISABLED": "true",
         # What the SDK would find out by asking the metadata address.
         "AWS_DEFAULTS_MODE": "legacy",
+        "AWS_DISABLE_HOST_PREFIX_INJECTION": "true",
         "NO_PROXY": "*",
     }
 

@@ -160,6 +160,11 @@ class Call:
         self.frame.services.tokens[self._token] = asyncio.get_running_loop().create_future()
         return self._token
 
+    def forget_token(self) -> None:
+        """Take no answer by the token any more."""
+        self.frame.services.tokens.pop(str(self._token), None)
+        self.frame.services.token_owners.pop(str(self._token), None)
+
     async def answered(self) -> Json:
         """Wait until the token comes back.
 
@@ -188,8 +193,7 @@ class Call:
                         continue
                     return result
         finally:
-            services.tokens.pop(token, None)
-            services.token_owners.pop(token, None)
+            self.forget_token()
 
 
 HEARTBEAT = object()

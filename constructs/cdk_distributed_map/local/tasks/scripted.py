@@ -88,6 +88,7 @@ def _items_of(frame: ExecutionFrame) -> list[tuple[int, str]]:
 
 
 async def _whole(outcome: Outcome, integration: Integration, event: _Event | None, call: Call) -> Json:
+    call.forget_token()
     if outcome.kind == "time_out":
         # Time passes as it would: what limits the call ends it.
         if call.timeout is not None:
@@ -183,5 +184,5 @@ def _ordered(answer: Mapping[str, Any], names: list[str]) -> WorkerAnswer:
     def place(entry: Any) -> int:
         return places.get(entry if isinstance(entry, str) else entry["itemIdentifier"], len(places))
 
-    ordered: Any = {**answer, **{name: sorted(answer[name], key=place) for name in _LISTS}}
+    ordered: WorkerAnswer = {**answer, **{name: sorted(answer[name], key=place) for name in _LISTS}}  # type: ignore[typeddict-item]
     return ordered
