@@ -50,7 +50,7 @@ class ListingSource:
             message = f"prefixes must be a list of texts, got {self._prefixes!r:.200}"
             raise EventError(message)
         self._started = datetime.now(UTC) if state is None else datetime.fromisoformat(state["started"])
-        self._is_wanted = _filter(settings, self._started)
+        self._is_wanted = filter_of(settings, self._started)
 
     def state(self) -> dict[str, Any]:
         """Return what another invocation needs beside the position: when the capture began."""
@@ -99,7 +99,7 @@ class ListingSource:
         return b"".join([line + b"\n" for line in lines]), len(lines), position
 
 
-def _filter(settings: dict[str, Any], started: datetime) -> Callable[[ObjectTypeDef], bool]:
+def filter_of(settings: dict[str, Any], started: datetime) -> Callable[[ObjectTypeDef], bool]:
     """Return what says of an object whether it is an item."""
     suffix = settings.get("suffix")
     if not (suffix is None or isinstance(suffix, str)):

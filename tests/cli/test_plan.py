@@ -47,6 +47,19 @@ def test_inputs_come_from_the_template_and_say_so(planned: Callable[..., Any]) -
     assert input_of(plan, "Region") == ("sa-east-1", "template")
 
 
+def test_items_are_counted_where_they_are(planned: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text("id,name\n" + "1,x\n" * 2_500)
+    ranges = planned("Squares", "--item-seconds", "0.05", "--input", '{"number": 7000, "chunk": 7}')
+    counted = planned("Squares", "--item-seconds", "0.05", "--items", str(file))
+    given = planned("Jobs/Outer", "--item-seconds", "0.1", "--nested-items", "3", "--input", '{"items": [1, 2]}')
+
+    assert input_of(ranges, "items") == (1_000, "counted")
+    assert input_of(counted, "items") == (2_500, "counted")
+    assert input_of(counted, "bytes of an item") == (len('{"id":"1","name":"x"}'), "counted")
+    assert input_of(given, "items") == (2, "counted")
+
+
 def test_cost_is_by_service_with_the_prices_of_the_region(planned: Callable[..., Any]) -> None:
     plan = planned(*SQUARES)
     charges = {(each["service"], each["what"]): each for each in plan["charges"]}
@@ -201,17 +214,22 @@ def test_a_finished_run_tells_how_long_an_item_takes(
 
 
 def test_a_run_starts_where_its_plan_is_within_limits(
-    distmap: Distmap, squares: Any, states: Any, finished: Any
+    distmap: Distmap, squares: Any, states: Any, finished: Any, tmp_path: Path
 ) -> None:
     before = len(states.executions)
     told = ("--plan", "--item-count", "1000", "--item-seconds", "0.1")
     refused = distmap("run", squares.arn, *told, "--max-hours", "0.0001", "--max-cost", "0.0001")
-    latest = distmap("run", squares.arn, "--plan", "--max-hours", "0.0001")
+    given = '{"number": 40}'
+    latest = distmap("run", squares.arn, "--plan", "--max-hours", "0.0001", "--input", given)
+    (tmp_path / "mine.jsonl").write_text("1\n2\n3\n")
+    mine = distmap("run", squares.arn, "--plan", "--max-hours", "0.0001", "--items", str(tmp_path / "mine.jsonl"))
 
-    assert (refused.code, refused.out, latest.code) == (6, "", 6)
+    assert (refused.code, refused.out, latest.code, mine.code) == (6, "", 6, 6)
     assert "over the limit: it costs" in refused.err
     assert "over the limit: it takes" in refused.err
-    assert "20 items in 2 children" in latest.err
+    # Counted at the source, or in the file; the time of an item is that of the latest run.
+    assert "40 items in 4 children" in latest.err
+    assert "3 items in 1 child take" in mine.err
     assert len(states.executions) == before
     started = distmap("run", squares.arn, *told, "--max-hours", "10", "--name", "planned")
     assert started.code == 0, started.err
@@ -229,8 +247,12 @@ def test_fails_when_a_limit_is_given_without_a_plan(distmap: Distmap, squares: A
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["Squares", "--item-seconds", "1"], 2, "say how many items there are"),
+        (["Outer", "--item-seconds", "1"], 1, "'items' of the input, which hasn't it: pass the run's input (--input)"),
         (["Squares", "--items", "1"], 2, "say how long an item takes"),
+        (["Squares", "--items", "-1"], 2, "must be a whole one of at least 0, or name a file of them, got '-1'"),
+        (["Squares", "--items", "none.csv", "--item-seconds", "1"], 1, "can't be read from none.csv"),
+        (["Squares", "--measure", "9", "--measure-memory", "512"], 2, "sizes of memory are two or more numbers"),
+        (["Squares", "--measure", "9", "--measure-memory", "1,x"], 2, "from 128 to 10,240 MB, as 512,1024,2048"),
         (["Squares", "--items", "1", "--item-p99", "1"], 2, "--item-p99 needs --item-seconds"),
         (["Squares", "--max-time", "soon"], 2, "a time is a number with s, m, h or d, as 30m, got 'soon'"),
         (["Squares", "--items", "1000", "--item-seconds", "9"], 1, "the function ends after 60 s"),
@@ -246,6 +268,10 @@ def test_fails_when_a_limit_is_given_without_a_plan(distmap: Distmap, squares: A
     ids=[
         "items",
         "seconds",
+        "number",
+        "file",
+        "one size",
+        "sizes",
         "p99",
         "duration",
         "lambda",

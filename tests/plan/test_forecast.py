@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdk_distributed_map.plan import Forecast, Platform, Setting, Times, Work, forecast, make_bill, simulate
+from cdk_distributed_map.plan import (
+    Forecast,
+    Platform,
+    Setting,
+    Times,
+    Work,
+    cpu_share_of,
+    forecast,
+    make_bill,
+    simulate,
+)
 from cdk_distributed_map.prices import Prices
 
 LIKELY = Platform().likely()
@@ -262,3 +272,19 @@ def test_times_have_the_percentiles_they_were_given() -> None:
     assert Times.measured([1, 2, 3, 4]).quantile(0.99) == 4
     # A hundred in a row vary less: the mean of them is nearly the mean.
     assert times.quantile(0.99, 100) < 100 * times.mean * 1.4
+
+
+def test_the_share_that_computes_is_told_by_times_at_several_sizes_of_memory() -> None:
+    # 0.2 s of waiting and 0.1 s of a whole core
+    seconds = {memory: 0.2 + 0.1 * 1_769 / min(memory, 1_769) for memory in (512, 3_008, 1_024)}
+    share = cpu_share_of(seconds)
+
+    assert share == pytest.approx((seconds[1_024] - 0.2) / seconds[1_024])
+    work = Work(items=1, times=Times.of(seconds[1_024]), times_memory_mb=1_024, cpu_share=share)
+    assert work.item_times(Setting(memory_mb=512)).mean == pytest.approx(seconds[512])
+    assert cpu_share_of({512: 0.1, 1_024: 0.2}) == 0
+
+
+def test_fails_when_sizes_of_memory_give_the_same_core() -> None:
+    with pytest.raises(ValueError, match="two sizes of memory up to 1,769 MB, got 2048, 3008"):
+        cpu_share_of({2_048: 0.1, 3_008: 0.2})

@@ -197,6 +197,27 @@ def test_items_of_ones_own_are_run(distmap: Callable[..., tuple[int, str]], fold
     assert [told(line)["value"] for line in lines] == [{"square": 4}, {"square": 25}]
 
 
+def test_a_plan_measures_items_of_the_source(
+    engine: LocalAws, distmap: Callable[..., tuple[int, str]], folder: Path
+) -> None:
+    (folder / "healed").touch()
+    function = Client().pipeline("Squares").definition.item_file.functions[0]
+    before = engine.client("lambda").get_function_configuration(FunctionName=function)["MemorySize"]
+    code, out = distmap(
+        "plan", "Squares", "--assembly", str(folder), "--input", '{"number": 90, "chunk": 3}', "--measure", "5",
+        "--measure-memory", "256,512", "--json",
+    )  # fmt: skip
+    inputs = {each["name"]: (each["value"], each["origin"]) for each in told(out)["inputs"]}
+
+    assert code == 0
+    assert inputs["items"] == (30, "counted")
+    assert 0 < inputs["seconds of an item, median"][0] < 1
+    assert inputs["seconds of an item, median"][1] == "measured"
+    rows = told(distmap("list", "Squares", "--json")[1])
+    assert [row["items"]["total"] for row in rows[:2]] == [5, 5]
+    assert engine.client("lambda").get_function_configuration(FunctionName=function)["MemorySize"] == before
+
+
 def test_list_describe_and_report_of_a_real_run(distmap: Callable[..., tuple[int, str]], folder: Path) -> None:
     distmap("run", "Squares", "--input", '{"number": 10, "chunk": 1}', "--name", "small", "--watch")
     rows = told(distmap("list", "Squares", "--json")[1])

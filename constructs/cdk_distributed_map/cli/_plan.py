@@ -5,93 +5,31 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cdk_distributed_map.cli import _exit, _options, _show
+from cdk_distributed_map.cli import _exit, _options, _plan_options, _plan_source, _show
 from cdk_distributed_map.cli._plan_choices import choices
-from cdk_distributed_map.runs.errors import InputError
+from cdk_distributed_map.runs.errors import AwsError, InputError
 
 if TYPE_CHECKING:
     from cdk_distributed_map.plan import Described, Fact, Forecast, Inputs
     from cdk_distributed_map.runs import Client
     from cdk_distributed_map.runs.foresight.measured import Measured
 
-_SHARE: Final = click.FloatRange(0, 1)
-_POSITIVE: Final = click.FloatRange(min=0, min_open=True)
-_WHOLE: Final = click.IntRange(min=1)
-
-
-def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """Return the seconds of ``90s``, ``30m``, ``2h`` or ``1.5d``; a number alone is seconds."""
-    del context, parameter
-    if value is None:
-        return None
-    found = re.fullmatch(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)", value)
-    if found is None or float(found["number"]) == 0:
-        message = f"a time is a number with s, m, h or d, as 30m, got {value!r}"
-        raise click.BadParameter(message)
-    return float(found["number"]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[found["unit"]]
-
-
-FACTS: Final = {
-    "item_bytes": ("--item-bytes", _POSITIVE, "Bytes of an item."),
-    "nested_items": ("--nested-items", _WHOLE, "Items of each nested map."),
-    "batch": ("--batch", _WHOLE, "Items of a batch at most."),
-    "concurrency": ("--concurrency", _WHOLE, "Children at once at most."),
-    "memory_mb": ("--memory", _WHOLE, "Memory of the worker's function in MB."),
-    "cpu_share": ("--cpu-share", _SHARE, "Share of an item's time that computes, which memory changes. Default: 0."),
-    "reserved": ("--reserved", _WHOLE, "Reserved concurrency of the worker."),
-    "retried": ("--retries", _SHARE, "Share of children that are tried twice. Default: 0."),
-    "run_again": ("--failures", _SHARE, "Share of items that fail and run again in a round. Default: 0."),
-    "item_gets": ("--item-gets", click.FloatRange(min=0), "GET requests to S3 that the worker makes for an item."),
-    "item_puts": ("--item-puts", click.FloatRange(min=0), "PUT requests to S3 that the worker makes for an item."),
-}
-"""Options that go before what the template says, by the names that the plan has for them."""
-
-
-def assembly_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--assembly``."""
-    return click.option(
-        "--assembly", type=click.Path(path_type=Path), default=Path("cdk.out"), show_default=True,
-        help="Folder that cdk synth wrote, where the pipeline is looked for first.",
-    )(command)  # fmt: skip
-
-
-def fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options of what a template can't tell, or what is to be tried instead of it."""
-    for name, (option, kind, words) in reversed(FACTS.items()):
-        command = click.option(option, name, type=kind, metavar="N", help=words)(command)
-    command = click.option(
-        "--express/--standard", "express", default=None, help="Kind of the children. Default: as declared."
-    )(command)
-    command = click.option("--item-p99", type=_POSITIVE, metavar="S", help="Seconds that 99 of 100 items take at most. "
-        "Default: all take the same.")(command)  # fmt: skip
-    command = click.option("--item-seconds", type=_POSITIVE, metavar="S", help="Seconds that an item takes, in the "
-        "median.")(command)  # fmt: skip
-    return click.option("--items", type=click.IntRange(min=0), metavar="N", help="Number of items.")(command)
-
-
-def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--quotas`` and ``--prices``."""
-    for name in ("prices", "quotas"):
-        command = click.option(
-            f"--{name}", f"{name}_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-            help=f"JSON with other {name} than the Region's.",
-        )(command)  # fmt: skip
-    return command
+_ACCOUNT: Final = "account"
 
 
 @click.command(short_help="Say what a run would take and cost.")
 @click.argument("pipeline")
-@fact_options
-@assembly_option
-@file_options
+@_plan_options.fact_options
+@_plan_options.assembly_option
+@_plan_options.file_options
+@_plan_options.measure_options
 @click.option("--from-run", metavar="RUN", help="Take items, times and sizes from a run that has ended, or 'latest'.")
 @click.option("--against", metavar="RUN", help="Show the plan of such a run beside what was measured, term by term.")
 @click.option("--tune", is_flag=True, help="Search settings of any size, not only some around today's.")
@@ -99,9 +37,12 @@ def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--objective", type=click.Choice(["cost", "time", "balanced"]), default="balanced", show_default=True,
     help="What the best setting is best by.",
 )  # fmt: skip
-@click.option("--max-cost", type=_POSITIVE, metavar="USD", help="Only settings that cost at most so much.")
+@click.option("--max-cost", type=_plan_options.POSITIVE, metavar="USD", help="Only settings that cost at most so much.")
 @click.option(
-    "--max-time", callback=_seconds, metavar="TIME", help="Only those that take at most so long: 90s, 30m, 2h."
+    "--max-time",
+    callback=_plan_options.seconds,
+    metavar="TIME",
+    help="Only those that take at most so long: 90s, 30m, 2h.",
 )
 @click.option("--html", metavar="FILE", help="Write the plan as one HTML page as well.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the simulation.")
@@ -117,6 +58,7 @@ def plan(client: Client, *, pipeline: str, as_json: bool, **options: Any) -> int
     distmap plan Squares --items 50_000_000 --item-seconds 0.05
     distmap plan Squares --items 50_000_000 --item-seconds 0.05 --item-p99 0.4 --batch 500
     distmap plan Squares --from-run latest --items 50_000_000
+    distmap plan Squares --items s3://bucket/images/ --measure 200
     distmap plan Squares --against nightly-2026-11-21
     """
     from cdk_distributed_map.cli import _plan_screen  # noqa: PLC0415 - a --help doesn't need it
@@ -199,7 +141,10 @@ def facts_of(options: dict[str, Any]) -> dict[str, Fact]:
     """Return what a command line says of a run."""
     from cdk_distributed_map.plan import Fact, Times  # noqa: PLC0415 - see plan
 
-    facts = {name: Fact(options[name], "given") for name in ("items", "express", *FACTS) if options[name] is not None}
+    told = {**options, "items": _plan_source.number_of(options["items"])}
+    facts = {
+        name: Fact(told[name], "given") for name in ("items", "express", *_plan_options.FACTS) if told[name] is not None
+    }
     if options["item_seconds"] is not None:
         with plan_errors():
             facts["times"] = Fact(Times.of(options["item_seconds"], options["item_p99"]), "given")
@@ -214,11 +159,8 @@ def planned(client: Client, pipeline: str, facts: dict[str, Fact], options: dict
     from cdk_distributed_map.runs.foresight.find import find  # noqa: PLC0415 - likewise
 
     described = find(client.aws, pipeline, folder=options["assembly"])
-    if "items" not in facts:
-        raise click.UsageError("say how many items there are: --items 50_000_000, or --from-run latest")
-    if "times" not in facts:
-        raise click.UsageError("say how long an item takes: --item-seconds 0.05, or --from-run latest")
     with plan_errors():
+        facts = {**_plan_source.facts(client, pipeline, described, facts, options), **facts}
         platform, prices = _of_region(client, described, facts, options)
         return inputs_of(described, facts, platform=platform, prices=prices)
 
@@ -231,9 +173,32 @@ def _of_region(client: Client, described: Described, facts: dict[str, Fact], opt
     if client.aws.region is not None:
         facts["region"] = Fact(client.aws.region, "given")
     region = told or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    platform = Platform.of(region).changed(_json_file(options["quotas_file"]))
+    platform = Platform.of(region).changed(_quotas(client, described, facts, options["quotas_file"]))
     given = _json_file(options["prices_file"])
     return platform, (Prices(region=region) if given and region.startswith("cn-") else Prices.of(region)).changed(given)
+
+
+def _quotas(client: Client, described: Described, facts: dict[str, Fact], file: Path | None) -> dict[str, Any]:
+    from cdk_distributed_map.plan import Fact  # noqa: PLC0415 - see plan
+    from cdk_distributed_map.runs.foresight.quotas import account_quotas  # noqa: PLC0415 - likewise
+
+    asks = str(file) == _ACCOUNT
+    if file is not None and not asks:
+        found = _json_file(file)
+        if "account_concurrency" in found:
+            facts["quotas_origin"] = Fact(str(file), "given")
+        return found
+    if not asks and (described.origin != "deployed" or not client.aws.is_amazon):
+        return {}
+    try:
+        found = account_quotas(client.aws)
+    except AwsError as error:
+        if asks:
+            raise
+        _show.say(f"the Region's usual quotas are taken: {error}", err=True)
+        return {}
+    facts["quotas_origin"] = Fact(_ACCOUNT, "quota")
+    return found
 
 
 def _json_file(path: Path | None) -> dict[str, Any]:

@@ -14,11 +14,16 @@ from cdk_distributed_map.runs.text import visible
 if TYPE_CHECKING:
     from cdk_distributed_map.plan import Forecast
     from cdk_distributed_map.runs import Client, Pipeline
+    from cdk_distributed_map.runs.foresight.count import Counted
 
 
 _POSITIVE: Final = click.FloatRange(min=0, min_open=True)
 _OPTIONS: Final = {
-    "--item-count": (click.IntRange(min=0), "N", "number of items. Default: as many as the latest run had."),
+    "--item-count": (
+        click.IntRange(min=0),
+        "N",
+        "number of items. Default: as counted where they are, or in the latest run.",
+    ),
     "--item-seconds": (_POSITIVE, "S", "seconds that an item takes. Default: as long as in the latest run."),
     "--max-cost": (_POSITIVE, "USD", "start nothing that costs more."),
     "--max-hours": (_POSITIVE, "H", "start nothing that takes longer in more than 1 of 10 cases."),
@@ -32,8 +37,18 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--plan", "planning", is_flag=True, help="Say first what it takes and costs, and ask.")(command)
 
 
-def agreed(client: Client, target: Pipeline, *, planning: bool, max_cost: float | None, max_hours: float | None,
-           item_count: int | None, item_seconds: float | None) -> bool:  # fmt: skip
+def agreed(
+    client: Client,
+    target: Pipeline,
+    *,
+    planning: bool,
+    max_cost: float | None,
+    max_hours: float | None,
+    item_count: int | None,
+    item_seconds: float | None,
+    items: str | None,
+    execution_input: Any,
+) -> bool:
     """Return whether a run may start: what it would take and cost is told, and the user asked, on standard error.
 
     Raises:
@@ -50,7 +65,8 @@ def agreed(client: Client, target: Pipeline, *, planning: bool, max_cost: float 
         if wrong := [name for name, value in given.items() if value is not None]:
             raise click.UsageError(f"{wrong[0]} needs --plan")
         return True
-    found = _plan(client, target, item_count, item_seconds)
+    counted = None if item_count is not None else _counted(client, target, items, execution_input)
+    found = _plan(client, target, item_count, item_seconds, counted)
     _show.say(found.summary(), err=True)
     problems = []
     if max_cost is not None and found.bill.total > max_cost:
@@ -69,11 +85,34 @@ def agreed(client: Client, target: Pipeline, *, planning: bool, max_cost: float 
     return True
 
 
-def _plan(client: Client, target: Pipeline, items: int | None, seconds: float | None) -> Forecast:
+def _counted(client: Client, target: Pipeline, items: str | None, execution_input: Any) -> Counted | None:
+    """Return how many items the run would have; None where that isn't known before it."""
+    from cdk_distributed_map.plan import read_path  # noqa: PLC0415 - only a plan needs it
+    from cdk_distributed_map.runs import InputError  # noqa: PLC0415 - likewise
+    from cdk_distributed_map.runs.foresight import count, deployed  # noqa: PLC0415 - likewise
+    from cdk_distributed_map.runs.foresight.source import source_named, source_of  # noqa: PLC0415 - likewise
+
+    if items == "-":
+        raise click.UsageError("items on standard input can't be counted before they are read: give --item-count")
+    if items is not None:
+        return count.count(client.aws, source_named(items))
+    described = deployed.described(client.aws, target.arn, name=target.called)
+    try:
+        source = source_of(read_path(described.definition).reads, {} if execution_input is None else execution_input)
+    except InputError:
+        return None  # the latest run may tell
+    return count.count(client.aws, source)
+
+
+def _plan(
+    client: Client, target: Pipeline, items: int | None, seconds: float | None, counted: Counted | None
+) -> Forecast:
     from cdk_distributed_map.runs import RunsError  # noqa: PLC0415 - only a plan needs it
     from cdk_distributed_map.runs.foresight.measured import measure  # noqa: PLC0415 - likewise
 
     facts: dict[str, Any] = {}
+    if counted is not None:
+        items, facts["item_bytes"] = counted.items, counted.item_bytes
     if items is None or seconds is None:
         try:
             latest = measure(client.run(target.arn, "latest"))
@@ -81,7 +120,7 @@ def _plan(client: Client, target: Pipeline, items: int | None, seconds: float | 
             message = f"give --item-count and --item-seconds, since no earlier run tells them: {error}"
             raise click.UsageError(message) from error
         items = latest.items if items is None else items
-        facts["item_bytes"] = latest.item_bytes
+        facts = {"item_bytes": latest.item_bytes, **facts}
         if seconds is None:
             return target.plan(
                 items=items,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from cdk_distributed_map.runs import Client, Pipeline, Run
 
 
-def _parse_input(text: str | None) -> Any:
+def parse_input(text: str | None) -> Any:
+    """Return the input of a run: JSON, or that of a file or of standard input; None where there is none."""
     from cdk_distributed_map.runs.files.item_files import parse_json  # noqa: PLC0415 - only where there is an input
 
     if text is None:
@@ -106,11 +107,10 @@ def run(
     if execution_input == items == "-":
         raise click.UsageError("standard input can't be both the input and the items: pass one of them as a file")
     target = client.pipeline(pipeline)
-    if not _plan_start.agreed(client, target, **planned):
+    parsed = parse_input(execution_input)
+    if not _plan_start.agreed(client, target, items=items, execution_input=parsed, **planned):
         return _exit.OVER_LIMIT
-    started = _start_run(
-        target, execution_input=_parse_input(execution_input), items=items, items_format=items_format, name=name
-    )
+    started = _start_run(target, execution_input=parsed, items=items, items_format=items_format, name=name)
     if not started.is_new:
         there = started.describe()
         when = f"{_show.when(there.started)}, is {there.status}"

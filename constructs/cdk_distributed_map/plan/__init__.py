@@ -14,7 +14,7 @@ from cdk_distributed_map.plan._alternatives import (
 from cdk_distributed_map.plan._batches import batch_size
 from cdk_distributed_map.plan._bill import Bill, Charge, make_bill
 from cdk_distributed_map.plan._cost import Cost, express_children, invocations, standard_children
-from cdk_distributed_map.plan._definition import functions
+from cdk_distributed_map.plan._definition import Reads, functions, read_path
 from cdk_distributed_map.plan._events import Trace, simulate
 from cdk_distributed_map.plan._forecast import PHASES, Forecast, Limit, forecast, seconds_of
 from cdk_distributed_map.plan._inputs import Described, Fact, FunctionFacts, Input, Inputs, inputs_of
@@ -23,7 +23,7 @@ from cdk_distributed_map.plan._platform import Platform, Range
 from cdk_distributed_map.plan._template import described
 from cdk_distributed_map.plan._text import dollars_text, seconds_text
 from cdk_distributed_map.plan._times import Times
-from cdk_distributed_map.plan._work import Setting, Step, Work, problems
+from cdk_distributed_map.plan._work import Setting, Step, Work, cpu_share_of, problems
 
 __all__ = [
     "OBJECTIVES",
@@ -42,6 +42,7 @@ __all__ = [
     "Objective",
     "Platform",
     "Range",
+    "Reads",
     "Setting",
     "Step",
     "Times",
@@ -51,6 +52,7 @@ __all__ = [
     "batch_size",
     "best",
     "changes",
+    "cpu_share_of",
     "described",
     "dollars_text",
     "evaluate",
@@ -64,6 +66,7 @@ __all__ = [
     "pareto",
     "plan",
     "problems",
+    "read_path",
     "seconds_of",
     "seconds_text",
     "simulate",

@@ -53,10 +53,23 @@ class MapFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reads:
+    """Where a run's items are, as its definition has it: values may be expressions over the run's input."""
+
+    reader: Mapping[str, Any]
+    """The map's ItemReader; empty where it takes its items from the state's input."""
+    items: Any = None
+    """What it takes from there."""
+    capture: Mapping[str, Any] | None = None
+    """Settings of the capture function that writes the items first; empty for a function of the user's own."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class PathFacts:
     """A map with the states around it."""
 
     map: MapFacts
+    reads: Reads
     states: int
     """States of the run itself, those of its children aside."""
     called: tuple[Called, ...]
@@ -77,6 +90,7 @@ def read_path(definition: Mapping[str, Any]) -> PathFacts:
     if found is None:
         raise ValueError("the state machine has no Distributed Map: there is nothing to plan")
     called, rounds, before = [], 0, True
+    capture: Mapping[str, Any] | None = None
     for state in path:
         before = before and state is not found
         payload, name = _payload(state), function_name(state)
@@ -85,9 +99,23 @@ def read_path(definition: Mapping[str, Any]) -> PathFacts:
         accounts = isinstance(payload, Mapping) and payload.keys() >= _ACCOUNT_KEYS
         if accounts and isinstance(payload["account"], Mapping):
             rounds = _whole(payload["account"].get("rounds")) or 0
-        called.append(Called(role="account" if accounts else "capture" if before else "combine", name=name))
-    captured = any(each.role == "capture" for each in called)
-    return PathFacts(map=_map(found, captured=captured), states=len(path), called=tuple(called), rounds=rounds)
+        role = "account" if accounts else "capture" if before else "combine"
+        if role == "capture":
+            settings = payload.get("capture") if isinstance(payload, Mapping) else None
+            capture = settings if isinstance(settings, Mapping) else {}
+        called.append(Called(role=role, name=name))
+    return PathFacts(
+        map=_map(found, captured=capture is not None),
+        reads=Reads(reader=found.get("ItemReader") or {}, items=_state_items(found), capture=capture),
+        states=len(path),
+        called=tuple(called),
+        rounds=rounds,
+    )
+
+
+def _state_items(state: Mapping[str, Any]) -> Any:
+    """Return what a map takes its items from: JSONata, or a path as JSONPath has it."""
+    return state["Items"] if "Items" in state else state.get("ItemsPath", "$")
 
 
 def function_name(state: Mapping[str, Any]) -> str | None:

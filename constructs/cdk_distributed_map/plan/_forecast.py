@@ -71,8 +71,10 @@ class Forecast:
         """Return it in one line, for people."""
         time = f"{seconds_text(self.p50)} (p10 {seconds_text(self.p10)}, p90 {seconds_text(self.p90)})"
         bound = f"; what binds: {self.limits[0].text}; to change that: {self.limits[0].remedy}" if self.limits else ""
+        items = f"{self.work.items:,} item{'' if self.work.items == 1 else 's'}"
+        children = "1 child" if self.children == 1 else f"{self.children:,} children"
         return (
-            f"{self.work.items:,} items in {self.children:,} children take about {time} and cost about "
+            f"{items} in {children} take about {time} and cost about "
             f"{dollars_text(self.bill.total)}{bound}"
         )
 

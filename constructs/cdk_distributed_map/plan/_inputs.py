@@ -15,7 +15,7 @@ from cdk_distributed_map.plan._work import Setting, Step, Work
 from cdk_distributed_map.prices import Prices
 from distmap import limits
 
-Origin = Literal["given", "template", "deployed", "measured", "counted", "assumed", "quota"]
+Origin = Literal["given", "template", "deployed", "measured", "counted", "sampled", "assumed", "quota"]
 
 _ITEM_BYTES: Final = {"listing": 300.0}
 """An object of a listing, with its identity; other items are taken to be small."""
@@ -166,6 +166,11 @@ def inputs_of(described: Described, facts: Mapping[str, Fact], *, platform: Plat
         sfn_log_bytes=_logged(inner) if described.logs_all else 0.0,
         traced=function.traced,
         **_nesting(path, outer),
+    )
+    sheet.note(
+        "Lambda concurrency of the account",
+        platform.account_concurrency,
+        facts["quotas_origin"].origin if "quotas_origin" in facts else "assumed",
     )
     sheet.note("Region", prices.region, _of_origin(facts, "region", described))
     return Inputs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -155,6 +156,30 @@ class Work:
                 if number and of:
                     found[of] = found.get(of, 0) + number
         return [(number, of) for of, number in found.items()]
+
+
+def cpu_share_of(seconds: Mapping[int, float]) -> float:
+    """Return which share of an item's time computes, from how long it took at several sizes of memory.
+
+    .. versionadded:: 0.1.0
+
+    Args:
+        seconds: Mean seconds of an item, by the memory of the function in MB; the share is of the time at the last one.
+
+    Raises:
+        ValueError: There are fewer than two sizes with different shares of a core.
+    """
+    *others, (base, base_seconds) = seconds.items()
+    pairs = [
+        (min(base, _FULL_CORE_MB) / min(memory, _FULL_CORE_MB) - 1, each / base_seconds - 1) for memory, each in others
+    ]
+    weight = math.fsum(slower**2 for slower, _ in pairs)
+    if not weight:
+        raise ValueError(
+            f"the share that computes needs times at two sizes of memory up to {_FULL_CORE_MB:,} MB, got "
+            f"{', '.join(map(str, seconds))}"
+        )
+    return min(1.0, max(0.0, math.fsum(slower * longer for slower, longer in pairs) / weight))
 
 
 def problems(work: Work, setting: Setting) -> list[str]:

@@ -132,6 +132,10 @@ class Aws:
         client: LambdaClient = self._client("lambda", attempts=1 if long else 2)
         return client
 
+    def service_quotas(self) -> Any:
+        """Return the client of Service Quotas."""
+        return self._client("service-quotas", attempts=2)
+
     @property
     def is_amazon(self) -> bool:
         """Whether Step Functions is called at AWS itself, and not at an endpoint such as a local engine's."""

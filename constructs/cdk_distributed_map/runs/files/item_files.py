@@ -10,6 +10,7 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, BinaryIO, Final, Literal, get_args
@@ -214,8 +215,30 @@ def spool(
     return SpooledItems(items, array=target.input_type == "JSON", largest=largest, notice=notice)
 
 
-def read_items(source: BinaryIO, file_format: FileFormat, *, name: str) -> Iterator[bytes]:
+@dataclass(frozen=True, kw_only=True)
+class CsvDialect:
+    """How CSV is written."""
+
+    delimiter: str = ","
+    columns: tuple[str, ...] | None = None
+    """Names of the columns; None where the first row has them."""
+    strict: bool = True
+    """Whether what RFC 4180 has no rule for is an error."""
+
+
+_RFC_4180: Final = CsvDialect()
+
+
+def read_items(
+    source: BinaryIO, file_format: FileFormat, *, name: str, dialect: CsvDialect = _RFC_4180
+) -> Iterator[bytes]:
     """Yield the items of a file as JSON texts, one at a time.
+
+    Args:
+        source: The file.
+        file_format: Its format.
+        name: Name of the file, for messages.
+        dialect: How CSV is written. Default: as RFC 4180 has it.
 
     Raises:
         InputError: A line or a row can't be read.
@@ -223,7 +246,7 @@ def read_items(source: BinaryIO, file_format: FileFormat, *, name: str) -> Itera
     if file_format == "jsonl":
         yield from _json_lines(source, name)
     elif file_format == "csv":
-        yield from _csv_rows(source, name)
+        yield from _csv_rows(source, name, dialect)
     else:
         yield from _json_array(source, name)
 
@@ -261,7 +284,7 @@ def _lines(source: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
             raise InputError(f"line {number:,} of {name} is not UTF-8: {where}; save it in UTF-8") from error
 
 
-def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
+def _csv_rows(source: BinaryIO, name: str, dialect: CsvDialect) -> Iterator[bytes]:
     # The limit is the process's, and below what an item may have.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_ITEM_BYTES))
     held = 0
@@ -278,13 +301,21 @@ def _csv_rows(source: BinaryIO, name: str) -> Iterator[bytes]:
                 )
             yield line
 
-    reader = csv.DictReader(counted_lines(), restval="", restkey=None, strict=True)
+    reader = csv.DictReader(
+        counted_lines(),
+        dialect.columns,
+        restval="",
+        restkey=None,
+        strict=dialect.strict,
+        delimiter=dialect.delimiter,
+    )
     try:
         columns = reader.fieldnames
         if columns is None:
             raise InputError(f"{name} is empty: CSV begins with a row of column names")
         twice = sorted(column for column, number in Counter(columns).items() if number > 1)
-        if len(columns) == 1 and (other := next((each for each in _OTHER_DELIMITERS if each in columns[0]), None)):
+        is_usual = dialect == _RFC_4180 and len(columns) == 1
+        if is_usual and (other := next((each for each in _OTHER_DELIMITERS if each in columns[0]), None)):
             raise InputError(
                 f"{name} has one column, called {columns[0]!r}: columns are separated by commas here, not by "
                 f"{other!r}. Save it with commas, or as JSON Lines where the column is really called that"

@@ -1,0 +1,64 @@
+"""The items of a plan: a number, or counted where they are."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cdk_distributed_map.cli import _plan_measure, _show, _start
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.plan import Described, Fact
+    from cdk_distributed_map.runs import Client
+
+
+def number_of(text: str | None) -> int | None:
+    """Return the number that a text is; None where it names a file or a place in S3."""
+    if text is None or not re.fullmatch(r"-?[\d_,]+", text):
+        return None
+    try:
+        number = int(text.replace(",", ""))
+    except ValueError:
+        number = -1
+    if number < 0:
+        message = f"the number of items must be a whole one of at least 0, or name a file of them, got {text!r}"
+        raise click.UsageError(message)
+    return number
+
+
+def facts(
+    client: Client, pipeline: str, described: Described, known: dict[str, Fact], options: dict[str, Any]
+) -> dict[str, Fact]:
+    """Return what is counted and measured at the source, as far as nothing else tells it.
+
+    Raises:
+        click.UsageError: Nothing tells how long an item takes.
+        InputError: The source can't be read, or isn't known before a run.
+        AwsError: AWS refused a call.
+    """
+    from cdk_distributed_map.plan import read_path  # noqa: PLC0415 - a --help doesn't need it
+    from cdk_distributed_map.runs.foresight import count  # noqa: PLC0415 - likewise
+    from cdk_distributed_map.runs.foresight.source import source_named, source_of  # noqa: PLC0415 - likewise
+
+    number = options["measure"]
+    if "times" not in known and number is None:
+        raise click.UsageError(
+            "say how long an item takes: --item-seconds 0.05, --from-run latest, or --measure 200 to run some"
+        )
+    if "items" in known and number is None:
+        return {}
+    execution_input = _start.parse_input(options["execution_input"])
+    named = options["items"]
+    is_named = named is not None and number_of(named) is None
+    path = read_path(described.definition)
+    source = source_named(named) if is_named else source_of(path.reads, execution_input or {})
+    client.aws.notice = client.aws.notice or (lambda text: _show.say(text, err=True))
+    found: dict[str, Fact] = {} if "items" in known else count.count(client.aws, source).facts()
+    if number is not None:
+        items = count.first_items(client.aws, source, number)
+        found |= _plan_measure.measured(
+            client, pipeline, items, input=execution_input or {}, sizes=options["measure_memory"]
+        )
+    return found
