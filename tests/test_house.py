@@ -69,7 +69,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "runs.run": {*CLIENT, *READING, "plan", "runs.foresight", "runs.start", "runs.watch"},
     "runs.client": {*CLIENT, "runs.find", "runs.run"},
     "runs.foresight": {*CLIENT, "graphs", "names", "plan", "runs.files", "runs.find"},
-    "runs.report": {*CLIENT, "prices", "runs.find", "runs.files", "runs.ledger"},
+    "runs.report": {*CLIENT, "plan", "prices", "runs.find", "runs.files", "runs.foresight", "runs.ledger"},
     "runs": {*CLIENT, "runs.client", "runs.ledger", "runs.results", "runs.run", "runs.watch"},
     # The engine and the AWS around it.
     "local.errors": set(),

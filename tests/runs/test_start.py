@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdk_distributed_map.runs import InputError, NotFoundError, Pipeline, RunStateError
-from cdk_distributed_map.runs.files.item_files import SpooledItems, format_of, read_items
+from cdk_distributed_map.runs.files.item_files import SpooledItems
+from cdk_distributed_map.runs.files.item_formats import format_of, read_items
 from cdk_distributed_map.runs.find.names import check_name, new_name, retry_name, retry_number
 from cdk_distributed_map.runs.notices import ProgressNotice
 from distmap._stream import ItemText

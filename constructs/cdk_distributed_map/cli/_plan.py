@@ -64,7 +64,7 @@ def plan(client: Client, *, pipeline: str, as_json: bool, **options: Any) -> int
     from cdk_distributed_map.cli import _plan_screen  # noqa: PLC0415 - a --help doesn't need it
 
     inputs, run = inputs_and_run(client, pipeline, options)
-    found, problem = forecast_of(inputs, seed=options["seed"])
+    found, problem = forecast_of(inputs, seed=options["seed"], refuses=options["against"] is None)
     if options["against"] is not None and found is not None and run is not None:
         return _against(inputs, found, run, as_json=as_json)
     others = choices(inputs, options)
@@ -127,14 +127,22 @@ def _against(inputs: Inputs, found: Forecast, run: Measured, *, as_json: bool) -
     return _exit.SUCCESS
 
 
-def forecast_of(inputs: Inputs, *, seed: int = 0) -> tuple[Forecast | None, str]:
+def forecast_of(inputs: Inputs, *, seed: int = 0, refuses: bool = True) -> tuple[Forecast | None, str]:
     """Return the forecast of a plan; or None, and why AWS would refuse the run or end it."""
     from cdk_distributed_map.plan import forecast  # noqa: PLC0415 - see plan
 
     try:
-        return forecast(inputs.work, inputs.setting, platform=inputs.platform, prices=inputs.prices, seed=seed), ""
+        found = forecast(
+            inputs.work,
+            inputs.setting,
+            platform=inputs.platform,
+            prices=inputs.prices,
+            seed=seed,
+            refuses=refuses,
+        )
     except ValueError as error:
         return None, str(error)
+    return found, ""
 
 
 def facts_of(options: dict[str, Any]) -> dict[str, Fact]:

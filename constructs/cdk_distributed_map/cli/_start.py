@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def parse_input(text: str | None) -> Any:
     """Return the input of a run: JSON, or that of a file or of standard input; None where there is none."""
-    from cdk_distributed_map.runs.files.item_files import parse_json  # noqa: PLC0415 - only where there is an input
+    from cdk_distributed_map.runs.files.item_formats import parse_json  # noqa: PLC0415 - only where there is an input
 
     if text is None:
         return None
@@ -46,7 +46,7 @@ def _start_run(
         if items_format is not None:
             raise InputError(f"--items-format {items_format} needs --items")
         return pipeline.start(execution_input, name=name)
-    from cdk_distributed_map.runs.files.item_files import format_of  # noqa: PLC0415 - only where there is a file
+    from cdk_distributed_map.runs.files.item_formats import format_of  # noqa: PLC0415 - only where there is a file
 
     if items.startswith("s3://"):
         bucket, _, key = items.removeprefix("s3://").partition("/")

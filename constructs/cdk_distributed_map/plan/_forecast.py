@@ -73,10 +73,7 @@ class Forecast:
         bound = f"; what binds: {self.limits[0].text}; to change that: {self.limits[0].remedy}" if self.limits else ""
         items = f"{self.work.items:,} item{'' if self.work.items == 1 else 's'}"
         children = "1 child" if self.children == 1 else f"{self.children:,} children"
-        return (
-            f"{items} in {children} take about {time} and cost about "
-            f"{dollars_text(self.bill.total)}{bound}"
-        )
+        return f"{items} in {children} take about {time} and cost about {dollars_text(self.bill.total)}{bound}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON."""
@@ -104,6 +101,7 @@ def forecast(
     prices: Prices | None = None,
     seed: int = 0,
     trials: int | None = None,
+    refuses: bool = True,
 ) -> Forecast:
     """Return what a run is expected to take and cost.
 
@@ -116,11 +114,12 @@ def forecast(
         prices: Prices. Default: those of us-east-1.
         seed: Seed of the simulation: the same one gives the same times. Cost doesn't depend on it.
         trials: Runs that are simulated. Default: 21, or 11 of more children than 20,000.
+        refuses: Whether a run that AWS would refuse, or end, is an error; of one that there was, it is known better.
 
     Raises:
         ValueError: AWS would refuse the run, or end it.
     """
-    if found := problems(work, setting):
+    if refuses and (found := problems(work, setting)):
         raise ValueError("; ".join(found))
     platform = Platform() if platform is None else platform
     if trials is None:

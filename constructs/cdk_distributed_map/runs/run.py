@@ -14,7 +14,7 @@ from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.descriptions import MapRun, RunSummary
 from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import InputError, NotFoundError, RunStateError
-from cdk_distributed_map.runs.files import item_files
+from cdk_distributed_map.runs.files import item_files, item_formats
 from cdk_distributed_map.runs.files.unread import unread
 from cdk_distributed_map.runs.find.handles import PipelineHandle, RunHandle
 from cdk_distributed_map.runs.find.names import LATEST, check_name, new_name
@@ -91,7 +91,7 @@ class Pipeline(PipelineHandle):
         input: Any = None,
         *,
         items: BinaryIO | None = None,
-        items_format: item_files.FileFormat | None = None,
+        items_format: item_formats.FileFormat | None = None,
         items_from: tuple[str, str] | None = None,
         name: str | None = None,
     ) -> Run:

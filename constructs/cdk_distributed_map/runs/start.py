@@ -6,7 +6,7 @@ from typing import Any
 
 from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import InputError
-from cdk_distributed_map.runs.files import item_files
+from cdk_distributed_map.runs.files import item_files, item_formats
 from cdk_distributed_map.runs.find.handles import PipelineHandle, RunHandle, no_machine
 from distmap._errors import NotJsonError
 from distmap._json import encode
@@ -59,7 +59,7 @@ def start_from(
     *,
     bucket: str,
     key: str,
-    items_format: item_files.FileFormat | None,
+    items_format: item_formats.FileFormat | None,
 ) -> bool:
     """Start a run on a file of items in S3, which is copied to the run's folder unless it is in place.
 
@@ -82,7 +82,7 @@ def start_from(
                 f"format {items_format!r}: leave it out, or put the file elsewhere for it to be converted"
             )
         return start_named(pipeline, name, {**rest, "items": {"bucket": bucket, "key": key}})
-    file_format = item_files.format_of(key, items_format)  # before a download of gigabytes
+    file_format = item_formats.format_of(key, items_format)  # before a download of gigabytes
     with item_files.download(pipeline.aws, bucket=bucket, key=key) as source:
         spooled = item_files.spool(
             source,  # type: ignore[arg-type] # a temporary file is a binary file

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow as pa  # type: ignore[import-untyped] # it has no types
+import pyarrow.parquet as pq  # type: ignore[import-untyped] # likewise
 import pytest
 
 from cdk_distributed_map.runs import Client, InputError
-from cdk_distributed_map.runs.files.item_files import CsvDialect
+from cdk_distributed_map.runs.files.item_formats import CsvDialect
 from cdk_distributed_map.runs.foresight.count import Counted, count, first_items
 from cdk_distributed_map.runs.foresight.rows import Opened, count_rows
 from cdk_distributed_map.runs.foresight.source import (

@@ -106,6 +106,12 @@ def test_report_answers_what_an_operator_asks(report: page.RunReport) -> None:
     assert changes["duration"] == {"now": 240.0, "before": 300.0}
     assert changes["slowest item"] == {"now": 10.0, "before": 5.0}
     assert changes["most memory"] == {"now": 203, "before": 203}
+    # What a plan would have said of it, by its own items and their times.
+    planned = {each["term"]: each for each in told["predicted"]}
+    assert planned["items"]["predicted"] == planned["items"]["measured"] == 40
+    assert planned["time of the run"]["measured"] == 240
+    assert planned["time of the run"]["predicted"] > 0
+    assert planned["cost in all"]["measured"] == pytest.approx(first["dollars"], rel=0.01)
     assert told["settings"]["items in a child"] == "batches of up to 10 items, 10 in the mean"
     assert told["settings"]["MaxConcurrency"] == "4"
 
@@ -129,6 +135,7 @@ def test_page_says_it_to_people_and_data_is_never_code(report: page.RunReport) -
         "4 of 4 children at a time at most: the worker was throttled. To be faster: raise the worker's concurrency.",
         "The runs side by side, without the time between them: tuesday, tuesday-retry-1.",
         "monday, both without their retries. this run before change duration 4 min 00 s 5 min 00 s -20% better",
+        "measured / predicted time of the run",
         "Prices of us-east-1",
         "Not in it: S3 requests",
         'combined output { "total": 20540,',

@@ -16,7 +16,7 @@ from cdk_distributed_map import arns
 from cdk_distributed_map.plan import Fact
 from cdk_distributed_map.runs.aws.sessions import Aws
 from cdk_distributed_map.runs.errors import InputError
-from cdk_distributed_map.runs.files.item_files import CsvDialect
+from cdk_distributed_map.runs.files.item_formats import CsvDialect
 from cdk_distributed_map.runs.foresight.listing import Entry, Listing, Page, estimate
 from cdk_distributed_map.runs.foresight.objects import opened, page_of, text_of
 from cdk_distributed_map.runs.foresight.rows import Opened, count_rows, first_rows

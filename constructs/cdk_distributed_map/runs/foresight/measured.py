@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from statistics import median
 from typing import Any, Final
 
@@ -122,6 +123,15 @@ def _moment(value: Any) -> datetime | None:
         return None
 
 
+def _children(run: RunHandle) -> Iterator[Child]:
+    for place in scan.places(run):
+        reader = scan.reader(run, place, report=lambda _: None)
+        with errors(f"reading the results of {run.name!r}"):
+            for file in scan.files(reader):
+                if file.kind != "PENDING" and not file.earlier:
+                    yield from reader.children(file)
+
+
 def measure(run: RunHandle) -> Measured:
     """Return what a run tells a plan.
 
@@ -135,15 +145,8 @@ def measure(run: RunHandle) -> Measured:
         raise NotReadyError(f"the run {run.name!r} is still running: a plan is made from one that has ended")
     maps = sorted(run.own_map_runs(), key=start_of)
     sums = _Sums()
-    for place in scan.places(run):
-        reader = scan.reader(run, place, report=lambda _: None)
-        with errors(f"reading the results of {run.name!r}"):
-            for file in scan.files(reader):
-                if file.kind == "PENDING" or file.earlier:
-                    continue
-                for child in reader.children(file):
-                    if sums.children < _MOST_CHILDREN:
-                        sums.add(child)
+    for child in islice(_children(run), _MOST_CHILDREN):
+        sums.add(child)
     if not sums.of_item or sums.first is None or sums.last is None:
         raise NotReadyError(
             f"the results of {run.name!r} don't tell how long an item took: plan from another run, or give --items and "

@@ -12,8 +12,8 @@ from itertools import islice
 from typing import IO, Any, BinaryIO, Final, cast
 
 from cdk_distributed_map.runs.errors import InputError
-from cdk_distributed_map.runs.files.item_files import FileFormat as ReadFormat
-from cdk_distributed_map.runs.files.item_files import read_items
+from cdk_distributed_map.runs.files.item_formats import FileFormat as ReadFormat
+from cdk_distributed_map.runs.files.item_formats import read_items
 from cdk_distributed_map.runs.foresight.source import FileFormat
 
 _MOST_BYTES: Final = 64 * 1024**2

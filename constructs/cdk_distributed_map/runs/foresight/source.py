@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from cdk_distributed_map.plan import Reads
 from cdk_distributed_map.runs.errors import InputError
-from cdk_distributed_map.runs.files.item_files import CsvDialect
+from cdk_distributed_map.runs.files.item_formats import CsvDialect
 
 FileKind = Literal["JSON", "JSONL", "CSV", "PARQUET"]
 _DELIMITERS: Final = {"COMMA": ",", "PIPE": "|", "SEMICOLON": ";", "SPACE": " ", "TAB": "\t"}

@@ -21,7 +21,17 @@ from cdk_distributed_map.runs.aws.descriptions import start_of
 from cdk_distributed_map.runs.errors import NotReadyError, RunsError
 from cdk_distributed_map.runs.files import chain
 from cdk_distributed_map.runs.ledger import reconciliation
-from cdk_distributed_map.runs.report import before, bounds, charts, costs, figures, functions, retries, settings
+from cdk_distributed_map.runs.report import (
+    before,
+    bounds,
+    charts,
+    costs,
+    figures,
+    functions,
+    planned,
+    retries,
+    settings,
+)
 from cdk_distributed_map.runs.report.before import Row
 from cdk_distributed_map.runs.report.bounds import Share
 from cdk_distributed_map.runs.report.costs import Cost
@@ -33,6 +43,7 @@ from cdk_distributed_map.runs.report.log_lines import Lines
 if TYPE_CHECKING:
     from cdk_distributed_map.prices import Prices
     from cdk_distributed_map.runs.find.handles import RunHandle
+    from cdk_distributed_map.runs.foresight.measured import Term
     from cdk_distributed_map.runs.ledger.of_run import Ledger
 
 _SHOWN: Final = 10
@@ -64,6 +75,8 @@ class RunReport:
     run_before: str | None
     """Name of the run that this one is compared with; None where there is none."""
     comparison: tuple[Row, ...]
+    predicted: tuple[Term, ...]
+    """What a plan says of the run itself, beside what was measured; nothing where none can be made of it."""
     express: bool
 
     @property
@@ -154,6 +167,7 @@ class RunReport:
             "slowest": [{"seconds": each.seconds, "child": each.arn} for each in slowest],
             "settings": dict(self.settings),
             "runBefore": self.run_before,
+            "predicted": [each.to_json() for each in self.predicted],
             "comparison": {row.name: {"now": row.now, "before": row.before} for row in self.comparison},
         }
 
@@ -220,6 +234,7 @@ def gather(run: RunHandle) -> RunReport:
         times.merge(each.times)
     price = costs.prices_of(arns.parse(root.arn).region)
     cost = partial(costs.cost_of, functions=known, price=price, express=express)
+    each_cost = tuple(map(cost, runs))
     other, rows = _compared(root, runs[0], {each.name for each in handles}, cost=cost)
     return RunReport(
         run=root.name,
@@ -227,7 +242,7 @@ def gather(run: RunHandle) -> RunReport:
         link=arns.console_url(root.arn),
         pipeline=root.pipeline.called,
         runs=tuple(runs),
-        costs=tuple(map(cost, runs)),
+        costs=each_cost,
         price=price,
         ledger=ledger,
         times=times,
@@ -236,6 +251,7 @@ def gather(run: RunHandle) -> RunReport:
         shares=tuple(tuple(bounds.shares(each)) for each in runs),
         run_before=other,
         comparison=tuple(rows),
+        predicted=planned.terms_of(root, each_cost[0], price),
         express=express,
     )
 
