@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,11 +35,19 @@ def misfits(folders: Sequence[Path], python: tuple[int, int]) -> Misfits:
         tags = list(_tags(info / "WHEEL"))
         if tags and not any(_fits(tag, python) for tag in tags):
             foreign.append(name)
-    return Misfits(foreign=tuple(foreign), all=tuple(every))
+    return Misfits(foreign=tuple(sorted(foreign)), all=tuple(sorted(every)))
 
 
-def packages_here(found: Misfits, machine: ThisMachine, file: Path) -> Path:
+def packages_here(
+    found: Misfits, machine: ThisMachine, file: Path, *, say: Callable[[str], None] | None = None
+) -> Path:
     """Return a folder with those that don't fit, in the same versions, for this machine.
+
+    Args:
+        found: All of them.
+        machine: What runs them.
+        file: What asked for them, for errors.
+        say: Called with what is done, and every few seconds with how far it is. Default: nobody is told.
 
     Raises:
         BundlingError: They can't be had.
@@ -52,6 +60,7 @@ def packages_here(found: Misfits, machine: ThisMachine, file: Path) -> Path:
         identity=identity,
         file=file,
         constraints=tuple(sorted(set(found.all) - set(found.foreign))),
+        say=say,
     )
     return fetched.folder
 

@@ -310,12 +310,11 @@ def deploy(
     """
     # boto3, which nothing else here needs.
     from cdk_distributed_map.local.embedded import sdk  # noqa: PLC0415
-    from cdk_distributed_map.local.embedded.deploy import Deployer  # noqa: PLC0415
+    from cdk_distributed_map.local.functions.deployment import deploy as deploy_to  # noqa: PLC0415
 
     running = _need(folder)
     client = sdk.clients(running.endpoint, region=running.region, keys=running.keys)
-    deployer = Deployer(client, account=running.account, region=running.region, progress=progress)
-    return deployer.deploy(Path(assembly), stacks)
+    return deploy_to(Path(assembly), stacks, client, account=running.account, region=running.region, progress=progress)
 
 
 def serve(*, folder: str | Path, **settings: Any) -> None:

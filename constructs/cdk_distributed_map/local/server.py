@@ -17,7 +17,7 @@ from cdk_distributed_map import endpoints
 from cdk_distributed_map.local.deployed import DeployedAws
 from cdk_distributed_map.local.embedded import sdk
 from cdk_distributed_map.local.embedded.address import ACCOUNT, REGION, check_address
-from cdk_distributed_map.local.embedded.deploy import Deployer, Progress
+from cdk_distributed_map.local.embedded.deploy import Progress
 from cdk_distributed_map.local.embedded.environment import environment_of, local_environment
 from cdk_distributed_map.local.embedded.errors import KILLED
 from cdk_distributed_map.local.embedded.keys import Keys
@@ -37,6 +37,7 @@ from cdk_distributed_map.local.functions import (
     FunctionSettings,
     InvokeResult,
 )
+from cdk_distributed_map.local.functions.deployment import deploy
 from cdk_distributed_map.local.functions.logs import LogWriter
 from cdk_distributed_map.local.guardian import Guardian
 from cdk_distributed_map.local.outcomes import Outcomes
@@ -220,8 +221,7 @@ class LocalAws(DeployedAws):
             AssemblyError: The folder is no assembly, or has no such stack.
             DeployError: A stack was refused; it says which resource, and why.
         """
-        deployer = Deployer(self.client, account=self.account, region=self.region, progress=progress)
-        return deployer.deploy(Path(assembly), stacks)
+        return deploy(Path(assembly), stacks, self.client, account=self.account, region=self.region, progress=progress)
 
     def _pause(self, execution: str, seconds: float) -> None:
         # Children of a Map Run can't be waited for, nor what is redriven just then: they are asked for again.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
@@ -45,21 +45,19 @@ class Deployer:
         self._region = region
         self._progress = progress if progress is not None else _silent
 
-    def deploy(self, folder: Path, stacks: Iterable[str] = ()) -> dict[str, dict[str, str]]:
-        """Deploy the stacks of an assembly, each after those it depends on.
+    def deploy(self, chosen: Sequence[AssemblyStack]) -> dict[str, dict[str, str]]:
+        """Deploy stacks of an assembly in their order.
 
         Args:
-            folder: The assembly: ``cdk.out``.
-            stacks: Names, paths or patterns of the stacks, with those they depend on. Default: all.
+            chosen: The stacks.
 
         Returns:
             The outputs of each stack, by its name.
 
         Raises:
-            AssemblyError: The folder is no assembly, has no such stack, or one for another account or region.
+            AssemblyError: A stack is for another account or region.
             DeployError: CloudFormation refused a stack; it names each resource that failed, and why.
         """
-        chosen = _choose(read_assembly(folder), tuple(stacks), folder)
         for stack in chosen:
             self._check_environment(stack)
         outputs = {}
@@ -208,7 +206,17 @@ def _silent(line: str) -> None:
     del line
 
 
-def _choose(stacks: list[AssemblyStack], wanted: tuple[str, ...], folder: Path) -> list[AssemblyStack]:
+def choose(folder: Path, wanted: Iterable[str]) -> list[AssemblyStack]:
+    """Return stacks of an assembly, each after those it depends on.
+
+    Args:
+        folder: The assembly: ``cdk.out``.
+        wanted: Names, paths or patterns of the stacks, with those they depend on; all where there is none.
+
+    Raises:
+        AssemblyError: The folder is no assembly, or has no such stack.
+    """
+    stacks, wanted = read_assembly(folder), tuple(wanted)
     if not wanted:
         return stacks
     chosen: set[str] = set()

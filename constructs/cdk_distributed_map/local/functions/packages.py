@@ -7,7 +7,7 @@ compiled module of another machine can't be imported, so what stands for it here
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cdk_distributed_map.bundling.errors import BundlingError
@@ -42,22 +42,42 @@ class PackagesHere:
         return await asyncio.shield(self._known[key])
 
     def _find(self, config: FunctionConfig, python: Python) -> Path | None:
-        folders = [config.code]
-        if config.layers is not None:
-            version = f"python{python.version[0]}.{python.version[1]}"
-            folders += [config.layers / "python" / "lib" / version / "site-packages", config.layers / "python"]
-        found = misfits(folders, python.version)
-        if not found.foreign:
-            return None
-        machine = ThisMachine(python=python.version, executable=str(python.executable))
-        names = ", ".join(found.foreign)
-        self._warn(f"{config.name} has {names} for Lambda alone: fetched here once more, for {machine}")
+        layers = [] if config.layers is None else [config.layers]
         try:
-            return packages_here(found, machine, config.code / "requirements.txt")
+            return fetch(config.name, config.code, layers, python, say=self._warn)
         except BundlingError as error:
             message = (
-                f"the function {config.name} has packages that are compiled for another machine ({names}), and they "
-                f"can't be had for {machine}: {error}; or install the Python of {config.runtime} on this machine, and "
-                "give the function its architecture; then start the local AWS again"
+                f"{error}; or install the Python of {config.runtime} on this machine, and give the function its "
+                "architecture; then start the local AWS again"
             )
             raise ServiceError("InvalidRuntimeException", message, status=502) from error
+
+
+def fetch(name: str, code: Path, layers: Sequence[Path], python: Python, *, say: Callable[[str], None]) -> Path | None:
+    """Return a folder with the packages of a function that don't run here, None where all do.
+
+    Args:
+        name: The function, for what is said.
+        code: Folder of its code.
+        layers: Folders of its layers.
+        python: What runs it.
+        say: Called with what is done, and every few seconds with how far it is.
+
+    Raises:
+        BundlingError: They can't be had.
+    """
+    version = f"python{python.version[0]}.{python.version[1]}"
+    within = (Path("python", "lib", version, "site-packages"), Path("python"))
+    found = misfits([code, *(layer / each for layer in layers for each in within)], python.version)
+    if not found.foreign:
+        return None
+    machine = ThisMachine(python=python.version, executable=str(python.executable))
+    names = ", ".join(found.foreign)
+    say(f"{name} has {names} for Lambda alone: they are fetched once more, for {machine}")
+    try:
+        return packages_here(found, machine, code / "requirements.txt", say=say)
+    except BundlingError as error:
+        raise BundlingError(
+            f"the function {name} has packages that are compiled for another machine ({names}), and they can't be had "
+            f"for {machine}: {error}"
+        ) from error
