@@ -281,6 +281,12 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "old-poetry": ("poetry.lock", '[metadata]\nlock-version = "2.0"', "version 2.0.*Poetry 2"),
     "pdm": ("pdm.lock", "", "pdm export"),
     "conda": ("environment.yml", "", "Bundling.none()"),
+    "pip-tools": ("requirements.in", "plain", "pip-compile requirements.in"),
+    "setup": ("setup.py", "setup(install_requires=['plain'])", "requirements.txt or a pyproject.toml"),
+    "gone": ("requirements.txt", "-r gone.txt", "requirements.txt has '-r gone.txt', but .*gone.txt isn't there"),
+    "gone-limits": ("requirements.txt", "-c gone.txt\nplain", "has '-c gone.txt', but .*gone.txt isn't there"),
+    "address": ("requirements.txt", "-c https://example.com/c.txt\nplain", "isn't read from there: put that file"),
+    "built": ("requirements.txt", "--no-binary plain\nplain", "built on this machine: leave it out"),
 }
 
 
@@ -291,6 +297,13 @@ def test_fails_when_a_file_asks_for_what_no_wheel_answers(lab: Lab, name: str, t
 
     assert expected.replace(".*", "") in message or all(part in message for part in expected.split(".*"))
     assert "secret" not in message
+
+
+def test_fails_when_requirements_are_in_another_encoding(lab: Lab) -> None:
+    (lab.code / "requirements.txt").write_bytes("plain==1.0  # caf\xe9".encode("latin-1"))
+
+    assert "requirements.txt is no UTF-8: " in (message := fails(lab))
+    assert message.endswith(": save it as UTF-8")
 
 
 def test_fails_when_two_files_say_what_is_needed(lab: Lab) -> None:

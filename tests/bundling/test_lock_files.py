@@ -95,6 +95,11 @@ FILES: dict[str, tuple[dict[str, str], list[str]]] = {
         {"pyproject.toml": "[tool.ruff]\nline-length=120", "requirements.txt": "plain==1.0"},
         ["plain==1.0"],
     ),
+    "pyproject.toml-that-leaves-it-to-requirements.txt": (
+        {"pyproject.toml": '[project]\nname="x"\ndynamic=["dependencies"]', "requirements.txt": "plain==1.0"},
+        ["plain==1.0"],
+    ),
+    "setup.cfg-of-tools": ({"setup.cfg": "[flake8]\n", "requirements.txt": "plain==1.0"}, ["plain==1.0"]),
     "requirements.txt": (
         {
             "requirements.txt": "-r more.txt\nplain==1.0 \\\n  --hash=sha256:aa  # why\n\n",
@@ -178,6 +183,15 @@ def test_what_is_not_locked_is_bundled_and_said(lab: Lab, wheels: Path, kind: st
     assert {path.name for path in folder.iterdir()} == {"handler.py", "plain", "plain-1.0.dist-info"}
     (warning,) = lab.warnings("distmap:InexactRequirements")
     assert f"{kind} doesn't say which version of 'plain<2'" in warning
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])  # Windows' editors, and its PowerShell
+def test_marks_of_encodings_and_other_ends_of_lines_are_no_part_of_it(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "requirements.txt").write_bytes("plain==1.0  # caf\xe9\r\nother \\\r\n  >= 2\r\n".encode(encoding))
+    found = find(tmp_path, None)
+
+    assert found is not None
+    assert [line.split() for line in found.lines] == [["plain==1.0"], ["other", ">=", "2"]]
 
 
 @pytest.mark.parametrize(

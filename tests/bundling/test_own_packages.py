@@ -135,9 +135,9 @@ def test_paths_are_told_from_names(tmp_path: Path, line: str, expected: str | No
 # -- requirements as pip and uv read them
 
 MANY = """
---find-links ../more
+--find-links "../more wheels"
 -r base/base.txt
--c limits.txt
+-c 'limits of all.txt'
 chosen[fast] \\
     >= 1.0  # a comment
 absent ; python_version < "3.13"
@@ -146,7 +146,7 @@ absent ; python_version < "3.13"
 
 @pytest.mark.parametrize("installer", ["pip", "uv"])
 def test_requirements_are_read_whole(lab: Lab, wheels: Path, installer: str) -> None:
-    more = lab.code.parent / "more"
+    more = lab.code.parent / "more wheels"
     more.mkdir()
     add_wheel(more, "chosen", requires=["quick; extra == 'fast'", "slow; extra == 'other'"], extras=["fast", "other"])
     add_wheel(more, "chosen", "2.0")
@@ -154,7 +154,7 @@ def test_requirements_are_read_whole(lab: Lab, wheels: Path, installer: str) -> 
         add_wheel(wheels, name)
     (lab.code / "base").mkdir()
     (lab.code / "base" / "base.txt").write_text("based\n")
-    (lab.code / "limits.txt").write_text("chosen<2\n")
+    (lab.code / "limits of all.txt").write_text("chosen<2\n")
     folder = bundle(lab, MANY, bundling=Bundling.wheels(installer=installer))
 
     assert {path.name for path in folder.glob("*.dist-info")} == {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ _LOG: Final = "log.txt"
 _PROGRESS_SECONDS: Final = 3
 PIP: Final = "pip"
 UV: Final = "uv"
+_WITH_PATH: Final = frozenset({"--constraint", "--find-links", "-f"})
 _PIP_FOR_TARGET: Final = Path(__file__).with_name("pip_for_target.py")
 # What would send packages elsewhere, or have them built here, if it is in somebody's environment or configuration.
 _NOT_WANTED: Final = (
@@ -107,10 +109,17 @@ def install(
     if constraints:
         (work / "constraints.txt").write_text("\n".join(constraints) + "\n", encoding="utf-8")
         lines = [*lines, f"--constraint {work / 'constraints.txt'}"]
-    listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    quoted = (_quoted(line) for line in lines) if installer.kind == PIP else lines
+    listed.write_text("\n".join(quoted) + "\n", encoding="utf-8")
     code, output = _run(_command(installer, target, listed, into, work / _LOG), file.parent, progress)
     if code != 0:
         raise BundlingError(why(installer.kind, _not_fetched(work) + output, target, file))
+
+
+def _quoted(line: str) -> str:
+    """Return a line whose option has a path as pip reads it; uv reads up to the end of the line."""
+    option, _, path = line.partition(" ")
+    return f"{option} {shlex.quote(path)}" if option in _WITH_PATH else line
 
 
 def _build(installer: Installer, path: Path, file: Path, work: Path, progress: Callable[[str], None] | None) -> Path:

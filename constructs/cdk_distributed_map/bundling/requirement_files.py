@@ -6,11 +6,12 @@ them for the target.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +28,12 @@ _NOT_READ: Final = {
     "pdm.lock": "pdm export --format requirements --without-hashes --output requirements.txt",
     "environment.yml": "list its packages in a requirements.txt",
     "environment.yaml": "list its packages in a requirements.txt",
+    "requirements.in": "pip-compile requirements.in",
+    "setup.py": "list its packages in a requirements.txt or a pyproject.toml",
+    "setup.cfg": "list its packages in a requirements.txt or a pyproject.toml",
 }
+_OF_SETUP: Final = "install_requires"
+"""What a setup.py or setup.cfg that asks for packages has in it; others only say how something is built or checked."""
 _RUNTIME: Final = "cdk-distributed-map"
 _EXACT: Final = re.compile(r"===?\s*[^*,;\s]+\s*(;|--hash|$)")
 _INCLUDES: Final = re.compile(r"^(-r|-c|--requirement|--constraint)(?:\s+|=)(.+)$")
@@ -129,7 +135,7 @@ def _only_one(folder: Path, beside: Path) -> Path | None:
         return there[0]
     for name, remedy in _NOT_READ.items():
         for file in (place / name for place in places):
-            if file.is_file():
+            if file.is_file() and (not name.startswith("setup.") or _OF_SETUP in _text(file)):
                 raise BundlingError(
                     f"folder {str(file.parent)!r} has {name}, which isn't read: {remedy}, or say "
                     "bundling=Bundling.none() where the function needs none of it"
@@ -144,9 +150,9 @@ def _asking(folder: Path) -> list[str]:
         there.append("Pipfile")
     made_from_project = any(DECLARED_BY.get(name) == "pyproject.toml" for name in there) or "pylock.toml" in there
     project = folder / "pyproject.toml"
-    if not made_from_project and project.is_file() and any(_of_project(project)):
-        there.append(project.name)
-    return there
+    if made_from_project or not project.is_file() or ("requirements.txt" in there and _is_dynamic(_toml(project))):
+        return there  # what leaves its dependencies to a requirements.txt says no others
+    return [*there, project.name] if any(_of_project(project)) else there
 
 
 def _lines(file: Path) -> Iterator[str]:
@@ -166,7 +172,7 @@ def _lines(file: Path) -> Iterator[str]:
 
 def _toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise BundlingError(f"{file} is no TOML: {error}") from error
 
@@ -179,10 +185,14 @@ def _json(file: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
+def _is_dynamic(project: Mapping[str, Any]) -> bool:
+    return "dependencies" in project.get("project", {}).get("dynamic", [])
+
+
 def _of_project(file: Path) -> Iterator[str]:
     loaded = _toml(file)
     project = loaded.get("project", {})
-    if "dependencies" in project.get("dynamic", []):
+    if _is_dynamic(loaded):
         raise BundlingError(
             f"{file} leaves its dependencies to its build ('dynamic'), which isn't run: lock it, as with 'uv lock', or "
             "list them in a requirements.txt"
@@ -203,11 +213,7 @@ def _of_text(file: Path, seen: tuple[Path, ...] = ()) -> Iterator[str]:
     """Yield the requirements of a text, with those of the files that it names; see pip's reference of the format."""
     if file in seen:
         return
-    try:
-        text = re.sub(r"\\\r?\n", " ", file.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundlingError(f"{file} can't be read as UTF-8: {error}") from error
-    for raw in text.splitlines():
+    for raw in re.sub(r"\\\r?\n", " ", _text(file)).splitlines():
         # What a developer may still edit is deployed as it is now.
         line = _EDITABLE.sub("", re.sub(r"(^|\s)#.*$", "", raw).strip())
         included = _INCLUDES.match(line)
@@ -215,12 +221,38 @@ def _of_text(file: Path, seen: tuple[Path, ...] = ()) -> Iterator[str]:
             if line:
                 yield _FIND_LINKS.sub(lambda found: f"{found[1]} {_absolute(file.parent, found[2])}", line)
         elif included[1] in {"-r", "--requirement"}:
-            yield from _of_text((file.parent / included[2].strip()).resolve(), (*seen, file))
+            yield from _of_text(_included(file, line, included[2]), (*seen, file))
         else:
-            yield f"--constraint {(file.parent / included[2].strip()).resolve()}"
+            yield f"--constraint {_included(file, line, included[2])}"
+
+
+def _included(file: Path, line: str, named: str) -> Path:
+    """Return the file that a line of another one names."""
+    named = _unquoted(named)
+    place = (file.parent / named).resolve()
+    if "://" in named or not place.is_file():
+        why = "which isn't read from there" if "://" in named else f"but {place} isn't there"
+        raise BundlingError(f"{file} has {line!r}, {why}: put that file beside it")
+    return place
+
+
+def _text(file: Path) -> str:
+    """Return the text of a file, in the encodings that editors and shells give such files."""
+    raw = file.read_bytes()
+    # What PowerShell redirects into a file is UTF-16, with a mark first.
+    encoding = "utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise BundlingError(f"{file} is no UTF-8: {error}: save it as UTF-8") from error
+
+
+def _unquoted(named: str) -> str:
+    return named.strip().strip("\"'")
 
 
 def _absolute(folder: Path, named: str) -> str:
+    named = _unquoted(named)
     return str((folder / named).resolve()) if (folder / named).exists() else named
 
 
@@ -235,6 +267,11 @@ def _check(file: Path, lines: tuple[str, ...]) -> None:
             raise BundlingError(
                 f"{file} asks for {without_secrets(line)!r}, a repository, which has no wheel: build one and name that "
                 f"file, or {WAYS_OUT.format(file=file.name)}"
+            )
+        if line.startswith("--no-binary"):
+            raise BundlingError(
+                f"{file} has {line!r}, which would have packages built on this machine: leave it out, or "
+                f"{WAYS_OUT.format(file=file.name)}"
             )
         if _name(line) == _RUNTIME:
             raise BundlingError(
