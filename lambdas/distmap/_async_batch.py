@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from distmap._batch import BatchRun
+from distmap._errors import ENDING
 from distmap._item import ItemSlot, slot_of_thread
 from distmap._json import as_sent
 from distmap._waiting import event_loop
@@ -68,14 +69,14 @@ class AsyncBatchRun(BatchRun):
         value = self._work.values[position]
         try:
             self._texts[position] = as_sent(await self._awaited(self._call(value)), what="the result")
-        except MemoryError:
+        except (*ENDING, asyncio.CancelledError):
             raise
-        except Exception as error:  # noqa: BLE001 - any error of an item is the item's
+        except BaseException as error:  # noqa: BLE001 - any error of an item is the item's
             try:
                 self._texts[position] = await self._retry.run_async(self._again, value, error, self._deadline)
-            except MemoryError:
+            except (*ENDING, asyncio.CancelledError):
                 raise
-            except Exception as last:  # noqa: BLE001 - likewise
+            except BaseException as last:  # noqa: BLE001 - likewise
                 self._fail(position, last)
 
     async def _again(self, value: Any) -> str:

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Any, Final
 
 from distmap._deadline import Deadline
-from distmap._errors import NotJsonError, error_text, type_name
+from distmap._errors import ENDING, NotJsonError, error_text, type_name
 from distmap._events import Work
 from distmap._item import ItemSlot, slot_of_thread
 from distmap._json import as_sent, parse_sent
@@ -91,9 +91,9 @@ class BatchRun:
                     slot.source = sources[position]
                 try:
                     texts[position] = as_sent(call(values[position]), what="the result")
-                except MemoryError:
+                except ENDING:
                     raise
-                except Exception as error:  # noqa: BLE001 - any error of an item is the item's
+                except BaseException as error:  # noqa: BLE001 - any error of an item is the item's
                     self._after(error, position)
                 then = monotonic()
                 seconds[position] = then - now
@@ -102,13 +102,13 @@ class BatchRun:
         finally:
             slot_of_thread.reset(token)
 
-    def _after(self, error: Exception, position: int) -> None:
+    def _after(self, error: BaseException, position: int) -> None:
         """Try an item again that failed, where that is due, or note its failure."""
         try:
             self._texts[position] = self._retry.run(self._try_again, self._work.values[position], error, self._deadline)
-        except MemoryError:
+        except ENDING:
             raise
-        except Exception as last:  # noqa: BLE001 - any error of an item is the item's
+        except BaseException as last:  # noqa: BLE001 - any error of an item is the item's
             self._fail(position, last)
 
     def _name(self, slot: ItemSlot, position: int) -> None:
@@ -119,14 +119,14 @@ class BatchRun:
         if work.sources is not None:
             slot.source = work.sources[position]
 
-    def _fail(self, position: int, error: Exception) -> None:
+    def _fail(self, position: int, error: BaseException) -> None:
         """Note that an item failed."""
         permanent = self._retry.is_permanent(error)
         failure = item_failure(self._identifiers[position], error, permanent=permanent)
         self._add_traceback(failure, error)
         self._failures[position] = failure
 
-    def _add_traceback(self, failure: ItemFailure, error: Exception) -> None:
+    def _add_traceback(self, failure: ItemFailure, error: BaseException) -> None:
         """Keep the traceback of the first item of each kind, of a few kinds."""
         kind = failure["error"], failure.get("place")
         if kind[1] is not None and kind not in self._kinds and len(self._kinds) < MOST_TRACEBACKS:
@@ -211,7 +211,7 @@ class BatchRun:
                     self._failures[position] = item_failure(self._identifiers[position], error)
 
 
-def item_failure(identifier: str, error: Exception, *, permanent: bool = False) -> ItemFailure:
+def item_failure(identifier: str, error: BaseException, *, permanent: bool = False) -> ItemFailure:
     """Return what is answered for an item that failed."""
     failure: ItemFailure = {"itemIdentifier": identifier, "error": type_name(error), "cause": error_text(error)}
     if permanent:

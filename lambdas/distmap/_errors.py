@@ -162,6 +162,11 @@ PushFailedError: Final[type[DistmapError]] = type("Distmap.PushFailed", (Distmap
 """A queue or event bus refused items that did not succeed, of which it was to be told."""
 
 
+ENDING: Final = (MemoryError, SystemExit, KeyboardInterrupt, GeneratorExit)
+"""What ends a batch, whichever item it comes from. All else is the item's, also what is no ``Exception``: so is a panic
+of a library that is written in Rust."""
+
+
 def type_name(value: object) -> str:
     """Return the name of a value's type, whatever code of the user's is behind it."""
     name: str = name_of(type(value))

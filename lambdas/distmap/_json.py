@@ -50,15 +50,32 @@ def _number(value: Any) -> int | float:
     return number
 
 
+def _date(value: Any) -> str:
+    text: str = value.isoformat()
+    if text == "NaT":  # of pandas, whose type is a datetime's
+        message = "the date NaT is none that JSON has (return None)"
+        raise ValueError(message)
+    return text
+
+
 _FORMS: Final[tuple[tuple[str, str, Callable[[Any], object]], ...]] = (
     ("decimal", "Decimal", _number),
-    ("datetime", "date", lambda value: value.isoformat()),  # a datetime is one too
+    ("datetime", "date", _date),  # a datetime is one too
     ("datetime", "time", lambda value: value.isoformat()),
     ("uuid", "UUID", str),
     ("pathlib", "PurePath", str),
     ("enum", "Enum", lambda value: value.value),
     ("numpy", "generic", lambda value: value.item()),
 )
+
+
+_HINTS: Final = {
+    "DataFrame": "return its to_dict('records')",
+    "timedelta": "return its total_seconds()",
+    "NAType": "return None",
+    **dict.fromkeys(("deque", "range", "dict_keys", "dict_values"), "return list(...) of it"),
+}
+"""What to return instead, by the name of a type: most are of packages that needn't be there."""
 
 
 def _instead(value: object) -> str:
@@ -68,6 +85,9 @@ def _instead(value: object) -> str:
         return " (return text: base64.b64encode(...).decode())"
     if callable(getattr(type(value), "tolist", None)):
         return " (return its tolist())"
+    hint = _HINTS.get(type(value).__name__)
+    if hint is not None:
+        return f" ({hint})"
     return _still_to_run(value)
 
 

@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from distmap._batch import BatchRun, item_failure, without_details
 from distmap._deadline import Deadline, check_reserve
-from distmap._errors import BatchFailedError, DeadlineError, PermanentError, error_text, type_name
+from distmap._errors import ENDING, BatchFailedError, DeadlineError, PermanentError, error_text, type_name
 from distmap._events import Work, read_work
 from distmap._failed_batch import failure_message, spill_name
 from distmap._item import ItemSlot, slot_of_thread
@@ -297,15 +297,18 @@ class _Worker:
         token = slot_of_thread.set(ItemSlot(work.run, work.batch_input, index, source))
         try:
             result, size = self._try_single(call, work.values[0], deadline)
-        except MemoryError:
+        except ENDING:
             raise
-        except Exception as error:
+        except BaseException as error:
             permanent = self._retry.is_permanent(error)
             answer["batchItemFailures"].append(item_failure(identifier, error, permanent=permanent))
             self._log(work, answer, context, started)
             if permanent and type_name(error) != PERMANENT_ERROR:
                 message = f"{type_name(error)}: {error_text(error)}"
                 raise PermanentError(message).with_traceback(error.__traceback__) from error
+            if not isinstance(error, Exception):  # it would end the process
+                as_exception = type(type_name(error), (Exception,), {})(error_text(error))
+                raise as_exception.with_traceback(error.__traceback__) from error
             raise
         finally:
             slot_of_thread.reset(token)
@@ -332,9 +335,9 @@ class _Worker:
 
         try:
             return run(value)
-        except MemoryError:
+        except ENDING:
             raise
-        except Exception as error:  # noqa: BLE001 - raised again unless an attempt succeeds
+        except BaseException as error:  # noqa: BLE001 - raised again unless an attempt succeeds
             answered: tuple[Any, int] = self._retry.run(run, value, error, deadline)
             return answered
 

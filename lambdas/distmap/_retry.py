@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 from distmap._deadline import Deadline
-from distmap._errors import NotJsonError, PermanentError, name_of
+from distmap._errors import ENDING, NotJsonError, PermanentError, name_of
 
 _FIRST_DELAY_SECONDS: Final = 0.2
 _MAX_DELAY_SECONDS: Final = 5.0
@@ -38,7 +38,7 @@ class NamedErrors:
         self._types = tuple(error for error in errors if not isinstance(error, str))
         self._names = frozenset(error for error in errors if isinstance(error, str))
 
-    def has(self, error: Exception) -> bool:
+    def has(self, error: BaseException) -> bool:
         """Tell whether an error was named."""
         if isinstance(error, self._types):
             return True
@@ -85,7 +85,7 @@ class ItemRetry:
         """Return ``call`` on a copy of its value where another attempt may follow: a function may alter its item."""
         return (lambda value: call(deepcopy(value))) if self._attempts else call
 
-    def run(self, call: Callable[[Any], Any], value: Any, error: Exception, deadline: Deadline) -> Any:
+    def run(self, call: Callable[[Any], Any], value: Any, error: BaseException, deadline: Deadline) -> Any:
         """Try an item again after ``error``, with growing random delays, while its time lasts.
 
         Returns:
@@ -101,17 +101,18 @@ class ItemRetry:
             sleep(delay)
             try:
                 return call(value)
-            except MemoryError:
+            except ENDING:
                 raise
-            except Exception as again:  # noqa: BLE001 - the last one is raised below
+            except BaseException as again:  # noqa: BLE001 - the last one is raised below
                 error = again
         raise error
 
     async def run_async(
-        self, call: Callable[[Any], Awaitable[Any]], value: Any, error: Exception, deadline: Deadline
+        self, call: Callable[[Any], Awaitable[Any]], value: Any, error: BaseException, deadline: Deadline
     ) -> Any:
         """Do the same for a coroutine function."""
-        from asyncio import sleep as wait  # noqa: PLC0415 - whoever has a coroutine imported it already
+        from asyncio import CancelledError  # noqa: PLC0415 - whoever has a coroutine imported it already
+        from asyncio import sleep as wait  # noqa: PLC0415 - likewise
 
         for attempt in range(self._attempts):
             delay = self._delay(attempt, error, deadline)
@@ -120,13 +121,13 @@ class ItemRetry:
             await wait(delay)
             try:
                 return await call(value)
-            except MemoryError:
+            except (*ENDING, CancelledError):
                 raise
-            except Exception as again:  # noqa: BLE001 - the last one is raised below
+            except BaseException as again:  # noqa: BLE001 - the last one is raised below
                 error = again
         raise error
 
-    def _delay(self, attempt: int, error: Exception, deadline: Deadline) -> float | None:
+    def _delay(self, attempt: int, error: BaseException, deadline: Deadline) -> float | None:
         """Return how long to wait before an item is tried again; None where it isn't."""
         if not self._names_it(error):
             return None
@@ -136,11 +137,11 @@ class ItemRetry:
         delay = random.uniform(0, longest)  # noqa: S311 - jitter, no secret
         return None if monotonic() + delay + deadline.expected >= deadline.ends else delay
 
-    def is_permanent(self, error: Exception) -> bool:
+    def is_permanent(self, error: BaseException) -> bool:
         """Tell whether it is pointless to try an item again that met an error."""
         return isinstance(error, PermanentError) or self._permanent.has(error)
 
-    def _names_it(self, error: Exception) -> bool:
+    def _names_it(self, error: BaseException) -> bool:
         # Of what isn't JSON the item did its work, and its next result would be no better.
         if isinstance(error, NotJsonError) or self.is_permanent(error):
             return False

@@ -127,19 +127,32 @@ class Alarm(AbstractContextManager["Alarm"]):
 
 
 def limited_coroutine(call: Callable[[Any], Any], seconds: float | None) -> Callable[[Any], Any]:
-    """Return a coroutine function with a limit on it: the item is cancelled where it waits."""
+    """Return a coroutine function with a limit on it: the item is cancelled where it waits, until it ends."""
     if seconds is None:
         return call
     import asyncio  # noqa: PLC0415 - see EventLoop
 
     async def limited(value: Any) -> Any:
-        limit = asyncio.timeout(seconds)
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        assert task is not None  # noqa: S101 - as in any coroutine that is awaited
+        before, rings = task.cancelling(), 0
+
+        def ring() -> None:
+            nonlocal rings, timer
+            rings += 1
+            task.cancel()
+            timer = loop.call_later(_AGAIN_SECONDS, ring)
+
+        timer = loop.call_later(seconds, ring)
         try:
-            async with limit:
-                return await call(value)
-        except TimeoutError as error:
-            if limit.expired():
+            return await call(value)
+        except asyncio.CancelledError as error:
+            if rings and task.cancelling() - rings <= before:
                 raise timed_out(seconds) from error
             raise
+        finally:
+            timer.cancel()
+            for _ in range(rings):
+                task.uncancel()
 
     return limited

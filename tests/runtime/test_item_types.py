@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from pathlib import Path
@@ -362,6 +362,13 @@ def test_a_result_takes_its_one_obvious_form(value: Any, expected: Any) -> None:
     assert size == len(json.dumps(found, ensure_ascii=False).encode())
 
 
+class NoTime(date):
+    """What stands for no time in pandas is of a type of times, too."""
+
+    def isoformat(self) -> str:
+        return "NaT"
+
+
 def test_numpy_scalars_are_numbers() -> None:
     numpy = pytest.importorskip("numpy")
     values = [numpy.float32(1.5), numpy.int64(3), numpy.bool_(True), numpy.float64(2.5)]
@@ -381,8 +388,11 @@ def test_numpy_scalars_are_numbers() -> None:
         ([[["\ud800"]]], r"at \$\[0\]\[0\]\[0\]: "),
         (object(), r"^the result is not JSON: object of type object"),
         ({"a": {("b",): 1}}, r"at \$\.a: keys must be "),
+        ([timedelta(1)], r"at \$\[0\]: object of type timedelta .* \(return its total_seconds\(\)\)"),
+        ([{}.values()], r"at \$\[0\]: object of type dict_values .* \(return list\(\.\.\.\) of it\)"),
+        ({"a": NoTime(1, 1, 1)}, r"at \$\.a: the date NaT is none that JSON has \(return None\)"),
     ],
-    ids=["set", "bytes", "field", "nan", "first of two", "surrogate", "itself", "key"],
+    ids=["set", "bytes", "field", "nan", "first of two", "surrogate", "itself", "key", "timedelta", "values", "NaT"],
 )
 def test_fails_when_a_part_of_a_result_is_not_json_and_says_where(value: Any, message: str) -> None:
     with pytest.raises(NotJsonError, match=message):

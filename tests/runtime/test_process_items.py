@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable
@@ -194,6 +195,28 @@ def test_fails_when_a_signal_is_fatal(fatal: type[BaseException], threads: int) 
 
     with pytest.raises(fatal):
         handler(batch_of([0, 1, 2]))
+
+
+class PanicException(BaseException):
+    """What a panic of a library in Rust is in Python: no ``Exception``."""
+
+
+@pytest.mark.parametrize("settings", [{}, {"threads": 2}, {"retry_errors": [ValueError]}], ids=str)
+@pytest.mark.parametrize("error", [PanicException, asyncio.CancelledError])
+def test_what_is_no_exception_is_an_error_of_its_item_too(error: type[BaseException], settings: dict[str, Any]) -> None:
+    @process_items(**settings)
+    def handler(item: int) -> int:
+        if item == 1:
+            raise error("at the bounds")
+        return item
+
+    answer = handler(batch_of([0, 1, 2]))
+    assert [each["result"] for each in answer["batchItemResults"]] == [0, 2]
+    (failure,) = answer["batchItemFailures"]
+    assert (failure["error"], failure["cause"]) == (error.__name__, "at the bounds")
+    with pytest.raises(Exception, match="at the bounds") as caught:  # which the runtime of Lambda takes for an error
+        handler({"index": 1, "value": 1, "run": RUN})
+    assert type(caught.value).__name__ == error.__name__
 
 
 def test_fails_when_a_retried_item_meets_a_fatal_signal() -> None:

@@ -10,13 +10,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distmap import DeadlineError, current_item, process_items
+from distmap import DeadlineError, _waiting, current_item, process_items
 from distmap._errors import DistmapError
 from distmap._measures import largest_first, measure
 from tests.runtime import answers
@@ -178,6 +179,20 @@ def test_an_item_that_takes_the_interruption_for_an_error_is_interrupted_again()
             time.sleep(item)
 
     assert errors(handler({"Items": [60]})) == {"0": "ItemTimeout"}
+
+
+def test_a_coroutine_that_swallows_its_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_waiting, "_AGAIN_SECONDS", SECONDS)
+
+    @process_items(item_timeout=SECONDS, fail_at_percentage=None)
+    async def handler(item: int) -> int:
+        for _ in range(3):
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(item)
+        await asyncio.sleep(item)
+        return item
+
+    assert errors(handler({"Items": [60, 0]})) == {"0": "ItemTimeout"}
 
 
 def test_the_users_own_timeouts_are_their_own() -> None:
