@@ -138,12 +138,12 @@ def limited_coroutine(call: Callable[[Any], Any], seconds: float | None) -> Call
         before, rings = task.cancelling(), 0
 
         def ring() -> None:
-            nonlocal rings, timer
+            nonlocal rings
             rings += 1
             task.cancel()
-            timer = loop.call_later(_AGAIN_SECONDS, ring)
+            timers.append(loop.call_later(_AGAIN_SECONDS, ring))
 
-        timer = loop.call_later(seconds, ring)
+        timers = [loop.call_later(seconds, ring)]
         try:
             return await call(value)
         except asyncio.CancelledError as error:
@@ -151,7 +151,7 @@ def limited_coroutine(call: Callable[[Any], Any], seconds: float | None) -> Call
                 raise timed_out(seconds) from error
             raise
         finally:
-            timer.cancel()
+            timers[-1].cancel()
             for _ in range(rings):
                 task.uncancel()
 
