@@ -129,7 +129,7 @@ RUNTIME_OF_THE_CONSTRUCT = {"distmap.limits", "distmap.pages", "distmap.wire"}
 # A module with an underscore is its room's own business, and that of the room's tests.
 TESTS_OF_PRIVATE_MODULES = {"cli": "cdk_distributed_map.cli", "runtime": "distmap"}
 PRIVATE_MODULES_IN_OTHER_TESTS = {
-    ("runs/ledger/test_nested.py", "distmap._nested_account"): "it lowers a limit, to reach it with a few items",
+    ("runs/ledger/test_nested.py", "distmap._nested_reading"): "it lowers a limit, to reach it with a few items",
     ("runs/test_failed_runs.py", "distmap._stream"): "it counts what the client reads of an item file",
     ("runs/test_start.py", "distmap._stream"): "it lowers a limit, to reach it with a few bytes",
 }

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from distmap._account_event import ENDED_BADLY, Ended, Request, read_request
-from distmap._account_reading import Reading, items_of_map_run
+from distmap._account_reading import Reading, items_of_map_run, nested_reading
 from distmap._clients import s3_client
 from distmap._deadline import Deadline, Endless
 from distmap._errors import (
@@ -28,7 +28,6 @@ from distmap._garbage import long_lived_objects_left_alone
 from distmap._ledger_file import document, output_ledger, put_ledger, read_ledger, redriven, with_status
 from distmap._log import log_line
 from distmap._metrics import emit
-from distmap._nested_account import NestedAccount, RunFiles, nested_accounts
 from distmap._noting import Problems
 from distmap._push import Push, is_pushed, is_same_account, push_error, to_push
 from distmap._reconcile import UNKNOWN, Account, ChainLink, add_up, notes_on
@@ -51,7 +50,7 @@ reason has exported what there is, or never will."""
 _KILLED_SECONDS: Final = 60.0
 """Likewise where it timed out or was stopped: whether anything is exported then isn't documented."""
 _ENDED_SO: Final = {"FAILED": "failed", "TIMED_OUT": "timed out", "ABORTED": "was stopped"}
-_MOST_WORDS: Final = 500
+_READING: Final = ("read", "nested")
 _AFTER_ROUNDS: Final = ("failures", "push")
 _TOLD_OF_PUSH: Final = ("kind", "name", "pushed", "of", "error")
 
@@ -97,6 +96,7 @@ class _Work:
         self._context = context
         self._started = monotonic()
         self._reading = Reading(s3, request, describe=items_of_map_run)
+        self._nested = nested_reading(s3, request, describe=items_of_map_run)
         self._previous = read_ledger(s3, request.run)
         self._base, self._everything = redriven(self._previous, request)
         self._failures = 0
@@ -107,10 +107,10 @@ class _Work:
         """Answer what happens after a map."""
         snapshot = self._resume()
         stage = "read" if snapshot is None else snapshot.header["stage"]
-        if stage == "read":
-            if not self._reading.go_on(self._deadline):
-                return self._goes_on(Snapshot({"stage": "read"}, b"", b""))
-            self._reading.settle()
+        if stage in _READING:
+            left = self._read(stage)
+            if left is not None:
+                return self._goes_on(left)
         if stage not in _AFTER_ROUNDS:
             answer = self._round(snapshot if stage == "round" else None)
             if answer is not None:
@@ -132,9 +132,19 @@ class _Work:
             raise error
         return {**self._as_begun(), "ledger": output_ledger(self._request.run, account, ledger)}
 
+    def _read(self, stage: str) -> Snapshot | None:
+        """Read what became of the items, then of those of nested maps; return what is left of that."""
+        if stage == "read":
+            if not self._reading.go_on(self._deadline):
+                return Snapshot({"stage": "read"}, b"", b"")
+            self._reading.settle()
+        if not self._nested.go_on(self._reading.states, self._deadline):
+            return Snapshot({"stage": "nested"}, b"", b"")
+        return None
+
     def _round(self, snapshot: Snapshot | None) -> AccountAnswer | None:
         """Answer another round, or that its items are still being written; None where there is none."""
-        decision = decide(self._reading, base=self._base, everything=self._everything, around=self._around)
+        decision = decide(self._reading, base=self._base, everything=self._everything, nested=self._nested.accounts)
         if not decision.number:
             return None
         file = RoundFile(self._s3, self._reading, decision)
@@ -158,17 +168,6 @@ class _Work:
         self._log("round begins", round=items["round"], items=items["count"], waitSeconds=wait)
         return {**self._as_begun(), "again": {"items": items, "waitSeconds": wait}}
 
-    def _around(self) -> set[int]:
-        """Return the items that succeeded, though items of maps nested in them did not."""
-        succeeded = self._reading.states.succeeded
-        return {index for each in self._nested() for index in each.outermost if succeeded(index)}
-
-    def _nested(self) -> tuple[NestedAccount, ...]:
-        run, reading = self._request.run, self._reading
-        files = [RunFiles(run["name"], run["bucket"], run["prefix"])]
-        nested = self._request.settings["nested"]
-        return nested_accounts(self._s3, files, nested, reading.states, describe=items_of_map_run)
-
     # -- runs that ended badly
 
     def ended_badly(self, ended: Ended) -> None:
@@ -186,14 +185,13 @@ class _Work:
         name = f"ended-{redrives}"
         snapshot = load(self._s3, self._request.run, name)
         if snapshot is not None:
-            self._reading.resume(snapshot.header["reading"], snapshot.states)
+            self._take_up(snapshot)
         else:
             self._wait_for_export(ended)
         stage = "read" if snapshot is None else snapshot.header["stage"]
-        if stage == "read":
-            if not self._reading.go_on(self._deadline):
-                self._goes_on_by_itself(name, Snapshot({"stage": "read"}, b"", b""))
-            self._reading.settle()
+        left = self._read(stage) if stage in _READING else None
+        if left is not None:
+            self._goes_on_by_itself(name, left)
         account = self._account(ended.status)
         left = self._write_failures(account, snapshot if stage == "failures" else None)
         if left is not None:
@@ -262,14 +260,19 @@ class _Work:
         if snapshot is None or snapshot.header["of"] != self._of():
             message = f"the continuation is none of this account's: {continuation!r:.200}"
             raise EventError(message)
-        self._reading.resume(snapshot.header["reading"], snapshot.states)
+        self._take_up(snapshot)
         return snapshot
+
+    def _take_up(self, snapshot: Snapshot) -> None:
+        self._reading.resume(snapshot.header["reading"], snapshot.states)
+        self._nested.resume(snapshot.header["nested"])
 
     def _of(self) -> list[Any]:
         return [self._request.run["id"], self._request.round, self._request.redrive_count]
 
     def _save(self, snapshot: Snapshot, *, name: str | None = None) -> str:
-        header = {**snapshot.header, "of": self._of(), "reading": self._reading.suspend()}
+        read = {"reading": self._reading.suspend(), "nested": self._nested.suspend()}
+        header = {**snapshot.header, "of": self._of(), **read}
         states = bytes(self._reading.states.bytes)
         return save(self._s3, self._request.run, Snapshot(header, states, snapshot.written), name=name)
 
@@ -284,14 +287,14 @@ class _Work:
 
     def _account(self, status: str) -> Account:
         reading, request, run = self._reading, self._request, self._request.run
-        nested = self._nested()
+        nested = self._nested.accounts
         # A copy: what is added here would be added again by the next invocation.
         problems = Problems(reading.problems.kept, reading.problems.more)
         numbers = add_up(reading.states, reading.captured, reading.numbers, problems.add)
         source, run_error = reading.captured_from, None
         if not numbers["captured"] and source != "item file" and request.ended is not None:
             source = UNKNOWN
-            run_error = f"{run['name']!r} {_ENDED_SO[status]} before it read an item{_because(request.ended)}"
+            run_error = f"{run['name']!r} {_ENDED_SO[status]} before it read an item{request.ended.because}"
         account = Account(
             run=run["name"],
             status=status,
@@ -311,8 +314,7 @@ class _Work:
             return None
         if not account.has_failures and (self._previous is None or not self._previous.get("failuresKey")):
             return None  # no file, nor one of before a redrive that would say what isn't so any more
-        nested = account.nested_unsuccessful > 0
-        file = FailuresFile(self._s3, self._reading, nested=nested)
+        file = self._failures_file(account)
         if snapshot is not None:
             file.resume(snapshot.header["writer"], snapshot.written)
         try:
@@ -321,10 +323,18 @@ class _Work:
                 return Snapshot({"stage": "failures", "writer": left}, b"", written)
             self._failures = file.complete()
         except UploadLostError:
-            file = FailuresFile(self._s3, self._reading, nested=nested)
+            file = self._failures_file(account)
             file.go_on(Endless())
             self._failures = file.complete()
         return None
+
+    def _failures_file(self, account: Account) -> FailuresFile:
+        nested = None
+        if account.nested_unsuccessful:
+            only = set().union(*(each.outermost for each in account.nested))
+            # AWS is asked for nothing new, so that the file tells what the account does.
+            nested = nested_reading(self._s3, self._request, describe=self._nested.described.get, only=only)
+        return FailuresFile(self._s3, self._reading, nested=nested)
 
     def _push(
         self, ledger: dict[str, Any], error: DistmapError | None, snapshot: Snapshot | None, *, is_due: bool
@@ -386,10 +396,3 @@ class _Work:
 def _name(error: DistmapError) -> str:
     name: str = name_of(type(error))
     return name
-
-
-def _because(ended: Ended) -> str:
-    if not ended.error:
-        return ""
-    cause = " ".join((ended.cause or "").split())[:_MOST_WORDS]
-    return f": {ended.error}: {cause}" if cause else f": {ended.error}"

@@ -16,6 +16,7 @@ _EXPECTED: Final = (
     "an account function takes what the pipeline sends to it: {'run', 'items', 'results', 'mapRunArn', "
     "'redriveCount', 'account', 'continuation'}, or the change of an execution's status that EventBridge sends"
 )
+_MOST_CHARACTERS: Final = 500
 ENDED_BADLY: Final = ("FAILED", "TIMED_OUT", "ABORTED")
 """Statuses of runs that nobody else accounts for."""
 
@@ -34,6 +35,14 @@ class Ended(NamedTuple):
     stopped: datetime | None
     error: str | None
     cause: str | None
+
+    @property
+    def because(self) -> str:
+        """Its error and cause, to go on a sentence with; nothing where it has none."""
+        if not self.error:
+            return ""
+        cause = " ".join((self.cause or "").split())[:_MOST_CHARACTERS]
+        return f": {self.error}: {cause}" if cause else f": {self.error}"
 
 
 class Request(NamedTuple):
@@ -55,6 +64,8 @@ class Request(NamedTuple):
     continuation: dict[str, Any] | None
     ended: Ended | None = None
     """None after a map."""
+    untried_inside: tuple[int, ...] = ()
+    """How many items of nested maps were still to be tried, before each of the last rounds."""
 
 
 def read_request(event: Any) -> Request:
@@ -77,12 +88,12 @@ def _after_map(event: dict[str, Any]) -> Request:
         raise EventError(message)
     run = check_run(event["run"], _EXPECTED)
     items, results, map_run = event["items"], _place(event["results"]), event.get("mapRunArn")
-    latest, number = results, 0
+    latest, number, untried = results, 0, ()
     if not (items is None or isinstance(items, dict)):
         message = f"{_EXPECTED}; got items: {items!r:.200}"
         raise EventError(message)
     if items is not None and "round" in items:
-        number, origin = items["round"], items.get("origin")
+        number, origin, untried = items["round"], items.get("origin"), tuple(items.get("untriedInside", ()))
         if type(number) is not int or number < 1 or not isinstance(origin, dict):
             message = f"{_EXPECTED}; got the items of a round without its number or its origin: {items!r:.200}"
             raise EventError(message)
@@ -92,7 +103,9 @@ def _after_map(event: dict[str, Any]) -> Request:
         message = f"{_EXPECTED}; got continuation: {continuation!r:.100}, redriveCount: {redrives!r:.100}"
         raise EventError(message)
     settings = check_settings(event["account"])
-    return Request(run, settings, items, results, map_run, latest, number, redrives, continuation)
+    return Request(
+        run, settings, items, results, map_run, latest, number, redrives, continuation, untried_inside=untried
+    )
 
 
 def _place(place: Any) -> ResultsPlace | None:

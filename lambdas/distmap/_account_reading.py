@@ -7,7 +7,7 @@ each file; between two of them reading can be left and taken up by another invoc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
@@ -29,6 +29,7 @@ from distmap._export import (
 from distmap._identity import ItemNumbers
 from distmap._item_states import ItemStates
 from distmap._measured import Measured
+from distmap._nested_reading import Describe, NestedReading, RunFiles
 from distmap._noting import OF_BATCHES, FileTally, Problems, counted, note_file
 from distmap._outcomes import Reader
 from distmap._stream import count_lines, is_missing
@@ -37,9 +38,6 @@ from distmap.wire import ITEMS_FILE, ItemFile, ResultsPlace
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-Describe = Callable[[str], "int | None"]
-"""Returns how many items AWS says that a Map Run has, by its ARN; None where it has forgotten it."""
 
 _ASK_AGAIN_SECONDS: Final = (1, 2, 4, 8)
 """DescribeMapRun is eventually consistent: how long to wait where it says less than was seen."""
@@ -225,6 +223,8 @@ class Reading:
                 self.others.add(step)
         elif step.kind == "sum":
             self.reader(step).report_misfits()
+            if step.source < len(self.plan[step.round].sources) - 1:
+                self.states.begin_again()
         else:
             self._end_round(step.round)
 
@@ -237,6 +237,7 @@ class Reading:
             self.states.reset(self._indexes(self.run.bucket, f"{folder}{ITEMS_FILE}"))
 
     def _end_round(self, number: int) -> None:
+        self.states.settle()
         self.succeeded.append(self.states.count(item_states.SUCCEEDED))
         if self.request.ended is not None and not self.plan[number].exported:
             # Ended before the export: which of its items were done is in no file.
@@ -347,6 +348,15 @@ class Reading:
         self.numbers.resume(left["numbers"])
         for number, source, suspended in left["readers"]:
             self.reader(Step("file", number, source)).resume(suspended)
+
+
+def nested_reading(
+    s3: S3Client, request: Request, *, describe: Describe, only: Collection[int] | None = None
+) -> NestedReading:
+    """Return what reads the nested maps of a run: all of it, or what is inside some of its outermost items."""
+    run = request.run
+    files = [RunFiles(run["name"], run["bucket"], run["prefix"])]
+    return NestedReading(s3, files, request.settings["nested"], describe=describe, only=only)
 
 
 def items_of_map_run(arn: str) -> int | None:

@@ -20,7 +20,7 @@ from distmap._identity import ItemNumbers
 from distmap._indexes import IndexSet
 from distmap._item_states import ItemStates
 from distmap._json import encode
-from distmap._nested_account import RunFiles, nested_map_runs
+from distmap._nested_reading import NestedReading
 from distmap._noting import UNTRIED
 from distmap._outcomes import Reader
 from distmap._records import UNREADABLE, Unsuccessful, Where
@@ -146,13 +146,13 @@ class FailuresFile:
     items of nested maps come last.
     """
 
-    def __init__(self, s3: S3Client, reading: Reading, *, nested: bool) -> None:
+    def __init__(self, s3: S3Client, reading: Reading, *, nested: NestedReading | None) -> None:
         """Look at nothing yet.
 
         Args:
             s3: The client to read with.
             reading: What was read.
-            nested: Whether items of nested maps did not succeed.
+            nested: Reads the nested maps in which items did not succeed; None where there are none.
         """
         self._s3 = s3
         self._nested = nested
@@ -171,6 +171,10 @@ class FailuresFile:
         try:
             while self._at < len(sources):
                 for failed in self._items(sources[self._at]):
+                    if failed is None:
+                        if deadline.is_near():
+                            return False
+                        continue
                     if self._upload.bytes > _MOST_BYTES:
                         failed["item"] = None
                     self._upload.add(encode(failed, what="a failed item") + b"\n", 1)
@@ -193,9 +197,10 @@ class FailuresFile:
         found: list[Step | int | ItemFile | str] = [*by_round, *(each.number for each in reversed(reading.plan[1:]))]
         if reading.origin is not None and is_json_lines(reading.origin):
             found.append(reading.origin)
-        return [*found, _REST, *([_NESTED] if self._nested else [])]
+        return [*found, _REST, *([] if self._nested is None else [_NESTED])]
 
-    def _items(self, source: Step | int | ItemFile | str) -> Iterator[FailedItem]:
+    def _items(self, source: Step | int | ItemFile | str) -> Iterator[FailedItem | None]:
+        """Yield the lines of a source, and None where it can be left there."""
         if isinstance(source, Step):
             attempt = self._reading.plan[source.round].number
             return self._made.of_records(self._reading.quiet_reader(source), self._reading.file(source), attempt)
@@ -226,12 +231,13 @@ class FailuresFile:
             if not is_missing(error):
                 raise
 
-    def _of_nested(self) -> Iterator[FailedItem]:
+    def _of_nested(self) -> Iterator[FailedItem | None]:
         """Yield the items of nested maps, map by map."""
-        reading = self._reading
-        nested = reading.request.settings["nested"]
-        files = RunFiles(reading.request.run["name"], reading.run.bucket, reading.run.prefix)
-        for found in nested_map_runs(self._s3, files, nested, reading.states, describe=reading.describe):
+        assert self._nested is not None  # noqa: S101 - or it would be no source
+        for found in self._nested.map_runs(self._reading.states):
+            if found is None:
+                yield None
+                continue
             made = _Lines(found.states, found.numbers, {"map": found.label, "path": found.path.removeprefix("/")})
             if next(iter(found.states.unsuccessful()), None) is None and not found.states.unidentified:
                 continue
@@ -243,9 +249,12 @@ class FailuresFile:
 
     def suspend(self) -> tuple[dict[str, Any], bytes]:
         """Leave it for another invocation: what that one needs, and what was written as bits."""
-        return {"at": self._at, "upload": self._upload.suspend()}, bytes(self._made.written)
+        nested = None if self._nested is None else self._nested.suspend()
+        return {"at": self._at, "upload": self._upload.suspend(), "nested": nested}, bytes(self._made.written)
 
     def resume(self, left: dict[str, Any], written: bytes) -> None:
         """Take up what :meth:`suspend` returned."""
         self._at, self._upload = left["at"], self._new_upload(left["upload"])
         self._made.written = IndexSet.of(written)
+        if self._nested is not None:
+            self._nested.resume(left["nested"])

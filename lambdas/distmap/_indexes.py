@@ -33,6 +33,10 @@ class IndexSet:
         """Return how many there are."""
         return int.from_bytes(self._bits, "little").bit_count()
 
+    def __contains__(self, index: int) -> bool:
+        """Tell whether an index is among them."""
+        return 0 <= index < self._size and bool(self._bits[index >> 3] & 1 << (index & 7))
+
     def __bytes__(self) -> bytes:
         """Return them as bits, for :meth:`of`."""
         return bytes(self._bits)

@@ -23,6 +23,8 @@ UNPROCESSED: Final = 2
 PENDING: Final = 3
 ABSENT: Final = 4
 """An index that no item of the run has: one that was started on some items of another."""
+AGAIN: Final = 5
+"""It succeeded, and a further map run has it all the same: what it meets there is no second result."""
 _FIRST_ERROR: Final = 8
 _MOST_ERRORS: Final = 160
 _CODES: Final = 256
@@ -142,7 +144,7 @@ class ItemStates:
             return
         else:
             state = self.bytes[index]
-            if state == SUCCEEDED or (self.once and state != MISSING):
+            if state == SUCCEEDED or (self.once and state not in _OPEN):
                 self.duplicates += 1
             self.bytes[index] = SUCCEEDED
 
@@ -205,10 +207,22 @@ class ItemStates:
             self.bytes[index] = state
 
     def reset(self, indexes: Iterable[int]) -> None:
-        """Begin again for items that are tried again, those that succeeded excepted."""
+        """Begin again for items that are tried again; those that succeeded have done so, whatever becomes of them now.
+
+        :meth:`settle` ends it.
+        """
         for index in indexes:
-            if self._has(index) and self.bytes[index] != SUCCEEDED:
-                self.bytes[index] = MISSING
+            if self._has(index):
+                self.bytes[index] = AGAIN if self.bytes[index] == SUCCEEDED else MISSING
+
+    def begin_again(self) -> None:
+        """Read what another map run says of the same items, which ran all of them; :meth:`settle` ends it."""
+        self.bytes[:] = self.bytes.translate(_SUCCEEDED_TO_AGAIN)
+
+    def settle(self) -> None:
+        """End what :meth:`reset` or :meth:`begin_again` began."""
+        if AGAIN in self.bytes:
+            self.bytes[:] = self.bytes.translate(_AGAIN_TO_SUCCEEDED)
 
     def fill_pending(self) -> None:
         """Note that every item of which nothing is known is still to come."""
@@ -310,9 +324,11 @@ class ItemStates:
         """Tell whether nothing is known of an item yet."""
         if not self._has(index):
             return False
-        is_new = self.bytes[index] == MISSING
-        self.duplicates += self.once and not is_new
-        return is_new
+        state = self.bytes[index]
+        self.duplicates += self.once and state not in _OPEN
+        if state == AGAIN and self.once:
+            self.bytes[index] = SUCCEEDED  # whatever comes now is a second result
+        return state == MISSING
 
     def _add_unidentified(self, state: int) -> None:
         self.unidentified[state] = self.unidentified.get(state, 0) + 1
@@ -362,4 +378,8 @@ def check_index(index: int) -> None:
         raise ResultsError(message)
 
 
+_OPEN: Final = (MISSING, AGAIN)
+"""States of items that what is read now tells nothing of yet."""
 _MISSING_TO_PENDING: Final = bytes([PENDING, *range(1, 256)])
+_SUCCEEDED_TO_AGAIN: Final = bytes(AGAIN if state == SUCCEEDED else state for state in range(256))
+_AGAIN_TO_SUCCEEDED: Final = bytes(SUCCEEDED if state == AGAIN else state for state in range(256))

@@ -1,48 +1,17 @@
-"""The account of maps inside the children of a run, from the files that each of their Map Runs left.
-
-The files of a nested Map Run are at ``runs/<run>/nested/<folder>/<index>[/<index>...]/``, named after the items it is
-nested in. A retry of an outer item runs the whole of its inner map again, so of every path the latest run counts; a
-round of one is a further Map Run of the same path. Memory grows with the number of nested Map Runs, and with the items
-of one of them.
-"""
+"""The account of the maps inside the children of a run: what :mod:`distmap._nested_reading` adds up."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from distmap import _item_states as item_states
-from distmap._errors import ResultsError
-from distmap._export import Export, RunFolder, folder_of
-from distmap._identity import ItemNumbers
 from distmap._item_states import ItemStates
-from distmap._noting import counted, note
-from distmap._outcomes import Reader
-from distmap._stream import count_lines
 from distmap._tolerated import is_exceeded
-from distmap.wire import (
-    ITEMS_FILE,
-    MANIFEST_FILE,
-    NESTED_FOLDER,
-    RESULTS_FOLDER,
-    NestedMapSettings,
-    ResultsPlace,
-    Tolerance,
-)
+from distmap.wire import Tolerance
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-_PATTERN: Final = re.compile(rf"(\d+)/(?:{RESULTS_FOLDER}/[^/]+/{MANIFEST_FILE}|({ITEMS_FILE}))")
 _EXAMPLES: Final = 5
 _MOST_PROBLEMS: Final = 20
-MOST_DESCRIBED: Final = 20
-"""Nested Map Runs whose counts AWS is asked for: DescribeMapRun has a refill of one a second for a whole account."""
-
-Describe = Callable[[str], "int | None"]
-"""Returns how many items a Map Run has, by its ARN; None where AWS doesn't tell."""
 
 
 class Exceeding(NamedTuple):
@@ -83,6 +52,11 @@ class NestedAccount:
     """What doesn't add up, a message each."""
     outermost: set[int] = field(default_factory=set)
     """Items of the outermost map in which items of this one did not succeed."""
+    healing: set[int] = field(default_factory=set, compare=False)
+    """Items of the outermost map that run again by themselves, each for a map run of this one: it is over its
+    tolerance, or has missing items, and without what did not succeed for no fault of its own it would not be."""
+    untried: int = field(default=0, compare=False)
+    """Items of this map that did not succeed there for no fault of their own."""
     exceeding: list[Exceeding] = field(default_factory=list, compare=False)
     """Some of the map runs of which more did not succeed than are tolerated, though the items around them succeeded."""
     exceeding_count: int = field(default=0, compare=False)
@@ -116,6 +90,17 @@ class NestedAccount:
             "complete": self.is_complete,
             "problems": list(self.problems),
         }
+
+    def suspend(self) -> dict[str, Any]:
+        """Return all of it as JSON, for :meth:`resume` in another invocation."""
+        return {**vars(self), "outermost": sorted(self.outermost), "healing": sorted(self.healing)}
+
+    @classmethod
+    def resume(cls, left: dict[str, Any]) -> NestedAccount:
+        """Return what :meth:`suspend` was called on."""
+        exceeding = [Exceeding(*each) for each in left["exceeding"]]
+        sets = {name: set(left[name]) for name in ("outermost", "healing")}
+        return cls(**{**left, **sets, "exceeding": exceeding})
 
     def report(self, problem: str) -> None:
         """Note a problem; no more than can be read."""
@@ -155,218 +140,3 @@ class NestedAccount:
                 "" if unidentified else f", such as {', '.join(map(str, states.indexes(item_states.MISSING, most=5)))}"
             )
             self.report(f"{where}: {missing:,} of {whole:,} items are in no result file{examples}")
-
-
-class RunFiles(NamedTuple):
-    """Where the files of a run are, or of a retry."""
-
-    name: str
-    bucket: str
-    """The payload bucket."""
-    prefix: str
-    """Where its files begin, without a slash at the end."""
-    ended: bool = True
-
-
-class NestedMapRun(NamedTuple):
-    """What became of the items of one nested Map Run."""
-
-    label: str
-    """Of its map."""
-    path: str
-    """Indexes of the items that it is in, outermost first: ``/3/0``."""
-    states: ItemStates
-    numbers: ItemNumbers
-    readers: list[Reader]
-    """Of what it exported; more than one where rounds ran its outer item again."""
-
-
-@dataclass
-class _Place:
-    """What one run has of one path."""
-
-    run: RunFiles
-    manifests: list[str] = field(default_factory=list)
-    has_items: bool = False
-
-
-def nested_accounts(
-    s3: S3Client,
-    runs: Sequence[RunFiles],
-    nested: Sequence[NestedMapSettings],
-    states: ItemStates,
-    *,
-    describe: Describe,
-) -> tuple[NestedAccount, ...]:
-    """Return the account of every nested map, outer before inner; nothing where no map is nested.
-
-    Args:
-        s3: The client to read with.
-        runs: The run and its retries, in this order.
-        nested: The maps in the children of the outermost one.
-        states: What became of the items of the outermost map.
-        describe: How many items AWS says that a Map Run has.
-    """
-    accountant = _Accountant(s3, runs, describe)
-    for each in nested:
-        for _ in accountant.walk(each, "", states):
-            pass
-    return tuple(accountant.found.values())
-
-
-def nested_map_runs(
-    s3: S3Client,
-    run: RunFiles,
-    nested: Sequence[NestedMapSettings],
-    states: ItemStates,
-    *,
-    describe: Describe,
-) -> Iterator[NestedMapRun]:
-    """Yield every nested Map Run of a run, outer before inner; the arguments are those of :func:`nested_accounts`."""
-    accountant = _Accountant(s3, [run], describe)
-    for each in nested:
-        yield from accountant.walk(each, "", states)
-
-
-class _Accountant:
-    def __init__(self, s3: S3Client, runs: Sequence[RunFiles], describe: Describe) -> None:
-        self._s3 = s3
-        self._runs = runs
-        self._describe = describe
-        self._described = 0
-        self.found: dict[str, NestedAccount] = {}
-
-    def walk(
-        self, nested: NestedMapSettings, parent: str, outer: ItemStates, *, within: bool = True
-    ) -> Iterator[NestedMapRun]:
-        """Account for every Map Run of a nested map under one path, and for those inside it, and yield each.
-
-        Args:
-            nested: The map.
-            parent: The path.
-            outer: What became of the items around it.
-            within: Whether these may still fail for it: not where one further out has failed, which counts already.
-        """
-        account = self.found.setdefault(nested["label"], NestedAccount(label=nested["label"]))
-        places = self._places(nested, parent)
-        self._compare(account, outer, places, parent)
-        for index, place in sorted(places.items()):
-            path = f"{parent}/{index}"
-            before, captured = account.unsuccessful, account.captured
-            succeeded = outer.succeeded(index)
-            map_run = self._one(account, nested, place, path, outer_succeeded=succeeded)
-            yield map_run
-            bad = account.unsuccessful - before
-            if bad:
-                account.outermost.add(int(path.split("/")[1]))
-            if within and succeeded:
-                tolerance = nested.get("tolerance")
-                account.hold_to(tolerance, path, unsuccessful=bad, captured=account.captured - captured)
-            for inner in nested["nested"]:
-                yield from self.walk(inner, path, map_run.states, within=within and succeeded)
-
-    def _compare(self, account: NestedAccount, outer: ItemStates, places: Mapping[int, _Place], parent: str) -> None:
-        """Report outer items that succeeded without a trace of their inner map."""
-        unidentified = outer.unidentified.get(item_states.SUCCEEDED, 0)
-        if unidentified > len(places):
-            account.report(
-                f"{counted(unidentified, 'item')} around it succeeded, but {len(places):,} of its map runs have files"
-            )
-            return
-        lost = [f"{parent}/{index}" for index in _succeeded(outer) if not (index in places and places[index].manifests)]
-        if lost:
-            account.report(
-                f"{counted(len(lost), 'item')} around it succeeded, but results of its map runs inside them are "
-                f"nowhere, such as {', '.join(lost[:_EXAMPLES])}"
-            )
-        account.not_begun += sum(1 for index in outer.unsuccessful() if index not in places)
-
-    def _places(self, nested: NestedMapSettings, parent: str) -> dict[int, _Place]:
-        """Return what the latest run that has any files of a path has of it, by the path's last index."""
-        found: dict[int, _Place] = {}
-        buckets = dict.fromkeys([nested["resultsBucket"], self._runs[0].bucket])
-        for run in self._runs:
-            prefix = f"{run.prefix}/{NESTED_FOLDER}/{nested['label']}{parent}/"
-            for bucket in buckets:
-                for key in self._keys(bucket, prefix):
-                    match = _PATTERN.fullmatch(key, len(prefix))
-                    if match is None:
-                        continue
-                    place = found.get(int(match[1]))
-                    if place is None or place.run is not run:
-                        place = found[int(match[1])] = _Place(run)
-                    if match[2] is not None:
-                        place.has_items = True
-                    else:
-                        place.manifests.append(key)
-        return found
-
-    def _keys(self, bucket: str, prefix: str) -> Iterator[str]:
-        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            yield from (each["Key"] for each in page.get("Contents", []))
-
-    def _one(
-        self, account: NestedAccount, nested: NestedMapSettings, place: _Place, path: str, *, outer_succeeded: bool
-    ) -> NestedMapRun:
-        where = f"the map run in {nested['label']}{path} of {place.run.name!r}"
-        manifests: list[ResultsPlace] = [{"bucket": nested["resultsBucket"], "key": key} for key in place.manifests]
-        captured = self._captured(nested, place, path, manifests)
-        states = ItemStates(captured)
-
-        def report(text: str) -> None:
-            account.report(f"{where}: {text}")
-
-        ended = place.run.ended
-        numbers = ItemNumbers()
-        readers = [self._reader(place.run, manifest, report, numbers) for manifest in manifests]
-        try:
-            found_files = note(
-                readers,
-                states,
-                batched=nested["batched"],
-                report=report,
-                files=lambda reader: reader.files(ended=ended),
-            )
-        except ResultsError as error:
-            report(str(error))
-            found_files = False
-        # Without an export, what isn't known of an outer item that didn't end well is still to come or never began.
-        if not ended or (not found_files and not outer_succeeded):
-            states.fill_pending()
-        account.add(states, captured, where=where)
-        return NestedMapRun(nested["label"], path, states, numbers, readers)
-
-    def _reader(
-        self, run: RunFiles, place: ResultsPlace, report: Callable[[str], None], numbers: ItemNumbers
-    ) -> Reader:
-        found = folder_of(place)
-        whose = RunFolder(run.bucket, run.prefix, "" if found is None else found.path)
-        return Reader(self._s3, place, run=whose, report=report, numbers=numbers)
-
-    def _captured(
-        self, nested: NestedMapSettings, place: _Place, path: str, manifests: list[ResultsPlace]
-    ) -> int | None:
-        """Return how many items a Map Run has; None where neither a file nor AWS tells it."""
-        if place.has_items:
-            key = f"{place.run.prefix}/{NESTED_FOLDER}/{nested['label']}{path}/{ITEMS_FILE}"
-            return count_lines(self._s3, self._runs[0].bucket, key)
-        if not manifests or self._described >= MOST_DESCRIBED:
-            return None
-        counts = []
-        for manifest in manifests:
-            self._described += 1
-            try:
-                count = self._describe(Export(self._s3, manifest).manifests()[-1]["MapRunArn"])
-            except (ResultsError, KeyError):
-                return None  # a manifest that can't be read is reported elsewhere
-            if count is None:
-                return None
-            counts.append(count)
-        return max(counts)
-
-
-def _succeeded(states: ItemStates) -> Iterator[int]:
-    at = states.bytes.find(item_states.SUCCEEDED)
-    while at >= 0:
-        yield at
-        at = states.bytes.find(item_states.SUCCEEDED, at + 1)

@@ -54,8 +54,11 @@ def note(
     batched: bool,
     report: Report,
     files: Callable[[Reader], Sequence[File]],
+    latest_if_unidentified: bool = False,
 ) -> bool:
     """Note what the results of one run, or of one round of it, say.
+
+    What a map run says of an item of which a later one has told already is no duplicate: it ran again as a whole.
 
     Args:
         readers: Those of its map runs, the latest first.
@@ -63,6 +66,7 @@ def note(
         batched: Whether its children get batches.
         report: Called with a message for each thing that can't be counted.
         files: Returns the files that a reader is to read.
+        latest_if_unidentified: Whether the latest alone counts where its items can't be told from those of others.
 
     Returns:
         Whether there were any result files.
@@ -70,7 +74,11 @@ def note(
     # Where another map run tried items again, a failure before it is no second result of theirs.
     states.once = len(readers) == 1
     found_files = batches_reported = False
-    for reader in readers:
+    for number, reader in enumerate(readers):
+        if number and latest_if_unidentified and states.unidentified:
+            break
+        if number:
+            states.begin_again()
         for file in files(reader):
             found_files = True
             unclear = note_file(reader, file, states, batched=batched)
@@ -78,6 +86,7 @@ def note(
                 report(OF_BATCHES)
             batches_reported = batches_reported or unclear
         reader.report_misfits()
+    states.settle()
     return found_files
 
 

@@ -59,7 +59,7 @@ class Account:
     missing: int
     """Captured, and nowhere in the results."""
     duplicates: int
-    """Results beyond the first of an item."""
+    """Results beyond the first that an item has of one map run."""
     errors: tuple[ErrorCount, ...]
     missing_examples: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()

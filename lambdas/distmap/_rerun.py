@@ -4,11 +4,15 @@ A round is a Map Run over the items that did not succeed, inside the same execut
 of its own (it was left unprocessed, is missing or pending, or its child met one of
 :data:`distmap.limits.NO_FAULT_ERRORS`) runs again by itself; items that failed run again where ``rerun`` says so, until
 they are permanent.
+
+What runs again is an item of the outermost map, so that an item of a nested map runs again with all others of its map
+run. That repeats work which is done, and a rerun by hand would repeat the same: so it is done by itself just where the
+run would fail otherwise, and where it may help.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,6 +23,7 @@ from distmap._envelopes import is_json_lines
 from distmap._export import round_folder
 from distmap._indexes import IndexSet
 from distmap._item_lines import ChangedError, ItemLines
+from distmap._nested_account import NestedAccount
 from distmap._upload import ItemUpload
 from distmap.limits import NO_FAULT_ERRORS
 from distmap.wire import ITEMS_FILE, PERMANENT_ERROR, AccountSettings, ItemFile, Origin
@@ -40,10 +45,12 @@ class Decision(NamedTuple):
     number: int
     """How many items run again, those of :attr:`around` included."""
     around: frozenset[int] = frozenset()
-    """Items that succeeded and run again all the same: items of maps nested in them did not succeed."""
+    """Items beside these that run again because items of maps nested in them did not succeed."""
+    untried_inside: int = 0
+    """How many items of nested maps did not succeed for no fault of their own."""
 
 
-def decide(reading: Reading, *, base: int, everything: bool, around: Callable[[], set[int]]) -> Decision:
+def decide(reading: Reading, *, base: int, everything: bool, nested: Sequence[NestedAccount]) -> Decision:
     """Return which items run again after the latest round.
 
     Rounds for what is no fault of its own end when all of it is done, when the most rounds were run, or when two
@@ -57,7 +64,7 @@ def decide(reading: Reading, *, base: int, everything: bool, around: Callable[[]
         base: The round after which the run was redriven last; 0 where it wasn't.
         everything: Whether the run has just been redriven after its account had failed it: then everything that did
             not succeed runs again, items that failed too, and those around items of nested maps.
-        around: Returns the items that succeeded, though items of maps nested in them did not.
+        nested: What became of the items of nested maps.
     """
     settings, states = reading.request.settings, reading.states
     done = reading.plan[-1].number - base
@@ -67,22 +74,27 @@ def decide(reading: Reading, *, base: int, everything: bool, around: Callable[[]
     codes = states.codes()
     has_unidentified = any(states.unidentified.values())
     also: set[int] = set()
+    untried_inside = sum(each.untried for each in nested)
     if everything and done == 0:
-        chosen, also = {*_UNTRIED, *codes}, around()
+        chosen = {*_UNTRIED, *codes}
+        also = {index for each in nested for index in each.outermost if states.succeeded(index)}
     else:
         by_platform = done < settings["rounds"] and not _is_stuck(reading, done)
         chosen = set(_UNTRIED) if by_platform else set()
         for code, (error, timed_out, permanent) in codes.items():
-            if permanent or _is_named_permanent(error, settings, timed_out=timed_out):
+            if _is_permanent((error, timed_out, permanent), settings):
                 continue
             no_fault = by_platform and (timed_out or error in NO_FAULT_ERRORS)
             if no_fault or _is_rerun(error, settings, done, timed_out=timed_out):
                 chosen.add(code)
+        if done < settings["rounds"] and not _is_stuck_inside(reading, done, untried_inside):
+            left_out = {*chosen, *(code for code in codes if _is_permanent(codes[code], settings))}
+            also = {index for each in nested for index in each.healing if states.state(index) not in left_out}
     if has_unidentified:
         # Of results without an index nobody knows which items they are of, so that what is missing isn't known.
         chosen.discard(item_states.MISSING)
     number = sum(states.bytes.count(state) for state in chosen) + len(also)
-    return Decision(frozenset(chosen) if number else frozenset(), number, frozenset(also))
+    return Decision(frozenset(chosen) if number else frozenset(), number, frozenset(also), untried_inside)
 
 
 def _is_stuck(reading: Reading, done: int) -> bool:
@@ -92,10 +104,17 @@ def _is_stuck(reading: Reading, done: int) -> bool:
     return before == last == now and reading.largest[-1] <= 1
 
 
-def _is_named_permanent(error: str, settings: AccountSettings, *, timed_out: bool) -> bool:
+def _is_stuck_inside(reading: Reading, done: int, untried: int) -> bool:
+    """Tell whether two rounds in a row have healed no item of a nested map."""
+    told = reading.request.untried_inside[-2:]
+    return done > 1 and len(told) > 1 and told[0] <= told[1] <= untried
+
+
+def _is_permanent(failure: tuple[str, bool, bool], settings: AccountSettings) -> bool:
+    error, timed_out, permanent = failure
     rerun = settings["rerun"]
     named = [] if rerun is None else rerun["permanentErrors"]
-    return error == PERMANENT_ERROR or _is_among(named, error, timed_out=timed_out)
+    return permanent or error == PERMANENT_ERROR or _is_among(named, error, timed_out=timed_out)
 
 
 def _is_rerun(error: str, settings: AccountSettings, done: int, *, timed_out: bool) -> bool:
@@ -139,7 +158,7 @@ class RoundFile:
         self._reading = reading
         self._wanted = bytes(state in decision.again for state in range(256))
         self._number = decision.number
-        self._around = decision.around
+        self._around, self._untried_inside = decision.around, decision.untried_inside
         # What is missing, or has succeeded, may be in the input of any child.
         self._anywhere = item_states.MISSING in decision.again or bool(decision.around)
         self._lines = self._new_lines()
@@ -217,7 +236,7 @@ class RoundFile:
         first: Any = None if reading.origin is None else reading.origin.get("firstRun")
         written = self._upload.complete()
         origin: Origin = {"items": request.items, "results": request.results, "mapRunArn": request.map_run}
-        return {
+        items: ItemFile = {
             "bucket": written["bucket"],
             "key": written["key"],
             "count": written["count"],
@@ -226,6 +245,9 @@ class RoundFile:
             "round": self.number,
             "origin": origin,
         }
+        if request.settings["nested"]:
+            items["untriedInside"] = [*request.untried_inside[-1:], self._untried_inside]
+        return items
 
     def suspend(self) -> tuple[dict[str, Any], bytes]:
         """Leave it for another invocation: what that one needs, and what was written as bits."""

@@ -117,9 +117,13 @@ class Results:
         waiting: list[list[Unsuccessful]] | None = [[] for _ in rounds]
         waiting_bytes = 0
         # A batch that failed may have items in it that succeeded: those come before any failure, too.
+        latest: Reader | None = None
+        before: IndexSet | None = None
         for at, part in enumerate(rounds):
             for reader, file, outcomes in self._read(part, pending=False):
-                yield from reader.identify_all(self._successes(outcomes, file, seen))
+                if reader is not latest:
+                    before, latest = None if latest is None else IndexSet.of(bytes(seen)), reader
+                yield from reader.identify_all(self._successes(outcomes, file, seen, before))
                 if outcomes.others and waiting is not None and not part.successes_only:
                     waiting[at] += outcomes.others
                     waiting_bytes += sum(map(_size, outcomes.others))
@@ -199,12 +203,14 @@ class Results:
                 if self._deadline is not None and self._deadline.is_near():
                     raise self._out_of_time(self._deadline)
 
-    def _successes(self, outcomes: ItemOutcomes, file: File, seen: IndexSet) -> list[Result]:
-        """Return the successes whose index is new."""
+    def _successes(self, outcomes: ItemOutcomes, file: File, seen: IndexSet, before: IndexSet | None) -> list[Result]:
+        """Return the successes whose index is new; ``before`` has those that later map runs have told."""
         new = outcomes.take_new(seen)
         self.counts["SUCCEEDED"] += len(new)
-        if not file.earlier:  # what a redrive tried again has two results by right
-            self.duplicates += len(outcomes.indexes) - len(new)
+        if len(new) < len(outcomes.indexes) and not file.earlier:
+            # What a redrive or another map run tried again has two results by right.
+            again = 0 if before is None else sum(index is not None and index in before for index in outcomes.indexes)
+            self.duplicates += len(outcomes.indexes) - len(new) - again
         return new
 
     def _others(self, others: Any, seen: IndexSet, *, once: bool) -> list[Unsuccessful]:

@@ -77,6 +77,8 @@ class Run(TypedDict):
     firstRun: NotRequired[str]
     """ARN of the run that had these items first: this run's own, but in a retry, or a retry of one, that of the run at
     the beginning. What identifies an item for ever begins with it."""
+    round: NotRequired[int]
+    """Present in what is around nested maps, and in these: the number of the round, 0 where it is none."""
 
 
 class Envelope(TypedDict):
@@ -211,6 +213,9 @@ class ItemFile(TypedDict):
     """Present in the input of a round's map alone: its number, from 1. The run's own items are in :attr:`origin`."""
     origin: NotRequired[Origin]
     """Present beside :attr:`round`: what the run began with."""
+    untriedInside: NotRequired[list[int]]
+    """Present beside :attr:`round` where maps are nested: how many of their items had not succeeded for no fault of
+    their own, before this round and the one before it."""
 
 
 class Origin(TypedDict):

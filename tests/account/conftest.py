@@ -46,6 +46,12 @@ def make(folder: Path) -> None:
             },
             # An item that is slow outlasts its function.
             "Hasty": {"batching": batches, "seconds": 2, "accounting": Accounting(rounds=3)},
+            # Each item is ten of an inner map, in two batches, one of which may fail.
+            "Nested": {
+                "nested": {"items": 10, "batching": Batching(max_items=5), "tolerated_failure_count": 1},
+                "max_concurrency": 5,
+                "accounting": Accounting(rounds=4),
+            },
             # Runs end in it before their time: by a limit of time that a wait, or calls that are refused, outlast.
             "Ending": {
                 "batching": batches,

@@ -265,6 +265,11 @@ def synthesize(folder: Path, pipelines: Mapping[str, Mapping[str, Any]]) -> None
         if (seconds := options.pop("seconds", None)) is not None:
             timeout = cdk.Duration.seconds(seconds)
             options["worker"] = Worker.python(str(code), handler="handler.handler", timeout=timeout)
+        if (nested := options.pop("nested", None)) is not None:
+            chunk = nested.pop("items")
+            options["items"] = ItemSource.captured(Capture.ranges(start="$.start", number="$.number", chunk=chunk))
+            inner = ItemSource.captured(Capture.ranges(start="$.value.from", number=chunk))
+            options["worker"] = Worker.nested(items=inner, worker=options["worker"], **nested)
         if options.pop("combines", False):
             options["combine"] = Combiner.python(str(code), handler="handler.combine")
         DistributedMapPipeline(stack, name, **options)

@@ -242,7 +242,7 @@ class Flow(sfn.StateMachineFragment):
             child_type=resources.map.child_type,
             fields={
                 **fields,
-                **self._selector(enveloped_file=captured),
+                **self._selector(enveloped_file=captured, has_rounds=not resources.has_item_file_map),
                 **self._common(has_rounds=not resources.has_item_file_map, counted=captured),
             },
             statements=[*statements, *self._writer_statements()],
@@ -256,7 +256,7 @@ class Flow(sfn.StateMachineFragment):
 
     def _item_file_map(self, source_map: ItemMap) -> ItemMap:
         resources = self._resources
-        selector = self._selector(enveloped_file=True) if resources.map.enveloped else {}
+        selector = self._selector(enveloped_file=True, has_rounds=True) if resources.map.enveloped else {}
         item_file_map = ItemFileMap(
             self,
             "ItemFileMap",
@@ -288,7 +288,7 @@ class Flow(sfn.StateMachineFragment):
         pattern = permissions.runs(self._location.payload_prefix, wire.RESULTS_FOLDER, "*")
         return permissions.write_results(self._resources.results_bucket, pattern)
 
-    def _selector(self, *, enveloped_file: bool) -> dict[str, Any]:
+    def _selector(self, *, enveloped_file: bool, has_rounds: bool) -> dict[str, Any]:
         """Return ItemSelector; an item file that holds envelopes (a retry) keeps the identities in it."""
         settings = self._resources.map
         own = None
@@ -314,6 +314,8 @@ class Flow(sfn.StateMachineFragment):
         selector["value"] = selector.pop("value")
         if settings.batches is None:
             selector["run"] = self._location.run
+            if has_rounds and self._resources.account is not None and settings.nests:
+                selector["run"] = {**self._location.run, "round": wrap(f"$exists({ITEMS}.round) ? {ITEMS}.round : 0")}
         return {"ItemSelector": selector}
 
     def _common(self, *, has_rounds: bool, counted: bool) -> dict[str, Any]:
@@ -339,7 +341,11 @@ class Flow(sfn.StateMachineFragment):
             run = self._location.run if settings.enveloped else None
             load = map_load.of(self, self._resources, over_item_file=counted)
             batcher = settings.batches.render(self, run=run, load=load)
-            fields["ItemBatcher"] = rounds.smaller_batches(batcher) if has_rounds else batcher
+            if has_rounds:
+                batcher = rounds.smaller_batches(batcher, rounds.ROUND)
+            elif self._location.nested:
+                batcher = rounds.smaller_batches(batcher, rounds.OUTER_ROUND)
+            fields["ItemBatcher"] = batcher
         prefix = f"{self._location.folder} & {quote('/' + wire.RESULTS_FOLDER)}"
         if has_rounds:
             prefix = rounds.results_prefix(self._location.folder)

@@ -34,6 +34,10 @@ ROUND: Final = "$distmapRound"
 """JSONata: the number of the round whose items the map gets, 0 where they are the run's own."""
 
 
+OUTER_ROUND: Final = "($exists($states.input.run.round) ? $states.input.run.round : 0)"
+"""JSONata in the children of a map: the same of the round that they are in."""
+
+
 def first_variables(declared: Mapping[str, float | str]) -> dict[str, Any]:
     """Return what the first state assigns. The maps of rounds get the input of the run, as that of a retry does."""
     found = {_INPUT[1:]: wrap("$states.input"), ROUND[1:]: 0}
@@ -46,18 +50,22 @@ def results_prefix(folder: str) -> str:
     return f'{folder} & ({ROUND} > 0 ? {rounds} & $string({ROUND}) : "") & {results}'
 
 
-def smaller_batches(batcher: Mapping[str, Any]) -> dict[str, Any]:
+def smaller_batches(batcher: Mapping[str, Any], number: str) -> dict[str, Any]:
     """Return ItemBatcher with batches that are a tenth as large in each round as in the one before it.
 
     What makes a batch crash, or what takes longest, is then soon alone, and the others of its batch are done.
+
+    Args:
+        batcher: As it is in the first map.
+        number: JSONata of the number of the round.
     """
     most = batcher.get("MaxItemsPerBatch")
     if most == 1:
         return dict(batcher)
     if most is None:
-        size = f"{ROUND} > 0 ? $max([1, $floor({_FIRST_BATCH} / $power({_SMALLER}, {ROUND}))]) : {limits.MAX_ITEMS}"
+        size = f"{number} > 0 ? $max([1, $floor({_FIRST_BATCH} / $power({_SMALLER}, {number}))]) : {limits.MAX_ITEMS}"
     else:
-        size = f"$max([1, $floor({expressions.number_text(most)} / $power({_SMALLER}, {ROUND}))])"
+        size = f"$max([1, $floor({expressions.number_text(most)} / $power({_SMALLER}, {number}))])"
     return {**batcher, "MaxItemsPerBatch": wrap(size)}
 
 

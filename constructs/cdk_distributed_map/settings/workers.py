@@ -359,9 +359,10 @@ class Worker:
         instance ``ItemSource.state_array("$.value.rows")``. Every child knows the root run by ``run`` in its
         envelope or batch input, and where it is nested by ``run.path``. The arguments are those of
         :class:`DistributedMapPipeline`, but the default of ``max_concurrency`` is 10 for each outer child. The
-        tolerance is one of each inner map: where more of its items did not succeed, the run fails, batched or not. A
-        tolerance that comes from the outer item (``$.value.tolerance``) is kept by Step Functions alone, which takes
-        a batch as a whole.
+        tolerance is one of each inner map: where more of its items did not succeed, the run fails, batched or not.
+        Where that would be for items that were left or lost for no fault of their own, the outer item runs again first,
+        with its whole inner map. A tolerance that comes from the outer item (``$.value.tolerance``) is kept by Step
+        Functions alone, which takes a batch as a whole.
         """
         return NestedWorker(
             map=MapSettings(

@@ -110,6 +110,23 @@ def test_batches_are_smaller_in_each_round(lab: Lab, evaluate: Evaluate, batchin
     ] == sizes
 
 
+def test_batches_of_inner_maps_are_smaller_in_each_round(lab: Lab, evaluate: Evaluate) -> None:
+    code: Any = {"worker": Worker.function(lab.function()), "items": ItemSource.state_array("$.value")}
+    outer = lab.state(
+        lab.pipeline(items=captured(), worker=Worker.nested(**code, batching=Batching(max_items=30))), "map"
+    )
+    (inner,) = [each for each in outer["ItemProcessor"]["States"].values() if each["Type"] == "Map"]
+    number = outer["ItemSelector"]["run"]["round"]
+    sizes = []
+    for items in ({"key": "runs/r/items.jsonl"}, {"round": 1}, {"round": 2}):
+        run = {"round": evaluate(number, {"input": {"items": items}})}
+        sizes.append(evaluate(inner["ItemBatcher"]["MaxItemsPerBatch"], {"input": {"run": run}}))
+
+    assert sizes == [30, 3, 1]
+    # A run that began before its pipeline had rounds of nested maps, and one without an account, tell no round.
+    assert evaluate(inner["ItemBatcher"]["MaxItemsPerBatch"], {"input": {"run": {}}}) == 30
+
+
 def test_each_round_exports_to_a_folder_of_its_own(lab: Lab, evaluate: Evaluate) -> None:
     prefix = lab.state(lab.pipeline(items=captured()), "map")["ResultWriter"]["Arguments"]["Prefix"]
     context = {"Execution": {"Name": "e1"}}

@@ -121,7 +121,7 @@ def test_fails_when_an_inner_result_file_is_missing(
 
 
 def test_items_that_only_results_count_are_said_to_be(ran: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distmap._nested_account.MOST_DESCRIBED", 1)
+    monkeypatch.setattr("distmap._nested_reading.MOST_DESCRIBED", 1)
     made = ledger(ran)
     assert (made.nested[0].captured, made.nested[0].counted_by_results, made.is_complete) == (20, 2, True)
     assert any("items lost at the end of one can't be counted" in note for note in made.notes)

@@ -1,4 +1,4 @@
-"""The account of maps inside the children of a run: see :mod:`distmap._nested_account`."""
+"""The account of maps inside the children of a run: see :mod:`distmap._nested_reading`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import RunsError
 from cdk_distributed_map.runs.files.item_states import ItemStates
-from distmap._nested_account import NestedAccount, RunFiles, nested_accounts
+from distmap._nested_account import NestedAccount
+from distmap._nested_reading import RunFiles, nested_accounts
 from distmap.wire import NestedMapSettings
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from cdk_distributed_map.runs.aws.sessions import errors
@@ -37,7 +38,13 @@ class Site:
     """Indexes of the items around it, outermost first."""
     run: RunHandle
     """The run of the chain that has its files."""
-    places: list[ResultsPlace] = field(default_factory=list)
+    found: list[tuple[datetime, ResultsPlace]] = field(default_factory=list)
+    """When each of its manifests was written, and where it is."""
+
+    @property
+    def places(self) -> list[ResultsPlace]:
+        """Where its manifests are, that of the latest Map Run first: a round has one of its own."""
+        return [place for _, place in sorted(self.found, key=lambda each: each[0], reverse=True)]
 
     @property
     def shown_path(self) -> str:
@@ -60,7 +67,7 @@ def sites(run: RunHandle) -> list[Site]:
         for each in runs:
             prefix = f"{each.prefix}{NESTED_FOLDER}/{nested.folder}/"
             for bucket in buckets:
-                for key in _keys(each, bucket, prefix):
+                for key, modified in _keys(each, bucket, prefix):
                     match = _KEY.fullmatch(key, len(prefix))
                     if match is None:
                         continue
@@ -69,7 +76,7 @@ def sites(run: RunHandle) -> list[Site]:
                     if site is None or site.run is not each:
                         site = latest[path] = Site(nested.folder, path, each)
                     if match[2] is not None and bucket == nested.results_bucket:
-                        site.places.append({"bucket": bucket, "key": key})
+                        site.found.append((modified, {"bucket": bucket, "key": key}))
         found += [site for _, site in sorted(latest.items())]
     return found
 
@@ -80,10 +87,10 @@ def _all_maps(maps: tuple[NestedMap, ...]) -> Iterator[NestedMap]:
         yield from _all_maps(each.nested)
 
 
-def _keys(run: RunHandle, bucket: str, prefix: str) -> Iterator[str]:
+def _keys(run: RunHandle, bucket: str, prefix: str) -> Iterator[tuple[str, datetime]]:
     with errors(f"listing s3://{bucket}/{prefix}"):
         for page in run.aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            yield from (each["Key"] for each in page.get("Contents", []))
+            yield from ((each["Key"], each["LastModified"]) for each in page.get("Contents", []))
 
 
 def results(run: RunHandle, *, ordered: bool = False, unsuccessful: bool = False) -> Iterator[ItemResult]:
