@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import gc
 import inspect
 import json
 import os
@@ -74,6 +75,9 @@ os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get(
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
+# Whoever looks for garbage looks at all tests there are, again and again, and none of them is any until the end.
+gc.disable()
+
 # Modules that tests share assert as tests do.
 pytest.register_assert_rewrite("tests.cli", "tests.construct", "tests.local", "tests.runs")
 
@@ -129,6 +133,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(files[item], len(places)))
     if items and items[0].config.option.markexpr == "not slow":
         _try_fewer_examples(items)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Look for garbage from now on, among what is made from now on."""
+    gc.freeze()
+    gc.enable()
 
 
 def _try_fewer_examples(items: list[pytest.Item]) -> None:

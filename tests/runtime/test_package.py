@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,15 @@ def test_the_client_reads_times_in_every_format(s3: S3Client, bucket: str) -> No
     assert abs((listed - read).total_seconds()) < 2
 
 
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    """Nothing kept from the collector, as a function begins; what the tests themselves keep from it comes back."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
+
+
+@pytest.mark.usefixtures("thawed")
 def test_the_collector_gets_back_what_was_kept_from_it() -> None:
     class BrokenError(Exception):
         pass
@@ -69,6 +79,7 @@ def test_the_collector_gets_back_what_was_kept_from_it() -> None:
     assert gc.get_freeze_count() == 0
 
 
+@pytest.mark.usefixtures("thawed")
 def test_what_the_functions_author_froze_stays_frozen() -> None:
     gc.freeze()
     try:

@@ -16,6 +16,7 @@ from cdk_distributed_map.local.functions import (
     FunctionSettings,
     InvokeResult,
 )
+from cdk_distributed_map.local.functions.forks import Forks
 from cdk_distributed_map.local.guardian import Guardian
 
 T = TypeVar("T")
@@ -134,9 +135,11 @@ class Folder:
 class Lab:
     """Functions that run, and what is needed to make them."""
 
-    def __init__(self, scratch: Path, code: Path, guardian: Guardian) -> None:
+    def __init__(self, scratch: Path, code: Path, guardian: Guardian, forks: Forks | None = None) -> None:
         self.scratch = scratch
         self.guardian = guardian
+        self.forks = forks
+        """What processes are forked from; None for one of each run's own."""
         self.folder = Folder(FunctionConfig(name="", arn="", handler="", runtime=RUNTIME, code=code, revision="1"))
         self.settings: dict[str, Any] = {}
         self.faults = Faults()
@@ -165,6 +168,7 @@ class Lab:
                 faults=self.faults,
                 finished=lambda _, result: self.finished.append(result),
                 warn=self.warnings.append,
+                forks=self.forks,
             )
             try:
                 return await work(functions)

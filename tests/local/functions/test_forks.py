@@ -54,6 +54,14 @@ def end(event, context):
     sys.exit(3)
 
 def parents(event, context): return [os.getpid(), os.getppid()]
+
+def clients(event, context):
+    import boto3, hashlib, json
+    made = [boto3.Session().client(name) for name in ("s3", "s3", "stepfunctions")]
+    shapes = [[c.meta.service_model.shape_for(s).type_name for s in c.meta.service_model.shape_names] for c in made]
+    return [hashlib.sha256(json.dumps(shapes).encode()).hexdigest(), [c.meta.endpoint_url for c in made],
+            made[0].generate_presigned_url("get_object", {"Bucket": "b", "Key": "k"}).split("?")[0],
+            boto3.Session().get_available_regions("s3")]
 """
 ALONE = {"PYTHONHASHSEED": "1"}
 """What has a function started in a process of its own."""
@@ -63,7 +71,7 @@ ALONE = {"PYTHONHASHSEED": "1"}
 def probe(lab: Any, code: Path) -> None:
     """Functions that look around."""
     (code / "probe.py").write_text(PROBE)
-    for name in ("loaded", "look", "end", "parents"):
+    for name in ("loaded", "look", "end", "parents", "clients"):
         lab.define(name, handler=f"probe.{name}")
 
 
@@ -112,6 +120,13 @@ def test_a_fork_looks_like_a_process_of_its_own(lab: Any) -> None:
     assert forked == alone
 
 
+def test_clients_of_a_fork_are_those_of_a_process_of_its_own(lab: Any) -> None:
+    lab.define("clients", handler="probe.clients", timeout=60)
+    forked = answer(lab.call("clients"))
+    lab.define("clients", handler="probe.clients", environment=ALONE, revision="2", timeout=60)
+    assert answer(lab.call("clients")) == forked
+
+
 def test_processes_differ_in_what_is_drawn_at_random(lab: Any) -> None:
     async def two(functions: Any) -> list[Any]:
         return list(await asyncio.gather(functions.run("look", b"0"), functions.run("look", b"0")))
@@ -130,6 +145,8 @@ def test_what_is_to_be_done_at_the_exit_is_done(lab: Any, tmp_path: Path) -> Non
 def test_functions_go_on_in_processes_of_their_own_where_the_one_they_are_forked_from_was_killed(
     lab: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    lab.forks = None
+
     async def kill_between(functions: Any) -> list[Any]:
         pid, parent = answer(await functions.run("parents", b"0"))
         assert parent not in (os.getpid(), pid)
@@ -150,6 +167,7 @@ def test_functions_go_on_in_processes_of_their_own_where_the_one_they_are_forked
 
 
 def test_nothing_is_left_of_it(lab: Any, caplog: pytest.LogCaptureFixture) -> None:
+    lab.forks = None
     pid, parent = answer(lab.call("parents"))
     assert caplog.messages == []
     for gone in (pid, parent):

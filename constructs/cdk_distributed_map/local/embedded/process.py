@@ -207,6 +207,8 @@ class EmbeddedAws:
 
     def _answers(self) -> bool:
         try:
+            # Until it listens, that is all there is to know, and asked for often.
+            socket.create_connection(("127.0.0.1", self.port), timeout=_ANSWER_SECONDS).close()
             with self._open("/_ministack/health"):
                 return True
         except (urllib.error.URLError, ConnectionError, TimeoutError):

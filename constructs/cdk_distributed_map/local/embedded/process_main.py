@@ -57,6 +57,7 @@ from cdk_distributed_map.local.embedded.function_properties import complete_func
 from cdk_distributed_map.local.embedded.gate import Gate
 from cdk_distributed_map.local.embedded.headers import ONLY_ASKED, RESOURCE, SECRET_VARIABLE
 from cdk_distributed_map.local.embedded.objects import in_pieces, keep_in_files, persisted
+from cdk_distributed_map.local.embedded.protocols import know_protocols
 
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -301,6 +302,7 @@ def serve(contents: Path) -> None:
         contents: Folder of large objects.
     """
     secret = os.environ.pop(SECRET_VARIABLE)
+    know_protocols()
     ministack, s3 = (importlib.import_module(f"ministack.{name}") for name in ("app", "services.s3"))
     encrypt_buckets()
     complete_functions()

@@ -58,7 +58,8 @@ class _Server:
         command = [python, *ALONE, str(CHILD / "fork_main.py")]
         command.append(json.dumps({"libraries": libraries, "socket": theirs.fileno()}))
         # By the folder, the guardian finds what a fork of a fork left running.
-        environment = {**INTERPRETER, "TZ": ":UTC", "PATH": os.environ.get("PATH", os.defpath), "TMPDIR": str(scratch)}
+        environment = {**INTERPRETER, "TZ": ":UTC", "PATH": os.environ.get("PATH", os.defpath)}
+        environment |= {"TMPDIR": str(scratch), "HOME": str(scratch)}
         arguments = (command, environment, scratch, theirs)
         # The kernel ends a child with the thread that made it: this one lasts as long.
         self._thread = threading.Thread(target=self._live, args=arguments, name="distmap-forks", daemon=True)

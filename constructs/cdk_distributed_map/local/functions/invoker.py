@@ -19,6 +19,7 @@ from cdk_distributed_map.local.functions import nodes, report, results
 from cdk_distributed_map.local.functions.asynchronous import Asynchronous
 from cdk_distributed_map.local.functions.concurrency import Concurrency
 from cdk_distributed_map.local.functions.config import FunctionConfig
+from cdk_distributed_map.local.functions.forks import Forks
 from cdk_distributed_map.local.functions.launch import Credentials
 from cdk_distributed_map.local.functions.libraries import MissingLibraryError, libraries_folder
 from cdk_distributed_map.local.functions.packages import PackagesHere
@@ -64,6 +65,7 @@ class Functions:
         finished: Called with every invocation that ran.
         warn: Called with each warning, once.
         clock: Waits between the attempts of an asynchronous invocation pass on it. Default: in real time.
+        forks: What processes are forked from, which others may share. Default: its own, that ends with it.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Functions:
         finished: Callable[[FunctionConfig, InvokeResult], None] | None = None,
         warn: Callable[[str], None] | None = None,
         clock: Clock | None = None,
+        forks: Forks | None = None,
     ) -> None:
         self.settings = settings if settings is not None else FunctionSettings()
         self.faults = faults if faults is not None else Faults()
@@ -97,6 +100,7 @@ class Functions:
             launch=self._prepare,
             # An answer above Lambda's limit is counted, not kept.
             answer_bytes=limits.MAX_INVOCATION_PAYLOAD_BYTES,
+            forks=forks,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self.asynchronous = Asynchronous(self.run, clock=clock, warn=warn)

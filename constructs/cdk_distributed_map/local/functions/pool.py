@@ -68,6 +68,7 @@ class Pool:
         scratch: Folder for temporary files.
         launch: Makes, for a function, what starts a process of it, and says until when its credentials last.
         answer_bytes: Longest answer that is taken from a process.
+        forks: What processes are forked from, which others may share. Default: its own, that ends with it.
     """
 
     def __init__(
@@ -78,11 +79,13 @@ class Pool:
         scratch: Path,
         launch: Callable[[FunctionConfig], Awaitable[tuple[Launch, float]]],
         answer_bytes: int,
+        forks: Forks | None = None,
     ) -> None:
         self._settings = settings
         self._guardian = guardian
         self._scratch = scratch
-        self._forks = Forks(guardian=guardian, scratch=scratch)
+        self._own_forks = Forks(guardian=guardian, scratch=scratch)
+        self._forks = forks if forks is not None else self._own_forks
         self._launch = launch
         self._answer_bytes = answer_bytes
         self._groups: dict[tuple[str, str, str], _Group] = {}
@@ -151,7 +154,7 @@ class Pool:
         give_up = time.monotonic() + 10
         while self._of_worker and time.monotonic() < give_up:
             await asyncio.sleep(0.005)
-        await asyncio.to_thread(self._forks.close)
+        await asyncio.to_thread(self._own_forks.close)
         for group in self._groups.values():
             for _, future in group.waiting:
                 future.cancel()

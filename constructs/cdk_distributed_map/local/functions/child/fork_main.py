@@ -30,11 +30,37 @@ def _load(libraries: str) -> list[str]:
     sys.path.insert(0, libraries)
     import boto3  # noqa: F401, PLC0415 - of the libraries
 
+    _read_ahead()
     sys.path[:] = standard
     sys.path_importer_cache.clear()
     gc.collect()
     gc.freeze()
     return sorted({name.partition(".")[0] for name in sys.modules} - {"__main__", "worker_main"})
+
+
+def _read_ahead() -> None:
+    """Keep what boto3 reads of its own for a client of S3, which is most of what a function's first client takes."""
+    from botocore.loaders import JSONFileLoader, Loader  # noqa: PLC0415 - of the libraries
+
+    reader: Any = JSONFileLoader
+    load, kept = reader.load_file, dict[str, Any]()
+
+    def load_file(loader: Any, path: str) -> Any:
+        return kept[path] if path in kept else load(loader, path)
+
+    class Keeping(JSONFileLoader):
+        def load_file(self, file_path: str) -> Any:
+            kept[file_path] = found = super().load_file(file_path)
+            return found
+
+    # Only what comes with it: what is added to that may differ between functions.
+    own = Loader(file_loader=Keeping(), include_default_search_paths=False)
+    own.search_paths.append(Loader.BUILTIN_DATA_PATH)
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        own.load_data(name)
+    for name in ("service-2", "endpoint-rule-set-1"):
+        own.load_service_model("s3", name)
+    reader.load_file = load_file
 
 
 def _receive(server: socket.socket) -> tuple[dict[str, Any], int] | None:
