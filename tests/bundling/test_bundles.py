@@ -306,6 +306,34 @@ def test_fails_when_requirements_are_in_another_encoding(lab: Lab) -> None:
     assert message.endswith(": save it as UTF-8")
 
 
+@pytest.mark.parametrize(("target", "where"), [("gone", "nowhere"), ("..", "to a folder that it is in")])
+def test_fails_when_a_link_can_not_be_followed(lab: Lab, target: str, where: str) -> None:
+    (lab.code / "data").mkdir()
+    (lab.code / "data" / "link").symlink_to(target)
+
+    assert f"data/link in folder {str(lab.code)!r} is a link that leads {where}" in fails(lab, "plain", bundling=QUICK)
+
+
+@pytest.mark.parametrize("target", ["gone", ".."])
+def test_links_that_are_excluded_are_not_followed(lab: Lab, target: str) -> None:
+    (lab.code / "data").mkdir()
+    (lab.code / "data" / "link").symlink_to(target)
+
+    assert "plain/__init__.py" in names(bundle(lab, exclude=["data/link"]))
+
+
+def test_links_are_followed(lab: Lab) -> None:
+    shared = lab.code.parent / "shared"
+    shared.mkdir()
+    (shared / "rules.json").write_text("{}")
+    (lab.code / "rules").symlink_to(shared)
+    (lab.code / "same.json").symlink_to(shared / "rules.json")
+
+    folder = bundle(lab)
+    assert {"rules/rules.json", "same.json"} < names(folder)
+    assert not any(path.is_symlink() for path in folder.rglob("*"))
+
+
 def test_fails_when_two_files_say_what_is_needed(lab: Lab) -> None:
     (lab.code / "pylock.toml").write_text('lock-version = "1.0"\n')
 

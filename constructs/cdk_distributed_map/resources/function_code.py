@@ -108,17 +108,38 @@ def _wheels(scope: Construct, declared: PythonFunction, asked: Requirements) -> 
 
 
 def _shipped(folder: str, exclude: list[str]) -> Iterator[tuple[str, Path]]:
-    """Yield what of a folder is shipped, by its path from there."""
+    """Yield what of a folder is shipped, by its path from there.
+
+    Raises:
+        BundlingError: A link leads nowhere, or to a folder that it is in.
+    """
     patterns = code_folder.patterns(folder, exclude)
     ignored = IgnoreStrategy.git(folder, patterns)
     # Environments and caches have thousands of files, and each question goes to Node.
     taken_back = any(pattern.startswith("!") for pattern in patterns)
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if taken_back or f"{name}/" not in code_folder.LEFT_OUT)
-        for name in sorted(names):
+        for name in sorted([*names, *(name for name in folders if Path(place, name).is_symlink())]):
             path = Path(place, name)
-            if not ignored.ignores(str(path)):
+            if ignored.ignores(str(path)):
+                if name in folders:
+                    folders.remove(name)  # where it leads, too, is left out
+                continue
+            if path.is_symlink():
+                _check_link(path, folder)
+            if not path.is_dir():
                 yield path.relative_to(folder).as_posix(), path
+
+
+def _check_link(path: Path, folder: str) -> None:
+    leads = Path(os.path.realpath(path))
+    nowhere = not leads.exists()
+    if nowhere or Path(os.path.realpath(path.parent)).is_relative_to(leads):
+        where = "nowhere" if nowhere else "to a folder that it is in"
+        name = path.relative_to(folder).as_posix()
+        raise BundlingError(
+            f"{name} in folder {folder!r} is a link that leads {where}: remove it, or exclude=[{name!r}]"
+        )
 
 
 def _check_apart(sources: Mapping[str, Path], packages: Path, file: Path) -> None:
