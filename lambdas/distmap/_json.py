@@ -85,6 +85,8 @@ def _instead(value: object) -> str:
         return " (return text: base64.b64encode(...).decode())"
     if callable(getattr(type(value), "tolist", None)):
         return " (return its tolist())"
+    if callable(getattr(type(value), "parse_obj", None)):
+        return " (a model of pydantic 1: return json.loads(its json()))"
     hint = _HINTS.get(type(value).__name__)
     if hint is not None:
         return f" ({hint})"

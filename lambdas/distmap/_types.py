@@ -64,7 +64,9 @@ def reader_of(annotation: Any, who: str) -> Callable[[Any], Any] | None:
     try:
         read = _reader(annotation, {})
     except TypeError as error:
-        message = f"{who}: {error}; annotate the item with a dataclass, a TypedDict, a pydantic model or types of JSON"
+        message = (
+            f"{who}: {error}; annotate the item with a dataclass, a TypedDict, a model of pydantic 2 or types of JSON"
+        )
         raise TypeError(message) from error
     # A reader whose place is the item by default needs no other function around it.
     return read if read.__defaults__ else lambda value: read(value, "$")  # type: ignore[return-value] # it has a place by default
@@ -106,11 +108,13 @@ def _has_model(annotation: Any, seen: set[int]) -> bool:
 
 def _by_pydantic(annotation: Any) -> Callable[[Any], Any]:
     pydantic: Any = sys.modules["pydantic"]
-    validate = pydantic.TypeAdapter(annotation).validate_python
+    adapter = pydantic.TypeAdapter(annotation)
+    validate = adapter.validate_python
 
-    def read(value: Any) -> Any:
+    def from_json(value: Any) -> Any:
+        # A strict model takes a date, a UUID or a tuple only from JSON, which an item is.
         try:
-            return validate(value)
+            return adapter.validate_json(text_of(value))
         except pydantic.ValidationError as error:
             problems = [
                 f"{_path_of(each['loc'])}: {each['msg'][:1].lower()}{each['msg'][1:]}, got {_shown(each['input'])}"
@@ -118,6 +122,12 @@ def _by_pydantic(annotation: Any) -> Callable[[Any], Any]:
             ]
             more = f"; and {error.error_count() - 5:,} more" if error.error_count() > 5 else ""
             raise InvalidItemError("; ".join(problems) + more) from error
+
+    def read(value: Any) -> Any:
+        try:
+            return validate(value)
+        except pydantic.ValidationError:
+            return from_json(value)
 
     return read
 

@@ -29,6 +29,7 @@ import pytest
 
 from distmap import InvalidItemError, NotJsonError, PermanentError, process_items
 from distmap._json import plain
+from distmap._types import reader_of
 
 
 class Color(Enum):
@@ -311,6 +312,37 @@ def test_fails_when_no_item_can_be_read_as_a_type(annotation: Any) -> None:
         TypeError, match=r"^@process_items: .*work: an item can't be read as .*; annotate the item with"
     ):
         process_items(work)
+
+
+def test_strict_pydantic_models_take_what_json_has() -> None:
+    pydantic = pytest.importorskip("pydantic")
+
+    class Model(pydantic.BaseModel):  # type: ignore[misc, name-defined]  # it may not be there
+        model_config = pydantic.ConfigDict(strict=True)
+        when: datetime
+        key: UUID
+        number: int
+
+    item = {"when": "2026-01-31T10:00:00", "key": "12345678-1234-5678-1234-567812345678", "number": 1}
+    read = reader_of(Model, "it")
+    assert read is not None
+    assert read(item) == Model(when=datetime(2026, 1, 31, 10), key=UUID(item["key"]), number=1)  # noqa: DTZ001 - as it says
+    with pytest.raises(InvalidItemError, match=r'^\$\.number: input should be a valid integer, got "1"$'):
+        read({**item, "number": "1"})
+
+
+def test_fails_when_a_model_is_of_pydantic_1() -> None:
+    old = pytest.importorskip("pydantic.v1")
+
+    class Model(old.BaseModel):  # type: ignore[misc, name-defined]  # it may not be there
+        a: int = 1
+
+    with pytest.raises(TypeError, match=r"can't be read as Model; annotate the item with .* a model of pydantic 2 or"):
+        reader_of(Model, "it")
+    with pytest.raises(
+        NotJsonError, match=r"\$\[0\]: .* \(a model of pydantic 1: return json\.loads\(its json\(\)\)\)"
+    ):
+        plain([Model()], what="it")
 
 
 def test_pydantic_models_are_read_by_pydantic() -> None:
