@@ -199,6 +199,8 @@ def _command(installer: Installer, target: Target | ThisMachine, listed: Path, i
         "--no-compile",
         "--ignore-installed",
         "--no-warn-script-location",
+        # What is installed here has nothing to do with it, and to read all of that takes most of the time.
+        "--no-warn-conflicts",
         "--progress-bar",
         "off",
         "--log",
