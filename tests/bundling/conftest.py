@@ -23,8 +23,14 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "packages"
 
 
+@pytest.fixture(scope="session")
+def known_to_uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of uv: without one, it asks Python what it is each time."""
+    return tmp_path_factory.mktemp("uv")
+
+
 @pytest.fixture(autouse=True)
-def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def wheels(tmp_path: Path, known_to_uv: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only place that pip and uv take wheels from, with one in it."""
     folder = tmp_path / "wheels"
     folder.mkdir()
@@ -35,7 +41,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_FIND_LINKS", str(folder))
-    monkeypatch.setenv("UV_NO_CACHE", "1")
+    monkeypatch.setenv("UV_CACHE_DIR", str(known_to_uv))
     add_wheel(folder, "plain", scripts={"plain": "plain:main"})
     return folder
 
@@ -44,7 +50,7 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def package_index(wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The package index of this machine, as pip and uv find it without these tests."""
     assert wheels.is_dir()
-    for name in ("PIP_CONFIG_FILE", "PIP_NO_INDEX", "PIP_FIND_LINKS", "UV_OFFLINE", "UV_FIND_LINKS", "UV_NO_CACHE"):
+    for name in ("PIP_CONFIG_FILE", "PIP_NO_INDEX", "PIP_FIND_LINKS", "UV_OFFLINE", "UV_FIND_LINKS", "UV_CACHE_DIR"):
         monkeypatch.delenv(name)
     for name, value in OF_THE_MACHINE.items():
         monkeypatch.setenv(name, value)
