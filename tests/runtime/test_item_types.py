@@ -323,10 +323,11 @@ def test_strict_pydantic_models_take_what_json_has() -> None:
         key: UUID
         number: int
 
-    item = {"when": "2026-01-31T10:00:00", "key": "12345678-1234-5678-1234-567812345678", "number": 1}
+    key = "12345678-1234-5678-1234-567812345678"
+    item = {"when": "2026-01-31T10:00:00", "key": key, "number": 1}
     read = reader_of(Model, "it")
     assert read is not None
-    assert read(item) == Model(when=datetime(2026, 1, 31, 10), key=UUID(item["key"]), number=1)  # noqa: DTZ001 - as it says
+    assert read(item) == Model(when=datetime(2026, 1, 31, 10), key=UUID(key), number=1)  # noqa: DTZ001 - as it says
     with pytest.raises(InvalidItemError, match=r'^\$\.number: input should be a valid integer, got "1"$'):
         read({**item, "number": "1"})
 
