@@ -142,7 +142,7 @@ def mask(output: str) -> str:
     output = re.sub(r"(?<=  )(?:\d+m)?\d+s(?=\s*$)", "1s", output, flags=re.MULTILINE)
     output = re.sub(
         r"^time of an item: .*$",
-        "time of an item: median 4 ms, p99 50 ms, most 50 ms (item 0); memory 90 MB",
+        "time of an item: median 4ms, p99 50ms, most 50ms (item 0); memory 90 MB",
         output,
         flags=re.MULTILINE,
     )

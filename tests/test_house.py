@@ -40,6 +40,7 @@ READING = {"runs.find", "runs.files", "runs.ledger", "runs.results"}
 MAY_KNOW: dict[str, set[str]] = {
     "": {"_node", "definition", "resources", "settings", "pipeline"},
     "_node": set(),
+    "amounts": set(),
     "arns": set(),
     "graphs": set(),
     "names": {"graphs"},
@@ -47,7 +48,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "endpoints": set(),
     "prices": set(),
     "permissions": set(),
-    "plan": {"graphs", "prices"},
+    "plan": {"amounts", "graphs", "prices"},
     # The construct: what is declared, what is made for it, what is rendered of it.
     "settings": {"names", "permissions"},
     "bundling": {"caches"},
@@ -69,7 +70,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "runs.run": {*CLIENT, *READING, "plan", "runs.foresight", "runs.start", "runs.watch"},
     "runs.client": {*CLIENT, "runs.find", "runs.run"},
     "runs.foresight": {*CLIENT, "graphs", "names", "plan", "runs.files", "runs.find"},
-    "runs.report": {*CLIENT, "plan", "prices", "runs.find", "runs.files", "runs.foresight", "runs.ledger"},
+    "runs.report": {*CLIENT, "amounts", "plan", "prices", "runs.find", "runs.files", "runs.foresight", "runs.ledger"},
     "runs": {*CLIENT, "runs.client", "runs.ledger", "runs.results", "runs.run", "runs.watch"},
     # The engine and the AWS around it.
     "local.errors": set(),
@@ -101,6 +102,7 @@ MAY_KNOW: dict[str, set[str]] = {
     # The command, on top.
     "cli": {
         *CLIENT,
+        "amounts",
         "runs",
         "runs.files",
         "plan",
@@ -122,7 +124,20 @@ LONGER_FILES = {
     "lambdas/distmap/_outcomes.py": "the one reader of result files: each kind of record beside the next",
     "lambdas/distmap/wire.py": "every wire shape, declared once, with its words",
 }
-KNOWS_NO_CDK = ("arns", "bundling", "caches", "cli", "endpoints", "graphs", "local", "names", "plan", "prices", "runs")
+KNOWS_NO_CDK = (
+    "amounts",
+    "arns",
+    "bundling",
+    "caches",
+    "cli",
+    "endpoints",
+    "graphs",
+    "local",
+    "names",
+    "plan",
+    "prices",
+    "runs",
+)
 MODULE_OF = cdk_distributed_map._MODULES  # noqa: SLF001 - it is tested here
 RUNTIME_OF_THE_CONSTRUCT = {"distmap.limits", "distmap.pages", "distmap.wire"}
 

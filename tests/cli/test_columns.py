@@ -76,6 +76,8 @@ def test_questions_in_sql_are_answered(distmap: Callable[..., Any], finished: An
         ("select nothing from results", 'Referenced column "nothing" not found'),
         ("selec 1", "syntax error"),
         ("select 1; select 2", "--sql takes one statement, got 2"),
+        ("set threads = 99", "the configuration has been locked"),
+        ("select * from folder", "folder does not exist"),
         (" ", "--sql takes a query"),
     ],
 )
@@ -83,6 +85,34 @@ def test_fails_when_the_query_is_none(query: str, says: str, distmap: Callable[.
     told = distmap("results", "Squares", "first", "--sql", query)
     assert told.code != 0
     assert says in told.err
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *["select * from read_text('{outside}')", "select * from read_csv('https://example.com/x.csv')"],
+        *["copy results to '{folder}/copy.parquet'", "attach '{folder}/other.db'", "export database '{folder}/all'"],
+        *["select * from glob('{folder}/*')", "select * from read_text('{folder}/../{name}/outside.txt')"],
+        *["install httpfs", "load httpfs", "create persistent secret s (type s3)"],
+    ],
+)
+def test_fails_when_a_query_reaches_for_more_than_the_table(
+    query: str, distmap: Callable[..., Any], finished: Any, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine", encoding="utf-8")
+    asked = query.format(outside=outside, folder=tmp_path, name=tmp_path.name)
+    told = distmap("results", "Squares", "first", "--sql", asked)
+    assert (told.code, told.out) == (exit_codes.ERROR, "")
+    assert "a query reaches the table results alone" in told.err
+    assert list(tmp_path.glob("*.parquet")) + list(tmp_path.glob("*.db")) == []
+
+
+def test_fails_when_a_query_is_none_before_anything_is_read(
+    distmap: Callable[..., Any], squares: Any, states: Any
+) -> None:
+    states.add_run(squares.arn, "begun")  # it has no results yet
+    assert "syntax error" in distmap("results", "Squares", "begun", "--sql", "selec 1").err
 
 
 def test_fails_when_duckdb_is_missing(

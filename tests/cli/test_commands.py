@@ -21,7 +21,6 @@ from rich.console import Console
 
 from cdk_distributed_map.cli import _exit, _output, _progress
 from cdk_distributed_map.cli._main import COMMANDS
-from cdk_distributed_map.cli._show import time_of_item
 from cdk_distributed_map.local.faults import SHARES
 from cdk_distributed_map.runs import Counts, MapRun, Progress
 from cdk_distributed_map.runs.find.pipelines import logical_id
@@ -46,15 +45,6 @@ def test_every_command_has_help_with_an_example(distmap: Callable[..., Any]) -> 
     documented = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| (.+) \|$", documented, re.MULTILINE)
     assert {int(code): meaning for code, meaning in rows} == _exit.MEANINGS
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0, "0 us"), (2.91e-6, "2.91 us"), (0.0009996, "1 ms"), (0.0484, "48.4 ms"), (0.9996, "1 s"), (200, "3m20s")],
-    ids=str,
-)
-def test_short_times_are_said_in_their_unit(seconds: float, said: str) -> None:
-    assert time_of_item(seconds) == said
 
 
 def exit_code_table(page: str) -> dict[int, str]:

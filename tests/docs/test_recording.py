@@ -65,7 +65,7 @@ def test_session_tells_failures_and_how_they_were_made_good() -> None:
 def test_what_differs_from_run_to_run_is_masked_and_nothing_else(record: ModuleType) -> None:
     assert record.mask("june  SUCCEEDED  2m07s\n60 items, 7s\n") == "june  SUCCEEDED  1s\n60 items, 7s\n"
     measured = "time of an item: median {}, p99 {}, most {} (item {}); memory {} MB"
-    assert record.mask(measured.format("1 us", "2 ms", "3 s", 4, 5)) == measured.format("4 ms", "50 ms", "50 ms", 0, 90)
+    assert record.mask(measured.format("1us", "2ms", "3s", 4, 5)) == measured.format("4ms", "50ms", "50ms", 0, 90)
     item = '{"bucket": "data-0123456789abc", "key": "a-b.json", "etag": "0123456789abc", "lastModified": "%s"}'
     masked = item.replace("0123456789abc", "0f3ef9c0fdca8", 1) % "2026-06-30T22:00:00Z"
     assert record.mask(item % "2026-11-28T21:12:38Z") == masked

@@ -88,7 +88,7 @@ def answer(run: Run, rows: Iterable[Any], layout: Any, query: str, *, output: st
     """
     from cdk_distributed_map.runs.results import columns, sql, tables  # noqa: PLC0415 - only this needs them
 
-    sql.check_installed()
+    sql.check(query)
     with tempfile.TemporaryDirectory(prefix="distmap-") as folder:
         parts = columns.Parts(Path(folder))
         written = columns.write_parts(rows, parts, layout=layout, notice=run.aws.notice)

@@ -52,7 +52,7 @@ def logs(client: Client, target: str, name: str | None, *, as_json: bool, **opti
                     "group": entry.group,
                     "text": entry.text,
                     "request": entry.request,
-                    "report": entry.report,
+                    "report": None if entry.report is None else entry.report.to_json(),
                 }
             )
         else:
@@ -84,9 +84,9 @@ def _report(entry: LogLine) -> str:
     report = entry.report
     if report is None or '"runId"' not in entry.text:
         return ""
-    parts = [f"{report['durationMs']:,.0f} ms"] if "durationMs" in report else []
-    if "maxMemoryMb" in report:
-        parts.append(f"{report['maxMemoryMb']:,} of {report.get('memoryMb', 0):,} MB")
-    parts += [f"cold start {report['initMs']:,.0f} ms"] if "initMs" in report else []
-    parts += [f"{report['status']}"] if "status" in report else []
+    parts = [] if report.duration_ms is None else [f"{report.duration_ms:,.0f} ms"]
+    if report.max_memory_mb is not None:
+        parts.append(f"{report.max_memory_mb:,.0f} of {report.memory_mb or 0:,.0f} MB")
+    parts += [] if report.init_ms is None else [f"cold start {report.init_ms:,.0f} ms"]
+    parts += [] if report.succeeded else [report.status]
     return f"  [{', '.join(parts)}]" if parts else ""

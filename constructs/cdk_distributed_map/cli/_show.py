@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from cdk_distributed_map.amounts import seconds_text
 from cdk_distributed_map.runs.text import NO_ITEMS, counted, one_line, visible
 from distmap import pages
 
@@ -129,15 +130,8 @@ def status(text: str) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return a duration for people: ``1h05m``, ``3m20s``, ``12s``."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    if whole >= 86_400:
-        return f"{whole // 86_400}d{whole % 86_400 // 3600:02d}h"
-    if whole >= 3600:
-        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
-    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+    """Return how long something took, in whole seconds."""
+    return seconds_text(None if seconds is None else round(seconds))
 
 
 def when(time: datetime | None) -> str:
@@ -181,17 +175,9 @@ def ledger(account: Ledger) -> None:
 
 def measured(measures: BatchMeasures) -> str:
     """Return in one line what workers measured of their items."""
-    times = ", ".join(f"{name} {time_of_item(measures[name])}" for name in ("median", "p99", "most"))
+    times = ", ".join(f"{name} {seconds_text(measures[name])}" for name in ("median", "p99", "most"))
     memory = f"; memory {measures['memoryMB']:,} MB" if "memoryMB" in measures else ""
     return f"time of an item: {times} (item {one_line(measures['slowest'], 200)}){memory}"
-
-
-def time_of_item(seconds: float) -> str:
-    """Return a time that may be short, for people: ``2.9 us``, ``48 ms``, ``1.2 s``, ``3m20s``."""
-    if seconds >= 60:
-        return duration(seconds)
-    unit, factor = ("s", 1.0) if seconds >= 0.9995 else ("ms", 1e3) if seconds >= 0.0009995 else ("us", 1e6)
-    return f"{seconds * factor:.3g} {unit}"
 
 
 def kind_of_failure(error: str, place: str | None, message: str) -> str:

@@ -1,5 +1,6 @@
 """What a run costs and takes, and what bounds it: pure functions over limits and prices, and a simulation."""
 
+from cdk_distributed_map.amounts import dollars_text, seconds_text
 from cdk_distributed_map.plan._alternatives import (
     OBJECTIVES,
     Alternative,
@@ -21,7 +22,6 @@ from cdk_distributed_map.plan._inputs import Described, Fact, FunctionFacts, Inp
 from cdk_distributed_map.plan._plan import plan
 from cdk_distributed_map.plan._platform import Platform, Range
 from cdk_distributed_map.plan._template import described
-from cdk_distributed_map.plan._text import dollars_text, seconds_text
 from cdk_distributed_map.plan._times import Times
 from cdk_distributed_map.plan._work import Setting, Step, Work, cpu_share_of, problems
 

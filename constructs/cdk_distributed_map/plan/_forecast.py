@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
+from cdk_distributed_map.amounts import dollars_text, seconds_text
 from cdk_distributed_map.plan._bill import Bill, make_bill
 from cdk_distributed_map.plan._events import Trace, simulate
 from cdk_distributed_map.plan._platform import Platform, Range
-from cdk_distributed_map.plan._text import dollars_text, seconds_text
 from cdk_distributed_map.plan._work import Setting, Work, problems
 from cdk_distributed_map.prices import Prices
 from distmap import limits

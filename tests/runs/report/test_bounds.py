@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,8 @@ from cdk_distributed_map.runs.aws.descriptions import Counts, MapRun, RunDescrip
 from cdk_distributed_map.runs.report import bounds
 from cdk_distributed_map.runs.report.costs import cost_of, left_out
 from cdk_distributed_map.runs.report.figures import Figures
-from cdk_distributed_map.runs.report.functions import Function, Invocation
+from cdk_distributed_map.runs.report.functions import Function
+from cdk_distributed_map.runs.report.lambda_report import LambdaReport
 
 FUNCTION = Function(
     name="worker",
@@ -92,9 +92,8 @@ def test_what_nothing_is_known_of_has_no_shares() -> None:
     assert bounds.shares(Figures(name="run", arn="arn", described=None)) == []
 
 
-def invocation(number: int, **more: Any) -> Invocation:
-    given = {"milliseconds": 900, "billed": 1000, "memory_mb": 1024, "used_mb": 100, "cold_ms": None, **more}
-    return Invocation(request=str(number), status="success", **given)
+def invocation(number: int) -> LambdaReport:
+    return LambdaReport(request=str(number), duration_ms=900, billed_ms=1000, memory_mb=1024, max_memory_mb=100)
 
 
 def test_costs_are_those_of_the_invocations_where_the_log_tells_them() -> None:

@@ -12,13 +12,11 @@ import pytest
 
 from cdk_distributed_map.runs import Pipeline
 from cdk_distributed_map.runs.report import charts, page
-from cdk_distributed_map.runs.report.functions import parse
 from cdk_distributed_map.runs.report.log_lines import MOST, Lines
 from cdk_distributed_map.runs.report.retries import retries_in_log
 from cdk_distributed_map.runs.report.timeline import Timeline
-from tests.runs.report.scene import PLACE, report_line
+from tests.runs.report.scene import PLACE
 
-METRICS = {"durationMs": 2.5, "billedDurationMs": 3, "memorySizeMB": 128, "maxMemoryUsedMB": 64}
 VOID = {"meta", "br"}
 
 
@@ -127,14 +125,14 @@ def test_page_says_it_to_people_and_data_is_never_code(report: page.RunReport) -
         f"1 item: ValueError at {PLACE}",
         'item 14: bad number 14 {"v": 14}',
         "most memory, of 512; 1 at 90% or more",
-        "longest, of 60 s; 2 at 80% of the timeout or more",
-        "cold starts, 412 ms in the mean",
+        "longest, of 1m00s; 2 at 80% of the timeout or more",
+        "cold starts, 412ms in the mean",
         "2 times because of throttling",
         "Throttles and retries throttles other retries failed invocations",
-        "What bound it: below MaxConcurrency, 8",
+        "What bound it: below MaxConcurrency, 1m",
         "4 of 4 children at a time at most: the worker was throttled. To be faster: raise the worker's concurrency.",
         "The runs side by side, without the time between them: tuesday, tuesday-retry-1.",
-        "monday, both without their retries. this run before change duration 4 min 00 s 5 min 00 s -20% better",
+        "monday, both without their retries. this run before change duration 4m00s 5m00s -20% better",
         "measured / predicted time of the run",
         "Prices of us-east-1",
         "Not in it: S3 requests",
@@ -202,49 +200,7 @@ def test_report_does_without_what_it_may_not_see(scene: Pipeline, states: Any) -
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        (report_line("a", took=19_000, used=180), ("a", 19_000, 180, None, "success")),
-        (report_line("b", took=1.5, used=512, cold=300, status="Status: timeout"), ("b", 1.5, 512, 300, "timeout")),
-        (
-            json.dumps(
-                {"type": "platform.report", "record": {"requestId": "c", "status": "error", "metrics": METRICS}}
-            ),
-            ("c", 2.5, 64, None, "error"),
-        ),
-    ],
-    ids=["text", "timeout", "json"],
-)
-def test_report_lines_are_read(line: str, expected: tuple[Any, ...]) -> None:
-    found = parse(line)
-    assert found is not None
-    assert (found.request, found.milliseconds, found.used_mb, found.cold_ms, found.status) == expected
-
-
-@pytest.mark.parametrize(
-    "line", ["", "REPORT RequestId: x", "START RequestId: x", "{", "[1]", '{"type": "platform.report"}', '{"type": {}}']
-)
-def test_other_lines_are_no_reports(line: str) -> None:
-    assert parse(line) is None
-
-
-@pytest.mark.parametrize(
     ("most", "text"), [(0.0312, "0.03"), (0.5, "0.5"), (1.0, "1"), (12.34, "12.3"), (2500.0, "2,500")]
 )
 def test_most_of_a_chart_is_not_told_as_nothing(most: float, text: str) -> None:
     assert charts.short_number(most) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.00123, "1.23 ms"), (0.5, "500 ms"), (59.96, "60 s"), (240, "4 min 00 s"), (90_000, "25 h 00 min"), (None, "-")],
-)
-def test_times_are_told_as_people_say_them(seconds: float | None, text: str) -> None:
-    assert page.seconds_text(seconds) == text
-
-
-@pytest.mark.parametrize(
-    ("dollars", "text"), [(0, "$0.0000"), (0.00005, "$0.000050"), (0.0123, "$0.0123"), (1234.5, "$1,234.50")]
-)
-def test_small_sums_are_not_told_as_nothing(dollars: float, text: str) -> None:
-    assert page.dollars_text(dollars) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,22 @@ def test_columns_are_typed(values: list[Any], types: dict[str, str], rows: list[
     assert list(zip(*(table[name].to_pylist() for name in types), strict=True)) == rows
     texts = isinstance(values[0], str) or values[0] == {"n": 1, "s": "x"}
     assert any("is JSON text" in note for note in notes) == ("string" in types.values() and not texts)
+
+
+@pytest.mark.parametrize("depth", [15, 17, 800], ids=str)
+@pytest.mark.parametrize("other", [[], [{"b": True}], [0.5, True]], ids=["alone", "beside objects", "mixed"])
+@pytest.mark.parametrize("wrap", [lambda value: {"a": value}, lambda value: [value]], ids=["objects", "lists"])
+def test_values_of_any_depth_are_written_and_read(wrap: Callable[[Any], Any], other: list[Any], depth: int) -> None:
+    value: Any = 1
+    for _ in range(depth):
+        value = wrap(value)
+    found = succeeded(value, *other)
+    table, notes = written(found)
+    layout = columns.Layout().widened(found)
+    assert layout.results(table)[0].value == value
+    if not other:
+        (note,) = notes if depth > 16 else [""]
+        assert note.endswith("holds lists and objects below 16 levels of others") == (depth > 16)
 
 
 def test_mixed_types_are_said() -> None:

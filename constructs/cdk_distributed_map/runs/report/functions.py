@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from cdk_distributed_map.runs.aws.sessions import errors
 from cdk_distributed_map.runs.errors import RunsError
+from cdk_distributed_map.runs.report.lambda_report import LambdaReport, report_of
 from cdk_distributed_map.runs.report.log_lines import Lines, entry_of
 from cdk_distributed_map.runs.report.timeline import Timeline
 
@@ -21,9 +21,6 @@ NEAR_TIMEOUT: Final = 0.8
 
 _REPORT: Final = '"REPORT RequestId"'
 _REPORT_JSON: Final = '{ $.type = "platform.report" }'
-_NUMBER: Final = re.compile(r"(Billed Duration|Duration|Init Duration|Memory Size|Max Memory Used): ([\d.]+) (?:ms|MB)")
-_REQUEST: Final = re.compile(r"REPORT RequestId: (\S+)")
-_STATUS: Final = re.compile(r"Status: (\w+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +35,6 @@ class Function:
     runtime: str
     log_group: str
     json_logs: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Invocation:
-    """What a REPORT line says."""
-
-    request: str
-    milliseconds: float
-    billed: float
-    memory_mb: float
-    used_mb: float | None
-    cold_ms: float | None
-    status: str
 
 
 @dataclass
@@ -73,20 +57,22 @@ class Invocations:
     why: str | None = None
     """Why they are not known; None where they are."""
 
-    def add(self, found: Invocation, timeout: float) -> None:
-        """Add an invocation."""
+    def add(self, found: LambdaReport, timeout: float) -> None:
+        """Add an invocation; one whose line doesn't tell enough is left out."""
+        if found.duration_ms is None or found.billed_ms is None or found.memory_mb is None:
+            return
         self.number += 1
-        self.billed_ms += found.billed
-        self.longest_ms = max(self.longest_ms, found.milliseconds)
+        self.billed_ms += found.billed_ms
+        self.longest_ms = max(self.longest_ms, found.duration_ms)
         self.memory_mb = max(self.memory_mb, found.memory_mb)
-        self.near_timeout += bool(timeout) and found.milliseconds >= timeout * 1000 * NEAR_TIMEOUT
-        if found.used_mb is not None:
-            self.most_mb = max(self.most_mb, found.used_mb)
-            self.near_memory += found.used_mb >= found.memory_mb * NEAR_MEMORY
-        if found.cold_ms is not None:
+        self.near_timeout += bool(timeout) and found.duration_ms >= timeout * 1000 * NEAR_TIMEOUT
+        if found.max_memory_mb is not None:
+            self.most_mb = max(self.most_mb, found.max_memory_mb)
+            self.near_memory += found.max_memory_mb >= found.memory_mb * NEAR_MEMORY
+        if found.init_ms is not None:
             self.cold += 1
-            self.cold_ms += found.cold_ms
-        if found.status != "success":
+            self.cold_ms += found.init_ms
+        if not found.succeeded:
             self.failed[found.status] = self.failed.get(found.status, 0) + 1
 
 
@@ -126,11 +112,11 @@ def invocations(lines: Lines, functions: Iterable[Function], timeline: Timeline)
         for function in functions:
             own, foreign = _requests(lines, function)
             for at, each in _reports(lines, function):
-                if each.request in own or (each.status != "success" and each.request not in foreign):
+                if each.request in own or (not each.succeeded and each.request not in foreign):
                     found.add(each, function.timeout)
-                    if each.cold_ms is not None:
+                    if each.init_ms is not None:
                         timeline.add(at, "cold starts")
-                    if each.status != "success":
+                    if not each.succeeded:
                         timeline.add(at, "failed invocations")
     except RunsError as error:
         return Invocations(why=str(error))
@@ -154,48 +140,8 @@ def _requests(lines: Lines, function: Function) -> tuple[set[str], set[str]]:
     return own, foreign
 
 
-def _reports(lines: Lines, function: Function) -> Iterator[tuple[float, Invocation]]:
+def _reports(lines: Lines, function: Function) -> Iterator[tuple[float, LambdaReport]]:
     for at, text in lines.read(function.log_group, _REPORT_JSON if function.json_logs else _REPORT):
-        found = parse(text)
+        found = report_of(text)
         if found is not None:
             yield at, found
-
-
-def parse(text: str) -> Invocation | None:
-    """Return what a REPORT line says, as text or as JSON; None where it is none."""
-    match = _REQUEST.match(text)
-    if match is None:
-        return _parse_json(text)
-    numbers = {name: float(number) for name, number in _NUMBER.findall(text)}
-    status = _STATUS.search(text)
-    if not {"Duration", "Billed Duration", "Memory Size"} <= numbers.keys():
-        return None
-    return Invocation(
-        request=match[1],
-        milliseconds=numbers["Duration"],
-        billed=numbers["Billed Duration"],
-        memory_mb=numbers["Memory Size"],
-        used_mb=numbers.get("Max Memory Used"),
-        cold_ms=numbers.get("Init Duration"),
-        status="success" if status is None else status[1],
-    )
-
-
-def _parse_json(text: str) -> Invocation | None:
-    entry = entry_of(text)
-    if entry.get("type") != "platform.report":
-        return None
-    try:
-        record: Any = entry["record"]
-        metrics: Any = record["metrics"]
-        return Invocation(
-            request=str(record["requestId"]),
-            milliseconds=float(metrics["durationMs"]),
-            billed=float(metrics["billedDurationMs"]),
-            memory_mb=float(metrics["memorySizeMB"]),
-            used_mb=metrics.get("maxMemoryUsedMB"),
-            cold_ms=metrics.get("initDurationMs"),
-            status=str(record.get("status", "success")),
-        )
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return None

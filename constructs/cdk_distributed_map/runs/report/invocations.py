@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from cdk_distributed_map.runs.report.lambda_report import LambdaReport, report_of
+from cdk_distributed_map.runs.report.log_lines import entry_of
+
 _UUID: Final = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 REQUEST: Final = re.compile(rf"[Rr]equest ?[Ii]d\W{{1,8}}({_UUID})")
 _START: Final = re.compile(rf"START RequestId: ({_UUID})")
 _END: Final = re.compile(rf"END RequestId: ({_UUID})")
-_REPORT: Final = re.compile(rf"REPORT RequestId: ({_UUID})")
-_FIGURES: Final = {
-    "durationMs": re.compile(r"\tDuration: ([\d.]+) ms"),
-    "billedMs": re.compile(r"\tBilled Duration: ([\d.]+) ms"),
-    "memoryMb": re.compile(r"\tMemory Size: (\d+) MB"),
-    "maxMemoryMb": re.compile(r"\tMax Memory Used: (\d+) MB"),
-    "initMs": re.compile(r"\tInit Duration: ([\d.]+) ms"),
-    "status": re.compile(r"\tStatus: (\w+)"),
-    "errorType": re.compile(r"\tError Type: ([\w.]+)"),
-}
-_OF_METRICS: Final = {
-    "durationMs": "durationMs",
-    "billedDurationMs": "billedMs",
-    "memorySizeMB": "memoryMb",
-    "maxMemoryUsedMB": "maxMemoryMb",
-    "initDurationMs": "initMs",
-}
-"""What Lambda calls the figures where a function logs JSON."""
 _BAD: Final = re.compile(
     r"\b(?:ERROR|CRITICAL|FATAL)\b|^Traceback |Task timed out|\bStatus: (?:error|timeout)\b"
     r"|^\s*[\w.]+(?:Error|Exception)\b"
@@ -50,8 +34,8 @@ class LogLine:
     """What tells it from every other line, also of the same words at the same time."""
     request: str | None = field(default=None, compare=False)
     """Id of the request of the invocation that wrote it; None where that isn't known."""
-    report: dict[str, Any] | None = field(default=None, compare=False)
-    """What Lambda reports of that invocation, where it has ended: milliseconds and MB."""
+    report: LambdaReport | None = field(default=None, compare=False)
+    """What Lambda reports of that invocation, where it has ended."""
 
 
 @dataclass(slots=True)
@@ -90,7 +74,7 @@ def of_requests(group: str, events: Iterable[Any], wanted: set[str]) -> Iterator
             yield from _lines_of(known, wanted)
             known = streams[stream] = _Open(begun)
         known.lines.append(line)
-        known.ended = known.ended or _END.match(line.text) is not None or _figures(line.text) is not None
+        known.ended = known.ended or _END.match(line.text) is not None or report_of(line.text) is not None
     for known in streams.values():
         yield from _lines_of(known, wanted)
 
@@ -99,7 +83,7 @@ def _lines_of(known: _Open, wanted: set[str]) -> Iterator[LogLine]:
     """Yield the lines of an invocation, with what Lambda reports of it on each."""
     if known.request is None or known.request not in wanted:
         return
-    report = next((found for line in known.lines if (found := _figures(line.text)) is not None), None)
+    report = next((found for line in known.lines if (found := report_of(line.text)) is not None), None)
     for line in known.lines:
         yield LogLine(line.time, line.group, line.text, line.id, known.request, report)
 
@@ -109,47 +93,14 @@ def _started(text: str) -> str | None:
     found = _START.match(text)
     if found is not None:
         return found[1]
-    record = _platform(text, "platform.start")
-    return None if record is None else record.get("requestId")
+    entry = entry_of(text) if "platform.start" in text else {}
+    record = entry.get("record") if entry.get("type") == "platform.start" else None
+    return record.get("requestId") if isinstance(record, dict) else None
 
 
 def _belongs_to(text: str, request: str | None) -> bool:
     found = REQUEST.search(text)
     return found is not None and found[1] == request
-
-
-def _figures(text: str) -> dict[str, Any] | None:
-    """Return what Lambda reports in a line; None where it is no report."""
-    if _REPORT.match(text) is not None:
-        found = {name: pattern.search(text) for name, pattern in _FIGURES.items()}
-        return {name: _number(match[1]) for name, match in found.items() if match is not None}
-    record = _platform(text, "platform.report")
-    if record is None:
-        return None
-    metrics = record.get("metrics", {})
-    told = {name: metrics[theirs] for theirs, name in _OF_METRICS.items() if theirs in metrics}
-    bad = {"status": record["status"]} if record.get("status") not in {None, "success"} else {}
-    return {**told, **bad, **({"errorType": record["errorType"]} if "errorType" in record else {})}
-
-
-def _platform(text: str, kind: str) -> dict[str, Any] | None:
-    """Return the record of a line of Lambda itself, where the function logs JSON."""
-    if kind not in text:
-        return None
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return None
-    record = line.get("record") if isinstance(line, dict) and line.get("type") == kind else None
-    return record if isinstance(record, dict) else None
-
-
-def _number(text: str) -> Any:
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    return int(value) if value.is_integer() else value
 
 
 def only_errors(lines: Iterable[LogLine]) -> Iterator[LogLine]:

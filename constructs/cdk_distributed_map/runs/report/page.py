@@ -15,6 +15,7 @@ from functools import partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
+from cdk_distributed_map.amounts import dollars_text, seconds_text
 from cdk_distributed_map.arns import is_arn
 from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.descriptions import start_of
@@ -339,27 +340,6 @@ def _bars(ledger: Ledger) -> list[tuple[str, int, float]]:
     names = ("succeeded", "failed", "unprocessed", "pending", "missing")
     whole = max(ledger.captured, 1)
     return [(name, getattr(ledger, name), getattr(ledger, name) * 100 / whole) for name in names]
-
-
-def seconds_text(value: float | None) -> str:
-    """Return a time as people say it."""
-    if value is None:
-        return "-"
-    if value < 1:
-        return f"{value * 1000:.3g} ms"
-    if value < 120:
-        return f"{value:.3g} s"
-    whole = round(value)
-    if whole < 7_200:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
-
-
-def dollars_text(value: float | None) -> str:
-    """Return dollars with as many digits as a small sum needs."""
-    if value is None:
-        return "-"
-    return f"${value:,.2f}" if value >= 1 else f"${value:.4f}" if value >= 0.001 or not value else f"${value:.6f}"
 
 
 def _pretty(value: Any) -> str:

@@ -14,6 +14,9 @@ from typing import Any, Final
 
 MOST_FIELDS: Final = 1_000
 """Fields of one object that get a column: more are keys that are data."""
+_DEEPEST: Final = 16
+"""Levels of lists and objects that are columns of columns. Readers of Parquet take 100, of which a list is two; with
+each level above 18 DuckDB needs twice as long to open a file."""
 _EXACT: Final = 2**53
 """Integers up to here are exact as numbers with decimals."""
 _INT64: Final = 2**63
@@ -54,6 +57,7 @@ _BOOLEAN: Final = Kind("boolean")
 _INTEGER: Final = Kind("integer")
 _LARGE: Final = Kind("large integer")
 _HUGE: Final = Kind("mixed", of=frozenset({"huge integer"}))
+_DEEP: Final = Kind("mixed", of=frozenset({"deep"}))
 _NUMBER: Final = Kind("number")
 _TEXT: Final = Kind("text")
 _PLURALS: Final = {
@@ -65,6 +69,7 @@ _PLURALS: Final = {
     "text": "texts",
     "list": "lists",
     "object": "objects",
+    "deep": f"lists and objects below {_DEEPEST} levels of others",
 }
 
 
@@ -100,7 +105,7 @@ def kind_of(values: Sequence[Any]) -> Kind:
         array = pa.array(values)
     except (pa.ArrowException, OverflowError, ValueError, TypeError):
         return _merged_all(map(_walked, values))
-    kind = _of_array(array)
+    kind = _of_array(array, 0)
     return _merged_all(map(_walked, values)) if _has_number(kind) and any(map(_has_boolean, values)) else kind
 
 
@@ -109,15 +114,18 @@ def _merged_all(kinds: Iterable[Kind]) -> Kind:
     return functools.reduce(merged, dict.fromkeys(kinds), NULL)
 
 
-def _of_array(array: Any) -> Kind:
+def _of_array(array: Any, depth: int) -> Kind:
     import pyarrow as pa  # noqa: PLC0415 - see kind_of
     import pyarrow.compute as pc  # type: ignore[import-untyped]  # noqa: PLC0415 - likewise
 
     kind = array.type
+    if depth >= _DEEPEST and pa.types.is_nested(kind):
+        return _DEEP
     if pa.types.is_struct(kind):
-        return Kind("object", fields=tuple((kind.field(n).name, _of_array(array.field(n))) for n in range(len(kind))))
+        fields = ((kind.field(n).name, _of_array(array.field(n), depth + 1)) for n in range(len(kind)))
+        return Kind("object", fields=tuple(fields))
     if pa.types.is_list(kind):
-        return Kind("list", element=_of_array(array.values))
+        return Kind("list", element=_of_array(array.values, depth + 1))
     if pa.types.is_int64(kind):
         ends = pc.min_max(array).as_py()
         return _LARGE if max(abs(ends["min"] or 0), abs(ends["max"] or 0)) > _EXACT else _INTEGER
@@ -132,17 +140,20 @@ def _has_number(kind: Kind) -> bool:
     return kind.name == "number" or any(_has_number(each) for _, each in kind.fields)
 
 
-def _has_boolean(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_has_boolean, value.values()))
-    return any(map(_has_boolean, value)) if isinstance(value, list) else isinstance(value, bool)
+def _has_boolean(value: Any, depth: int = 0) -> bool:
+    if not isinstance(value, dict | list):
+        return isinstance(value, bool)
+    inner = value.values() if isinstance(value, dict) else value
+    return depth < _DEEPEST and any(_has_boolean(each, depth + 1) for each in inner)
 
 
-def _walked(value: Any) -> Kind:
+def _walked(value: Any, depth: int = 0) -> Kind:
+    if depth >= _DEEPEST and isinstance(value, dict | list):
+        return _DEEP
     if isinstance(value, dict):
-        return Kind("object", fields=tuple((name, _walked(each)) for name, each in value.items()))
+        return Kind("object", fields=tuple((name, _walked(each, depth + 1)) for name, each in value.items()))
     if isinstance(value, list):
-        return Kind("list", element=_merged_all(map(_walked, value)))
+        return Kind("list", element=_merged_all(_walked(each, depth + 1) for each in value))
     if isinstance(value, int) and not isinstance(value, bool):
         size = abs(value)
         return _INTEGER if size <= _EXACT else _LARGE if size < _INT64 else _HUGE
