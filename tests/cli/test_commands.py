@@ -677,7 +677,11 @@ def test_narrow_terminal_gets_no_broken_columns(
     assert (first, "20 items; children: 18 succeeded, 2 failed" in second) == ("first  SUCCEEDED", True)
     told = re.sub(r"\x1b\[[0-9;]*m", "", distmap("describe", "Squares").out)
     assert re.search(r"^ map +Squares *$", told, re.MULTILINE)
-    assert re.search(r"^ timed out +0 *$", told, re.MULTILINE)
+    assert re.search(r"^ children timed out +0 *$", told, re.MULTILINE)
+    told = re.sub(r"\x1b\[[0-9;]*m", "", distmap("pipelines").out)
+    assert told.splitlines()[0] == "Squares  Squares"
+    assert told.splitlines()[1].startswith("  latest run first  SUCCEEDED  ")
+    assert max(map(len, told.splitlines())) <= 80
     monkeypatch.setenv("COLUMNS", "120")
     wide = re.sub(r"\x1b\[[0-9;]*m", "", distmap("list", "Squares").out)
     assert re.search(r"^ run +status +started", wide, re.MULTILINE)

@@ -106,7 +106,7 @@ def test_run_that_failed_before_it_read_an_item_is_no_success(
     for command in ("ledger", "failures", "results", "retry", "watch"):
         code, streams = run_here(command, pipeline, name), capsys.readouterr()
         said = streams.out + streams.err
-        assert (code, reason in said, why in said) == (exit_codes.RUN_FAILED, True, True), (command, said)
+        assert (code, reason.rstrip(": ") in said, why in said) == (exit_codes.RUN_FAILED, True, True), (command, said)
     assert reason in distmap("list", pipeline)[1]
     (row,) = [each for each in json.loads(distmap("list", pipeline, "--json")[1]) if each["run"] == name]
     assert (row["items"], row["runError"]) == (None, made["runError"])

@@ -52,7 +52,7 @@ def retry(
             nests = run.pipeline.definition.item_file.nested_maps
             which_items = "every item of the outermost map" if nests else "every item"
             hint = (
-                f"; `distmap failures {run.pipeline.name} {run.name}` lists items of nested maps, and --nested runs "
+                f"; `{_options.command('failures', run)}` lists items of nested maps, and --nested runs "
                 "the items around those that failed again"
             )
             hint_on_nested = hint if nests and not options["nested"] else ""
@@ -91,7 +91,6 @@ def combine(client: Client, target: str, name: str | None, *, output: str | None
     distmap combine Squares nightly-2026-11-21 -o combined.json
     """
     run = _options.find_run(client, target, name)
-    _show.say(f"combining the results of {run.name}, which takes up to 15 minutes", err=True)
     answer = run.combine()
     text = json.dumps(answer, ensure_ascii=False, indent=None if as_json else 2)
     if output is None:

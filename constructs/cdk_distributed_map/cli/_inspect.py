@@ -24,12 +24,7 @@ _MAP_COLUMNS: Final = (
     "items",
     "ended",
     "children",
-    "succeeded",
-    "failed",
-    "timed out",
-    "aborted",
-    "running",
-    "pending",
+    *(f"children {what}" for what in ("succeeded", "failed", "timed out", "aborted", "running", "pending")),
 )
 """The items of a map and how many of them have ended, then its children and how many of them have done what: for AWS a
 child succeeds with whatever failed in its batch."""
@@ -59,8 +54,26 @@ def pipelines(client: Client, *, as_json: bool) -> int:
         _show.say("there are no pipelines in this account and Region: look at --profile and --region", err=True)
     else:
         rows = [[pipeline.called, pipeline.name, *_latest(latest)] for pipeline, latest in found]
-        _show.table(["pipeline", "state machine", "latest run", "status", "started"], rows)
+        if _is_narrow():
+            for row in rows:
+                _show.styled(_pipeline_in_lines(*row))
+        else:
+            _show.table(["pipeline", "state machine", "latest run", "status", "started"], rows)
     return _exit.SUCCESS
+
+
+def _is_narrow() -> bool:
+    """Tell whether output goes to a terminal that has no room for tables with names in them."""
+    console = _show.console()
+    return console.is_terminal and console.width < _TABLE_COLUMNS
+
+
+def _pipeline_in_lines(called: str, machine: str, run: str, status: str, started: str) -> str:
+    """Return a pipeline as lines, for a terminal without room for the table."""
+    from rich.markup import escape  # noqa: PLC0415 - only a terminal needs it
+
+    latest = "no run yet" if run == "-" else f"latest run {escape(run)}  {_show.status(status)}  {started}"
+    return f"[bold]{escape(called)}[/]  {escape(machine)}\n  {latest}"
 
 
 def _pipeline_json(pipeline: Pipeline, latest: RunSummary | None) -> dict[str, Any]:
@@ -98,8 +111,7 @@ def list_(client: Client, pipeline: str, *, status: str | None, limit: int, coun
         of_status = "" if status is None else f" that are {status}"
         _show.say(f"{target.called} has no runs{of_status}; AWS keeps them for 90 days after their end", err=True)
         return _exit.SUCCESS
-    console = _show.console()
-    if console.is_terminal and console.width < _TABLE_COLUMNS:
+    if _is_narrow():
         for row in rows:
             _show.styled(_in_two_lines(row))
     else:
@@ -116,7 +128,8 @@ def _show_runs(rows: list[dict[str, Any]]) -> None:
             _show.when(row["started"]),
             _show.duration(row["seconds"]),
             "-" if row["items"] is None else f"{row['items']['total']:,}",
-            *(_cell(row, key) for key in ("succeeded", "failed")),
+            _cell(row, "succeeded"),
+            _cell(row, "failed") + _of_nested(row),
         ]
         for row in rows
     ]
@@ -136,6 +149,12 @@ def _cell(row: dict[str, Any], key: str) -> str:
     return "1 child" if number == 1 else f"{number:,} children"
 
 
+def _of_nested(row: dict[str, Any]) -> str:
+    """Return how many items of nested maps did not succeed, where any did not."""
+    number = (row["items"] or {}).get("nestedFailed", 0)
+    return f", {number:,} of nested maps" if number else ""
+
+
 def _in_two_lines(row: dict[str, Any]) -> str:
     """Return a run as two lines, for a terminal without room for the table."""
     from rich.markup import escape  # noqa: PLC0415 - only a terminal needs it
@@ -147,7 +166,8 @@ def _in_two_lines(row: dict[str, Any]) -> str:
         why = "" if row["runError"] is None else f"\n  {escape(one_line(row['runError'], 200))}"
         return f"{head}\n  {times}{why}"
     found, of = (items, ":") if "children" not in items else (items["children"], "; children:")
-    summary = f"{counted(items['total'], 'item')}{of} {found['succeeded']:,} succeeded, {found['failed']:,} failed"
+    failed = f"{found['failed']:,} failed{_of_nested(row)}"
+    summary = f"{counted(items['total'], 'item')}{of} {found['succeeded']:,} succeeded, {failed}"
     return f"{head}\n  {times}  {summary}"
 
 
@@ -196,7 +216,8 @@ def _items_of_account(run: Run, summary: RunSummary) -> dict[str, int] | None:
     own = _own_account(run, summary)
     if own is None or own.captured_from == "unknown":
         return None
-    return {"total": own.captured, "succeeded": own.succeeded, "failed": own.unsuccessful}
+    nested = {"nestedFailed": own.nested_unsuccessful} if own.nested else {}
+    return {"total": own.captured, "succeeded": own.succeeded, "failed": own.unsuccessful, **nested}
 
 
 def _own_account(run: Run, summary: RunSummary) -> Ledger | None:
@@ -265,6 +286,7 @@ def _description_json(
         **run_fields,
         "seconds": round(described.seconds, 3),
         "items": None if account is None or account.captured_from == "unknown" else _show.items_json(account),
+        "nested": {each.label: _show.items_json(each) for each in (() if account is None else account.nested)},
         "maps": map_fields,
     }
 
@@ -280,6 +302,7 @@ def _show_description(described: RunDescription, account: Ledger | None, failed_
     ]
     if account is not None and account.captured_from != "unknown":
         rows.append(("items", _show.items_text(account).removeprefix("items: ")))
+        rows += [(f"items of {each.label}", _show.items_text(each).removeprefix("items: ")) for each in account.nested]
     rows.append(("input", _show.json_text(described.input)))
     if described.output is not None:
         rows.append(("output", _show.json_text(described.output)))

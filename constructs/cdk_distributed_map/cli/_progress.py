@@ -67,7 +67,7 @@ def _say_of_failed(run: Run, progress: Progress, *, as_json: bool) -> None:
         else:
             _show.say(_show.items_text(account))
     elif not as_json and (why := run.why_unread()) is not None:
-        _show.say(why, err=True)
+        _show.say(why.partition(f": {progress.error}")[0], err=True)  # whose cause was shown before
     if not as_json and (progress.items_failed if account is None else account.has_failures):
         _show.say(f"which items: {_options.command('failures', run)}")
 
@@ -245,7 +245,7 @@ def display(progress: Progress) -> RenderableType:
         grid.add_row(escape(label), bar, share)
     if progress.ledger is not None:
         numbers.append(Text(_account(progress.ledger)))
-    parts: list[Any] = [Text.from_markup(head), grid, *numbers]
+    parts: list[Any] = [Text.from_markup(head), *([grid] if rows else []), *numbers]
     if progress.nested_left_out:
         parts.append(Text(left_out(progress)))
     if progress.final and progress.error:

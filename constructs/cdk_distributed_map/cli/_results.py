@@ -79,7 +79,9 @@ def _judged(run: Run) -> int:
     account = run.ledger()
     code = _exit.of_ledger(account)
     sys.stdout.flush()
-    if account.has_failures:
+    if not account.captured and account.run_error is None:
+        _show.say(_show.nothing_captured(account), err=True)
+    elif account.has_failures:
         _show.say(f"{_show.without_success(account)}: {_options.command('failures', run)}", err=True)
     elif code != _exit.SUCCESS:
         _show.say(f"{account.run} is {account.status}: {_options.command('ledger', run)}", err=True)
@@ -180,8 +182,7 @@ def failures(client: Client, target: str, name: str | None, *, limit: int, secon
     remarks += [] if not account.problems else ["problems in the ledger"]
     if remarks:
         # These are no failures, but the list of failures must not look complete without them.
-        command = f"distmap ledger {run.pipeline.called} {run.name}"
-        _show.say(f"there are also {' and '.join(remarks)}: {command}", err=True)
+        _show.say(f"there are also {' and '.join(remarks)}: {_options.command('ledger', run)}", err=True)
     if account.run_error is not None:
         _show.say(account.run_error, err=True)
     elif not account.captured:
@@ -205,7 +206,7 @@ def _show_failures(run: Run, failures_found: Iterable[Failure], limit: int) -> N
             tracebacks.setdefault(kind, failure.traceback)
     if not counts:
         _show.say("nothing failed")
-    for kind, count in sorted(counts.items(), key=lambda entry: -entry[1]):
+    for kind, count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0][0])):
         _show.say(f"{count:,}  {_show.kind_of_failure(*kind)}")
         for line in tracebacks.get(kind, "").splitlines():
             _show.say(f"  | {visible(line)}")

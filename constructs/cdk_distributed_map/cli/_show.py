@@ -17,7 +17,7 @@ from distmap import pages
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cdk_distributed_map.runs import Counts, Ledger
+    from cdk_distributed_map.runs import Counts, Ledger, NestedAccount
     from distmap.wire import BatchMeasures
 
 STYLES: Final = {
@@ -46,12 +46,12 @@ def counts_json(counts: Counts) -> dict[str, int]:
     return {camel(name): number for name, number in vars(counts).items()}
 
 
-def items_json(account: Ledger) -> dict[str, int]:
+def items_json(account: Ledger | NestedAccount) -> dict[str, int]:
     """Return the numbers of an account under the names it has for them."""
     return {"captured": account.captured, **{name: getattr(account, name) for name in _OUTCOMES}}
 
 
-def items_text(account: Ledger) -> str:
+def items_text(account: Ledger | NestedAccount) -> str:
     """Return the numbers of an account in one line: what there is none of is left out, but for successes."""
     numbers = [(name, getattr(account, name)) for name in _OUTCOMES]
     return "items: " + ", ".join(f"{number:,} {name}" for name, number in numbers if number or name == "succeeded")

@@ -159,10 +159,24 @@ def test_nested_results_as_tables_have_their_place(
     assert len(frame) == 19
 
 
+def test_no_command_says_that_none_failed_where_inner_items_did(
+    distmap: Callable[..., tuple[int, str]], ran: str
+) -> None:
+    (line,) = [line for line in distmap("list", "Lists")[1].splitlines() if line.startswith(f"{ran}\t")]
+    assert line.split("\t")[4:] == ["3", "3", "0, 1 of nested maps"]
+    (row,) = [each for each in json.loads(distmap("list", "Lists", "--json")[1]) if each["run"] == ran]
+    assert row["items"] == {"total": 3, "succeeded": 3, "failed": 0, "nestedFailed": 1}
+    out = distmap("describe", "Lists", ran)[1]
+    assert "items of Lists-Nested\t19 succeeded, 1 failed\n" in out
+    assert "\tchildren failed\t" in out
+    told = json.loads(distmap("describe", "Lists", ran, "--json")[1])
+    assert (told["nested"]["Lists-Nested"]["failed"], told["items"]["failed"]) == (1, 0)
+
+
 def test_a_nested_retry_runs_the_items_around_what_failed(distmap: Callable[..., tuple[int, str]], ran: str) -> None:
     code, out = distmap("retry", "Lists", ran)
     assert code == exit_codes.ITEMS_FAILED
-    assert "nothing to run again" in out
+    assert f"nothing to run again; `distmap failures Lists {ran}` lists" in out
     assert "--nested runs the items around those that failed again" in " ".join(out.split())
     code, out = distmap("retry", "Lists", ran, "--nested", "--watch")
     assert f"{ran}-retry-1" in out

@@ -189,12 +189,12 @@ class RunHandle:
             except client.exceptions.ExecutionDoesNotExist as error:
                 raise NotFoundError(
                     f"{self.pipeline.called!r} has no run {self.name!r}, or it ended more than 90 days ago"
-                    f"{self._guess() if guess else ''}; `distmap list {self.pipeline.called}` shows the runs there are"
+                    f"{self.guess() if guess else ''}; `distmap list {self.pipeline.called}` shows the runs there are"
                 ) from error
         return RunDescription.read(answer)
 
-    def _guess(self) -> str:
-        """Return which of the latest runs was perhaps meant, as a part of a message."""
+    def guess(self) -> str:
+        """Return which of the latest runs was perhaps meant, as a part of a message; empty where none is like it."""
         try:
             return did_you_mean(self.name, [each.name for each in self.pipeline.runs(limit=_MOST_GUESSED)])
         except RunsError:

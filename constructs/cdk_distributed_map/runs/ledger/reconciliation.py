@@ -88,8 +88,8 @@ class _Maker:
         captured, source = self._captured(self._root, first)
         if first is None and captured is None and not links and not scan.places(self._root):
             raise NotFoundError(
-                f"{self._root.pipeline.name!r} has no run {self._root.name!r}, and no files of one remain; `distmap "
-                f"list {self._root.pipeline.name}` shows the runs there are"
+                f"{self._root.pipeline.called!r} has no run {self._root.name!r}, and no files of one remain"
+                f"{self._root.guess()}; `distmap list {self._root.pipeline.called}` shows the runs there are"
             )
         self._states = ItemStates(captured)
         run_error = self._apply(self._root, first, known=source == "item file")

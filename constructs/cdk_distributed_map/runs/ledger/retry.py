@@ -51,7 +51,8 @@ def retry(
         and (not include_missing or not ledger.captured)
     ):
         raise RunFailedError(
-            f"there is nothing to retry, because nobody knows which items there were: {ledger.run_error}; mend that, "
+            f"there is nothing to retry, because nobody knows which items there were: "
+            f"{ledger.run_error.rstrip('.')}; mend that, "
             "and start a new run (`distmap run`)"
         )
     if ledger.problems and not ledger.unidentified and not include_missing:

@@ -36,6 +36,8 @@ def combine(run: RunHandle) -> Any:
     if why is not None and not why.read:
         raise RunFailedError(f"there is nothing to combine: {why.why}")
     event = _event(last, described)
+    if run.aws.notice is not None:
+        run.aws.notice(f"combining the results of {root.name}, which takes up to 15 minutes")
     what = f"calling the combine function {function!r}"
     with errors(what):
         answer = run.aws.functions(long=True).invoke(FunctionName=function, Payload=json.dumps(event).encode())
@@ -79,6 +81,9 @@ def with_whole_answer(run: RunHandle, described: RunDescription) -> RunDescripti
 
 def _event(run: RunHandle, described: RunDescription) -> dict[str, Any]:
     """Return what the state machine sends to its combine function."""
+    output = described.output
+    if isinstance(output, dict) and output.keys() >= {"run", "items", "results", "mapRunArn"}:
+        return {name: value for name, value in output.items() if name != "combined"}
     places = scan.places(run)
     if not places:
         raise NotReadyError(
