@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         print(f"==> installing {wheel.name} into a new environment (a minute)", flush=True)
         run([sys.executable, "-m", "venv", str(folder / "venv")])
         python = folder / "venv" / "bin" / "python"
-        run([str(python), "-m", "pip", "install", "--quiet", f"{wheel}[node,test]"])
+        run([str(python), "-m", "pip", "install", "--quiet", "--no-compile", f"{wheel}[node,test]"])
         project = folder / "project"
         for part in ("tests", "docs"):
             shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -44,6 +44,8 @@ def main(arguments: list[str]) -> int:
         shutil.copytree(packaged, project / "lambdas")
         environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
         environment.pop("PYTHONPATH", None)
+        # Of what is installed, only what the tests load is compiled: once, as they load it.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         print("==> testing", flush=True)
         run([str(python), "-c", WHERE], cwd=project, env=environment)
         command = [str(python), "-m", "pytest", "-m", "wheel and not checkout", *arguments]
