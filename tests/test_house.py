@@ -55,7 +55,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "resources": {*SETTINGS, "bundling", "caches"},
     "definition": {*SETTINGS, "graphs", "plan", "resources"},
     "pipeline": {*SETTINGS, "plan", "resources", "definition"},
-    "testing": {"graphs", "plan", "local.execution_path", "local.outcomes"},
+    "testing": {"graphs", "plan", "local.cloud", "local.deployed", "local.execution_path", "local.outcomes"},
     # The client.
     "runs.errors": set(),
     "runs.text": set(),
@@ -97,7 +97,8 @@ MAY_KNOW: dict[str, set[str]] = {
     "local.endpoints": {*EXECUTION, "local.embedded", "local.engine", "local.events", "local.functions", "local.iam"},
     "local.server": {*EXECUTION, *SERVING, "endpoints", "local.deployed", "local", "local.iam", "local.guardian"},
     "local.control": {*EXECUTION, *SERVING, "local.server"},
-    "local.pytest_plugin": {"local.embedded", "local.faults", "local.server"},
+    "local.cloud": {"local.deployed"},
+    "local.pytest_plugin": {"local.cloud", "local.deployed", "local.embedded", "local.faults", "local.server"},
     "local.__main__": {"local.control", "local.embedded", "local.guardian"},
     # The command, on top.
     "cli": {

@@ -23,12 +23,16 @@ from aws_cdk import Stack
 from aws_cdk.assertions import Template
 
 from cdk_distributed_map.graphs import parse
+from cdk_distributed_map.local.cloud import CloudAws
+from cdk_distributed_map.local.deployed import DeployedAws
 from cdk_distributed_map.local.execution_path import Attempt, ExecutionPath, MapRunPath, Visit
 from cdk_distributed_map.local.outcomes import Outcomes
 from cdk_distributed_map.plan import Forecast, dollars_text, seconds_text
 
 __all__ = [
     "Attempt",
+    "CloudAws",
+    "DeployedAws",
     "ExecutionPath",
     "MapRunPath",
     "Outcomes",

@@ -37,7 +37,9 @@ def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
 
 @pytest.mark.slow  # a local AWS of its own; tests/local tries its fixtures
 def test_the_run_of_the_page_passes(tmp_path: Path) -> None:
-    assert "6 passed" in run_tests(tmp_path, "test_run.py", "test_failures.py", "test_mocks.py", "test_state.py")
+    assert "7 passed" in run_tests(
+        tmp_path, "test_run.py", "test_anywhere.py", "test_failures.py", "test_mocks.py", "test_state.py"
+    )
 
 
 def test_every_helper_is_shown() -> None:

@@ -18,9 +18,17 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
+from cdk_distributed_map.local.cloud import CloudAws
+from cdk_distributed_map.local.deployed import DeployedAws
 from cdk_distributed_map.local.embedded.environment import misleading_variables
 from cdk_distributed_map.local.faults import Faults
 from cdk_distributed_map.local.server import LocalAws
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that takes tests of ``any_aws`` to an account."""
+    words = "run the tests that use any_aws on the account that the environment (AWS_PROFILE ...) leads to"
+    parser.getgroup("distmap").addoption("--on-aws", action="store_true", help=words)
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +55,18 @@ def local_aws(local_aws_session: LocalAws, monkeypatch: pytest.MonkeyPatch) -> I
     yield local_aws_session
     local_aws_session.invocations = None
     reset(local_aws_session)
+
+
+@pytest.fixture
+def any_aws(request: pytest.FixtureRequest) -> DeployedAws:
+    """AWS on this machine or, with the option ``--on-aws``, the account that the environment leads to.
+
+    What a test deploys there stays there.
+    """
+    if request.config.getoption("--on-aws", default=False):
+        return CloudAws()
+    found: LocalAws = request.getfixturevalue("local_aws")
+    return found
 
 
 def reset(aws: LocalAws) -> None:
