@@ -15,13 +15,26 @@ import aws_cdk as cdk
 
 from cdk_distributed_map import Capture, Combiner, DistributedMapPipeline, ItemSource, Worker
 from cdk_distributed_map.resources.metrics import PipelineMetrics
-from distmap import limits
+from distmap import limits, wire
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRUCT = ROOT / "docs" / "construct.md"
 ACCOUNT = ROOT / "docs" / "account.md"
 # What tells the shape of a state in a picture.
 SHAPES = {"Choice": ("{", "}"), "Map": ("[[", "]]"), "Wait": ("([", "])"), "Fail": ("(((", ")))")}
+WRITERS = {
+    "items.jsonl": "the capture function",
+    "results/<map run id>/manifest.json": "Step Functions",
+    "spill/...": "the worker and combine functions",
+    "nested/<label>/...": "the same as outside",
+    "retries/<retry>/items.jsonl": "`distmap retry`",
+    "rounds/<n>/items.jsonl": "the account function",
+    "rounds/<n>/results/<map run id>/...": "Step Functions",
+    "ledger.json": "the account function",
+    "failures.jsonl": "the account function, unless all succeeded",
+    "account/...": "the account function",
+    "tasks/<index>/<attempt>/...": "Step Functions, and the container",
+}
 _LONGEST_LABEL = 60
 
 
@@ -65,6 +78,18 @@ def limits_table() -> str:
         ("reserved concurrency (warning)", f"over {limits.ACCOUNT_CONCURRENCY - limits.UNRESERVABLE_CONCURRENCY}"),
     ]
     return "\n".join(["| what | limit |", "|---|---|", *(f"| {what} | {limit} |" for what, limit in rows)])
+
+
+def files_of_a_run() -> dict[str, str]:
+    """Return what each file of a run is, by its key below the folder of the run, as the wire shapes say."""
+    rows = re.findall(r"^<prefix>runs/<execution name>/(.+?) {2,}(.+)$", wire.__doc__ or "", flags=re.MULTILINE)
+    return {key: re.sub(r": :class:`\w+`$", "", words) for key, words in rows}
+
+
+def files_table() -> str:
+    """Return the files of a run, and who writes each."""
+    rows = [f"| `{key}` | {words} | {WRITERS[key]} |" for key, words in files_of_a_run().items()]
+    return "\n".join(["| key below `runs/<run>/` | what it is | written by |", "|---|---|---|", *rows])
 
 
 @cache
@@ -160,7 +185,7 @@ def metrics_table() -> str:
 
 DOCUMENTS: dict[Path, dict[str, Callable[[], str]]] = {
     CONSTRUCT: {"arguments": arguments_table, "limits": limits_table},
-    ACCOUNT: {"definition": definition_picture, "metrics": metrics_table, "rights": rights_table},
+    ACCOUNT: {"definition": definition_picture, "files": files_table, "metrics": metrics_table, "rights": rights_table},
 }
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from typing import Any
 
 import aws_cdk as cdk
 import click
+import generate
 import schemas
+import site_pages
 from aws_cdk import aws_iam as iam
 
 from cdk_distributed_map import Capture, Combiner, DistributedMapPipeline, ItemSource, Worker
 from cdk_distributed_map.cli._main import cli
+from distmap import limits
 
 WORKER = schemas.FOLDER.parent.parent / "lambdas" / "range_squares"
 # What people and programs are allowed by the pipeline's methods.
@@ -22,6 +26,15 @@ GRANTS = {
     "Reads": ("grant_read_results", "reads items, results, manifests and ledgers"),
     "Puts": ("grant_put_items", "writes item files, as `distmap retry` and `--items` do"),
 }
+
+SFN = "https://docs.aws.amazon.com/step-functions/latest/dg/"
+# Files of a run that have one of the wire shapes.
+SHAPES_OF_FILES = (
+    ("items.jsonl", "Envelope", "of a retry and a round; of a capture, each line is the item itself"),
+    ("results/<map run id>/manifest.json", "Manifest", "AWS's"),
+    ("ledger.json", "RunLedger", ""),
+    ("failures.jsonl", "FailedItem", ""),
+)
 
 # What the pipeline makes itself.
 ROLES = {
@@ -196,4 +209,79 @@ def _selected(place: int, split: dict[str, Any]) -> str:
     return parts[int(place)] if int(place) < len(parts) else text
 
 
-PAGES = {"commands": commands_page, "shapes": shapes_page, "permissions": permissions_page}
+def files_page() -> str:
+    """Return the files of a run, who writes each, and which shape it has."""
+    parts = [
+        "# Files of a run\n",
+        "Of each run below `<prefix>runs/<name of the run>/` in the payload bucket, where `<prefix>` is the pipeline's",
+        "`payload_prefix`, empty by default. [The account of a run](../account.md) says what is in them.\n",
+        generate.files_table(),
+        "\nFiles of items that you keep are below `<prefix>items/`.\n",
+        "| file | each line, or the whole | |",
+        "|---|---|---|",
+    ]
+    for key, shape, words in SHAPES_OF_FILES:
+        parts.append(f"| `{key}` | [{shape}](shapes.md#{shape.lower()}) | {words} |")
+    return "\n".join([*parts, ""])
+
+
+def limits_page() -> str:
+    """Return what is checked at synthesis, and every limit that the package goes by, with its source."""
+    parts = [
+        "# Limits\n",
+        "The numbers that the construct, the plan and the local engine go by: AWS's, and our own, made from them.",
+        "Some of AWS's can be raised: see the page that each group comes from.\n",
+        "## Checked when you synthesize\n",
+        generate.limits_table(),
+        "",
+    ]
+    for source, entries in limits_by_source():
+        parts += [f"## {source}\n", "| limit | value | |", "|---|---|---|"]
+        parts += [f"| `{name}` | {_amount(name, value)} | {_cell(words)} |" for name, value, words in entries]
+        parts.append("")
+    return "\n".join(parts)
+
+
+def limits_by_source() -> list[tuple[str, list[tuple[str, Any, str]]]]:
+    """Return the limits by the comment that says where they are from: name, value and words."""
+    source_text = inspect.getsource(limits)
+    lines, groups = source_text.splitlines(), []
+    body = ast.parse(source_text).body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        start = first = node.lineno - 1
+        while lines[start - 1].startswith("#"):
+            start -= 1
+        if start < first:
+            groups.append((_source(" ".join(line.lstrip("# ") for line in lines[start:first])), []))
+        words = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+        groups[-1][1].append((node.target.id, getattr(limits, node.target.id), site_pages.as_markdown(str(words))))
+    return groups
+
+
+def _source(comment: str) -> str:
+    """Return where limits are from, with a link."""
+    comment = re.sub(r"\bSFN ([\w-]+\.html)", rf"{SFN}\1", comment)
+    addresses = [each.rstrip(",:") for each in re.findall(r"https?://\S+", comment)]
+    if not addresses:
+        return comment
+    links = [f"[{re.sub(r'[.]html$', '', address.rpartition('/')[2])}]({address})" for address in addresses]
+    return ", ".join([*links, *re.findall(r'"([^"]+)"', comment)])
+
+
+def _amount(name: str, value: Any) -> str:
+    """Return a value with its unit, which its name ends with."""
+    if isinstance(value, frozenset):
+        return ", ".join(f"`{each}`" for each in sorted(value))
+    unit = {"BYTES": "bytes", "SECONDS": "s", "MB": "MB", "DAYS": "days", "CHARACTERS": "characters"}
+    return f"{value:,} {unit.get(name.rpartition('_')[2], '')}".strip()
+
+
+PAGES = {
+    "commands": commands_page,
+    "shapes": shapes_page,
+    "files": files_page,
+    "permissions": permissions_page,
+    "limits": limits_page,
+}

@@ -28,7 +28,7 @@ TITLES: Final = {
     "local": "The engine",
 }
 # Further pages of the reference, which docs/reference_pages.py makes.
-MADE_PAGES: Final = ("commands", "shapes", "permissions")
+MADE_PAGES: Final = ("commands", "shapes", "files", "permissions", "limits")
 # Documents that stand at the root of the checkout, where people and platforms look for them.
 ROOT_PAGES: Final = {
     "ARCHITECTURE.md": "project/architecture.md",

@@ -11,6 +11,7 @@ Where things are in the payload bucket (``<prefix>`` is the pipeline's payload p
 <prefix>runs/<execution name>/results/<map run id>/manifest.json       what the map's ResultWriter exported
 <prefix>runs/<execution name>/spill/...                                answers too large for Step Functions
 <prefix>runs/<execution name>/nested/<label>/...                       the same again for a nested map
+<prefix>runs/<execution name>/retries/<retry>/items.jsonl              the items of one of its retries
 <prefix>runs/<execution name>/rounds/<n>/items.jsonl                   the items that run again in round n, from 1
 <prefix>runs/<execution name>/rounds/<n>/results/<map run id>/...      what that round exported
 <prefix>runs/<execution name>/ledger.json                              what became of the items: :class:`RunLedger`

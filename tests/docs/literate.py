@@ -101,6 +101,18 @@ def run_page(page: Path, folder: Path, environment: Mapping[str, str], *, withou
     ]
 
 
+def reprinted(page: Path, printed: list[Printed]) -> str:
+    """Return the text of a page with what its blocks of commands print now."""
+    text, at = page.read_text(encoding="utf-8"), 0
+    for block in printed:
+        at = text.index(f"```sh\n{block.code}```\n", at) + len(block.code)
+        if block.documented is not None:
+            at = text.index("```text\n", at) + len("```text\n")
+            output = re.sub(r"[ \t]+$", "", block.output.strip(), flags=re.MULTILINE)
+            text = f"{text[:at]}{output}\n{text[at + len(block.documented) :]}"
+    return text
+
+
 def clean_environment(path: str, home: Path) -> dict[str, str]:
     """Return an environment that knows nothing of this checkout but how packages are fetched here."""
     fetching = ("PIP_", "UV_", "NPM_", "npm_", "SSL_", "REQUESTS_", "NODE_EXTRA_")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from distmap import limits, wire
 from tests.docs.site import DOCS, ROOT, load
 
 pytestmark = pytest.mark.checkout
@@ -103,6 +104,15 @@ def test_pages_made_of_the_code_have_all_of_it() -> None:
     assert "| <code>--input JSON&#124;@FILE&#124;-</code> |" in commands
     shapes = pages["shapes"]()
     assert [name for name in load("schemas").shapes() if f"## {name}\n" not in shapes] == []
+    written = pages["limits"]()
+    names = [name for name in vars(limits) if name.isupper()]
+    assert [name for name in names if written.count(f"| `{name}` |") != 1] == []
+    assert "## Ours, derived from the above\n" in written
+    assert "| `MAX_BATCH_BYTES` | 262,144 bytes |" in written
+    files = pages["files"]()
+    assert "| `ledger.json` | [RunLedger](shapes.md#runledger) |" in files
+    kept = {value for name, value in vars(wire).items() if name.endswith(("_FILE", "_FOLDER"))}
+    assert [name for name in kept - {"runs"} if name not in files] == []
     permissions = pages["permissions"]()
     parts = {part.split("\n", 1)[0]: part for part in permissions.split("\n## ")}
     starts = parts["Who starts runs: a caller, a schedule of your own"]
