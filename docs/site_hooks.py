@@ -23,6 +23,8 @@ MODULES: Final = site_pages.ROOT / "node_modules"
 # What Material would have fetched from a network when a page is read: what draws pictures, and what searches in a
 # site that was opened as a file.
 PICTURES: Final = "assets/mermaid.js"
+# What draws pictures colours groups by itself, for light pages alone; this theme leaves it to the page.
+THEME: Final = 'mermaid.initialize = (make => settings => make({theme: "default", ...settings}))(mermaid.initialize)'
 SEARCH: Final = "assets/iframe-worker.js"
 SCRIPTS: Final = {
     PICTURES: MODULES / "@mermaid-js" / "tiny" / "dist" / "mermaid.tiny.js",
@@ -119,7 +121,7 @@ def on_post_page(output: str, page: Page, **_: Any) -> str:
     output = re.sub(r'(?<=<script src=")[^"]*iframe-worker/shim(?=")', f"{root}/{SEARCH}", output)
     if 'class="mermaid"' in output:
         # Before Material's own script, which otherwise looks for it elsewhere.
-        script = f'<script src="{root}/{PICTURES}"></script>'
+        script = f'<script src="{root}/{PICTURES}"></script><script>{THEME}</script>'
         output = re.sub(r'(?=<script src="[^"]*assets/javascripts/bundle)', script, output)
     return output
 

@@ -6,6 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
@@ -295,3 +296,30 @@ def test_every_interface_in_a_signature_has_words() -> None:
     } - {"ItemSource", "ItemShape"}
 
     assert found <= set(kinds.INTERFACES)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "anchor"),
+    [
+        (lambda: Batching(max_items=0), "settings-checks"),
+        (lambda: Batching(max_items="ten"), "settings-kinds"),
+        (lambda: Batching(), "settings-batching"),
+    ],
+    ids=["a bound", "a kind", "a combination"],
+)
+def test_an_error_names_the_page_that_describes_it(wrong: Any, anchor: str) -> None:
+    with pytest.raises((TypeError, ValueError)) as raised:
+        wrong()
+
+    assert raised.value.__notes__ == [f"what it means: docs/errors.md#{anchor}"]
+    catalogue = Path(__file__).resolve().parents[2] / "docs" / "errors.md"
+    assert not catalogue.exists() or f'<a id="{anchor}"></a>' in catalogue.read_text(encoding="utf-8")
+
+
+def test_an_error_of_the_user_is_left_as_it_is(lab: Lab) -> None:
+    def states(scope: Any) -> Any:
+        raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine") as raised:
+        lab.pipeline(worker=Worker.states(states))
+    assert not hasattr(raised.value, "__notes__")

@@ -62,14 +62,16 @@ def same_each_time(output: str) -> str:
     return output.strip()
 
 
-def run_page(page: Path, folder: Path, environment: Mapping[str, str], *, without: str = "") -> list[Printed]:
+def run_page(
+    page: Path, folder: Path, environment: Mapping[str, str], *, before: Mapping[str, str] | None = None
+) -> list[Printed]:
     """Run a page in a folder; return what each of its blocks of commands printed.
 
     Args:
         page: The page.
         folder: Where its first command runs.
         environment: The whole environment.
-        without: First line of a block of commands that needs what a test hasn't, such as an account. Default: none.
+        before: Commands that stand for what a reader has before a block, such as an account, by its first line.
     """
     script, blocks = ["exec 2>&1", "set -u"], blocks_of(page)
     commands: list[tuple[str, str | None]] = []
@@ -77,7 +79,8 @@ def run_page(page: Path, folder: Path, environment: Mapping[str, str], *, withou
         if block.title:
             script.append(f"mkdir -p \"$(dirname '{block.title}')\"")
             script.append(f"cat > '{block.title}' <<'END OF THE FILE'\n{block.code}END OF THE FILE")
-        elif block.language == "sh" and block.code.splitlines()[0] != without:
+        elif block.language == "sh":
+            script.append((before or {}).get(block.code.splitlines()[0], ""))
             script += [f"echo '{_MARK}{len(commands)}'", block.code, f'echo; echo "{_MARK}ended $?"']
             shown = blocks[number + 1] if number + 1 < len(blocks) else None
             commands.append((block.code, shown.code if shown is not None and shown.language == "text" else None))

@@ -15,6 +15,8 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from distmap.pages import address
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
 
@@ -82,6 +84,9 @@ _CONTAINERS: dict[Any, tuple[str, str]] = {
     collections.abc.Callable: ("a function that makes one", ""),
     collections.abc.Mapping: ("a mapping", "give a dict such as {'name': ...}"),
 }
+_PACKAGE = "cdk_distributed_map"
+_DESCRIBED = frozenset({"definition", "permissions", "pipeline", "resources", "settings"})
+"""Rooms whose errors are in the catalogue."""
 _MOST_MEMBERS = 8
 _MOST_CHARACTERS = 200
 
@@ -97,12 +102,27 @@ def checked(function: _Function) -> _Function:
     def checking(*args: Any, **kwargs: Any) -> Any:
         signature, hints = _declared(function)
         bound = signature.bind(*args, **kwargs)
-        for name, value in bound.arguments.items():
-            if name in hints and signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
-                require(name, value, hints[name])
-        return function(*args, **kwargs)
+        try:
+            for name, value in bound.arguments.items():
+                if name in hints and signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+                    require(name, value, hints[name])
+            return function(*args, **kwargs)
+        except (TypeError, ValueError) as error:
+            _explain(error)
+            raise
 
     return typing.cast("_Function", checking)
+
+
+def _explain(error: Exception) -> None:
+    """Note on an error of ours where it is described: under the module that raised it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    ours, _, name = module.partition(".")
+    if ours == _PACKAGE and name.partition(".")[0] in _DESCRIBED and not hasattr(error, "__notes__"):
+        error.add_note(f"what it means: {address(name.replace('.', '-'))}")
 
 
 def checked_class(cls: _Class) -> _Class:
