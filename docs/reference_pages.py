@@ -235,17 +235,18 @@ def limits_page() -> str:
         generate.limits_table(),
         "",
     ]
-    for source, entries in limits_by_source():
-        parts += [f"## {source}\n", "| limit | value | |", "|---|---|---|"]
+    for (title, source), entries in limits_by_source():
+        parts += [f"## {title}\n", *([f"From {source}\n"] if source else []), "| limit | value | |", "|---|---|---|"]
         parts += [f"| `{name}` | {_amount(name, value)} | {_cell(words)} |" for name, value, words in entries]
         parts.append("")
     return "\n".join(parts)
 
 
-def limits_by_source() -> list[tuple[str, list[tuple[str, Any, str]]]]:
+def limits_by_source() -> list[tuple[tuple[str, str], list[tuple[str, Any, str]]]]:
     """Return the limits by the comment that says where they are from: name, value and words."""
     source_text = inspect.getsource(limits)
-    lines, groups = source_text.splitlines(), []
+    lines = source_text.splitlines()
+    groups: list[tuple[tuple[str, str], list[tuple[str, Any, str]]]] = []
     body = ast.parse(source_text).body
     for node, after in zip(body, [*body[1:], None], strict=True):
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
@@ -260,14 +261,12 @@ def limits_by_source() -> list[tuple[str, list[tuple[str, Any, str]]]]:
     return groups
 
 
-def _source(comment: str) -> str:
-    """Return where limits are from, with a link."""
+def _source(comment: str) -> tuple[str, str]:
+    """Return what a comment calls its limits, and the links to where they are from."""
     comment = re.sub(r"\bSFN ([\w-]+\.html)", rf"{SFN}\1", comment)
+    title = ", ".join(re.findall(r'"([^"]+)"', comment)) or comment
     addresses = [each.rstrip(",:") for each in re.findall(r"https?://\S+", comment)]
-    if not addresses:
-        return comment
-    links = [f"[{re.sub(r'[.]html$', '', address.rpartition('/')[2])}]({address})" for address in addresses]
-    return ", ".join([*links, *re.findall(r'"([^"]+)"', comment)])
+    return title, ", ".join(f"<{each}>" for each in addresses)
 
 
 def _amount(name: str, value: Any) -> str:

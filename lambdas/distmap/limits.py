@@ -8,23 +8,23 @@ from __future__ import annotations
 
 from typing import Final
 
-# SFN service-quotas.html, "Quotas related to state machine executions" and "... task executions"
+# SFN service-quotas.html, "Quotas related to state machine executions"
 MAX_PAYLOAD_BYTES: Final = 262_144
 """Input or output of a state, a task or an execution, as UTF-8 JSON text."""
-# SFN workflow-variables.html, "Limits"
+# SFN workflow-variables.html, "Limits of variables"
 MAX_ASSIGN_BYTES: Final = 262_144
 """All variables that one Assign sets."""
 MAX_VARIABLES_BYTES: Final = 10 * 1024**2
 """All variables of an execution."""
-# https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html
+# https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html, "Causes"
 MAX_CAUSE_CHARACTERS: Final = 32_768
 """The cause of a failed task."""
 
-# https://www.rfc-editor.org/rfc/rfc8259#section-6: beyond it, not every integer is one of the numbers of JSON
+# https://www.rfc-editor.org/rfc/rfc8259#section-6, "Numbers": beyond it, not every integer is one of those of JSON
 MAX_EXACT_INTEGER: Final = 2**53 - 1
 """Step Functions' numbers are doubles: beyond this, two of them would become one."""
 
-# SFN service-quotas.html, as above
+# SFN service-quotas.html, "Executions and definitions"
 MAX_EXECUTION_SECONDS: Final = 31_536_000
 MAX_EXPRESS_SECONDS: Final = 300
 MAX_HISTORY_EVENTS: Final = 25_000
@@ -51,10 +51,10 @@ MAX_LABEL_LENGTH: Final = 40
 MAX_ITEMS_POINTER_LENGTH: Final = 2_000
 MAX_CSV_HEADER_BYTES: Final = 10_240
 
-# SFN redrive-executions.html
+# SFN redrive-executions.html, "Redrives"
 REDRIVE_DAYS: Final = 14
 
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html, "Lambda quotas"
 MAX_FUNCTION_SECONDS: Final = 900
 MAX_FUNCTION_MEMORY_MB: Final = 10_240
 MIN_FUNCTION_MEMORY_MB: Final = 128
@@ -75,7 +75,7 @@ SCALING_STEP: Final = 1_000
 SCALING_STEP_SECONDS: Final = 10
 
 # SFN concepts-error-handling.html, https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html and
-# https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html
+# https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html, "Errors that are no fault of an item"
 NO_FAULT_ERRORS: Final = frozenset(
     {
         "States.Timeout",
@@ -118,14 +118,14 @@ NO_FAULT_ERRORS: Final = frozenset(
 tried again. Those that repeat by nature aren't here, such as ``Runtime.ImportModuleError`` (the code can't start) or
 ``Function.ResponseSizeTooLarge``."""
 
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html, "Objects in S3"
 MAX_KEY_BYTES: Final = 1_024
 """A key of an object, as UTF-8."""
 MIN_PART_BYTES: Final = 5 * 1024**2
 MAX_PARTS: Final = 10_000
 
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html and
-# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevents.html, "Messages and events"
 MAX_SEND_ENTRIES: Final = 10
 """Messages of one SendMessageBatch, events of one PutEvents."""
 MAX_SEND_BYTES: Final = 262_144

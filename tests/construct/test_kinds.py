@@ -302,8 +302,8 @@ def test_every_interface_in_a_signature_has_words() -> None:
     ("wrong", "anchor"),
     [
         (lambda: Batching(max_items=0), "settings-checks"),
-        (lambda: Batching(max_items="ten"), "settings-kinds"),
-        (lambda: Batching(), "settings-batching"),
+        (lambda: ItemSource.json_lines("bucket", "key"), "settings-kinds"),
+        (Batching, "settings-batching"),
     ],
     ids=["a bound", "a kind", "a combination"],
 )
