@@ -271,7 +271,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "sources": (
         "pyproject.toml",
         '[project]\nname="x"\ndependencies=["y"]\n[tool.uv.sources]\ny={workspace=true}',
-        "uv's own words.*uv export",
+        "uv's own words.*root of its workspace: run 'uv lock'",
     ),
     "repository": ("requirements.txt", "git+https://user:secret@example.com/x.git", "a repository"),
     "runtime": ("requirements.txt", "cdk_distributed-map>=0.1", "a layer of every function already"),

@@ -278,3 +278,31 @@ def test_fails_when_a_lock_has_a_repository(tmp_path: Path, change: Callable[[st
 
     with pytest.raises(BundlingError, match="plain from a repository"):
         find(tmp_path, None)
+
+
+def test_a_member_of_a_workspace_is_read_from_its_lock(tmp_path: Path, wheels: Path) -> None:
+    for name in ("tool", "setuptools"):
+        add_wheel(wheels, name)
+    built = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
+    head = '[project]\nname = "{}"\nversion = "1"\nrequires-python = ">=3.11"\n'
+    texts = {
+        "": head.format("root") + '[tool.uv.workspace]\nmembers = ["work/*", "my libs/*"]\nexclude = ["work/other"]\n',
+        "work/squares": head.format("squares")
+        + 'dependencies = ["plain", "shared"]\n[tool.uv.sources]\nshared = {workspace = true}\n',
+        "work/other": head.format("other") + 'dependencies = ["tool"]\n',
+        "my libs/shared": head.format("shared") + 'dependencies = ["tool"]\n' + built,
+    }
+    for place, text in texts.items():
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        (tmp_path / place / "pyproject.toml").write_text(text)
+    uv = shutil.which("uv")
+    assert uv is not None
+    subprocess.run([uv, "lock", "--quiet"], cwd=tmp_path, check=True)
+
+    found = find(tmp_path / "work" / "squares", None)
+    assert found is not None
+    names = [line.partition(" --hash")[0] for line in found.lines if not line.startswith("-")]
+    assert names == [str(tmp_path / "my libs" / "shared"), "plain==1.0", "tool==1.0"]
+    apart = find(tmp_path / "work" / "other", None)
+    assert apart is not None
+    assert apart.lines == ("tool",)

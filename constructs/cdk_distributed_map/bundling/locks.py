@@ -23,11 +23,11 @@ def find_uv() -> str | None:
     return shutil.which("uv") or (str(beside) if beside.is_file() else None)
 
 
-def _export(uv: str, file: Path, how: str, without: str | None = None) -> subprocess.CompletedProcess[str]:
+def _export(uv: str, folder: Path, how: str, without: str | None = None) -> subprocess.CompletedProcess[str]:
     left_out = ["--no-dev", "--no-emit-project", "--no-editable", "--no-annotate", "--no-header", "--quiet"]
     return subprocess.run(
-        [uv, "export", how, "--no-python-downloads", "--emit-index-url", *left_out, "--project", str(file.parent)],
-        cwd=file.parent,
+        [uv, "export", how, "--no-python-downloads", "--emit-index-url", *left_out, "--project", str(folder)],
+        cwd=folder,
         env={name: value for name, value in os.environ.items() if name != without},
         capture_output=True,
         text=True,
@@ -36,8 +36,14 @@ def _export(uv: str, file: Path, how: str, without: str | None = None) -> subpro
     )
 
 
-def of_uv(file: Path) -> Iterator[str]:
-    """Yield what a uv.lock holds, by uv itself: it checks as well that the lock fits its pyproject.toml."""
+def of_uv(file: Path, member: Path | None = None) -> Iterator[str]:
+    """Yield what a uv.lock holds, by uv itself: it checks as well that the lock fits its pyproject.toml.
+
+    Args:
+        file: The lock.
+        member: Folder of the member that is asked about, where it is that of a workspace.
+    """
+    folder = file.parent if member is None else member
     uv = find_uv()
     if uv is None:
         raise BundlingError(
@@ -45,13 +51,13 @@ def of_uv(file: Path) -> Iterator[str]:
             "'uv export --no-dev --no-emit-project --output-file requirements.txt' and name it with "
             "bundling=Bundling.wheels(requirements='requirements.txt')"
         )
-    done = _export(uv, file, "--locked")
+    done = _export(uv, folder, "--locked")
     if done.returncode != 0 and "UV_FIND_LINKS" in os.environ:
         # Whoever bundles without a network has a folder of wheels that the lock needn't know.
-        done = _export(uv, file, "--locked", without="UV_FIND_LINKS")
+        done = _export(uv, folder, "--locked", without="UV_FIND_LINKS")
     if done.returncode != 0 and "No interpreter found" in done.stderr:
         # A Python as new as the function's, only to check the lock, isn't worth a download.
-        done = _export(uv, file, "--frozen")
+        done = _export(uv, folder, "--frozen")
     if done.returncode != 0:
         said = without_secrets(done.stderr.strip())
         raise BundlingError(f"uv can't read {file}: {said}: run 'uv lock' in its folder")
@@ -60,7 +66,9 @@ def of_uv(file: Path) -> Iterator[str]:
         # The indexes of this machine's own configuration are known to whoever installs.
         elsewhere = line.startswith("-") and line.split()[-1].rstrip("/") not in project
         if line.strip() and not line.startswith("#") and not elsewhere:
-            yield re.sub(r"\s+", " ", line.strip())
+            # Paths begin at the lock, which a member isn't beside.
+            whole = re.sub(r"^\.\.?/[^;]*[^;\s]", lambda found: str((file.parent / found[0]).resolve()), line.strip())
+            yield re.sub(r"\s+", " ", line.strip() if member is None else whole)
 
 
 def of_poetry(file: Path, lock: Mapping[str, Any]) -> Iterator[str]:

@@ -13,6 +13,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
@@ -185,6 +186,18 @@ def _json(file: Path) -> dict[str, Any]:
     return loaded if isinstance(loaded, dict) else {}
 
 
+def _lock_of_workspace(folder: Path) -> Path | None:
+    """Return the lock of the workspace of uv that a folder is a member of, None where it is of none, or not locked."""
+    for root in folder.parents:
+        lock, project = root / "uv.lock", root / "pyproject.toml"
+        if not lock.is_file() or not project.is_file():
+            continue
+        workspace = _toml(project).get("tool", {}).get("uv", {}).get("workspace", {})
+        members, others = ({*chain(*map(root.glob, workspace.get(key, [])))} for key in ("members", "exclude"))
+        return lock if folder in members - others else None
+    return None
+
+
 def _is_dynamic(project: Mapping[str, Any]) -> bool:
     return "dependencies" in project.get("project", {}).get("dynamic", [])
 
@@ -200,11 +213,14 @@ def _of_project(file: Path) -> Iterator[str]:
     if "dependencies" not in project and loaded.get("tool", {}).get("poetry", {}).get("dependencies"):
         raise BundlingError(f"{file} has dependencies in Poetry's own words and no lock: run 'poetry lock'")
     needed = project.get("dependencies", [])
+    lock = _lock_of_workspace(file.parent.resolve()) if needed else None
+    if lock is not None:
+        yield from locks.of_uv(lock, file.parent)
+        return
     if needed and loaded.get("tool", {}).get("uv", {}).get("sources"):
         raise BundlingError(
-            f"{file} has sources in uv's own words and no uv.lock beside it: run 'uv lock', or in a workspace 'uv "
-            "export --no-dev --no-emit-project --no-editable --output-file requirements.txt', and name that with "
-            "bundling=Bundling.wheels(requirements='requirements.txt')"
+            f"{file} has sources in uv's own words, and there is no uv.lock beside it or at the root of its workspace: "
+            "run 'uv lock'"
         )
     yield from needed
 
