@@ -16,8 +16,8 @@ class Bundling:
     """How the packages that a folder asks for come into the function's code: use the factories.
 
     A ``requirements.txt``, ``pyproject.toml``, ``uv.lock``, ``poetry.lock``, ``pylock.toml``, ``Pipfile`` or
-    ``Pipfile.lock`` at the top of the folder, or beside the handler in it, asks for packages; for a member of a workspace
-    of uv the workspace's lock counts.
+    ``Pipfile.lock`` at the top of the folder, or beside the handler in it, asks for packages; for a member of a
+    workspace of uv the lock of the workspace counts.
 
     .. versionadded:: 0.1.0
     """
