@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from random import Random
@@ -38,6 +39,8 @@ _REPETITIONS: Final = 20
 class Bucket:
     """Tokens that come at a rate, and are kept up to a number."""
 
+    __slots__ = ("most", "rate", "since", "tokens")
+
     def __init__(self, rate: float, most: float) -> None:
         self.rate, self.most, self.tokens, self.since = rate, most, most, 0.0
 
@@ -49,7 +52,7 @@ class Bucket:
         return self.tokens
 
 
-@dataclass
+@dataclass(slots=True)
 class _MapRun:
     """A Map Run while it runs."""
 
@@ -66,7 +69,7 @@ class _MapRun:
     """Whether an event will let it start children again."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Trace:
     """How a run went."""
 
@@ -122,8 +125,8 @@ class Simulation:
         crowd = max(1, _CROWD * self.allowed // work.map_runs_at_once) if work.calls_function else setting.concurrency
         self.concurrency = setting.concurrency if self.exact else min(setting.concurrency, crowd)
         # Where blocks shrink towards the end, more of them run for a while than children would.
-        of_flow = math.inf if self.exact else self.at_once + 3 * math.sqrt(self.at_once)
-        self.most_running = of_flow * work.map_runs_at_once
+        of_flow = self.at_once + 3 * math.sqrt(self.at_once)
+        self.most_running = sys.maxsize if self.exact else math.ceil(of_flow * work.map_runs_at_once)
         self.every = 1
         self.drawn: dict[int, tuple[float, float]] = {}
 
@@ -168,10 +171,9 @@ class Simulation:
         return of.opened + min(of.items, children * self.size) * self.of_item
 
     def _block(self, of: _MapRun) -> int:
-        left = of.children - of.begun
         if self.exact:
             return 1
-        at_once = self.at_once
+        left, at_once = of.children - of.begun, self.at_once
         return max(1, min(1 + of.begun // at_once, left // (_BLOCKS_OF_A_PLACE * at_once)))
 
     def _start(self, now: float, of: _MapRun) -> None:
@@ -255,7 +257,7 @@ class Simulation:
         trace = self.trace
         if not trace.moments:
             trace.begun = now
-        running = min(self.running, math.ceil(self.most_running)) if not self.exact else self.running
+        running = min(self.running, self.most_running)
         trace.peak = max(trace.peak, running)
         if self.number % self.every == 0:
             trace.moments.append((now, running))

@@ -70,13 +70,26 @@ def test_a_source_that_does_not_tell_its_count_has_a_fixed_size_and_its_item_fil
     assert computed(over_file, {"items": {"key": "items/by-hand"}}) == 200
 
 
+@pytest.fixture(scope="module")
+def counted(new_lab: Callable[..., Lab]) -> dict[str, Any]:
+    """The batcher of a pipeline over an array of its input."""
+    return batcher(new_lab(), items=ItemSource.state_array("$.rows"))
+
+
+@pytest.fixture(scope="module")
+def told(new_lab: Callable[..., Lab]) -> dict[str, Any]:
+    """The batcher of a pipeline whose input tells the count."""
+    lab = new_lab()
+    return batcher(lab, items=ItemSource.csv(lab.bucket(), "k"), batching=Batching.automatic(item_count="$.rows"))
+
+
 @pytest.mark.parametrize(
     ("items", "size"),
     [([], 1), ([7], 1), ([[1, 2]], 1), (list(range(401)), 3), ({}, 1), ({str(n): n for n in range(401)}, 3)],
     ids=["none", "one", "one-list", "list", "empty-object", "object"],
 )
-def test_items_in_the_input_are_counted(lab: Lab, items: Any, size: int) -> None:
-    assert computed(batcher(lab, items=ItemSource.state_array("$.rows")), {"rows": items}) == size
+def test_items_in_the_input_are_counted(counted: dict[str, Any], items: Any, size: int) -> None:
+    assert computed(counted, {"rows": items}) == size
 
 
 @pytest.mark.parametrize(
@@ -117,11 +130,9 @@ def test_a_count_that_is_told_stands_in_for_one_that_capture_does_not_answer(lab
 
 
 @pytest.mark.parametrize("count", [None, -1, 2.5, "many", 100_000_001], ids=str)
-def test_fails_when_a_count_from_the_input_is_none(lab: Lab, count: Any) -> None:
-    found = batcher(lab, items=ItemSource.csv(lab.bucket(), "k"), batching=Batching.automatic(item_count="$.rows"))
-
+def test_fails_when_a_count_from_the_input_is_none(told: dict[str, Any], count: Any) -> None:
     with pytest.raises(StateError, match="batching item_count must be a whole number between 0 and 100,000,000"):
-        computed(found, {} if count is None else {"rows": count})
+        computed(told, {} if count is None else {"rows": count})
 
 
 # -- time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,18 @@ def over_ranges(new_lab: Callable[..., Lab]) -> Callable[[str], dict[str, Any]]:
     lab = new_lab()
     pipeline = lab.pipeline(items=ItemSource.captured(Capture.ranges()))
     return lambda name: lab.state(pipeline, name)
+
+
+@pytest.fixture(scope="module")
+def over_array_at(new_lab: Callable[..., Lab]) -> Callable[[str], dict[str, Any]]:
+    """How items are found by a pipeline over an array at a path of its input, each rendered once."""
+
+    @functools.cache
+    def choice(path: str) -> dict[str, Any]:
+        lab = new_lab()
+        return lab.state(lab.pipeline(items=ItemSource.state_array(path)), "find items")
+
+    return choice
 
 
 @pytest.fixture(scope="module")
@@ -125,23 +138,17 @@ def test_an_item_file_skips_capture(over_ranges: States, evaluate: Evaluate, giv
 @pytest.mark.parametrize("path", ["$.items", "$.items.rows", "$.items[0]", "{% $lookup($states.input, 'items') %}"])
 @pytest.mark.parametrize("given", OWN_ITEMS, ids=repr)
 def test_items_of_the_input_may_be_the_source_itself(
-    new_lab: Callable[..., Lab], evaluate: Evaluate, path: str, given: Any
+    over_array_at: States, evaluate: Evaluate, path: str, given: Any
 ) -> None:
-    lab = new_lab()
-    choice = lab.state(lab.pipeline(items=ItemSource.state_array(path)), "find items")
-
-    assert next_state(choice, evaluate, given) == "P map"
+    assert next_state(over_array_at(path), evaluate, given) == "P map"
 
 
 @pytest.mark.parametrize("path", ["$", "$.rows", "$.my_items", "{% $states.input.rows[[0..9]] %}"])
 def test_fails_when_items_of_the_input_are_not_where_the_source_is(
-    new_lab: Callable[..., Lab], evaluate: Evaluate, path: str
+    over_array_at: States, evaluate: Evaluate, path: str
 ) -> None:
-    lab = new_lab()
-    choice = lab.state(lab.pipeline(items=ItemSource.state_array(path)), "find items")
-
     for given in OWN_ITEMS:
-        assert next_state(choice, evaluate, given) == "P item file refused"
+        assert next_state(over_array_at(path), evaluate, given) == "P item file refused"
 
 
 @pytest.mark.parametrize("given", [*WRONG_ITEMS, *OWN_ITEMS], ids=repr)
@@ -263,6 +270,14 @@ def test_an_own_selector_makes_the_value_unless_the_file_has_it_already(lab: Lab
     assert evaluate(selector, retried) == {"index": 9, "value": made, "run": RUN}
 
 
+@pytest.fixture(scope="module")
+def batched(new_lab: Callable[..., Lab]) -> dict[str, Any]:
+    """The ItemBatcher of a pipeline over an array of its input."""
+    lab = new_lab()
+    found: dict[str, Any] = lab.state(lab.pipeline(batching=Batching(max_items=9)), "map")["ItemBatcher"]
+    return found
+
+
 def test_a_batch_gets_the_run(lab: Lab, evaluate: Evaluate) -> None:
     batcher = lab.state(lab.pipeline(batching=Batching(max_items=2)), "map")["ItemBatcher"]
 
@@ -281,10 +296,10 @@ def test_a_batch_gets_the_run(lab: Lab, evaluate: Evaluate) -> None:
     ],
     ids=["retry", "not-enveloped", "null", "older-client", "array", "text"],
 )
-def test_a_retry_says_which_run_had_its_items_first(lab: Lab, evaluate: Evaluate, items: Any, first: str) -> None:
-    batcher = lab.state(lab.pipeline(batching=Batching(max_items=9)), "map")["ItemBatcher"]
-
-    told = evaluate(batcher["BatchInput"], {"input": {"items": items}, "context": CONTEXT})
+def test_a_retry_says_which_run_had_its_items_first(
+    batched: dict[str, Any], evaluate: Evaluate, items: Any, first: str
+) -> None:
+    told = evaluate(batched["BatchInput"], {"input": {"items": items}, "context": CONTEXT})
     assert told == {"distmap": {"run": {**RUN, "firstRun": first}}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -191,6 +192,24 @@ def test_a_source_that_nobody_counted_stops_at_half(
     assert stop(lab, evaluate, "map", None, items=items, **options) == percentage
 
 
+@pytest.fixture(scope="module")
+def tolerance_from_input(new_lab: Callable[..., Lab]) -> Callable[[float | None], Any]:
+    """The tolerance that is rendered where the input tells it, by the percentage of an early stop."""
+
+    @functools.cache
+    def rendered(early: float | None) -> Any:
+        lab = new_lab()
+        pipeline = lab.pipeline(
+            items=ItemSource.s3_objects(lab.bucket()),
+            tolerated_failure_percentage="$.p",
+            tolerated_failure_count="$.c",
+            accounting=None if early is None else Accounting(early_stop_percentage=early),
+        )
+        return lab.state(pipeline, "map")["ToleratedFailurePercentage"]
+
+    return rendered
+
+
 @pytest.mark.parametrize("early", [None, 60], ids=["default", "early-stop-told"])
 @pytest.mark.parametrize(
     ("given", "said"),
@@ -204,15 +223,13 @@ def test_a_source_that_nobody_counted_stops_at_half(
     ids=["over", "text", "missing", "negative", "fraction"],
 )
 def test_fails_when_a_tolerance_from_the_input_is_none_before_the_map_begins(
-    lab: Lab, evaluate: Evaluate, given: dict[str, Any], said: str, early: float | None
+    tolerance_from_input: Callable[[float | None], Any],
+    evaluate: Evaluate,
+    given: dict[str, Any],
+    said: str,
+    early: float | None,
 ) -> None:
-    pipeline = lab.pipeline(
-        items=ItemSource.s3_objects(lab.bucket()),
-        tolerated_failure_percentage="$.p",
-        tolerated_failure_count="$.c",
-        accounting=None if early is None else Accounting(early_stop_percentage=early),
-    )
-    field = lab.state(pipeline, "map")["ToleratedFailurePercentage"]
+    field = tolerance_from_input(early)
 
     assert evaluate(field, {"input": {"p": 5, "c": 1}}) == (50 if early is None else early)
     with pytest.raises(Exception, match=re.escape(said)):

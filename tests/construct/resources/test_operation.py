@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
 from aws_cdk import aws_stepfunctions as sfn
 
-from cdk_distributed_map import Accounting, Alarms, Capture, ItemSource, Worker
+from cdk_distributed_map import Accounting, Alarms, Capture, DistributedMapPipeline, ItemSource, Worker
 from tests.construct.job_workers import batch_worker, durable_worker, ecs_worker
 
 if TYPE_CHECKING:
@@ -337,9 +338,20 @@ ITEM_METRICS = {
 }
 
 
+UNEMITTED = {"no-account": Accounting.none(), "no-metrics": Accounting(metrics=False)}
+
+
+@pytest.fixture(scope="module")
+def accounted(new_lab: Callable[..., Lab]) -> Callable[[str | None], DistributedMapPipeline]:
+    """A pipeline whose account emits metrics, or one of those that emit none."""
+    return functools.cache(lambda kind: new_lab().pipeline(accounting=None if kind is None else UNEMITTED[kind]))
+
+
 @pytest.mark.parametrize(("method", "name"), ITEM_METRICS.items(), ids=ITEM_METRICS)
-def test_metrics_of_items_are_those_that_the_account_emits(lab: Lab, method: str, name: str) -> None:
-    metric = getattr(lab.pipeline(), method)(period=cdk.Duration.minutes(1))
+def test_metrics_of_items_are_those_that_the_account_emits(
+    accounted: Callable[[str | None], DistributedMapPipeline], method: str, name: str
+) -> None:
+    metric = getattr(accounted(None), method)(period=cdk.Duration.minutes(1))
 
     assert (metric.namespace, metric.metric_name, metric.statistic) == ("Distmap", name, "Sum")
     assert metric.dimensions == {"Pipeline": "Stack/P"}
@@ -347,11 +359,11 @@ def test_metrics_of_items_are_those_that_the_account_emits(lab: Lab, method: str
 
 
 @pytest.mark.parametrize("method", ITEM_METRICS)
-@pytest.mark.parametrize("accounting", [Accounting.none(), Accounting(metrics=False)], ids=["no-account", "no-metrics"])
+@pytest.mark.parametrize("kind", UNEMITTED)
 def test_fails_when_a_metric_of_items_is_asked_for_that_is_not_emitted(
-    lab: Lab, method: str, accounting: Accounting
+    accounted: Callable[[str | None], DistributedMapPipeline], method: str, kind: str
 ) -> None:
-    pipeline = lab.pipeline(accounting=accounting)
+    pipeline = accounted(kind)
     with pytest.raises(ValueError, match=r"'Stack/P' emits no metrics of items: leave out Accounting"):
         getattr(pipeline, method)()
 

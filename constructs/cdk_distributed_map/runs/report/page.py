@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
@@ -42,6 +42,8 @@ from cdk_distributed_map.runs.report.item_times import ItemTimes
 from cdk_distributed_map.runs.report.log_lines import Lines
 
 if TYPE_CHECKING:
+    import jinja2
+
     from cdk_distributed_map.prices import Prices
     from cdk_distributed_map.runs.find.handles import RunHandle
     from cdk_distributed_map.runs.foresight.measured import Term
@@ -301,8 +303,9 @@ def _compared(
     return other.name, before.compare(root, other, (now, found), (cost(same), cost(found)))
 
 
-def render(report: RunReport) -> str:
-    """Return the page."""
+@cache
+def _template() -> tuple[jinja2.Template, str]:
+    """Return the page's template and style."""
     import jinja2  # noqa: PLC0415 - only a page needs it, and it takes longer to import than the rest
 
     folder = resources.files("cdk_distributed_map.runs.report")
@@ -314,6 +317,12 @@ def render(report: RunReport) -> str:
     environment.filters["dollars"] = dollars_text
     environment.filters["pretty"] = _pretty
     environment.globals["url"] = lambda arn: arns.console_url(arn) if is_arn(arn) else ""
+    return environment.from_string(source), style
+
+
+def render(report: RunReport) -> str:
+    """Return the page."""
+    template, style = _template()
     limit = max((each.max_concurrency for run in report.runs for each in run.maps), default=0)
     slowest = sorted((each for run in report.runs for each in run.slowest), reverse=True)[:_SHOWN]
     durations: dict[int, int] = {}
@@ -321,7 +330,7 @@ def render(report: RunReport) -> str:
         for power, count in run.durations.items():
             durations[power] = durations.get(power, 0) + count
     drawn = [*charts.over_time(report.runs, limit=limit or None), charts.of_durations(durations)]
-    return environment.from_string(source).render(
+    return template.render(
         report=report,
         ledger=report.ledger,
         style=style,
