@@ -78,6 +78,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "local.mock_file": set(),
     "local.outcomes": {"names", "local.mock_file"},
     "local.execution_path": set(),
+    "local.simulation": {*EXECUTION, "local.engine", "local.functions"},
     "local.deployed": {*EXECUTION, "local.embedded", "local.execution_path"},
     "local.guardian": set(),
     "local.guardian_main": set(),

@@ -48,8 +48,15 @@ PASS = Times.of(1e-5)
         ({"items": 100, "times": Times.of(0.23), "source": "listing"}, {"batch": 100}, 26, 26 + 8.5),
         # "a little under 25 seconds"; one item took 0.23 s, or 3 s in a cold environment
         ({"items": 1_000, "times": Times.of(0.23, 3), "source": "listing"}, {"concurrency": 1_000}, 20, 25),
+        # "up to 5 minutes", "more than a minute" for some of 21 children: with a minute for each, at least
+        (
+            {"items": 1_026, "times": Times.of(60 / 50), "source": "listing", "states": 2},
+            {"batch": 50, "concurrency": 500},
+            60,
+            5 * 60,
+        ),
     ],
-    ids=["no-op", "rows", "one-child", "unbatched"],
+    ids=["no-op", "rows", "one-child", "unbatched", "claims"],
 )
 def test_the_range_of_a_plan_meets_what_published_runs_took(
     work: dict[str, Any], setting: dict[str, Any], least: float, most: float

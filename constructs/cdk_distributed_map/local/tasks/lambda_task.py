@@ -80,7 +80,7 @@ async def asked(
     if denied is not None:
         raise StateError(denied_error, refusal(InvokeError("AccessDeniedException", denied, status=403), arn))
     try:
-        with services.clock.real():
+        with services.clock.invocation():
             answer = await services.invoker.invoke(invocation)
     except InvokeError as error:
         raise StateError(f"Lambda.{error.code}", refusal(error, arn)) from error
