@@ -302,7 +302,7 @@ def test_every_interface_in_a_signature_has_words() -> None:
     ("wrong", "anchor"),
     [
         (lambda: Batching(max_items=0), "settings-checks"),
-        (lambda: ItemSource.json_lines("bucket", "key"), "settings-kinds"),
+        (lambda: ItemSource.json_lines("bucket", "key"), "settings-kinds"),  # type: ignore[arg-type] # that is the point
         (Batching, "settings-batching"),
     ],
     ids=["a bound", "a kind", "a combination"],
