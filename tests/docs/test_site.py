@@ -159,6 +159,8 @@ def test_site_is_whole_and_asks_no_network(site: Path) -> None:
         loaded += re.findall(r'<link [^>]*rel="(?:stylesheet|preconnect|preload|icon)"[^>]* href="([^"]+)"', html)
         assert [link for link in loaded if "//" in link] == [], page
         assert ("assets/mermaid.js" in html) == ('class="mermaid"' in html), page
+        # Without it, groups in pictures are white on dark pages, and so is what they say.
+        assert ('theme: "default"' in html) == ('class="mermaid"' in html), page
         assert f'type="text/markdown" href="{Path(page).name}"' in html
         assert (folder / page).read_text(encoding="utf-8").startswith("# "), page
         assert f"({page})" in copies
