@@ -115,6 +115,9 @@ def test_run_that_failed_before_it_read_an_item_is_no_success(
     assert code == exit_codes.RUN_FAILED
     assert "The run's own error" in page
     assert "Every item is accounted for" not in page
+    assert f"distmap logs {pipeline} {name} --errors" in page
+    assert "distmap results" not in page
+    assert page.count("no item of it was tried") == 2
 
 
 def test_fails_when_a_run_that_read_nothing_is_retried(

@@ -93,7 +93,11 @@ def test_inner_items_are_accounted_for(distmap: Callable[..., tuple[int, str]], 
     assert "1 item of nested maps did not succeed; a retry runs items of the outermost map, each with" in out
     assert "every item of the outermost map" in distmap("retry", "Lists", ran)[1]
     assert distmap("report", "Lists", ran, "-o", str(tmp_path / "page.html"))[0] == exit_codes.ITEMS_FAILED
-    assert "3 map runs: 20 items, 19 succeeded, 1 failed" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "3 map runs: 20 items, 19 succeeded, 1 failed" in page
+    assert "All 3 items succeeded, but 1 item of nested maps did not." in page
+    assert "children of nested maps are in none of them" in page
+    assert f"distmap retry Lists {ran} --nested --watch" in page
 
 
 def test_fails_when_results_of_an_inner_map_are_nowhere(

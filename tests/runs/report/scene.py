@@ -12,7 +12,7 @@ from tests.runs.fake_executions import EPOCH, Clock
 from tests.runs.fake_states import FakeStates
 
 DAY = 86_400
-EVIL = "<script>alert(1)</script>"
+EVIL = "<script>alert(1)</script>\u202eturned"
 PLACE = "handler.py:14 in enrich"
 
 
@@ -135,6 +135,8 @@ class Scene:
                 self.states.child_histories[record["ExecutionArn"]] = history(start + 50)
         stopped = report_line(f"{name}-stopped", took=60_000, used=200, status="Status: timeout")
         self.states.function_lines.append((start + 100, stopped))
+        another = report_line(f"{name}-of-another-run", took=60_000, used=200, status="Status: timeout")
+        self.states.function_lines.append((start - 30, another))
         writer.write()
 
     def _retry(self, name: str, start: int) -> None:

@@ -119,6 +119,7 @@ def test_page_says_it_to_people_and_data_is_never_code(report: page.RunReport) -
     found = parsed(text)
     assert (found.open, found.fetched, found.events) == ([], [], [])
     assert "<script" not in text
+    assert "\u202e" not in text
     assert "<script>alert(1)</script>" in found.text  # in items, messages, tracebacks and the combined output, as text
     for words in (
         "1 of 40 items did not succeed",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from cdk_distributed_map.amounts import seconds_text
 from cdk_distributed_map.runs.report.timeline import Segment, aligned
 
 if TYPE_CHECKING:
@@ -74,19 +75,18 @@ def over_time(runs: Sequence[Figures], *, limit: int | None) -> list[Chart]:
     width = segments[0][0].width
     per = f"mean of {width:g} s"
     rates = {"succeeded": "ok", "did not succeed": "bad"}
-    found = [
-        _stacked("Throughput", f"items a second ({per})", placed, rates, per_second=True),
-        _concurrency(placed, f"children at once ({per})", limit),
-    ]
-    named = {name for _, segment in placed for name in segment.amounts}
-    for title, kinds in (
-        ("Cold starts", {"cold starts": "bar"}),
-        ("Throttles and retries", {"throttles": "bad", "other retries": "left", "failed invocations": "lost"}),
+    looked_at = sum(each.retries.children for each in timed)
+    # Step Functions keeps a history of each Standard child, and has no list of what was throttled.
+    of_whom = f", as {looked_at:,} of the slowest children tell" if looked_at else ""
+    attempts = {"throttles": "bad", "other retries": "left", "failed invocations": "lost"}
+    found = [_concurrency(placed, f"children at once ({per})", limit)]
+    for title, unit, kinds in (
+        ("Cold starts", f"in {width:g} s", {"cold starts": "bar"}),
+        ("Throttles and retries", f"in {width:g} s{of_whom}", attempts),
     ):
-        if named & kinds.keys():
-            shown = {name: kind for name, kind in kinds.items() if name in named}
-            found.append(_stacked(title, f"in {width:g} s", placed, shown, per_second=False))
-    return found
+        if any(name in segment.amounts for _, segment in placed for name in kinds):
+            found.append(_stacked(title, unit, placed, kinds, per_second=False))
+    return [_stacked("Throughput", f"items a second ({per})", placed, rates, per_second=True), *found]
 
 
 _Placed = list[tuple[Part, Segment]]
@@ -131,7 +131,7 @@ def _stacked(title: str, unit: str, placed: _Placed, kinds: Mapping[str, str], *
                     says = f"{_clock(segment, number)}: {short_number(value)} {name}{' a second' if per_second else ''}"
                     bars.append(_bar(part, segment, number, top=top, tall=tall, kind=kind, says=says))
     shown = tuple((kind, name) for name, kind in kinds.items() if any(bar.kind == kind for bar in bars))
-    return Chart(title, unit, short_number(most), tuple(bars), _parts(placed), kinds=shown if len(shown) > 1 else ())
+    return Chart(title, unit, short_number(most), tuple(bars), _parts(placed), kinds=shown if len(kinds) > 1 else ())
 
 
 def _concurrency(placed: _Placed, unit: str, limit: int | None) -> Chart:
@@ -182,15 +182,11 @@ def of_durations(durations: Mapping[int, int]) -> Chart | None:
     bars = []
     for number, power in enumerate(powers):
         count = durations.get(power, 0)
-        says = f"up to {_milliseconds(2**power)}: {count:,} children"
+        says = f"up to {seconds_text(2**power / 1000)}: {count:,} children"
         tall = round(count / most * HEIGHT, 2)
         bars.append(Bar(round(number * step, 2), round(HEIGHT - tall, 2), round(step * 0.86, 2), tall, "bar", says))
-    ends = (f"up to {_milliseconds(2 ** powers[0])}", f"up to {_milliseconds(2 ** powers[-1])}")
+    ends = (f"up to {seconds_text(2 ** powers[0] / 1000)}", f"up to {seconds_text(2 ** powers[-1] / 1000)}")
     return Chart("Durations", "children", short_number(most), tuple(bars), (), ends)
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:,.0f} ms" if value < 1000 else f"{value / 1000:,.1f} s"
 
 
 def short_number(number: float) -> str:

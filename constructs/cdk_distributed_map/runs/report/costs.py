@@ -58,7 +58,7 @@ def cost_of(figures: Figures, functions: Sequence[Function], price: Prices, *, e
     tiers = price.gb_second(function.architecture)
     time = sum(part * each for part, each in prices.parts(seconds * function.memory_mb / 1024, tiers))
     billed = time + (known or children) * price.lambda_request
-    return Cost(step_functions=step_functions, functions=billed, at_most=not known)
+    return Cost(step_functions=step_functions, functions=billed, at_most=not known and bool(figures.children))
 
 
 def left_out(costs: Sequence[Cost], *, express: bool) -> list[str]:

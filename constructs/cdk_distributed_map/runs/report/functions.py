@@ -19,6 +19,8 @@ NEAR_MEMORY: Final = 0.9
 NEAR_TIMEOUT: Final = 0.8
 """Shares of a limit from which something is near it."""
 
+_LATE: Final = 5.0
+"""Seconds after the end of a map in which Lambda writes what it reports of its invocation."""
 _REPORT: Final = '"REPORT RequestId"'
 _REPORT_JSON: Final = '{ $.type = "platform.report" }'
 
@@ -101,18 +103,28 @@ def _describe(run: RunHandle, name: str) -> Function | None:
     )
 
 
-def invocations(lines: Lines, functions: Iterable[Function], timeline: Timeline) -> Invocations:
+def invocations(
+    lines: Lines, functions: Iterable[Function], timeline: Timeline, *, while_: tuple[float, float]
+) -> Invocations:
     """Return how the invocations of a run went, and add cold starts and failures to its timeline.
 
     They are those that the runtime's own lines name, one for each batch; and those that ended badly before such a line
-    was written, if no other run's line names them.
+    was written, while its maps ran, if no other run's line names them.
+
+    Args:
+        lines: The lines of the run's time.
+        functions: What its children call.
+        timeline: The run's timeline.
+        while_: When its first map began and its last one ended, in seconds since the epoch.
     """
     found = Invocations()
     try:
         for function in functions:
             own, foreign = _requests(lines, function)
             for at, each in _reports(lines, function):
-                if each.request in own or (not each.succeeded and each.request not in foreign):
+                unnamed = not each.succeeded and each.request not in foreign
+                unnamed = unnamed and while_[0] <= at <= while_[1] + _LATE
+                if each.request in own or unnamed:
                     found.add(each, function.timeout)
                     if each.init_ms is not None:
                         timeline.add(at, "cold starts")

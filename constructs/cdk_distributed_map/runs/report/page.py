@@ -40,6 +40,7 @@ from cdk_distributed_map.runs.report.figures import Figures
 from cdk_distributed_map.runs.report.functions import Function
 from cdk_distributed_map.runs.report.item_times import ItemTimes
 from cdk_distributed_map.runs.report.log_lines import Lines
+from cdk_distributed_map.runs.text import counted, visible
 
 if TYPE_CHECKING:
     import jinja2
@@ -125,10 +126,14 @@ class RunReport:
         which = f"{shlex.quote(self.pipeline)} {shlex.quote(self.run)}"
         found = []
         if self.ledger.has_failures:
+            # Items around those of nested maps that did not succeed have succeeded themselves.
+            nested = "" if self.ledger.unsuccessful else "--nested "
             found += [
-                ("run what did not succeed again", f"distmap retry {which} --watch"),
+                ("run what did not succeed again", f"distmap retry {which} {nested}--watch"),
                 ("every item that did not succeed", f"distmap failures {which}"),
             ]
+        if self.ledger.captured_from == "unknown":
+            return [*found, ("its log lines that tell of errors", f"distmap logs {which} --errors")]
         found += [
             ("the results", f"distmap results {which} --output {shlex.quote(f'{self.run}.jsonl')}"),
             ("the account of every item", f"distmap ledger {which}"),
@@ -273,9 +278,12 @@ def _look_closer(found: Figures, run: RunHandle, known: list[Function], *, expre
     if described is None:
         found.invocations.why = found.retries.why = "AWS has forgotten the run, 90 days after its end"
         return
+    if not any(each.items.total for each in found.maps):
+        found.invocations.why = found.retries.why = "no item of it was tried"
+        return
     lines = Lines(run, described.started, described.stopped)
     if known:
-        found.invocations = functions.invocations(lines, known, found.timeline)
+        found.invocations = functions.invocations(lines, known, found.timeline, while_=_span(found))
     else:
         found.invocations.why = "its children call no function that can be described"
     if express:
@@ -283,6 +291,13 @@ def _look_closer(found: Figures, run: RunHandle, known: list[Function], *, expre
     else:
         children = [each.arn for each in found.slowest if is_arn(each.arn)]
         found.retries = retries.retries(run, children, found.timeline)
+
+
+def _span(found: Figures) -> tuple[float, float]:
+    """Return when the first map of a run began and its last one ended, in seconds since the epoch."""
+    starts = [each.started for each in found.maps if each.started is not None]
+    stops = [each.stopped or datetime.now(UTC) for each in found.maps]
+    return min(starts, default=datetime.max.replace(tzinfo=UTC)).timestamp(), max(stops).timestamp()
 
 
 def _compared(
@@ -311,11 +326,12 @@ def _template() -> tuple[jinja2.Template, str]:
     folder = resources.files("cdk_distributed_map.runs.report")
     source, style = (folder.joinpath(name).read_text(encoding="utf-8") for name in ("report.html.j2", "report.css"))
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        finalize=_shown, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["seconds"] = seconds_text
     environment.filters["dollars"] = dollars_text
     environment.filters["pretty"] = _pretty
+    environment.globals["counted"] = counted
     environment.globals["url"] = lambda arn: arns.console_url(arn) if is_arn(arn) else ""
     return environment.from_string(source), style
 
@@ -342,6 +358,11 @@ def render(report: RunReport) -> str:
         binding=bounds.binding,
         left_out=costs.left_out(report.costs, express=report.express),
     )
+
+
+def _shown(value: Any) -> Any:
+    """Return what a page shows for a value: a text of data in which nothing turns the direction of what follows."""
+    return visible(value) if type(value) is str else value  # Markup is the page's own
 
 
 def _bars(ledger: Ledger) -> list[tuple[str, int, float]]:
