@@ -295,3 +295,11 @@ def test_the_share_that_computes_is_told_by_times_at_several_sizes_of_memory() -
 def test_fails_when_sizes_of_memory_give_the_same_core() -> None:
     with pytest.raises(ValueError, match="two sizes of memory up to 1,769 MB, got 2048, 3008"):
         cpu_share_of({2_048: 0.1, 3_008: 0.2})
+
+
+def test_fails_when_memory_is_less_than_a_process_had() -> None:
+    work = Work(items=10, times=Times.of(1), used_mb=900)
+
+    assert forecast(work, Setting(memory_mb=1_024)).children == 10
+    with pytest.raises(ValueError, match="a process of the function had 900 MB, and 512 MB are given"):
+        forecast(work, Setting(memory_mb=512))

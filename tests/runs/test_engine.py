@@ -213,6 +213,7 @@ def test_a_plan_measures_items_of_the_source(
     assert inputs["items"] == (30, "counted")
     assert 0 < inputs["seconds of an item, median"][0] < 1
     assert inputs["seconds of an item, median"][1] == "measured"
+    assert inputs["memory that a process of it had at most, MB"][0] > 0
     rows = told(distmap("list", "Squares", "--json")[1])
     assert [row["items"]["total"] for row in rows[:2]] == [5, 5]
     assert engine.client("lambda").get_function_configuration(FunctionName=function)["MemorySize"] == before

@@ -58,7 +58,7 @@ def measured(client: Client, name: str, items: Sequence[bytes], *, input: Any, s
         raise InputError("the source has no items: there is nothing to measure")
     target = client.pipeline(name)
     if not sizes:
-        return {"times": Fact(_run(target, items, input).times, "measured")}
+        return _facts(_run(target, items, input))
     function = _function(target)
     found: dict[int, Measured] = {}
     for size in sizes:
@@ -67,10 +67,15 @@ def measured(client: Client, name: str, items: Sequence[bytes], *, input: Any, s
     share = cpu_share_of({size: each.times.mean for size, each in found.items()})
     _show.say(f"{share:.0%} of an item's time computes, by these", err=True)
     return {
-        "times": Fact(found[sizes[-1]].times, "measured"),
+        **_facts(found[sizes[-1]]),
         "times_memory_mb": Fact(sizes[-1], "measured"),
         "cpu_share": Fact(share, "measured"),
     }
+
+
+def _facts(run: Measured) -> dict[str, Fact]:
+    """Return what a run of some items tells of all: neither how many there are, nor how large."""
+    return {name: fact for name, fact in run.facts().items() if name not in {"items", "item_bytes"}}
 
 
 def _run(target: Pipeline, items: Sequence[bytes], input: Any, *, at: str = "") -> Measured:

@@ -149,6 +149,7 @@ def inputs_of(described: Described, facts: Mapping[str, Fact], *, platform: Plat
         times_memory_mb=_of(facts, "times_memory_mb", memory),
         cpu_share=_of(facts, "cpu_share", 0.0),
         items_at_once=_of(facts, "items_at_once", 1),
+        used_mb=_of(facts, "used_mb", None),
         item_bytes=item_bytes,
         batch_bytes=inner.batch_bytes,
         source=inner.source,
@@ -190,6 +191,9 @@ def _function(sheet: _Sheet, described: Described, inner: MapFacts) -> FunctionF
         return FunctionFacts()
     known = described.functions.get(inner.function, FunctionFacts())
     memory = sheet.take("memory_mb", known.memory_mb, _USUAL_MEMORY_MB, words="memory of the function, MB")
+    if "used_mb" in sheet.facts:
+        used = sheet.facts["used_mb"]
+        sheet.note("memory that a process of it had at most, MB", used.value, used.origin)
     return FunctionFacts(
         memory_mb=memory,
         timeout=sheet.take("timeout", known.timeout, _USUAL_TIMEOUT, words="timeout of the function, s"),

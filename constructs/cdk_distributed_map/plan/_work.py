@@ -75,6 +75,8 @@ class Work:
     """Share of an item's time that the function computes, which memory changes; the rest waits."""
     items_at_once: int = 1
     """Items that an invocation works on at a time."""
+    used_mb: int | None = None
+    """Memory that a process of the function had at most; None where that isn't known."""
     item_bytes: float = 100.0
     batch_bytes: int = limits.MAX_BATCH_BYTES
     """Bytes that a batch is closed at."""
@@ -202,6 +204,11 @@ def problems(work: Work, setting: Setting) -> list[str]:
                 if work.timeout >= limits.MAX_FUNCTION_SECONDS
                 else f", or give it up to {limits.MAX_FUNCTION_SECONDS} s"
             )
+        )
+    if work.calls_function and work.used_mb is not None and setting.memory_mb < work.used_mb:
+        found.append(
+            f"a process of the function had {work.used_mb:,} MB, and {setting.memory_mb:,} MB are given: raise "
+            "memory_size"
         )
     if work.item_bytes > limits.MAX_BATCH_BYTES:
         found.append(

@@ -40,14 +40,18 @@ class Measured:
     item_bytes: float
     read_items: int
     """Items that this was measured of."""
+    run_again: float = 0.0
+    """Share of the items that its first round ran again."""
+    used_mb: int | None = None
+    """Most memory that a function's process had; None where its batches didn't measure it."""
 
     def facts(self) -> dict[str, Fact]:
         """Return what a plan takes of it."""
-        return {
-            "items": Fact(self.items, "measured"),
-            "times": Fact(self.times, "measured"),
-            "item_bytes": Fact(self.item_bytes, "measured"),
-        }
+        found: dict[str, Any] = {"items": self.items, "times": self.times, "item_bytes": self.item_bytes}
+        found["run_again"] = self.run_again
+        if self.used_mb is not None:
+            found["used_mb"] = self.used_mb
+        return {name: Fact(value, "measured") for name, value in found.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +84,7 @@ class _Sums:
         self.of_item: list[float] = []
         self.measures: list[tuple[int, float, float, float]] = []
         """Items, seconds of all of them, median and p99 of batches that measured these."""
+        self.used_mb: int | None = None
 
     def add(self, child: Child) -> None:
         record = child.record
@@ -102,6 +107,7 @@ class _Sums:
         measures = child.output.get("batchMeasures") if isinstance(child.output, dict) else None
         if isinstance(measures, dict) and measures.get("items"):
             self.measures.append((measures["items"], measures["seconds"], measures["median"], measures["p99"]))
+            self.used_mb = max(filter(None, [self.used_mb, measures.get("memoryMB")]), default=None)
 
     def times(self) -> Times:
         if self.measures:
@@ -152,6 +158,8 @@ def measure(run: RunHandle) -> Measured:
             f"the results of {run.name!r} don't tell how long an item took: plan from another run, or give --items and "
             "--item-seconds"
         )
+    first_rounds = [arn for arn, number in run.round_numbers(maps).items() if number == 1]
+    again = sum(each.items.total for each in maps if each.arn in first_rounds)
     return Measured(
         items=maps[0].items.total if maps else sums.items,
         children=maps[0].children.total if maps else sums.children,
@@ -161,6 +169,8 @@ def measure(run: RunHandle) -> Measured:
         times=sums.times(),
         item_bytes=math.ceil(sums.bytes / max(1, sums.items)),
         read_items=sums.items,
+        run_again=min(1.0, again / max(1, maps[0].items.total)) if maps else 0.0,
+        used_mb=sums.used_mb,
     )
 
 
