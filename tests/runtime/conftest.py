@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from distmap.wire import ResultsPlace, Run
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+MOST_FILES = 20
 MAP_RUN = "arn:aws:states:us-east-1:123456789012:mapRun:Squares/Map:5f0a"
 
 
@@ -103,7 +105,10 @@ def log_lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str,
 
 
 class Export:
-    """What a ResultWriter exports: records as Step Functions writes them, in files, with a manifest."""
+    """What a ResultWriter exports: records as Step Functions writes them, in files, with a manifest.
+
+    Unless it is said how many records a file has, it has three, or more where there would be many files.
+    """
 
     def __init__(
         self,
@@ -112,7 +117,7 @@ class Export:
         *,
         transformation: str = "NONE",
         output_type: str = "JSONL",
-        per_file: int = 3,
+        per_file: int | None = None,
         suffix: str | None = None,
         express: bool = False,
         map_run: str = "5f0a",
@@ -173,9 +178,10 @@ class Export:
         folder = self.folder if redrive is None else f"{self.folder}Redrive-{redrive}/"
         files: dict[str, list[dict[str, Any]]] = {"SUCCEEDED": [], "FAILED": [], "PENDING": []}
         for status, values in self.records.items():
-            for number in range(0, len(values), self.per_file):
-                key = f"{folder}{status}_{number // self.per_file}.{self.suffix}"
-                body = self._file(values[number : number + self.per_file])
+            per_file = max(3, math.ceil(len(values) / MOST_FILES)) if self.per_file is None else self.per_file
+            for number in range(0, len(values), per_file):
+                key = f"{folder}{status}_{number // per_file}.{self.suffix}"
+                body = self._file(values[number : number + per_file])
                 self.s3.put_object(Bucket=self.bucket, Key=key, Body=body)
                 files[status].append({"Key": key, "Size": len(body)})
             values.clear()

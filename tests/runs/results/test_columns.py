@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +91,24 @@ def test_mixed_types_are_said() -> None:
     ]
 
 
+MANY = 105_000
+"""More than a group of rows, which is written once it is full."""
+
+
+@cache
+def many_alike() -> list[ItemResult]:
+    return succeeded(*({"n": n} for n in range(MANY)))
+
+
 @pytest.mark.parametrize("last", [{"n": "late"}, {"n": 1.5}, {"n": 0, "late": [1]}, 7], ids=str)
 def test_what_shows_late_widens_all_rows(last: Any) -> None:
-    count = 130_000
-    found = [*succeeded(*({"n": n} for n in range(count))), ItemResult(count, "SUCCEEDED", last)]
+    found = [*many_alike(), ItemResult(MANY, "SUCCEEDED", last)]
     table, _ = written(found)
     kind = kinds.merged(kinds.kind_of([{"n": 1}]), kinds.kind_of([last]))
     assert table.schema == columns.Layout(value=kind).schema
-    assert table["index"].to_pylist() == list(range(count + 1))
-    read = columns.Layout(value=kind).results(table.slice(count - 1))
-    assert [each.value for each in read] == [{"n": count - 1}, last]
+    assert table["index"].to_pylist() == list(range(MANY + 1))
+    read = columns.Layout(value=kind).results(table.slice(MANY - 1))
+    assert [each.value for each in read] == [{"n": MANY - 1}, last]
 
 
 def test_files_of_a_folder_have_one_schema(tmp_path: Path) -> None:
