@@ -272,7 +272,7 @@ class Reading:
             self.captured, self.captured_from = max(known), "map run"
             self.states.limit(self.captured)
         else:
-            self.notes.append(
+            self.note(
                 "AWS doesn't tell how many items the map had, so they are counted by their results alone, and items "
                 "lost at the end can't be told"
             )
@@ -309,6 +309,11 @@ class Reading:
 
     # -- between two invocations
 
+    def note(self, text: str) -> None:
+        """Note what is worth knowing, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def suspend(self) -> dict[str, Any]:
         """Return everything but the bytes of the states, as JSON."""
         return {
@@ -322,6 +327,7 @@ class Reading:
             "measured": self.measured.suspend(),
             "others": sorted(self.others),
             "problems": [self.problems.kept, self.problems.more],
+            "notes": self.notes,
             "toldOfBatches": self._told_of_batches,
             "counted": self._counted,
             "readers": [[*key, reader.suspend()] for key, reader in self._readers.items()],
@@ -341,7 +347,7 @@ class Reading:
         self.succeeded, self.largest = left["succeeded"], left["largest"]
         self.measured.resume(left["measured"])
         self.others = {Step(*each) for each in left["others"]}
-        self.problems = Problems(*left["problems"])
+        self.problems, self.notes = Problems(*left["problems"]), list(left["notes"])
         self._told_of_batches, self._counted = left["toldOfBatches"], left["counted"]
         self.states.resume(left["states"], states)
         self.states.once = left["once"]

@@ -32,9 +32,17 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _UNTRIED: Final = (item_states.MISSING, item_states.UNPROCESSED, item_states.PENDING)
+ALL_WRONG: Final = (
+    "more than half of the items were lost with their children in the first map, so that no round was run for them: "
+    "mend what ends the worker, and redrive the run"
+)
 _ALL_ERRORS: Final = "States.ALL"
 _TASK_FAILED: Final = "States.TaskFailed"
 _TIMEOUT: Final = "States.Timeout"
+_LEAST_LOST: Final = 100
+_LEAST_BATCHES_LOST: Final = 10
+_LOST_POINTS: Final = 50
+_SLACK_POINTS: Final = 25
 
 
 class Decision(NamedTuple):
@@ -80,6 +88,9 @@ def decide(reading: Reading, *, base: int, everything: bool, nested: Sequence[Ne
         also = {index for each in nested for index in each.outermost if states.succeeded(index)}
     else:
         by_platform = done < settings["rounds"] and not _is_stuck(reading, done)
+        if by_platform and done == 0 and _lost_too_many(reading):
+            by_platform = False
+            reading.note(ALL_WRONG)
         chosen = set(_UNTRIED) if by_platform else set()
         for code, (error, timed_out, permanent) in codes.items():
             if _is_permanent((error, timed_out, permanent), settings):
@@ -102,6 +113,21 @@ def _is_stuck(reading: Reading, done: int) -> bool:
         return False
     before, last, now = reading.succeeded[-3:]
     return before == last == now and reading.largest[-1] <= 1
+
+
+def _lost_too_many(reading: Reading) -> bool:
+    """Tell whether the first map has lost so many items with their children that each round would lose them again.
+
+    Where the number of items is known before the map, Step Functions has ended it by then.
+    """
+    settings, states = reading.request.settings, reading.states
+    lost = 0
+    for code, (error, timed_out, _) in states.codes().items():
+        lost += states.bytes.count(code) if timed_out or error in NO_FAULT_ERRORS else 0
+    captured = len(states.bytes) if reading.captured is None else reading.captured
+    percentage, count = settings["toleratedFailurePercentage"] or 0, settings["toleratedFailureCount"] or 0
+    tolerated = max(_LOST_POINTS * captured, (percentage + _SLACK_POINTS) * captured, 100 * count) / 100
+    return lost > max(_LEAST_LOST, _LEAST_BATCHES_LOST * reading.largest[-1], tolerated)
 
 
 def _is_stuck_inside(reading: Reading, done: int, untried: int) -> bool:

@@ -315,6 +315,28 @@ def test_rounds_end_after_two_without_progress_the_second_of_single_items(lab: C
     assert (ledger["rounds"], ledger["failed"]) == (2, 20)
 
 
+@pytest.mark.parametrize(("lost", "tolerated", "rounds"), [(10, 0, 1), (11, 0, 0), (11, 40, 1)], ids=str)
+def test_a_run_whose_first_map_lost_most_items_has_no_rounds(
+    lab: Callable[..., Lab], monkeypatch: pytest.MonkeyPatch, lost: int, tolerated: int, rounds: int
+) -> None:
+    monkeypatch.setattr("distmap._account.items_of_map_run", lambda _arn: 200)
+    this = lab(
+        range(200),
+        captured=False,
+        child=lambda number, indexes: CRASH if number == 0 and indexes[0] < 10 * lost else None,
+        toleratedFailurePercentage=tolerated,
+    )
+    if rounds:
+        assert (this.finish()["recovered"], len(this.rounds)) == (10 * lost, 1)
+        return
+    with pytest.raises(DistmapError, match="110 of 200 items did not succeed"):
+        this.finish()
+    assert this.rounds == []
+    (note,) = this.stored("ledger.json")["notes"]
+    assert "no round was run for them" in note
+    assert this.redrive()["succeeded"] == 200
+
+
 def test_one_round_without_progress_does_not_end_the_rounds(lab: Callable[..., Lab]) -> None:
     this = lab(range(20), batch=1, child=lambda number, indexes: LOST if 7 in indexes and number < 2 else None)
 
@@ -1012,7 +1034,12 @@ def test_a_file_whose_upload_another_attempt_completed_is_written_again(
 ) -> None:
     monkeypatch.setattr("distmap._upload.PART_BYTES", 5 * 1024**2)
     large = "x" * 1024
-    this = lab([large] * 12_000, child=lambda number, _indexes: CRASH if number == 0 else None, batch=1_000)
+    this = lab(
+        [large] * 12_000,
+        child=lambda number, _indexes: CRASH if number == 0 else None,
+        batch=1_000,
+        toleratedFailurePercentage=75,
+    )
     event = this.map(this.items)
     this.context = lambda: lambda_context(0)
     continuation = None

@@ -6,7 +6,8 @@ item, after the last round. What the map has beside it only ends a run early tha
 | the number of items | ``ToleratedFailurePercentage`` |
 |---|---|
 | known before the map (captured, an item file) | the tolerance and 25 points, and at least 100 items, or 10 batches |
-| not known (the map lists, or reads, the source itself) | the tolerance and 25 points, and at least 50 |
+| not known (the map lists, or reads, the source itself) | 100: one crash would end a run of one batch |
+| of items with a map of their own | 100: each of these maps ends early by itself, and rounds may heal its outer item |
 | in a round | 100: a round that brings nothing ends the rounds, and no run |
 
 https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html#maprun-fail-threshold
@@ -26,7 +27,6 @@ from cdk_distributed_map.settings.expressions import quote, wrap
 from cdk_distributed_map.settings.workers import MapSettings
 
 _SLACK_POINTS: Final = 25
-_UNKNOWN_LEAST: Final = 50
 _LEAST_ITEMS: Final = 100
 _LEAST_BATCHES: Final = 10
 _BATCH_ITEMS: Final = 100
@@ -100,8 +100,11 @@ def early_stop(
         number_of_round: JSONata of the number of the round, where rounds run in this map.
     """
     found, bindings = _checked(rendered(scope, settings))
+    stop: float | str
     if chosen is not None:
         stop = expressions.number(scope, chosen, name="early_stop_percentage")
+    elif settings.nests:
+        stop = 100
     else:
         stop = _stop(found, settings, counted=counted)
     if bindings:
@@ -132,22 +135,14 @@ def _checked(found: Mapping[str, float | str]) -> tuple[dict[str, float | str], 
 
 
 def _stop(found: Mapping[str, float | str], settings: MapSettings, *, counted: bool) -> float | str:
-    percentage = found.get("percentage", 0)
-    unknown: float | str
-    if isinstance(percentage, str) or Token.is_unresolved(percentage):
-        unknown = wrap(
-            f"$min([100, $max([{_UNKNOWN_LEAST}, {expressions.number_text(percentage)} + {_SLACK_POINTS}])])"
-        )
-    else:
-        unknown = min(100, max(_UNKNOWN_LEAST, percentage + _SLACK_POINTS))
     if not counted:
-        return unknown
-    tolerated = expressions.number_text(percentage)
+        return 100
+    tolerated = expressions.number_text(found.get("percentage", 0))
     if "count" in found:
         share = f"{expressions.number_text(found['count'])} * 100 / {_COUNT}"
         tolerated = share if "percentage" not in found else f"$max([{tolerated}, {share}])"
     stop = f"$min([100, $max([{tolerated} + {_SLACK_POINTS}, {_least_items(settings)} * 100 / {_COUNT}])])"
-    return wrap(f'($type({_COUNT}) = "number" ? {_COUNT} : 0) > 0 ? {stop} : {expressions.number_text(unknown)}')
+    return wrap(f'($type({_COUNT}) = "number" ? {_COUNT} : 0) > 0 ? {stop} : 100')
 
 
 def _least_items(settings: MapSettings) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import jsii
 from aws_cdk import Aws, Duration, Stack
@@ -30,6 +31,7 @@ _TIMEOUT = Duration.minutes(15)
 _WAIT_SECONDS, _BACKOFF_RATE, _MAX_WAIT_SECONDS = 1, 2, 300
 _RERUN_WAIT_SECONDS, _RERUN_MAX_WAIT_SECONDS = 10, 900
 _RERUN_ROUNDS = 3
+_PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 _MADE_NAME_BYTES = 100
 """About how much longer a name that AWS makes is than the token that stands for it, such as the URL of a queue."""
 
@@ -210,8 +212,11 @@ def _is_queue(target: object) -> bool:
 
 
 def path_in_stack(scope: Construct) -> str:
-    """Return the path of a construct from below its stack."""
-    return scope.node.path.removeprefix(f"{Stack.of(scope).node.path}/")
+    """Return the path of a construct from below its stack, with other characters than ASCII's as percent codes.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_Dimension.html takes no others.
+    """
+    return quote(scope.node.path.removeprefix(f"{Stack.of(scope).node.path}/"), safe=_PRINTABLE)
 
 
 def dimension(scope: Construct) -> str:

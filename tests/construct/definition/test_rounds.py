@@ -180,16 +180,19 @@ def test_no_round_is_stopped_early(lab: Lab, evaluate: Evaluate, number: int) ->
 
 
 @pytest.mark.parametrize(
-    ("options", "percentage"),
-    [({}, 50), ({"tolerated_failure_percentage": 40}, 65), ({"tolerated_failure_percentage": "$.p"}, 50)],
-    ids=str,
+    "options", [{}, {"tolerated_failure_percentage": 40}, {"tolerated_failure_percentage": "$.p"}], ids=str
 )
-def test_a_source_that_nobody_counted_stops_at_half(
-    lab: Lab, evaluate: Evaluate, options: dict[str, Any], percentage: float
+def test_a_source_that_nobody_counted_is_not_stopped_early(
+    lab: Lab, evaluate: Evaluate, options: dict[str, Any]
 ) -> None:
-    items = ItemSource.s3_objects(lab.bucket())
+    assert stop(lab, evaluate, "map", None, items=ItemSource.s3_objects(lab.bucket()), **options) == 100
 
-    assert stop(lab, evaluate, "map", None, items=items, **options) == percentage
+
+def test_items_with_maps_of_their_own_are_not_stopped_early(
+    lab: Lab, evaluate: Evaluate, workers: dict[str, Any]
+) -> None:
+    worker = workers["smallest"]["nested"](lab)
+    assert stop(lab, evaluate, "map", 1_000_000, items=captured(), worker=worker) == 100
 
 
 @pytest.fixture(scope="module")
@@ -231,19 +234,19 @@ def test_fails_when_a_tolerance_from_the_input_is_none_before_the_map_begins(
 ) -> None:
     field = tolerance_from_input(early)
 
-    assert evaluate(field, {"input": {"p": 5, "c": 1}}) == (50 if early is None else early)
+    assert evaluate(field, {"input": {"p": 5, "c": 1}}) == (100 if early is None else early)
     with pytest.raises(Exception, match=re.escape(said)):
         evaluate(field, {"input": given})
 
 
-def test_an_item_file_without_a_count_stops_at_half(lab: Lab, evaluate: Evaluate) -> None:
+def test_an_item_file_without_a_count_is_not_stopped_early(lab: Lab, evaluate: Evaluate) -> None:
     percentage = lab.state(lab.pipeline(), "map item file")["ToleratedFailurePercentage"]
     given = [{"key": "k"}, {"key": "k", "count": 0}, {"key": "k", "count": "many"}, {"key": "k", "count": 1_000_000}]
 
     assert [evaluate(percentage, {"input": {"items": items}, "variables": {"distmapRound": 0}}) for items in given] == [
-        50,
-        50,
-        50,
+        100,
+        100,
+        100,
         25,
     ]
 

@@ -458,6 +458,14 @@ def test_a_worker_of_states_has_no_alarm_for_throttling(lab: Lab) -> None:
     assert "Throttles" not in {each["Properties"]["MetricName"] for each in alarms}
 
 
+def test_the_dimension_of_metrics_is_ascii_as_cloudwatch_wants_it(lab: Lab) -> None:
+    pipeline = lab.pipeline("Größe 1")
+
+    assert pipeline.metric_items_failed().dimensions == {"Pipeline": "Stack/Gr%C3%B6%C3%9Fe 1"}
+    told = [each for each in lab.resources("AWS::Lambda::Function").values() if "DISTMAP_ACCOUNT" in str(each)]
+    assert "/Gr%C3%B6%C3%9Fe 1" in str(told)
+
+
 def test_an_alarm_for_failed_items_is_made_where_it_is_wanted(lab: Lab) -> None:
     lab.pipeline(alarms=Alarms(items_failed=20))
 
