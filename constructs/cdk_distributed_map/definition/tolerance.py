@@ -3,12 +3,14 @@
 To Step Functions a batch succeeds or fails as a whole, so the account holds the run to the declared tolerance, item by
 item, after the last round. What the map has beside it only ends a run early that goes all wrong:
 
-| the number of items | ``ToleratedFailurePercentage`` |
+| the number of items | what the map has |
 |---|---|
-| known before the map (captured, an item file) | the tolerance and 25 points, and at least 100 items, or 10 batches |
-| not known (the map lists, or reads, the source itself) | 100: one crash would end a run of one batch |
-| of items with a map of their own | 100: each of these maps ends early by itself, and rounds may heal its outer item |
-| in a round | 100: a round that brings nothing ends the rounds, and no run |
+| known before the map (captured, an item file) | the tolerance and 25 points, at least 100 items, or 10 batches |
+| not known (the map lists, or reads, the source itself) | a count: the tolerance, of 100 million items, and 250,000 |
+| of items with a map of their own | 100 %: these maps end early by themselves, and rounds may heal their items |
+| in a round | 100 %: a round that brings nothing ends the rounds, and no run |
+
+A percentage would end a short run of unknown length for one batch that crashed, whose items a round heals.
 
 https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html#maprun-fail-threshold
 """
@@ -16,6 +18,7 @@ https://docs.aws.amazon.com/step-functions/latest/dg/state-map-distributed.html#
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any, Final
 
 from aws_cdk import Token
@@ -25,12 +28,15 @@ from cdk_distributed_map.resources.map_resources import MapResources
 from cdk_distributed_map.settings import checks, expressions, synthesis_warnings
 from cdk_distributed_map.settings.expressions import quote, wrap
 from cdk_distributed_map.settings.workers import MapSettings
+from distmap import limits
 
 _SLACK_POINTS: Final = 25
 _LEAST_ITEMS: Final = 100
 _LEAST_BATCHES: Final = 10
 _BATCH_ITEMS: Final = 100
 """How many items a batch is taken to have whose size isn't known."""
+_SLACK_ITEMS: Final = 250_000
+"""Half a percent of fifty million: fewer items than these are cheap, and may be lost for no fault of their own."""
 _COUNT: Final = "$states.input.items.count"
 _BOUNDS: Final = {
     "count": ("{0} < 0 or $floor({0}) != {0}", "a whole number from 0"),
@@ -100,13 +106,15 @@ def early_stop(
         number_of_round: JSONata of the number of the round, where rounds run in this map.
     """
     found, bindings = _checked(rendered(scope, settings))
+    if chosen is None and not counted and not settings.nests:
+        return {"ToleratedFailureCount": _stop_of_unknown(found, bindings)}
     stop: float | str
     if chosen is not None:
         stop = expressions.number(scope, chosen, name="early_stop_percentage")
     elif settings.nests:
         stop = 100
     else:
-        stop = _stop(found, settings, counted=counted)
+        stop = _stop(found, settings)
     if bindings:
         stop = wrap(f"({bindings}{expressions.number_text(stop)})")
     if number_of_round is None or stop == 100:
@@ -134,9 +142,17 @@ def _checked(found: Mapping[str, float | str]) -> tuple[dict[str, float | str], 
     return bound, bindings
 
 
-def _stop(found: Mapping[str, float | str], settings: MapSettings, *, counted: bool) -> float | str:
-    if not counted:
-        return 100
+def _stop_of_unknown(found: Mapping[str, float | str], bindings: str) -> float | str:
+    """Return how many items may fail of a number that isn't known, which is the most that a map reads at most."""
+    count, percentage = found.get("count", 0), found.get("percentage", 0)
+    if not isinstance(count, str) and not isinstance(percentage, str):
+        return min(limits.MAX_ITEMS, _SLACK_ITEMS + ceil(max(count, percentage * limits.MAX_ITEMS / 100)))
+    share = f"$ceil({expressions.number_text(percentage)} * {limits.MAX_ITEMS // 100})"
+    tolerated = f"$max([{expressions.number_text(count)}, {share}])"
+    return wrap(f"({bindings}$min([{limits.MAX_ITEMS}, {_SLACK_ITEMS} + {tolerated}]))")
+
+
+def _stop(found: Mapping[str, float | str], settings: MapSettings) -> float | str:
     tolerated = expressions.number_text(found.get("percentage", 0))
     if "count" in found:
         share = f"{expressions.number_text(found['count'])} * 100 / {_COUNT}"

@@ -92,8 +92,9 @@ class Accounting:
             Default: they are.
         early_stop_percentage: Share of the items at whose failure Step Functions stops the map, a number, a JSONPath or
             JSONata; 100 never stops it early, so that a run that goes all wrong is paid for to its end. Default: the
-            tolerance and 25 points more, and as much as 100 items or 10 batches; 100 where the number of items isn't
-            known before the map has read them, and where each item has a map of its own.
+            tolerance and 25 points more, and as much as 100 items or 10 batches; where the number of items isn't known
+            before the map has read them, 250,000 items and the tolerance of 100 million; 100 where each item has a map
+            of its own.
         memory_size: Memory of the account function in MB. Default: 1,769, at which it has one CPU.
 
     Raises:

@@ -180,12 +180,26 @@ def test_no_round_is_stopped_early(lab: Lab, evaluate: Evaluate, number: int) ->
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"tolerated_failure_percentage": 40}, {"tolerated_failure_percentage": "$.p"}], ids=str
+    ("options", "count"),
+    [
+        ({}, 250_000),
+        ({"tolerated_failure_percentage": 4.5}, 4_750_000),
+        ({"tolerated_failure_percentage": 100}, 100_000_000),
+        ({"tolerated_failure_count": 1_000}, 251_000),
+        ({"tolerated_failure_count": 1_000, "tolerated_failure_percentage": 1}, 1_250_000),
+        ({"tolerated_failure_percentage": "$.p"}, 10_250_000),
+        ({"tolerated_failure_percentage": "$.p", "tolerated_failure_count": "$.c"}, 10_250_000),
+        ({"tolerated_failure_count": "$.c"}, 250_030),
+    ],
+    ids=str,
 )
-def test_a_source_that_nobody_counted_is_not_stopped_early(
-    lab: Lab, evaluate: Evaluate, options: dict[str, Any]
+def test_a_source_that_nobody_counted_stops_after_a_number_of_items(
+    lab: Lab, evaluate: Evaluate, options: dict[str, Any], count: int
 ) -> None:
-    assert stop(lab, evaluate, "map", None, items=ItemSource.s3_objects(lab.bucket()), **options) == 100
+    rendered = lab.state(lab.pipeline(items=ItemSource.s3_objects(lab.bucket()), **options), "map")
+
+    assert "ToleratedFailurePercentage" not in rendered
+    assert evaluate(rendered["ToleratedFailureCount"], {"input": {"p": 10, "c": 30}}) == count
 
 
 def test_items_with_maps_of_their_own_are_not_stopped_early(
@@ -208,7 +222,7 @@ def tolerance_from_input(new_lab: Callable[..., Lab]) -> Callable[[float | None]
             tolerated_failure_count="$.c",
             accounting=None if early is None else Accounting(early_stop_percentage=early),
         )
-        return lab.state(pipeline, "map")["ToleratedFailurePercentage"]
+        return lab.state(pipeline, "map")[f"ToleratedFailure{'Count' if early is None else 'Percentage'}"]
 
     return rendered
 
@@ -234,7 +248,7 @@ def test_fails_when_a_tolerance_from_the_input_is_none_before_the_map_begins(
 ) -> None:
     field = tolerance_from_input(early)
 
-    assert evaluate(field, {"input": {"p": 5, "c": 1}}) == (100 if early is None else early)
+    assert evaluate(field, {"input": {"p": 5, "c": 1}}) == (5_250_000 if early is None else early)
     with pytest.raises(Exception, match=re.escape(said)):
         evaluate(field, {"input": given})
 
