@@ -7,6 +7,7 @@ item, after the last round. What the map has beside it only ends a run early tha
 |---|---|
 | known before the map (captured, an item file) | the tolerance and 25 points, at least 100 items, or 10 batches |
 | not known (the map lists, or reads, the source itself) | a count: the tolerance, of 100 million items, and 250,000 |
+| not known, and items have no identity, hence no rounds | 50 %, or the tolerance and 25 points |
 | of items with a map of their own | 100 %: these maps end early by themselves, and rounds may heal their items |
 | in a round | 100 %: a round that brings nothing ends the rounds, and no run |
 
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from aws_cdk import Token
 from constructs import Construct
@@ -31,6 +32,7 @@ from cdk_distributed_map.settings.workers import MapSettings
 from distmap import limits
 
 _SLACK_POINTS: Final = 25
+_BARE_POINTS: Final = 50
 _LEAST_ITEMS: Final = 100
 _LEAST_BATCHES: Final = 10
 _BATCH_ITEMS: Final = 100
@@ -106,7 +108,7 @@ def early_stop(
         number_of_round: JSONata of the number of the round, where rounds run in this map.
     """
     found, bindings = _checked(rendered(scope, settings))
-    if chosen is None and not counted and not settings.nests:
+    if chosen is None and not counted and not settings.nests and settings.enveloped:
         return {"ToleratedFailureCount": _stop_of_unknown(found, bindings)}
     stop: float | str
     if chosen is not None:
@@ -114,7 +116,7 @@ def early_stop(
     elif settings.nests:
         stop = 100
     else:
-        stop = _stop(found, settings)
+        stop = _stop(found, settings) if counted else _stop_of_bare(found)
     if bindings:
         stop = wrap(f"({bindings}{expressions.number_text(stop)})")
     if number_of_round is None or stop == 100:
@@ -145,11 +147,23 @@ def _checked(found: Mapping[str, float | str]) -> tuple[dict[str, float | str], 
 def _stop_of_unknown(found: Mapping[str, float | str], bindings: str) -> float | str:
     """Return how many items may fail of a number that isn't known, which is the most that a map reads at most."""
     count, percentage = found.get("count", 0), found.get("percentage", 0)
-    if not isinstance(count, str) and not isinstance(percentage, str):
+    if _is_number(count) and _is_number(percentage):
         return min(limits.MAX_ITEMS, _SLACK_ITEMS + ceil(max(count, percentage * limits.MAX_ITEMS / 100)))
     share = f"$ceil({expressions.number_text(percentage)} * {limits.MAX_ITEMS // 100})"
     tolerated = f"$max([{expressions.number_text(count)}, {share}])"
     return wrap(f"({bindings}$min([{limits.MAX_ITEMS}, {_SLACK_ITEMS} + {tolerated}]))")
+
+
+def _stop_of_bare(found: Mapping[str, float | str]) -> float | str:
+    """Return the share of items that nobody can tell apart: without rounds, a redrive needs a map that has failed."""
+    percentage = found.get("percentage", 0)
+    if _is_number(percentage):
+        return min(100, max(_BARE_POINTS, percentage + _SLACK_POINTS))
+    return wrap(f"$min([100, $max([{_BARE_POINTS}, {expressions.number_text(percentage)} + {_SLACK_POINTS}])])")
+
+
+def _is_number(value: float | str) -> TypeGuard[float]:
+    return not isinstance(value, str) and not Token.is_unresolved(value)
 
 
 def _stop(found: Mapping[str, float | str], settings: MapSettings) -> float | str:
@@ -158,7 +172,8 @@ def _stop(found: Mapping[str, float | str], settings: MapSettings) -> float | st
         share = f"{expressions.number_text(found['count'])} * 100 / {_COUNT}"
         tolerated = share if "percentage" not in found else f"$max([{tolerated}, {share}])"
     stop = f"$min([100, $max([{tolerated} + {_SLACK_POINTS}, {_least_items(settings)} * 100 / {_COUNT}])])"
-    return wrap(f'($type({_COUNT}) = "number" ? {_COUNT} : 0) > 0 ? {stop} : 100')
+    unknown = 100 if settings.enveloped else expressions.number_text(_stop_of_bare(found))
+    return wrap(f'($type({_COUNT}) = "number" ? {_COUNT} : 0) > 0 ? {stop} : {unknown}')
 
 
 def _least_items(settings: MapSettings) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aws_cdk import aws_stepfunctions as sfn
 
-from cdk_distributed_map import Accounting, Batching, Capture, ItemSource, Worker
+from cdk_distributed_map import Accounting, Batching, Capture, ItemShape, ItemSource, Worker
 
 if TYPE_CHECKING:
     from tests.construct.lab import Lab
@@ -200,6 +200,28 @@ def test_a_source_that_nobody_counted_stops_after_a_number_of_items(
 
     assert "ToleratedFailurePercentage" not in rendered
     assert evaluate(rendered["ToleratedFailureCount"], {"input": {"p": 10, "c": 30}}) == count
+
+
+def test_a_tolerance_of_the_stack_counts_where_nobody_counted_the_items(lab: Lab, evaluate: Evaluate) -> None:
+    percentage = lab.number_parameter("Tolerated").value_as_number
+    items = ItemSource.s3_objects(lab.bucket())
+    rendered = lab.state(lab.pipeline(items=items, tolerated_failure_percentage=percentage), "map")
+
+    assert evaluate(rendered["ToleratedFailureCount"].replace("${Tolerated}", "3"), {"input": {}}) == 3_250_000
+
+
+@pytest.mark.parametrize(
+    ("options", "percentage"),
+    [({}, 50), ({"tolerated_failure_percentage": 40}, 65), ({"tolerated_failure_percentage": "$.p"}, 50)],
+    ids=str,
+)
+def test_items_without_identity_that_nobody_counted_stop_at_half(
+    lab: Lab, evaluate: Evaluate, options: dict[str, Any], percentage: float
+) -> None:
+    items = ItemSource.s3_objects(lab.bucket())
+    worker = Worker.function(lab.function(), item_shape=ItemShape.BARE)
+
+    assert stop(lab, evaluate, "map", None, items=items, worker=worker, **options) == percentage
 
 
 def test_items_with_maps_of_their_own_are_not_stopped_early(
