@@ -32,21 +32,20 @@ def label_from(construct: str) -> str:
 
 def item_file_label(label: str) -> str:
     """Return the label of the map over an item file."""
-    other = f"{label}{_LABEL_SUFFIX}"
-    if len(other) <= MAX_LABEL_LENGTH:
-        return other
-    # Labels that begin alike must not become the same one.
-    digest = hashlib.sha256(label.encode()).hexdigest()[:6]
-    return f"{label[: MAX_LABEL_LENGTH - len(_LABEL_SUFFIX) - 7]}-{digest}{_LABEL_SUFFIX}"
+    return _ended(label, _LABEL_SUFFIX, most=MAX_LABEL_LENGTH, digits=6)
 
 
 def item_file_state(name: str) -> str:
     """Return the name of a state in the map over an item file."""
-    other = f"{name}{_STATE_SUFFIX}"
-    if len(other) <= MAX_NAME_LENGTH:
-        return other
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name[: MAX_NAME_LENGTH - len(_STATE_SUFFIX) - 9]}-{digest}{_STATE_SUFFIX}"
+    return _ended(name, _STATE_SUFFIX, most=MAX_NAME_LENGTH, digits=8)
+
+
+def _ended(name: str, suffix: str, *, most: int, digits: int) -> str:
+    """Return a name with a suffix, shortened where it must be: names that begin alike never become the same one."""
+    if len(name) + len(suffix) <= most:
+        return f"{name}{suffix}"
+    digest = hashlib.sha256(name.encode()).hexdigest()[:digits]
+    return f"{name[: most - len(suffix) - digits - 1]}-{digest}{suffix}"
 
 
 def logical_id(path: str) -> str:

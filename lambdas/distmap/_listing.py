@@ -83,20 +83,22 @@ class ListingSource:
 
     def _block(self, page: ListObjectsV2OutputTypeDef, position: list[Any]) -> Block:
         lines = [
-            encode(
-                {
-                    "bucket": self._bucket,
-                    "key": entry["Key"],
-                    "size": entry["Size"],
-                    "etag": entry["ETag"].strip('"'),
-                    "lastModified": entry["LastModified"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                },
-                what="object",
-            )
+            encode(item_of(self._bucket, entry), what="object")
             for entry in page.get("Contents", [])
             if self._is_wanted(entry)
         ]
         return b"".join([line + b"\n" for line in lines]), len(lines), position
+
+
+def item_of(bucket: str, entry: ObjectTypeDef) -> dict[str, Any]:
+    """Return the item that an object of a listing becomes."""
+    return {
+        "bucket": bucket,
+        "key": entry["Key"],
+        "size": entry["Size"],
+        "etag": entry["ETag"].strip('"'),
+        "lastModified": entry["LastModified"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
 def filter_of(settings: dict[str, Any], started: datetime) -> Callable[[ObjectTypeDef], bool]:

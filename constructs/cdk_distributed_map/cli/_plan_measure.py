@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from cdk_distributed_map.plan import Fact
     from cdk_distributed_map.runs import Client, Pipeline
     from cdk_distributed_map.runs.foresight.measured import Measured
-
-_SECONDS_BETWEEN_WORDS: Final = 5.0
 
 
 def memories(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -80,16 +77,17 @@ def _facts(run: Measured) -> dict[str, Fact]:
 
 def _run(target: Pipeline, items: Sequence[bytes], input: Any, *, at: str = "") -> Measured:
     from cdk_distributed_map.runs.foresight.measured import measure  # noqa: PLC0415 - see measured
+    from cdk_distributed_map.runs.notices import ProgressNotice  # noqa: PLC0415 - likewise
 
     # A state array's items are in the input too, where those of the file are to be.
     rest = {key: value for key, value in input.items() if key != "items"} if isinstance(input, dict) else {}
     run = target.start(rest, items=io.BytesIO(b"\n".join(items)), items_format="jsonl")
     _show.say(f"measuring {len(items):,} items{at} in the run {run.name}", err=True)
-    said = time.monotonic()
-    for progress in run.watch(notice=lambda text: _show.say(text, err=True)):
-        if not progress.final and time.monotonic() - said > _SECONDS_BETWEEN_WORDS:
-            said = time.monotonic()
-            _show.say(f"{progress.items.done:,} of {len(items):,} items have ended", err=True)
+    notices = ProgressNotice(target.aws.notice, lambda done: f"{done:,} of {len(items):,} items have ended")
+    ended = 0
+    for progress in run.watch(notice=target.aws.notice):
+        notices(progress.items.done - ended)
+        ended = progress.items.done
     ledger = run.ledger()
     if ledger.has_failures:
         failed = f"{ledger.unsuccessful:,} of them did not succeed: {_options.command('failures', run)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cdk_distributed_map.cli import _plan_measure, _show, _start
+from cdk_distributed_map.cli import _plan_measure, _start
 
 if TYPE_CHECKING:
     from cdk_distributed_map.plan import Described, Fact
@@ -38,9 +38,8 @@ def facts(
         InputError: The source can't be read, or isn't known before a run.
         AwsError: AWS refused a call.
     """
-    from cdk_distributed_map.plan import read_path  # noqa: PLC0415 - a --help doesn't need it
-    from cdk_distributed_map.runs.foresight import count  # noqa: PLC0415 - likewise
-    from cdk_distributed_map.runs.foresight.source import source_named, source_of  # noqa: PLC0415 - likewise
+    from cdk_distributed_map.runs.foresight import count  # noqa: PLC0415 - a --help doesn't need it
+    from cdk_distributed_map.runs.foresight.source import source_for  # noqa: PLC0415 - likewise
 
     number = options["measure"]
     if "times" not in known and number is None:
@@ -49,16 +48,12 @@ def facts(
         )
     if "items" in known and number is None:
         return {}
-    execution_input = _start.parse_input(options["execution_input"])
-    named = options["items"]
-    is_named = named is not None and number_of(named) is None
-    path = read_path(described.definition)
-    source = source_named(named) if is_named else source_of(path.reads, execution_input or {})
-    client.aws.notice = client.aws.notice or (lambda text: _show.say(text, err=True))
+    parsed = _start.parse_input(options["execution_input"])
+    execution_input = {} if parsed is None else parsed
+    named = options["items"] if number_of(options["items"]) is None else None
+    source = source_for(described.definition, execution_input, named=named)
     found: dict[str, Fact] = {} if "items" in known else count.count(client.aws, source).facts()
     if number is not None:
         items = count.first_items(client.aws, source, number)
-        found |= _plan_measure.measured(
-            client, pipeline, items, input=execution_input or {}, sizes=options["measure_memory"]
-        )
+        found |= _plan_measure.measured(client, pipeline, items, input=execution_input, sizes=options["measure_memory"])
     return found

@@ -87,19 +87,17 @@ def agreed(
 
 def _counted(client: Client, target: Pipeline, items: str | None, execution_input: Any) -> Counted | None:
     """Return how many items the run would have; None where that isn't known before it."""
-    from cdk_distributed_map.plan import read_path  # noqa: PLC0415 - only a plan needs it
-    from cdk_distributed_map.runs import InputError  # noqa: PLC0415 - likewise
-    from cdk_distributed_map.runs.foresight import count, deployed  # noqa: PLC0415 - likewise
-    from cdk_distributed_map.runs.foresight.source import source_named, source_of  # noqa: PLC0415 - likewise
+    from cdk_distributed_map.runs import InputError  # noqa: PLC0415 - only a plan needs it
+    from cdk_distributed_map.runs.foresight import count  # noqa: PLC0415 - likewise
+    from cdk_distributed_map.runs.foresight.source import source_for  # noqa: PLC0415 - likewise
 
     if items == "-":
         raise click.UsageError("items on standard input can't be counted before they are read: give --item-count")
-    if items is not None:
-        return count.count(client.aws, source_named(items))
-    described = deployed.described(client.aws, target.arn, name=target.called)
     try:
-        source = source_of(read_path(described.definition).reads, {} if execution_input is None else execution_input)
+        source = source_for(target.asl_definition, {} if execution_input is None else execution_input, named=items)
     except InputError:
+        if items is not None:
+            raise
         return None  # the latest run may tell
     return count.count(client.aws, source)
 

@@ -69,6 +69,8 @@ class Clock:
         virtual: Whether waits pass at once when nothing real is running. Default: they do.
     """
 
+    _grace = GRACE_SECONDS
+
     def __init__(self, *, virtual: bool = True) -> None:
         self.virtual = virtual
         self._offset = time.time() - time.monotonic()
@@ -114,19 +116,24 @@ class Clock:
 
     def next_due(self) -> float | None:
         """Return the seconds until the earliest sleeper, 0 where the clock can jump to it; None without sleepers."""
-        while self._sleepers and self._sleepers[0][2].callback is None:
-            heapq.heappop(self._sleepers)
-        if not self._sleepers:
+        earliest = self._earliest()
+        if earliest is None:
             return None
-        due = self._sleepers[0][0] - self.now()
+        due = earliest - self.now()
         if due > 0 and self.virtual and not self._outside.operations:
             self._offset += due
             return 0
         return max(due, 0)
 
+    def _earliest(self) -> float | None:
+        """Return when the earliest sleeper is due; None without sleepers."""
+        while self._sleepers and self._sleepers[0][2].callback is None:
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
     def wake(self) -> None:
         """Wake the sleepers whose time has come, those due within a blink with them."""
-        now = self.now() + GRACE_SECONDS
+        now = self.now() + self._grace
         while self._sleepers and self._sleepers[0][0] <= now:
             heapq.heappop(self._sleepers)[2].fire()
 
@@ -136,6 +143,8 @@ class SimulatedClock(Clock):
 
     For runs in which everything that takes time waits on this clock, so that the same seed gives the same times.
     """
+
+    _grace = 0.0
 
     def __init__(self) -> None:
         super().__init__(virtual=True)
@@ -151,17 +160,11 @@ class SimulatedClock(Clock):
 
     def next_due(self) -> float | None:
         """Jump to the earliest sleeper and return 0; None without sleepers, or while something real is under way."""
-        while self._sleepers and self._sleepers[0][2].callback is None:
-            heapq.heappop(self._sleepers)
-        if not self._sleepers or self._outside.operations:
+        earliest = self._earliest()
+        if earliest is None or self._outside.operations:
             return None
-        self._now = max(self._now, self._sleepers[0][0])
+        self._now = max(self._now, earliest)
         return 0
-
-    def wake(self) -> None:
-        """Wake the sleepers whose time has come."""
-        while self._sleepers and self._sleepers[0][0] <= self._now:
-            heapq.heappop(self._sleepers)[2].fire()
 
 
 class ClockSelector(selectors.DefaultSelector):

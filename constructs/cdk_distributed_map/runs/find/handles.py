@@ -6,6 +6,7 @@ those.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -67,6 +68,17 @@ class PipelineHandle:
         if self._definition is None:
             self._definition = read_definition(self._described()["definition"], machine=self.name)
         return self._definition
+
+    @property
+    def asl_definition(self) -> dict[str, Any]:
+        """Its deployed definition in the Amazon States Language.
+
+        Raises:
+            NotFoundError: There is no such state machine.
+            AwsError: AWS refused the call.
+        """
+        found: dict[str, Any] = json.loads(self._described()["definition"])
+        return found
 
     @property
     def nesting(self) -> Nesting:

@@ -31,7 +31,8 @@ from cdk_distributed_map.runs.foresight.source import (
 )
 from cdk_distributed_map.runs.notices import ProgressNotice
 from distmap._errors import CaptureLimitError, EventError
-from distmap._listing import filter_of
+from distmap._json import encode
+from distmap._listing import filter_of, item_of
 from distmap._ranges import RangesSource as Ranges
 
 _FILES: Final = 5
@@ -70,7 +71,7 @@ def count(aws: Aws, source: Source) -> Counted:
             ranges = _ranges(settings)
             return Counted(items=ranges.items, item_bytes=_mean(first_items(aws, source, _FEW)), exact=True)
         case ArraySource(items=each):
-            return Counted(items=len(each), item_bytes=_mean([_encode(item) for item in each]), exact=True)
+            return Counted(items=len(each), item_bytes=_mean([encode(item, what="item") for item in each]), exact=True)
         case ListingSource(loaded=None):
             return _count_objects(aws, source)
         case _:
@@ -89,7 +90,7 @@ def first_items(aws: Aws, source: Source, number: int) -> list[bytes]:
             blocks = (block for block, _, _ in _ranges(settings).blocks(None))
             return list(islice((line for block in blocks for line in block.splitlines()), number))
         case ArraySource(items=each):
-            return [_encode(item) for item in each[:number]]
+            return [encode(item, what="item") for item in each[:number]]
         case ListingSource(loaded=None):
             return list(islice(_objects(aws, source), number))
         case _:
@@ -139,17 +140,16 @@ def _object(entry: Entry, source: ListingSource) -> bytes:
     """Return an object as an item: as Step Functions lists it, or as the capture function does."""
     each = entry.described
     if source.capture is not None:
-        modified = each["LastModified"].astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        item = {"bucket": source.bucket, "key": entry.key, "size": entry.size, "etag": each["ETag"].strip('"')}
-        return _encode({**item, "lastModified": modified})
-    return _encode(
+        return encode(item_of(source.bucket, each), what="object")
+    return encode(
         {
             "Etag": each["ETag"],
             "Key": entry.key,
             "LastModified": each["LastModified"].timestamp(),
             "Size": entry.size,
             "StorageClass": each.get("StorageClass", "STANDARD"),
-        }
+        },
+        what="object",
     )
 
 
@@ -259,10 +259,6 @@ def _ranges(settings: Mapping[str, Any]) -> Ranges:
         return Ranges(dict(settings))
     except (EventError, CaptureLimitError) as error:
         raise InputError(f"{error}: look at the run's input (--input)") from error
-
-
-def _encode(item: Any) -> bytes:
-    return json.dumps(item, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _mean(texts: Sequence[bytes]) -> float | None:

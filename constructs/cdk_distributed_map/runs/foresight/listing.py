@@ -8,11 +8,14 @@ a listing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ObjectTypeDef
 
 _WHOLE_PAGES: Final = 20
 """Pages that are read one after the other: listings up to so many are counted exactly."""
@@ -28,7 +31,7 @@ class Entry(NamedTuple):
 
     key: str
     size: int
-    described: Mapping[str, Any]
+    described: ObjectTypeDef
     """As S3 lists it."""
 
 

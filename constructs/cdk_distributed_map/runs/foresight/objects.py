@@ -33,7 +33,7 @@ def page_of(aws: Aws, bucket: str, prefix: str, after: str) -> Page:
     begin: Any = {"StartAfter": after} if after else {}
     with _reading(f"s3://{bucket}/{prefix}"):
         answer = aws.s3().list_objects_v2(Bucket=bucket, Prefix=prefix, **begin)
-    entries = [Entry(each["Key"], each["Size"], cast("dict[str, Any]", each)) for each in answer.get("Contents", [])]
+    entries = [Entry(each["Key"], each["Size"], each) for each in answer.get("Contents", [])]
     return Page(entries, answer.get("IsTruncated", False))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal
 
-from cdk_distributed_map.plan import Reads
+from cdk_distributed_map.plan import Reads, read_path
 from cdk_distributed_map.runs.errors import InputError
 from cdk_distributed_map.runs.files.item_formats import CsvDialect
 
@@ -141,6 +141,20 @@ def source_of(reads: Reads, input: Any) -> Source:
             )
         return ArraySource(items=items)
     return _read(reads.reader, input)
+
+
+def source_for(definition: Mapping[str, Any], input: Any, *, named: str | None = None) -> Source:
+    """Return where the items of a run come from: what the user names, or else the source of its state machine.
+
+    Args:
+        definition: The state machine.
+        input: The run's input.
+        named: A file, or a place in S3. Default: none.
+
+    Raises:
+        InputError: The name doesn't show the format, or the source isn't told by the definition and the input.
+    """
+    return source_of(read_path(definition).reads, input) if named is None else source_named(named)
 
 
 def _captured(capture: Mapping[str, Any], input: Any) -> Source:
