@@ -34,7 +34,7 @@ def facts(
     """Return what is counted and measured at the source, as far as nothing else tells it.
 
     Raises:
-        click.UsageError: Nothing tells how long an item takes.
+        click.UsageError: Nothing tells how long an item takes, or two options do.
         InputError: The source can't be read, or isn't known before a run.
         AwsError: AWS refused a call.
     """
@@ -42,6 +42,12 @@ def facts(
     from cdk_distributed_map.runs.foresight.source import source_for  # noqa: PLC0415 - likewise
 
     number = options["measure"]
+    if number is None and options["measure_memory"]:
+        raise click.UsageError("--measure-memory needs --measure, the number of items to run at each size")
+    if number is not None and "times" in known:
+        raise click.UsageError(
+            "--measure tells how long an item takes: leave it out, or --item-seconds, --from-run and --against"
+        )
     if "times" not in known and number is None:
         raise click.UsageError(
             "say how long an item takes: --item-seconds 0.05, --from-run latest, or --measure 200 to run some"
