@@ -46,9 +46,15 @@ def make(folder: Path) -> None:
             },
             # An item that is slow outlasts its function.
             "Hasty": {"batching": batches, "seconds": 2, "accounting": Accounting(rounds=3)},
-            # Each item is ten of an inner map, in two batches, one of which may fail.
+            # Each item is ten of an inner map, in two batches, one of which may fail: one after the other, so that
+            # what was before the one that fails is done.
             "Nested": {
-                "nested": {"items": 10, "batching": Batching(max_items=5), "tolerated_failure_count": 1},
+                "nested": {
+                    "items": 10,
+                    "batching": Batching(max_items=5),
+                    "max_concurrency": 1,
+                    "tolerated_failure_count": 1,
+                },
                 "max_concurrency": 5,
                 "accounting": Accounting(rounds=4),
             },
