@@ -77,7 +77,7 @@ MAY_KNOW: dict[str, set[str]] = {
     "local.faults": set(),
     "local.mock_file": set(),
     "local.outcomes": {"names", "local.mock_file"},
-    "local.execution_path": set(),
+    "local.execution_path": {"arns"},
     "local.simulation": {*EXECUTION, "local.engine", "local.functions"},
     "local.deployed": {*EXECUTION, "local.embedded", "local.execution_path"},
     "local.guardian": set(),

@@ -25,7 +25,13 @@ from distmap._indexes import IndexSet
 from distmap._item_lines import ChangedError, ItemLines
 from distmap._nested_account import NestedAccount
 from distmap._upload import ItemUpload
-from distmap.limits import NO_FAULT_ERRORS
+from distmap.limits import (
+    EARLY_STOP_MIN_BATCHES,
+    EARLY_STOP_MIN_ITEMS,
+    EARLY_STOP_SLACK_POINTS,
+    MOSTLY_LOST_POINTS,
+    NO_FAULT_ERRORS,
+)
 from distmap.wire import ITEMS_FILE, PERMANENT_ERROR, AccountSettings, ItemFile, Origin
 
 if TYPE_CHECKING:
@@ -39,10 +45,6 @@ ALL_WRONG: Final = (
 _ALL_ERRORS: Final = "States.ALL"
 _TASK_FAILED: Final = "States.TaskFailed"
 _TIMEOUT: Final = "States.Timeout"
-_LEAST_LOST: Final = 100
-_LEAST_BATCHES_LOST: Final = 10
-_LOST_POINTS: Final = 50
-_SLACK_POINTS: Final = 25
 
 
 class Decision(NamedTuple):
@@ -126,8 +128,8 @@ def _lost_too_many(reading: Reading) -> bool:
         lost += states.bytes.count(code) if timed_out or error in NO_FAULT_ERRORS else 0
     captured = len(states.bytes) if reading.captured is None else reading.captured
     percentage, count = settings["toleratedFailurePercentage"] or 0, settings["toleratedFailureCount"] or 0
-    tolerated = max(_LOST_POINTS * captured, (percentage + _SLACK_POINTS) * captured, 100 * count) / 100
-    return lost > max(_LEAST_LOST, _LEAST_BATCHES_LOST * reading.largest[-1], tolerated)
+    tolerated = max(MOSTLY_LOST_POINTS * captured, (percentage + EARLY_STOP_SLACK_POINTS) * captured, 100 * count) / 100
+    return lost > max(EARLY_STOP_MIN_ITEMS, EARLY_STOP_MIN_BATCHES * reading.largest[-1], tolerated)
 
 
 def _is_stuck_inside(reading: Reading, done: int, untried: int) -> bool:

@@ -43,13 +43,15 @@ STANDARD_DISPATCH_PER_SECOND: Final = 100
 EXPRESS_DISPATCH_PER_SECOND: Final = 1_000
 MAX_INLINE_CONCURRENCY: Final = 40
 
-# SFN state-map-distributed.html, "ItemReader", "ItemBatcher", "Label"
+# SFN state-map-distributed.html and input-output-itemreader.html, "ItemReader", "ItemBatcher", "Label"
 MAX_ITEM_BYTES: Final = 8 * 1024**2
 """One item of a file, where ItemSelector makes it smaller than the payload limit."""
 MAX_BATCH_BYTES: Final = 262_144
 MAX_LABEL_LENGTH: Final = 40
 MAX_ITEMS_POINTER_LENGTH: Final = 2_000
 MAX_CSV_HEADER_BYTES: Final = 10_240
+MAX_PARQUET_ROW_GROUP_BYTES: Final = 256 * 1024**2
+MAX_PARQUET_FOOTER_BYTES: Final = 5 * 1024**2
 
 # SFN redrive-executions.html, "Redrives"
 REDRIVE_DAYS: Final = 14
@@ -59,6 +61,8 @@ MAX_FUNCTION_SECONDS: Final = 900
 MAX_FUNCTION_MEMORY_MB: Final = 10_240
 MIN_FUNCTION_MEMORY_MB: Final = 128
 MAX_INVOCATION_PAYLOAD_BYTES: Final = 6 * 1024**2
+MAX_ASYNC_PAYLOAD_BYTES: Final = 1024**2
+"""An event of an asynchronous invocation."""
 MAX_FUNCTION_THREADS: Final = 1_024
 """Threads and processes of one invocation together."""
 MAX_LAYERS: Final = 5
@@ -73,6 +77,8 @@ UNRESERVABLE_CONCURRENCY: Final = 100
 SCALING_STEP: Final = 1_000
 """Concurrent executions a function can add in each :data:`SCALING_STEP_SECONDS`."""
 SCALING_STEP_SECONDS: Final = 10
+REQUESTS_OF_AN_ENVIRONMENT: Final = 10
+"""Requests a second that a function may take for each execution environment it may have."""
 
 # SFN concepts-error-handling.html, https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html and
 # https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html, "Errors that are no fault of an item"
@@ -158,6 +164,18 @@ WORKER_RESERVE_SHARE: Final = 0.1
 """Share of its time that a worker keeps for its answer, where nothing else is said."""
 WORKER_RESERVE_MOST_SECONDS: Final = 5.0
 """The most that it keeps."""
+EARLY_STOP_SLACK_POINTS: Final = 25
+"""Points of a percentage beyond the declared tolerance, at which a map whose number of items is known ends early."""
+EARLY_STOP_MIN_ITEMS: Final = 100
+"""No run ends early, and none goes without its rounds, for fewer items than these."""
+EARLY_STOP_MIN_BATCHES: Final = 10
+"""Nor for the items of fewer batches than these."""
+EARLY_STOP_SLACK_ITEMS: Final = 250_000
+"""Items beyond the declared tolerance, at which a map ends early whose number of items isn't known: half a percent of
+fifty million. Fewer are cheap, and may be lost for no fault of their own."""
+MOSTLY_LOST_POINTS: Final = 50
+"""Percentage of a map's items without which it has lost too many: no round is run for them, and items without an
+identity, for which there are no rounds, end their map there."""
 RAMP_SECONDS: Final = 600
 """A ramp of this length must be outlasted by the retries of a Standard child."""
 MAX_AGE_SECONDS: Final = 1_000 * 366 * 86_400

@@ -29,16 +29,17 @@ from cdk_distributed_map.resources.map_resources import MapResources
 from cdk_distributed_map.settings import checks, expressions, synthesis_warnings
 from cdk_distributed_map.settings.expressions import quote, wrap
 from cdk_distributed_map.settings.workers import MapSettings
-from distmap import limits
+from distmap.limits import (
+    EARLY_STOP_MIN_BATCHES,
+    EARLY_STOP_MIN_ITEMS,
+    EARLY_STOP_SLACK_ITEMS,
+    EARLY_STOP_SLACK_POINTS,
+    MAX_ITEMS,
+    MOSTLY_LOST_POINTS,
+)
 
-_SLACK_POINTS: Final = 25
-_BARE_POINTS: Final = 50
-_LEAST_ITEMS: Final = 100
-_LEAST_BATCHES: Final = 10
 _BATCH_ITEMS: Final = 100
 """How many items a batch is taken to have whose size isn't known."""
-_SLACK_ITEMS: Final = 250_000
-"""Half a percent of fifty million: fewer items than these are cheap, and may be lost for no fault of their own."""
 _COUNT: Final = "$states.input.items.count"
 _BOUNDS: Final = {
     "count": ("{0} < 0 or $floor({0}) != {0}", "a whole number from 0"),
@@ -62,11 +63,11 @@ def declared(scope: Construct, settings: MapSettings) -> dict[str, Any]:
 
     Where both are given and one turns out to be 0, both are: AWS takes 0 for not set.
     """
-    found = rendered(scope, settings)
-    if len(found) == 2:
-        count, percentage = found["count"], found["percentage"]
-        found = {"count": _zero_with(count, percentage), "percentage": _zero_with(percentage, count)}
-    return {f"ToleratedFailure{kind.title()}": value for kind, value in found.items()}
+    tolerances = rendered(scope, settings)
+    if len(tolerances) == 2:
+        count, percentage = tolerances["count"], tolerances["percentage"]
+        tolerances = {"count": _zero_with(count, percentage), "percentage": _zero_with(percentage, count)}
+    return {f"ToleratedFailure{kind.title()}": value for kind, value in tolerances.items()}
 
 
 def of_nested(resources: MapResources) -> list[dict[str, Any]]:
@@ -77,22 +78,22 @@ def of_nested(resources: MapResources) -> list[dict[str, Any]]:
     inner = resources.inner
     if inner is None:
         return []
-    (told,) = resources.nested_settings()
-    found = rendered(inner.scope, inner.map)
-    if from_input(found):
+    (nested,) = resources.nested_settings()
+    tolerances = rendered(inner.scope, inner.map)
+    if from_input(tolerances):
         synthesis_warnings.tolerance_of_children(inner.scope, inner.label, batched=inner.map.batches is not None)
-    tolerance = None if from_input(found) else as_wire(found)
-    return [{**told, "tolerance": tolerance, "nested": of_nested(inner)}]
+    tolerance = None if from_input(tolerances) else as_wire(tolerances)
+    return [{**nested, "tolerance": tolerance, "nested": of_nested(inner)}]
 
 
-def from_input(found: Mapping[str, float | str]) -> bool:
+def from_input(tolerances: Mapping[str, float | str]) -> bool:
     """Whether a rendered tolerance comes from the input, which the map alone has."""
-    return any(map(expressions.is_jsonata, found.values()))
+    return any(map(expressions.is_jsonata, tolerances.values()))
 
 
-def as_wire(found: Mapping[str, Any]) -> dict[str, Any]:
+def as_wire(tolerances: Mapping[str, Any]) -> dict[str, Any]:
     """Return a rendered tolerance under the names that it has for the account."""
-    return {f"toleratedFailure{kind.title()}": found.get(kind) for kind in ("count", "percentage")}
+    return {f"toleratedFailure{kind.title()}": tolerances.get(kind) for kind in ("count", "percentage")}
 
 
 def early_stop(
@@ -107,16 +108,16 @@ def early_stop(
         counted: Whether the input may have the number of items.
         number_of_round: JSONata of the number of the round, where rounds run in this map.
     """
-    found, bindings = _checked(rendered(scope, settings))
+    tolerances, bindings = _checked(rendered(scope, settings))
     if chosen is None and not counted and not settings.nests and settings.enveloped:
-        return {"ToleratedFailureCount": _stop_of_unknown(found, bindings)}
+        return {"ToleratedFailureCount": _stop_of_unknown(tolerances, bindings)}
     stop: float | str
     if chosen is not None:
         stop = expressions.number(scope, chosen, name="early_stop_percentage")
     elif settings.nests:
         stop = 100
     else:
-        stop = _stop(found, settings) if counted else _stop_of_bare(found)
+        stop = _stop(tolerances, settings) if counted else _stop_of_unidentified(tolerances)
     if bindings:
         stop = wrap(f"({bindings}{expressions.number_text(stop)})")
     if number_of_round is None or stop == 100:
@@ -124,64 +125,66 @@ def early_stop(
     return {"ToleratedFailurePercentage": wrap(f"{number_of_round} > 0 ? 100 : {expressions.number_text(stop)}")}
 
 
-def _checked(found: Mapping[str, float | str]) -> tuple[dict[str, float | str], str]:
+def _checked(tolerances: Mapping[str, float | str]) -> tuple[dict[str, float | str], str]:
     """Return tolerances, and JSONata that binds those from the input, or fails where one is none.
 
     The map evaluates it before it begins: the account would find the mistake when all items are done.
     """
-    bound, bindings = dict(found), ""
-    for kind, (bad, words) in _BOUNDS.items():
-        value = found.get(kind)
+    bound, bindings = dict(tolerances), ""
+    for kind, (wrong, expected) in _BOUNDS.items():
+        value = tolerances.get(kind)
         if value is None or not expressions.is_jsonata(value):
             continue
-        variable, message = f"${kind[0]}", quote(f"tolerated_failure_{kind} must be {words}, got ")
+        variable, message = f"${kind[0]}", quote(f"tolerated_failure_{kind} must be {expected}, got ")
         bindings += (
             f"{variable} := {expressions.source_text(value)}; "
-            f'($type({variable}) = "number" ? ({bad.format(variable)}) : true) ? '
+            f'($type({variable}) = "number" ? ({wrong.format(variable)}) : true) ? '
             f"$error({message} & $string({variable})); "
         )
         bound[kind] = wrap(variable)
     return bound, bindings
 
 
-def _stop_of_unknown(found: Mapping[str, float | str], bindings: str) -> float | str:
+def _stop_of_unknown(tolerances: Mapping[str, float | str], bindings: str) -> float | str:
     """Return how many items may fail of a number that isn't known, which is the most that a map reads at most."""
-    count, percentage = found.get("count", 0), found.get("percentage", 0)
+    count, percentage = tolerances.get("count", 0), tolerances.get("percentage", 0)
     if _is_number(count) and _is_number(percentage):
-        return min(limits.MAX_ITEMS, _SLACK_ITEMS + ceil(max(count, percentage * limits.MAX_ITEMS / 100)))
-    share = f"$ceil({expressions.number_text(percentage)} * {limits.MAX_ITEMS // 100})"
+        return min(MAX_ITEMS, EARLY_STOP_SLACK_ITEMS + ceil(max(count, percentage * MAX_ITEMS / 100)))
+    share = f"$ceil({expressions.number_text(percentage)} * {MAX_ITEMS // 100})"
     tolerated = f"$max([{expressions.number_text(count)}, {share}])"
-    return wrap(f"({bindings}$min([{limits.MAX_ITEMS}, {_SLACK_ITEMS} + {tolerated}]))")
+    return wrap(f"({bindings}$min([{MAX_ITEMS}, {EARLY_STOP_SLACK_ITEMS} + {tolerated}]))")
 
 
-def _stop_of_bare(found: Mapping[str, float | str]) -> float | str:
+def _stop_of_unidentified(tolerances: Mapping[str, float | str]) -> float | str:
     """Return the share of items that nobody can tell apart: without rounds, a redrive needs a map that has failed."""
-    percentage = found.get("percentage", 0)
+    percentage = tolerances.get("percentage", 0)
     if _is_number(percentage):
-        return min(100, max(_BARE_POINTS, percentage + _SLACK_POINTS))
-    return wrap(f"$min([100, $max([{_BARE_POINTS}, {expressions.number_text(percentage)} + {_SLACK_POINTS}])])")
+        return min(100, max(MOSTLY_LOST_POINTS, percentage + EARLY_STOP_SLACK_POINTS))
+    return wrap(
+        f"$min([100, $max([{MOSTLY_LOST_POINTS}, {expressions.number_text(percentage)} + {EARLY_STOP_SLACK_POINTS}])])"
+    )
 
 
 def _is_number(value: float | str) -> TypeGuard[float]:
     return not isinstance(value, str) and not Token.is_unresolved(value)
 
 
-def _stop(found: Mapping[str, float | str], settings: MapSettings) -> float | str:
-    tolerated = expressions.number_text(found.get("percentage", 0))
-    if "count" in found:
-        share = f"{expressions.number_text(found['count'])} * 100 / {_COUNT}"
-        tolerated = share if "percentage" not in found else f"$max([{tolerated}, {share}])"
-    stop = f"$min([100, $max([{tolerated} + {_SLACK_POINTS}, {_least_items(settings)} * 100 / {_COUNT}])])"
-    unknown = 100 if settings.enveloped else expressions.number_text(_stop_of_bare(found))
+def _stop(tolerances: Mapping[str, float | str], settings: MapSettings) -> float | str:
+    tolerated = expressions.number_text(tolerances.get("percentage", 0))
+    if "count" in tolerances:
+        share = f"{expressions.number_text(tolerances['count'])} * 100 / {_COUNT}"
+        tolerated = share if "percentage" not in tolerances else f"$max([{tolerated}, {share}])"
+    stop = f"$min([100, $max([{tolerated} + {EARLY_STOP_SLACK_POINTS}, {_least_items(settings)} * 100 / {_COUNT}])])"
+    unknown = 100 if settings.enveloped else expressions.number_text(_stop_of_unidentified(tolerances))
     return wrap(f'($type({_COUNT}) = "number" ? {_COUNT} : 0) > 0 ? {stop} : {unknown}')
 
 
 def _least_items(settings: MapSettings) -> int:
     if settings.batches is None:
-        return _LEAST_ITEMS
+        return EARLY_STOP_MIN_ITEMS
     most = settings.batches.max_items
     size = int(most) if checks.is_known(most) and not isinstance(most, str) and most is not None else _BATCH_ITEMS
-    return max(_LEAST_ITEMS, _LEAST_BATCHES * size)
+    return max(EARLY_STOP_MIN_ITEMS, EARLY_STOP_MIN_BATCHES * size)
 
 
 def _zero_with(value: float | str, other: float | str) -> float | str:

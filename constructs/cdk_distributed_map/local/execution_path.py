@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from cdk_distributed_map import arns
+
 _FAILURES: Final = ("Failed", "TimedOut", "StartFailed", "ScheduleFailed", "SubmitFailed")
 _CALLS: Final = ("TaskScheduled", "LambdaFunctionScheduled")
 
@@ -158,14 +160,14 @@ def _map_runs(sfn: Any, execution: str) -> list[MapRunPath]:
     listed = [each["mapRunArn"] for each in _pages(sfn, "list_map_runs", "mapRuns", executionArn=execution)]
     found = []
     for arn in reversed(listed):
-        described = sfn.describe_map_run(mapRunArn=arn)
+        described, parsed = sfn.describe_map_run(mapRunArn=arn), arns.split_states(arn)
         children = list(_pages(sfn, "list_executions", "executions", mapRunArn=arn))
         children.sort(key=lambda child: child["startDate"])
         found.append(
             MapRunPath(
                 arn=arn,
                 status=described["status"],
-                label=arn.rsplit("/", 1)[-1].partition(":")[0],
+                label="" if parsed is None else parsed.label,
                 items=described["itemCounts"],
                 children=[execution_path(sfn, child["executionArn"]) for child in children],
             )

@@ -22,8 +22,6 @@ from cdk_distributed_map.plan._platform import Platform
 from cdk_distributed_map.plan._work import Setting, Work
 from distmap import limits
 
-_REQUESTS_OF_AN_ENVIRONMENT: Final = 10
-"""Requests a second for each environment that a function may have."""
 _FIRST_WAIT_SECONDS: Final = 1.0
 _MOST_WAIT_SECONDS: Final = 60.0
 _BLOCKS_OF_A_PLACE: Final = 3
@@ -106,7 +104,7 @@ class Simulation:
         self.allowed = min(platform.account_concurrency, work.reserved or platform.account_concurrency)
         self.idle, self.environments = 0, 0
         self.growth = Bucket(platform.scaling_step / limits.SCALING_STEP_SECONDS, platform.scaling_step)
-        per_second = self.allowed * _REQUESTS_OF_AN_ENVIRONMENT
+        per_second = self.allowed * limits.REQUESTS_OF_AN_ENVIRONMENT
         self.requests = Bucket(per_second, per_second)
         self.transitions = Bucket(platform.transitions, platform.transitions)
         self.of_start = 0 if setting.express else 1 + work.states

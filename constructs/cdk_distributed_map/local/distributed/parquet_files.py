@@ -18,9 +18,8 @@ from cdk_distributed_map.local.asl.json_text import Json
 from cdk_distributed_map.local.distributed.reader_errors import failed
 from cdk_distributed_map.local.distributed.streams import downloaded
 from cdk_distributed_map.local.errors import UnsupportedError
+from distmap.limits import MAX_PARQUET_FOOTER_BYTES, MAX_PARQUET_ROW_GROUP_BYTES
 
-_MAX_ROW_GROUP: Final = 256 * 1024**2
-_MAX_FOOTER: Final = 5 * 1024**2
 _DAY_SECONDS: Final = 86_400
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _EPOCH: Final = datetime.datetime(1970, 1, 1)  # noqa: DTZ001 - times of Parquet have a zone or none
@@ -80,12 +79,14 @@ def parquet_rows(stream: IO[bytes], folder: str | None, rows: int) -> Iterator[l
 
 
 def _check_limits(metadata: Any) -> None:
-    if metadata.serialized_size > _MAX_FOOTER:
-        raise failed(f"its footer has more than {_MAX_FOOTER} bytes")
+    if metadata.serialized_size > MAX_PARQUET_FOOTER_BYTES:
+        raise failed(f"its footer has more than {MAX_PARQUET_FOOTER_BYTES} bytes")
     for at in range(metadata.num_row_groups):
         size = metadata.row_group(at).total_byte_size
-        if size > _MAX_ROW_GROUP:
-            raise failed(f"its row group {at + 1} has {size} bytes, more than the maximum of {_MAX_ROW_GROUP}")
+        if size > MAX_PARQUET_ROW_GROUP_BYTES:
+            raise failed(
+                f"its row group {at + 1} has {size} bytes, more than the maximum of {MAX_PARQUET_ROW_GROUP_BYTES}"
+            )
 
 
 def _refuse_twice(names: list[str]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.errors import ApiError, UnsupportedError
 from cdk_distributed_map.local.events.bus import Bus
 from cdk_distributed_map.local.execution.ids import new_uuid
@@ -33,6 +34,7 @@ _ACTIONS: Final = {
 }
 # What has no policy that the engine evaluates is sent to under a role.
 _UNDER_ROLES: Final = frozenset({"events", "states"})
+_BUS: Final = "event-bus/"
 _KEY_ACTIONS: Final = ("kms:GenerateDataKey", "kms:Decrypt")
 
 
@@ -117,8 +119,9 @@ class Targets:
         Raises:
             UndeliveredError: It wasn't taken: nobody may, there is no such target, or it refused.
         """
-        kind = arn.split(":", 3)[2] if arn.startswith("arn:") else ""
-        if kind not in self._kinds or (kind == "events" and ":event-bus/" not in arn):
+        target = arns.split(arn)
+        kind = "" if target is None else target.service
+        if target is None or kind not in self._kinds or (kind == "events" and not target.resource.startswith(_BUS)):
             raise UndeliveredError(
                 "INVALID_PARAMETER", f"the local AWS delivers to {KINDS} alone: use one of these here"
             )
@@ -215,7 +218,7 @@ class Targets:
         del sender
         if parcel.record is None:
             raise UndeliveredError("INVALID_PARAMETER", "an event goes to another bus as it is: leave out its input")
-        await self._bus.put({**parcel.record, "EventBusName": arn.split(":event-bus/", 1)[1]})
+        await self._bus.put({**parcel.record, "EventBusName": arns.parse(arn).resource.removeprefix(_BUS)})
 
     async def _start(self, arn: str, parcel: Parcel, sender: Sender) -> None:
         del sender

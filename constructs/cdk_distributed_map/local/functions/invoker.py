@@ -32,7 +32,6 @@ from cdk_distributed_map.local.guardian import Guardian
 from distmap import limits
 
 _SHUTDOWN_SECONDS: Final = 20
-MAX_ASYNC_PAYLOAD_BYTES: Final = 1024 * 1024
 
 
 class Catalog(Protocol):
@@ -169,7 +168,7 @@ class Functions:
         Raises:
             ServiceError: Lambda refuses the call: no such function, too large.
         """
-        _check_size(payload, MAX_ASYNC_PAYLOAD_BYTES)
+        _check_size(payload, limits.MAX_ASYNC_PAYLOAD_BYTES)
         self._loop = asyncio.get_running_loop()
         config = await self._catalog.function(function, qualifier)
         return self.asynchronous.take(config, function, payload, qualifier=qualifier)

@@ -6,14 +6,12 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
+from cdk_distributed_map import arns
 from cdk_distributed_map.local.execution.clock import Clock
 from cdk_distributed_map.local.execution.services import Answer, Invocation
 from cdk_distributed_map.local.functions.results import too_many_requests
 from distmap import limits
-
-_REQUESTS_OF_AN_ENVIRONMENT: Final = 10
 
 
 @dataclass
@@ -76,7 +74,8 @@ class SimulatedFunctions:
         Raises:
             ServiceError: It is throttled.
         """
-        name = invocation.function.rpartition(":function:")[2].partition(":")[0]
+        arn = arns.split(invocation.function)
+        name = invocation.function if arn is None else arn.resource.split(":")[1]
         of = self._functions[name]
         cold = self._take(of, name)
         try:
@@ -90,7 +89,7 @@ class SimulatedFunctions:
         now = self._clock.now()
         most = self._reserved.get(name)
         allowed = self._unreserved if most is None else most
-        requests = allowed * _REQUESTS_OF_AN_ENVIRONMENT
+        requests = allowed * limits.REQUESTS_OF_AN_ENVIRONMENT
         passed, of.since = now - of.since, now
         of.most_new = min(self._step, of.most_new + passed * self._step / limits.SCALING_STEP_SECONDS)
         of.most_requests = min(requests, of.most_requests + passed * requests)
