@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aws_cdk import Duration, Names, RemovalPolicy
+from aws_cdk import Duration, RemovalPolicy
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
@@ -29,9 +29,10 @@ from cdk_distributed_map.resources import grants, imported, log_groups, observab
 from cdk_distributed_map.resources import payload_bucket as payload_bucket_module
 from cdk_distributed_map.resources.functions import FunctionSettings
 from cdk_distributed_map.resources.imported import ImportedPipeline
-from cdk_distributed_map.resources.map_resources import create_map_resources, root_location
+from cdk_distributed_map.resources.map_resources import AccountResources, create_map_resources, root_location
 from cdk_distributed_map.resources.observability import Alarms
-from cdk_distributed_map.resources.starts import PipelineStarts
+from cdk_distributed_map.resources.run_events import PipelineEvents
+from cdk_distributed_map.resources.state_machine import create_state_machine
 from cdk_distributed_map.settings import checks, kinds
 from cdk_distributed_map.settings.accounting import Accounting, Rerun
 from cdk_distributed_map.settings.batching import Batching
@@ -43,7 +44,7 @@ from cdk_distributed_map.settings.workers import MapSettings, Worker
 from distmap import limits
 
 
-class DistributedMapPipeline(PipelineStarts):
+class DistributedMapPipeline(PipelineEvents):
     """Runs a worker over every item of a large data set on Step Functions Distributed Map.
 
     Creates a payload bucket, the capture and worker functions where they aren't given, a role with exact
@@ -256,13 +257,20 @@ class DistributedMapPipeline(PipelineStarts):
             encryption_key=encryption_key,
         )
         self._flow = Flow(self, "Flow", resources=self._resources, location=self._location, on_failure=on_failure)
-        self.state_machine = self._create_state_machine(
+        self.state_machine = create_state_machine(
+            self,
+            self._flow,
+            statements=self._flow.statements(),
+            labels=self.labels,
+            role=self.role,
             name=state_machine_name,
             comment=comment,
             timeout=timeout,
+            log_group=self.log_group,
             log_level=log_level,
             log_execution_data=log_execution_data,
             tracing=tracing,
+            encryption_key=encryption_key,
         )
         if account is not None:
             name = self.state_machine.state_machine_name
@@ -279,75 +287,30 @@ class DistributedMapPipeline(PipelineStarts):
                 has_fragment=lambda: self.has_fragment,
             )
         )
+        self.dashboard = self._observe(account, alarms, with_dashboard=dashboard is True)
+
+    def _observe(
+        self, account: AccountResources | None, alarms: Alarms | None, *, with_dashboard: bool
+    ) -> cloudwatch.Dashboard | None:
+        """Create the alarms and return the dashboard, those of them that were asked for."""
+        worker = self._resources.worker.observed
         if alarms is not None:
+            accounting = None if account is None else account.accounting
+            reports_failed_runs = accounting is not None and accounting.accounts_for_failed_runs
+            has_metrics = accounting is not None and accounting.emits_metrics
             alarms.create(
                 Construct(self, "Alarms"),
                 machine=self.state_machine,
-                worker=self._resources.worker.observed,
-                account=account.function
-                if account is not None and account.accounting.accounts_for_failed_runs
-                else None,
-                pipeline=account_module.dimension(self)
-                if account is not None and account.accounting.emits_metrics
-                else None,
+                worker=worker,
+                account=self.account if reports_failed_runs else None,
+                pipeline=account_module.dimension(self) if has_metrics else None,
             )
-        self.dashboard = None
-        if dashboard is True:
-            children = [("failed", self.metric_children_failed()), ("succeeded", self.metric_children_succeeded())]
-            self.dashboard = observability.dashboard(
-                self,
-                machine=self.state_machine,
-                items=self._dashboard_items(),
-                children=children,
-                worker=self._resources.worker.observed,
-            )
-
-    def _create_state_machine(
-        self,
-        *,
-        name: str | None,
-        comment: str | None,
-        timeout: Duration | None,
-        log_level: sfn.LogLevel,
-        log_execution_data: bool,
-        tracing: bool,
-    ) -> sfn.StateMachine:
-        """Create the state machine under the pipeline's role, and check what a role of the user's lacks for it."""
-        if self._key is not None and name is None:
-            name = Names.unique_resource_name(self, max_length=limits.MAX_NAME_LENGTH, separator="-")
-        log_options, encryption = None, None
-        encryption_statements: list[iam.PolicyStatement] = []
-        if self.log_group is not None:
-            log_options = sfn.LogOptions(
-                destination=self.log_group, level=log_level, include_execution_data=log_execution_data
-            )
-        if self._key is not None and name is not None:
-            encryption = sfn.CustomerManagedEncryptionConfiguration(self._key)
-            encryption_statements = grants.encryption_statements(
-                self, self._key, machine_name=name, logging=self.log_group is not None
-            )
-        machine = sfn.StateMachine(
-            self,
-            "StateMachine",
-            definition_body=sfn.DefinitionBody.from_chainable(self._flow),
-            state_machine_name=name,
-            comment=comment,
-            role=grants.usable_role(self, self.role),
-            timeout=timeout,
-            logs=log_options,
-            tracing_enabled=tracing,
-            encryption_configuration=encryption,
+        if not with_dashboard:
+            return None
+        children = [("failed", self.metric_children_failed()), ("succeeded", self.metric_children_succeeded())]
+        return observability.dashboard(
+            self, machine=self.state_machine, items=self._dashboard_items(), children=children, worker=worker
         )
-        grants.check_role(
-            self,
-            statements=self._flow.statements(),
-            labels=self.labels,
-            machine=machine,
-            encryption=encryption_statements,
-            logging=self.log_group is not None,
-            tracing=tracing,
-        )
-        return machine
 
     @property
     def fragment(self) -> sfn.StateMachineFragment:
@@ -537,17 +500,7 @@ class DistributedMapPipeline(PipelineStarts):
     def _combine_arn(self) -> str | None:
         return None if self.combine is None else self.combine.function_arn
 
-    # -- events
-
-    @kinds.checked
-    def on_finished(self, id: str, *, target: events.IRuleTarget | None = None) -> events.Rule:
-        """Make an event rule for every run that ends, however it ends."""
-        return self._rule(id, target, ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])
-
-    @kinds.checked
-    def on_failed(self, id: str, *, target: events.IRuleTarget | None = None) -> events.Rule:
-        """Make an event rule for every run that fails, times out or is stopped."""
-        return self._rule(id, target, ["FAILED", "TIMED_OUT", "ABORTED"])
+    # -- runs of other state machines
 
     @kinds.checked
     def account_for_failed_runs_of(self, id: str, state_machine: sfn.IStateMachine) -> events.Rule:
@@ -563,20 +516,6 @@ class DistributedMapPipeline(PipelineStarts):
         if account is None:
             raise ValueError(f"the pipeline {self.node.path!r} doesn't account for its runs: see its accounting")
         return account_module.account_for_failed_runs(self, id, account, state_machine)
-
-    def _rule(self, id: str, target: events.IRuleTarget | None, statuses: list[str]) -> events.Rule:
-        rule = events.Rule(
-            self,
-            id,
-            event_pattern=events.EventPattern(
-                source=["aws.states"],
-                detail_type=["Step Functions Execution Status Change"],
-                detail={"stateMachineArn": [self.state_machine.state_machine_arn], "status": statuses},
-            ),
-        )
-        if target is not None:
-            rule.add_target(target)
-        return rule
 
 
 def _listed(

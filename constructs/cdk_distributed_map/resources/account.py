@@ -67,9 +67,12 @@ def create_account(
     """
     why_not = _why_not(accounting, maps)
     if why_not is not None:
-        asked = {"rerun": rerun is not None, "on_items_failed": len(failed_items) > 0}
-        asked["accounting"] = accounting is not None and accounting.is_on
-        for name in (name for name, is_asked in asked.items() if is_asked):
+        requested = {
+            "rerun": rerun is not None,
+            "on_items_failed": len(failed_items) > 0,
+            "accounting": accounting is not None and accounting.is_on,
+        }
+        for name in (name for name, is_requested in requested.items() if is_requested):
             raise ValueError(f"{name} needs the account of a run, and there is none: {why_not}")
         if accounting is None:
             synthesis_warnings.warn(
@@ -77,16 +80,7 @@ def create_account(
             )
         return None
     accounting = Accounting() if accounting is None else accounting
-    settings: dict[str, Any] = {
-        "pipeline": f"{Aws.STACK_NAME}/{path_in_stack(scope)}",
-        **_rounds(accounting, rerun),
-        "enveloped": maps.map.enveloped,
-        "batched": maps.map.batches is not None,
-        "selects": maps.map.item_selector is not None,
-        "resultsBucket": maps.results_bucket.bucket_name,
-        "nested": maps.nested_settings(),
-        "targets": [_target(each) for each in failed_items],
-    }
+    settings = _settings(scope, accounting, rerun, failed_items, maps)
     # Not by the stack's own to_json_string, on whose way through jsii what is null would vanish.
     of_rule = {**settings, "toleratedFailureCount": None, "toleratedFailurePercentage": None}
     environment = {
@@ -106,10 +100,30 @@ def create_account(
         scope, "Account", declared, settings=functions, description="distmap: accounts for the items of a run"
     )
     statements = _statements(payload, maps.results_buckets(), prefix)
-    for each in failed_items:
-        statements += _sending(each)
+    for target in failed_items:
+        statements += _sending(target)
     permissions.add(permissions.policy_for(scope, "Account", function), statements)
     return AccountResources(function=function, accounting=accounting, settings=settings)
+
+
+def _settings(
+    scope: Construct,
+    accounting: Accounting,
+    rerun: Rerun | None,
+    failed_items: Sequence[sqs.IQueue | events.IEventBus],
+    maps: MapResources,
+) -> dict[str, Any]:
+    """Return :class:`distmap.wire.AccountSettings` without the tolerance, which may come from a run's input."""
+    return {
+        "pipeline": f"{Aws.STACK_NAME}/{path_in_stack(scope)}",
+        **_rounds(accounting, rerun),
+        "enveloped": maps.map.enveloped,
+        "batched": maps.map.batches is not None,
+        "selects": maps.map.item_selector is not None,
+        "resultsBucket": maps.results_bucket.bucket_name,
+        "nested": maps.nested_settings(),
+        "targets": [_target(target) for target in failed_items],
+    }
 
 
 def _check_environment(environment: Mapping[str, str], failed_items: Sequence[object]) -> None:
