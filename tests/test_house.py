@@ -123,7 +123,6 @@ LONGER_FILES = {
     "constructs/cdk_distributed_map/runs/run.py": "half of it is the words on what users call of a pipeline and a run",
     "constructs/cdk_distributed_map/pipeline.py": "a fifth of it is the words on the arguments of the one construct",
     "constructs/cdk_distributed_map/settings/workers.py": "a factory for each kind of worker, with the words on it",
-    "lambdas/distmap/_outcomes.py": "the one reader of result files: each kind of record beside the next",
     "lambdas/distmap/wire.py": "every wire shape, declared once, with its words",
 }
 KNOWS_NO_CDK = (

@@ -10,8 +10,9 @@ from distmap._export import File, Report
 from distmap._item_states import ItemStates
 
 if TYPE_CHECKING:
+    from distmap._item_outcomes import ItemOutcomes
     from distmap._measured import Measured
-    from distmap._outcomes import ItemOutcomes, Reader
+    from distmap._outcomes import Reader
 
 _MOST_PROBLEMS: Final = 20
 OF_BATCHES: Final = (

@@ -7,23 +7,22 @@ its run and of its file's kind, and that an answer is about the items that its c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from distmap import _misfits as misfits
 from distmap._answer import ANSWER_LISTS, ExpectedItems, members_of
 from distmap._errors import ResultsError, SpillError
 from distmap._export import Export, File, Kind, Report, RunFolder, folder_of
 from distmap._identity import ItemNumbers, parse_identifier
-from distmap._indexes import IndexSet
+from distmap._item_outcomes import ItemOutcomes
 from distmap._json import decode
+from distmap._misfits import Misfits
 from distmap._quick import QuickLook
 from distmap._records import (
     UNREADABLE,
     Child,
-    OfFile,
     Outcome,
-    Result,
     Unsuccessful,
     Where,
     error_message,
@@ -33,82 +32,13 @@ from distmap._records import (
 )
 from distmap._spill import check_own, is_spilled, read_spilled, resolve
 from distmap._stream import member_elements
-from distmap.wire import ItemResult, ResultsPlace, Spilled
+from distmap.wire import ResultsPlace, Spilled
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 HELD_BYTES: Final = 4 * 1024**2
 """A spilled answer up to this size is parsed at once; a larger one is streamed."""
-
-_FOREIGN: Final = "{} of another run among the results of {where}, which count for nothing, such as that of {}"
-_UNEXPECTED: Final = "{} of items that their child did not get, which count for nothing, such as one from {}"
-_WITHOUT_INPUT: Final = "{} without the input of their child, whose items count as missing, such as that of {}"
-_OF_ANOTHER_KIND: Final = "{} of another kind than their file, which count for nothing, such as one in {}"
-_NO_RECORD: Final = "{} without a child, where others have one, which count for nothing, such as one in {}"
-_LEFT_OUT: Final = "{} left out by the answer of their child, such as one of {}"
-
-_result: Final = itemgetter("result")
-
-
-class ItemOutcomes:
-    """The outcomes of items in a record, or in a part of one.
-
-    Attributes:
-        indexes: The items that succeeded; None for an unidentified item.
-        others: The items that did not succeed.
-        is_plain: Whether it is an output without a record, which names neither its child nor that child's items.
-        why: Why there are no values.
-        measures: What the worker measured of its items, as it says it; None where it doesn't.
-    """
-
-    __slots__ = ("_answered", "_values", "indexes", "is_plain", "measures", "others", "why")
-
-    def __init__(
-        self,
-        indexes: Sequence[int | None] = (),
-        values: Sequence[Any] | None = (),
-        others: Sequence[Unsuccessful] = (),
-        *,
-        answered: Sequence[ItemResult] | None = None,
-        is_plain: bool = False,
-        why: str = "",
-        measures: Any = None,
-    ) -> None:
-        """Keep the outcomes; ``answered`` has the values where ``values`` doesn't.
-
-        It is kept as it is: most readers only count, and need no values.
-        """
-        self.indexes = indexes
-        self._answered = answered
-        self._values = values
-        self.others = others
-        self.is_plain = is_plain
-        self.why = why
-        self.measures = measures
-
-    @property
-    def values(self) -> Sequence[Any] | None:
-        """What the function returned for each that succeeded; None where the child's output can't be split by item."""
-        return self._values if self._answered is None else list(map(_result, self._answered))
-
-    def take_new(self, seen: IndexSet) -> list[Result]:
-        """Return the successes whose index is new to ``seen``, and add their indexes to it.
-
-        Raises:
-            ResultsError: There are no values, or no item of a map can have such an index.
-        """
-        try:
-            values = self.values
-        except KeyError as error:
-            message = f"an answer has an item without its {error}"
-            raise ResultsError(message) from error
-        if values is None:
-            raise ResultsError(self.why)
-        pairs = zip(self.indexes, values, strict=True)
-        if seen.add_range(self.indexes):
-            return [Result(index, value) for index, value in pairs]
-        return seen.add_new([Result(index, value) for index, value in pairs])
 
 
 class Reader:
@@ -159,7 +89,7 @@ class Reader:
         self._tried_again = tried_again
         self._records: bool | None = None
         self._look = QuickLook(self.run)
-        self._misfits: dict[str, list[Any]] = {}
+        self._misfits = Misfits(self.run, report)
 
     def files(self, *, ended: bool = True) -> list[File]:
         """Return the files to read, successes first: see :meth:`Export.files`."""
@@ -212,36 +142,18 @@ class Reader:
             output = resolve(self._own_spilled(output), s3=self._s3)
         return output if is_answer(output) else None
 
-    def identify_all(self, results: Sequence[Result]) -> Iterable[Result]:
-        """Return results with the items' own indexes and files in place of numbers."""
-        return map(self.identify, results) if self.numbers else results
-
-    def identify(self, result: Result) -> Result:
-        """Return a result with its item's own index and file in place of a number."""
-        if result.index is None:
-            return result
-        index, source = self.numbers.identity(result.index)
-        if source is None:
-            return result
-        if not isinstance(result, Unsuccessful):
-            return OfFile(index, source, result.value)
-        result.index, result.source = index, source
-        return result
-
     def report_misfits(self) -> None:
         """Report how many records and results didn't fit, one message for each kind."""
-        if self._report is not None:
-            for template, (number, example) in self._misfits.items():
-                self._report(self._misfit_message(template, number, example))
-        self._misfits.clear()
+        self._misfits.report()
 
     def suspend(self) -> dict[str, Any]:
         """Return what is known from the files read so far, for :meth:`resume` in another invocation."""
-        return {"records": self._records, "misfits": self._misfits}
+        return {"records": self._records, "misfits": self._misfits.suspend()}
 
     def resume(self, left: dict[str, Any]) -> None:
         """Take up what :meth:`suspend` returned."""
-        self._records, self._misfits = left["records"], left["misfits"]
+        self._records = left["records"]
+        self._misfits.resume(left["misfits"])
 
     # -- one record
 
@@ -276,25 +188,25 @@ class Reader:
             raise TypeError(message)
         status = whole.get("Status", file.kind)
         if (status in {"SUCCEEDED", "PENDING"}) if file.kind == "FAILED" else (status != file.kind):
-            self._misfit(_OF_ANOTHER_KIND, "record", f"{file.where} ({status})")
+            self._misfits.add(misfits.OF_ANOTHER_KIND, "record", f"{file.where} ({status})")
             return None
         return self._own_child(Child(whole, numbers=self.numbers))
 
     def _successful_child(self, whole: Any, file: File) -> Child | None:
         record = is_record(whole)
         if not record and not self._plain_outputs and not is_answer(whole) and not is_spilled(whole):
-            self._misfit(_NO_RECORD, "record", f"{file.where} ({whole!r:.40})")
+            self._misfits.add(misfits.NO_RECORD, "record", f"{file.where} ({whole!r:.40})")
             return None
         if self._records is None:
             self._records = record
         elif record != self._records:
-            self._misfit(_NO_RECORD, "record", f"{file.where} ({whole!r:.40})")
+            self._misfits.add(misfits.NO_RECORD, "record", f"{file.where} ({whole!r:.40})")
             if not record:
                 return None
         if not record:
             return Child(None, whole, numbers=self.numbers)
         if whole["Status"] != "SUCCEEDED":
-            self._misfit(_OF_ANOTHER_KIND, "record", f"{file.where} ({whole['Status']})")
+            self._misfits.add(misfits.OF_ANOTHER_KIND, "record", f"{file.where} ({whole['Status']})")
             return None
         if "Output" not in whole:
             message = f"the output of {whole['ExecutionArn']} was not exported"
@@ -310,7 +222,7 @@ class Reader:
             return child
         if run["prefix"] != self.run.prefix or run.get("path", self.run.path) != self.run.path:
             whose = f"{run['prefix']}{run.get('path', '')}"
-            self._misfit(_FOREIGN, "record", f"{child.arn} (of {whose})")
+            self._misfits.add(misfits.FOREIGN, "record", f"{child.arn} (of {whose})")
             return None
         return child
 
@@ -359,7 +271,7 @@ class Reader:
                 *parse_identifier(member["itemIdentifier"] if name != "batchItemsUnprocessed" else member)
             )
             if not expected.has(identifier) or (expected.unidentified and identifier in answered):
-                self._misfit(_UNEXPECTED, "result", f"{child.arn} (item {identifier:,})")
+                self._misfits.add(misfits.UNEXPECTED, "result", f"{child.arn} (item {identifier:,})")
                 continue
             answered.add(identifier)
             index = None if expected.unidentified else self._within(identifier)
@@ -392,14 +304,14 @@ class Reader:
         # The ledger counts items with an index as missing, which nobody can do for others.
         missing_elsewhere = self._report is not None or self._tried_again
         if left > 0 and (not missing_elsewhere or expected.unidentified):
-            self._misfit(_LEFT_OUT, "item", f"{child.arn} ({left:,} of {len(expected.items or ()):,})")
+            self._misfits.add(misfits.LEFT_OUT, "item", f"{child.arn} ({left:,} of {len(expected.items or ()):,})")
 
     def _of_other_worker(self, child: Child, output: Any) -> ItemOutcomes:
         """Return the outcomes of a worker that isn't built on this package: all its items succeeded."""
         if child.record is None:
             return ItemOutcomes([None], [output], is_plain=True)
         if not child.has_input:
-            self._misfit(_WITHOUT_INPUT, "record", f"{child.arn} (succeeded)")
+            self._misfits.add(misfits.WITHOUT_INPUT, "record", f"{child.arn} (succeeded)")
             return ItemOutcomes()
         indexes = [index if index is None else self._within(index) for index, _ in child.items()]
         if not child.is_batch:
@@ -442,7 +354,9 @@ class Reader:
             error, cause, where = child.error, child.cause, child.where
             outcome = "TIMED_OUT" if (child.record or {}).get("Status") == "TIMED_OUT" else "FAILED"
         if not child.has_input:
-            self._misfit(_WITHOUT_INPUT, "record", f"{child.arn or 'one that never ran'} ({error or outcome})")
+            self._misfits.add(
+                misfits.WITHOUT_INPUT, "record", f"{child.arn or 'one that never ran'} ({error or outcome})"
+            )
             return ItemOutcomes()
         found = [
             Unsuccessful(
@@ -471,17 +385,6 @@ class Reader:
             message = f"a result has the index {index:,}, and the run has {self._captured:,} items, from 0"
             raise ResultsError(message)
         return index
-
-    def _misfit(self, template: str, noun: str, example: str) -> None:
-        if self._report is None:
-            raise ResultsError(self._misfit_message(template, 1, f"{noun} {example}"))
-        found = self._misfits.setdefault(template, [0, f"{noun} {example}"])
-        found[0] += 1
-
-    def _misfit_message(self, template: str, number: int, example: str) -> str:
-        noun, _, which = example.partition(" ")
-        where = "" if self.run is None else self.run.prefix + self.run.path
-        return template.format(f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s", which, where=where)
 
     def _unreadable(self, file: File, error: Exception) -> None:
         if self._report is None:

@@ -7,7 +7,7 @@ records. See https://docs.aws.amazon.com/step-functions/latest/dg/input-output-r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeGuard
 
 from distmap._errors import ResultsError
@@ -306,3 +306,21 @@ def failed_batch(record: dict[str, Any]) -> WorkerAnswer | Spilled | None:
         return None
     batch: WorkerAnswer | Spilled | None = failure.get("batch") if isinstance(failure, dict) else None
     return batch
+
+
+def with_identities(results: Sequence[Result], numbers: ItemNumbers) -> Iterable[Result]:
+    """Return results with the items' own indexes and files in place of numbers."""
+    return (with_identity(result, numbers) for result in results) if numbers else results
+
+
+def with_identity(result: Result, numbers: ItemNumbers) -> Result:
+    """Return a result with its item's own index and file in place of a number."""
+    if result.index is None:
+        return result
+    index, source = numbers.identity(result.index)
+    if source is None:
+        return result
+    if not isinstance(result, Unsuccessful):
+        return OfFile(index, source, result.value)
+    result.index, result.source = index, source
+    return result

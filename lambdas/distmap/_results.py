@@ -7,7 +7,7 @@ once), and a bounded number of failures, because another record may still say th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from distmap._chain import Chain
@@ -26,9 +26,10 @@ from distmap._export import (
 )
 from distmap._identity import ItemNumbers
 from distmap._indexes import IndexSet
+from distmap._item_outcomes import ItemOutcomes
 from distmap._json import encode
-from distmap._outcomes import ItemOutcomes, Reader
-from distmap._records import Result, Status, Unsuccessful
+from distmap._outcomes import Reader
+from distmap._records import Result, Status, Unsuccessful, with_identities
 from distmap.wire import ITEMS_FILE, Manifest, ResultsPlace, Run
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class Results:
             for reader, file, outcomes in self._read(part, pending=False):
                 if reader is not latest:
                     before, latest = None if latest is None else IndexSet.of(bytes(seen)), reader
-                yield from reader.identify_all(self._successes(outcomes, file, seen, before))
+                yield from with_identities(self._successes(outcomes, file, seen, before), numbers)
                 if outcomes.others and waiting is not None and not part.successes_only:
                     waiting[at] += outcomes.others
                     waiting_bytes += sum(map(_size, outcomes.others))
@@ -133,12 +134,12 @@ class Results:
             if part.successes_only:
                 continue
             if waiting is not None:
-                yield from part.identify_all(self._others(waiting[at], seen, once=len(rounds) == 1))
+                yield from with_identities(self._others(waiting[at], seen, once=len(rounds) == 1), numbers)
             else:
-                for reader, _, outcomes in self._read(part, pending=False):
-                    yield from reader.identify_all(self._others(outcomes.others, seen, once=len(rounds) == 1))
-            for reader, _, outcomes in self._read(part, pending=True):
-                yield from reader.identify_all(self._others(outcomes.others, seen, once=len(rounds) == 1))
+                for _, _, outcomes in self._read(part, pending=False):
+                    yield from with_identities(self._others(outcomes.others, seen, once=len(rounds) == 1), numbers)
+            for _, _, outcomes in self._read(part, pending=True):
+                yield from with_identities(self._others(outcomes.others, seen, once=len(rounds) == 1), numbers)
             for index in part.items(self._s3, numbers):
                 seen.add(index)  # what its own round doesn't tell of it, no earlier one can
         self._check_whole()
@@ -263,9 +264,6 @@ class _Round:
         if self._files is None:
             self._files = [(reader, file) for reader in self._readers for file in reader.files()]
         return [(reader, file) for reader, file in self._files if (file.kind == "PENDING") is pending]
-
-    def identify_all(self, results: Sequence[Result]) -> Iterable[Result]:
-        return self._readers[0].identify_all(results) if results else ()
 
     def items(self, s3: S3Client, numbers: ItemNumbers) -> Iterator[int]:
         if self._item_file is None:

@@ -15,7 +15,7 @@ from cdk_distributed_map.runs.ledger.own_account import failed_items
 from distmap._identity import ItemNumbers
 from distmap._indexes import IndexSet
 from distmap._kinds import Kind, Kinds
-from distmap._records import Unsuccessful
+from distmap._records import Unsuccessful, with_identity
 from distmap.wire import ResultsPlace
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def failures_of(
             for outcomes in reader.read(file):
                 for other in outcomes.others:
                     if other.index is None or wanted(other.index):
-                        reader.identify(other)
+                        with_identity(other, numbers)
                         yield _failure(run, other)
 
 

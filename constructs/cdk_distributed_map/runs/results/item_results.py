@@ -27,7 +27,9 @@ from distmap._errors import DistmapError
 from distmap._export import Export, File
 from distmap._identity import ItemNumbers
 from distmap._indexes import IndexSet
-from distmap._outcomes import ItemOutcomes, Reader
+from distmap._item_outcomes import ItemOutcomes
+from distmap._outcomes import Reader
+from distmap._records import with_identities
 from distmap.wire import ResultsPlace
 
 if TYPE_CHECKING:
@@ -264,7 +266,7 @@ def successes_in(files: Iterable[_Files], seen: IndexSet, tally: _Tally | None =
                     successes = outcomes.take_new(seen)
                 except DistmapError as error:
                     raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
-                for result in file.reader.identify_all(successes):
+                for result in with_identities(successes, file.reader.numbers):
                     yield ItemResult(result.index, "SUCCEEDED", result.value, source=result.source)
 
 
@@ -280,7 +282,7 @@ def unsuccessful_in(files: Iterable[_Files], seen: IndexSet) -> Iterator[ItemRes
                 new = seen.add_new(outcomes.others)
             except DistmapError as error:
                 raise ResultFilesError(f"{error}; {_SEE_LEDGER}") from error
-            for other in file.reader.identify_all(new):
+            for other in with_identities(new, file.reader.numbers):
                 yield ItemResult(
                     other.index,
                     other.status,
