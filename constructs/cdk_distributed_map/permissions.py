@@ -101,7 +101,8 @@ def policy_for(scope: Construct, id: str, function: lambda_.IFunction) -> iam.IG
     Returns:
         The function itself where its role isn't known; the CDK then says what can't be granted.
     """
-    return function if function.role is None else policy_of_role(scope, id, function.role)
+    role = function.role
+    return function if role is None else policy_of_role(scope, id, role)
 
 
 def policy_of_role(scope: Construct, id: str, role: iam.IRole) -> iam.Policy:

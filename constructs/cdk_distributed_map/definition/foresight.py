@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from aws_cdk import Annotations, CfnParameter, Stack, Token
+from aws_cdk import Annotations, CfnParameter, Stack
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import Construct
 
 from cdk_distributed_map.plan import Described, Forecast, described
+from cdk_distributed_map.settings import checks
 
 _PLAN = "distmap:Plan"
 
@@ -48,7 +49,7 @@ def describe(state_machine: sfn.StateMachine, *, name: str) -> Described:
         elif isinstance(each, CfnParameter):
             parameters[stack.get_logical_id(each)] = {"Type": each.type, "Default": each.default}
     template = {"Resources": resources, "Parameters": parameters}
-    region = None if Token.is_unresolved(stack.region) else stack.region
+    region = None if checks.is_token(stack.region) else stack.region
     return described(template, logical, name=name, region=region)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jsii
-from aws_cdk import ArnFormat, Duration, IStableListProducer, Lazy, Stack, Token
+from aws_cdk import ArnFormat, Duration, IStableListProducer, Lazy, Stack
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
 from aws_cdk import aws_iam as iam
@@ -21,6 +21,7 @@ from constructs import Construct
 
 from cdk_distributed_map import permissions
 from cdk_distributed_map.resources.map_resources import WorkerResources
+from cdk_distributed_map.settings import checks
 from cdk_distributed_map.settings import retry as retry_module
 from cdk_distributed_map.settings.expressions import quote, wrap
 from cdk_distributed_map.settings.jobs import BatchJob, Container, DurableFunction, EcsTask, ItemBy
@@ -372,7 +373,7 @@ def _batch_statements(scope: Construct, declared: BatchJob) -> list[iam.PolicySt
     )
     definition = declared.job_definition.job_definition_arn
     used = [definition, declared.job_queue.job_queue_arn]
-    if not Token.is_unresolved(definition) and not re.search(r":\d+$", definition):
+    if not checks.is_token(definition) and not re.search(r":\d+$", definition):
         used.append(f"{definition}:*")  # without a revision, the newest one runs
     return [
         iam.PolicyStatement(actions=["batch:SubmitJob"], resources=used),

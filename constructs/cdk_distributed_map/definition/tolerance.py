@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Any, Final, TypeGuard
 
-from aws_cdk import Token
 from constructs import Construct
 
 from cdk_distributed_map.resources.map_resources import MapResources
@@ -166,7 +165,7 @@ def _stop_of_unidentified(tolerances: Mapping[str, float | str]) -> float | str:
 
 
 def _is_number(value: float | str) -> TypeGuard[float]:
-    return not isinstance(value, str) and not Token.is_unresolved(value)
+    return not isinstance(value, str) and not checks.is_token(value)
 
 
 def _stop(tolerances: Mapping[str, float | str], settings: MapSettings) -> float | str:
@@ -191,6 +190,6 @@ def _zero_with(value: float | str, other: float | str) -> float | str:
     """Return a tolerance, or what makes it 0 where the other one is."""
     if 0 in (value, other):
         return 0
-    if not expressions.is_jsonata(other) or Token.is_unresolved(value):
+    if not expressions.is_jsonata(other) or checks.is_token(value):
         return value
     return wrap(f"{expressions.number_text(other)} = 0 ? 0 : {expressions.number_text(value)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,12 +21,16 @@ def check_code_size(function: lambda_.Function, layers: Sequence[lambda_.ILayerV
     Raises:
         ValueError: They are more than 250 MB unzipped.
     """
-    sizes = {
-        "its code": _unzipped(function),
-        **{f"the layer {layer.node.path!r}": _unzipped(layer) for layer in layers},
-    }
-    total = sum(sizes.values())
+    stage = Stage.of(function)
+    # Without staging, it is what it was made from, with what is left out.
+    if stage is None or function.node.try_get_context("aws:cdk:disable-asset-staging"):
+        return
+    outdir = stage.outdir
+    code, *others = (_unzipped(construct, outdir) for construct in (function, *layers))
+    total = code + sum(others)
     if total > limits.MAX_CODE_BYTES:
+        names = ["its code", *(f"the layer {layer.node.path!r}" for layer in layers)]
+        sizes = dict(zip(names, [code, *others], strict=True))
         parts = ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size)
         raise ValueError(
             f"{function.node.path!r} has {total:,} bytes of code with its layers ({parts}), Lambda takes at "
@@ -34,14 +39,15 @@ def check_code_size(function: lambda_.Function, layers: Sequence[lambda_.ILayerV
         )
 
 
-def _unzipped(construct: IConstruct) -> int:
+def _unzipped(construct: IConstruct, outdir: str) -> int:
     """Return the bytes of what a function or a layer is deployed from, 0 where that isn't known."""
-    asset, stage = construct.node.try_find_child("Code"), Stage.of(construct)
-    staged = getattr(asset, "asset_path", None)
-    # Without staging, it is what it was made from, with what is left out.
-    if staged is None or stage is None or construct.node.try_get_context("aws:cdk:disable-asset-staging"):
-        return 0
-    path = Path(stage.outdir, staged)
+    staged = getattr(construct.node.try_find_child("Code"), "asset_path", None)
+    return 0 if staged is None else _bytes_of(Path(outdir, staged))
+
+
+@functools.cache
+def _bytes_of(path: Path) -> int:
+    """Return the bytes of what is staged, under a name that is a hash of it."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             return sum(entry.file_size for entry in archive.infolist())

@@ -24,7 +24,7 @@ from cdk_distributed_map.bundling.target import Target
 from cdk_distributed_map.caches import cache_folder
 from cdk_distributed_map.settings import code_folder, synthesis_warnings
 from cdk_distributed_map.settings.bundling import ByCommand, InDocker, NoBundling, Wheels
-from cdk_distributed_map.settings.functions import DEFAULT_RUNTIME, PythonFunction, python_of
+from cdk_distributed_map.settings.functions import DEFAULT_ARCHITECTURE, DEFAULT_RUNTIME, PythonFunction, python_of
 from distmap import limits
 
 _DOCKER_SECONDS: Final = 30
@@ -64,8 +64,8 @@ def code_of(scope: Construct, declared: PythonFunction) -> lambda_.Code:
 
 def target_of(declared: PythonFunction) -> Target:
     """Return what a function runs on."""
-    architecture = lambda_.Architecture.ARM_64 if declared.architecture is None else declared.architecture
-    machine = "aarch64" if architecture.name == lambda_.Architecture.ARM_64.name else "x86_64"
+    architecture = declared.architecture
+    machine = "aarch64" if architecture is None or architecture.name == DEFAULT_ARCHITECTURE.name else "x86_64"
     return Target(python=python_of(DEFAULT_RUNTIME if declared.runtime is None else declared.runtime), machine=machine)
 
 
@@ -196,7 +196,7 @@ def _in_docker(declared: PythonFunction, bundling: InDocker) -> lambda_.Code:
             "write one, or give the command"
         )
     _check_docker()
-    architecture = lambda_.Architecture.ARM_64 if declared.architecture is None else declared.architecture
+    architecture = DEFAULT_ARCHITECTURE if declared.architecture is None else declared.architecture
     usual = "pip install --no-compile --requirement requirements.txt --target /asset-output && cp -R . /asset-output"
     return lambda_.Code.from_asset(
         declared.folder,

@@ -12,6 +12,7 @@ from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
+from cdk_distributed_map.settings.functions import DEFAULT_ARCHITECTURE
 from cdk_distributed_map.settings.images import RUNTIME_FOLDER, ImageFunction
 
 _LEFT_OUT = (".git", ".venv", "cdk.out", "__pycache__", "node_modules")
@@ -28,8 +29,7 @@ def image_of(scope: Construct, declared: ImageFunction, *, runtime: Path) -> lam
     """
     if not isinstance(declared.image, str):
         return declared.image
-    architecture = lambda_.Architecture.ARM_64 if declared.architecture is None else declared.architecture
-    arm = architecture.name == lambda_.Architecture.ARM_64.name
+    arm = declared.architecture is None or declared.architecture.name == DEFAULT_ARCHITECTURE.name
     # Without staging, the folder is named to whoever deploys, and must outlast the program.
     parent = None if scope.node.try_get_context("aws:cdk:disable-asset-staging") else _contexts().name
     return lambda_.DockerImageCode.from_image_asset(

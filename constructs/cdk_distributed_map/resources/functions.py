@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import Duration, RemovalPolicy, Stack, Stage, Token
+from aws_cdk import Duration, RemovalPolicy, Stack, Stage
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -21,8 +21,8 @@ from cdk_distributed_map import permissions
 from cdk_distributed_map.resources.code_size import check_code_size
 from cdk_distributed_map.resources.function_code import code_of
 from cdk_distributed_map.resources.function_image import image_of
-from cdk_distributed_map.settings import code_folder, kinds
-from cdk_distributed_map.settings.functions import DEFAULT_RUNTIME, PythonFunction
+from cdk_distributed_map.settings import checks, code_folder, kinds
+from cdk_distributed_map.settings.functions import DEFAULT_ARCHITECTURE, DEFAULT_RUNTIME, PythonFunction
 from cdk_distributed_map.settings.images import ImageFunction
 
 RUNTIME_LAYER_ID = "DistmapRuntime"
@@ -69,7 +69,7 @@ def build_function(
         encryption_key=settings.encryption_key,
     )
     shared: dict[str, Any] = {
-        "architecture": lambda_.Architecture.ARM_64 if declared.architecture is None else declared.architecture,
+        "architecture": DEFAULT_ARCHITECTURE if declared.architecture is None else declared.architecture,
         "memory_size": declared.memory_size,
         "ephemeral_storage_size": declared.ephemeral_storage,
         "timeout": default_timeout if declared.timeout is None else declared.timeout,
@@ -131,7 +131,7 @@ def timeout(function: lambda_.IFunction) -> float | None:
 def known_timeout(function: lambda_.IFunction) -> float | None:
     """Timeout of a function in seconds where its definition is in this app and says it, else ``None``."""
     found = timeout(function)
-    return None if Token.is_unresolved(found) else found
+    return None if checks.is_token(found) else found
 
 
 def reservation(function: lambda_.IFunction) -> float | None:
@@ -143,7 +143,7 @@ def reservation(function: lambda_.IFunction) -> float | None:
 def known_reservation(function: lambda_.IFunction) -> float | None:
     """Reserved concurrency of a function where its definition is in this app and says it, else ``None``."""
     reserved = reservation(function)
-    return None if reserved is None or Token.is_unresolved(reserved) else float(reserved)
+    return None if reserved is None or checks.is_token(reserved) else float(reserved)
 
 
 def _definition(function: lambda_.IFunction) -> object:

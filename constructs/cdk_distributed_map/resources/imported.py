@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aws_cdk import ArnComponents, ArnFormat, Fn, Stack, Token
+from aws_cdk import ArnComponents, ArnFormat, Fn, Stack
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
@@ -104,7 +104,7 @@ def _parts(scope: Construct, state_machine_arn: str) -> ArnComponents:
     Raises:
         ValueError: It is none.
     """
-    if not Token.is_unresolved(state_machine_arn):
+    if not checks.is_token(state_machine_arn):
         form = r"arn:[\w-]+:states:[\w-]+:\d{12}:stateMachine:[^:/]+"
         if re.fullmatch(form, state_machine_arn, re.ASCII) is None:
             raise ValueError(
@@ -120,7 +120,7 @@ def checked_parameter_name(name: str) -> str:
     Raises:
         ValueError: Systems Manager takes no such name, or it isn't known yet.
     """
-    if Token.is_unresolved(name):
+    if checks.is_token(name):
         raise ValueError(
             f"parameter_name must be known when the app is synthesized, got {name!r}: write it out in both apps"
         )

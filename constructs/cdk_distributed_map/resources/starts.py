@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aws_cdk import Token
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -165,7 +164,7 @@ class PipelineStarts(PipelineMetrics):
     def _check_no_loop(self, bucket: s3.IBucket, prefix: str) -> None:
         runs = f"{self._payload_prefix}{wire.RUNS_FOLDER}/"
         own = {self.payload_bucket.node.path, self.results_bucket.node.path}
-        if bucket.node.path not in own or Token.is_unresolved(prefix) or Token.is_unresolved(runs):
+        if bucket.node.path not in own or checks.is_token(prefix) or checks.is_token(runs):
             return
         if prefix.startswith(runs) or runs.startswith(prefix):
             raise ValueError(

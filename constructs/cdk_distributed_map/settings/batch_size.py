@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aws_cdk import Token
 
-from cdk_distributed_map.settings import expressions
+from cdk_distributed_map.settings import checks, expressions
 from cdk_distributed_map.settings.expressions import quote, wrap
 from distmap import limits
 
@@ -47,7 +47,7 @@ def term(rendered: float | str) -> Term:
     """Return a rendered number (:func:`expressions.number`) as a term: the text of a token stands in JSONata too."""
     if expressions.is_jsonata(rendered):
         return expressions.source_text(rendered)
-    return Token.as_string(rendered) if Token.is_unresolved(rendered) else float(rendered)
+    return Token.as_string(rendered) if checks.is_token(rendered) else float(rendered)
 
 
 def least(*terms: Term) -> Term:

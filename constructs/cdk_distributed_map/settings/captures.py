@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from aws_cdk import Duration, Size, Token
+from aws_cdk import Duration, Size
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -313,7 +313,7 @@ def _moment(name: str, text: str) -> datetime:
 def _setting(scope: Construct, key: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_setting(scope, key, item) for item in value]
-    if isinstance(value, str) and not checks.is_known(value) and not Token.is_unresolved(value):
+    if isinstance(value, str) and not checks.is_known(value) and not checks.is_token(value):
         return expressions.expression(scope, value, name=key)
     if isinstance(value, bool):
         return value

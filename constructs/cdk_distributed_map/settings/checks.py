@@ -18,12 +18,27 @@ _MOST_PREFIX_BYTES = 240
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/intro-lifecycle-rules.html"""
 
 
+_LITERAL_OF_TOKENS = "${Token["
+_LARGEST_TOKEN = -1e200
+"""The CDK takes numbers about -1.9e289 for those it doesn't know yet."""
+
+
+def is_token(value: object) -> bool:
+    """Tell whether a value is known only at deployment, or has a part that is.
+
+    Node, which has to be asked for the rest, takes a hundred times as long to say so of a plain string or number.
+    https://docs.aws.amazon.com/cdk/v2/guide/tokens.html
+    """
+    if value is None or (isinstance(value, str) and _LITERAL_OF_TOKENS not in value):
+        return False
+    if isinstance(value, int | float) and (not math.isfinite(value) or value > _LARGEST_TOKEN):
+        return False
+    return Token.is_unresolved(value)
+
+
 def is_known(value: object) -> bool:
     """Tell whether a value is a number or a literal string known now: no token, no path, no JSONata."""
-    if isinstance(value, float) and not math.isfinite(value):
-        # Node would not survive being asked whether it is a token.
-        return True
-    if value is None or Token.is_unresolved(value):
+    if value is None or is_token(value):
         return False
     return not (isinstance(value, str) and value.startswith(("$", "{%")))
 
@@ -113,7 +128,7 @@ def text(name: str, value: str, *, remedy: str = "", most: int | None = None) ->
         raise TypeError(f"{name} must be a string, got {value!r}")
     if value == "":
         raise ValueError(f"{name} must not be empty{remedy and f': {remedy}'}")
-    if most is not None and not Token.is_unresolved(value) and len(value) > most:
+    if most is not None and not is_token(value) and len(value) > most:
         raise ValueError(f"{name} must have at most {most:,} characters, got {len(value):,}{remedy and f': {remedy}'}")
 
 
@@ -124,7 +139,7 @@ def literal_key(name: str, value: str) -> None:
         ValueError: It is empty, too long for S3, looks like a path into the input, or is surely no key.
     """
     text(name, value)
-    if Token.is_unresolved(value):
+    if is_token(value):
         return
     size = len(value.encode(errors="surrogatepass"))
     if size > limits.MAX_KEY_BYTES:
@@ -143,7 +158,7 @@ def payload_prefix(value: str) -> None:
     Raises:
         ValueError: It doesn't end in a slash, or can't be that of keys and of a lifecycle rule.
     """
-    known = "" if Token.is_unresolved(value) else value
+    known = "" if is_token(value) else value
     if known and (not known.endswith("/") or known.startswith("/")):
         raise ValueError(f"payload_prefix must end in a slash and not begin with one, got {value!r}")
     size = len(known.encode())
@@ -164,7 +179,7 @@ def plain_key(name: str, value: str) -> None:
     Raises:
         ValueError: It is an address or a pattern, or begins with a slash.
     """
-    if Token.is_unresolved(value):
+    if is_token(value):
         return
     address = re.match(r"(?:s3[an]?://|https?://)[^/]*/?|arn:[\w-]*:s3:::[^/]*/?", value, re.IGNORECASE)
     if address is not None:
@@ -193,7 +208,7 @@ def label(value: str) -> None:
             the ARNs (``/``) or the metrics (non-ASCII) made from it.
     """
     text("label", value, remedy="leave it out to have one made from the construct's id")
-    if Token.is_unresolved(value):
+    if is_token(value):
         raise ValueError("label must be known at synthesis: it is part of the ARNs that the role is scoped to")
     if len(value) > limits.MAX_LABEL_LENGTH:
         raise ValueError(f"label must have at most {limits.MAX_LABEL_LENGTH} characters, got {len(value)}: {value!r}")
@@ -233,4 +248,4 @@ def same_account(scope: IConstruct, bucket: s3.IBucket, *, name: str) -> None:
 
 
 def _differ(here: str, there: str) -> bool:
-    return not (Token.is_unresolved(here) or Token.is_unresolved(there) or here == there)
+    return not (is_token(here) or is_token(there) or here == there)

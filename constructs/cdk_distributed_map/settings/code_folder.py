@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,11 +87,17 @@ def check_shipped(folder: str, exclude: Sequence[str], file: Path) -> None:
     Raises:
         ValueError: It is.
     """
-    if IgnoreStrategy.git(folder, patterns(folder, exclude)).ignores(str(file)):
+    if _is_left_out(folder, tuple(patterns(folder, exclude)), str(file)):
         raise ValueError(
             f"exclude leaves out {file.name}, which holds the handler, got {list(exclude)!r}: take it back with "
             f"'!{file.relative_to(folder).as_posix()}', or look into {' and '.join(IGNORE_FILES)} of the folder"
         )
+
+
+@functools.cache
+def _is_left_out(folder: str, patterns: tuple[str, ...], file: str) -> bool:
+    # Several functions are often of one folder, and each answer of Node's takes its time.
+    return bool(IgnoreStrategy.git(folder, list(patterns)).ignores(file))
 
 
 def check_size(folder: str, exclude: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from aws_cdk import Stack, Token
 from aws_cdk import aws_stepfunctions as sfn
 from constructs import IConstruct
 
-from cdk_distributed_map.settings import intrinsics
+from cdk_distributed_map.settings import checks, intrinsics
 from distmap import limits
 
 _SEGMENT = re.compile(
@@ -129,10 +129,10 @@ def number(scope: IConstruct, value: float | str, *, name: str, bounds: tuple[in
     """
     text: str | None = None
     if isinstance(value, str):
-        if Token.is_unresolved(value) and not sfn.JsonPath.is_encoded_json_path(value):
+        if checks.is_token(value) and not sfn.JsonPath.is_encoded_json_path(value):
             return value
         text = value
-    elif Token.is_unresolved(value):
+    elif checks.is_token(value):
         resolved = Stack.of(scope).resolve(value)
         if isinstance(resolved, str) and resolved.startswith(("$", "States.")):
             text = resolved
@@ -176,7 +176,7 @@ def template(scope: IConstruct, value: Any, *, name: str) -> Any:
             if isinstance(key, str) and f"{key}.$" in value:
                 raise ValueError(f"{name} has both {key!r} and {key + '.$'!r}, which are one key: take out one of them")
         return {_key(key, name): _entry(scope, key, item, name=f"{name}[{key!r}]") for key, item in value.items()}
-    if _may_be_token(value) and Token.is_unresolved(value):
+    if _may_be_token(value) and checks.is_token(value):
         return _token(scope, value, name=name)
     if isinstance(value, list | tuple):
         return [template(scope, item, name=f"{name}[{at}]") for at, item in enumerate(value)]
@@ -286,7 +286,7 @@ def number_text(rendered: float | str) -> str:
     """Return a rendered number (see :func:`number`) as JSONata, so that it can stand inside an expression."""
     if isinstance(rendered, str):
         return source_text(rendered) if is_jsonata(rendered) else f"$number({quote(rendered)})"
-    return Token.as_string(rendered) if Token.is_unresolved(rendered) else json.dumps(rendered)
+    return Token.as_string(rendered) if checks.is_token(rendered) else json.dumps(rendered)
 
 
 def _list_text(items: list[Any]) -> str:

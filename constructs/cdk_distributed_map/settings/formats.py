@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aws_cdk import Token
-
 from cdk_distributed_map.settings import checks, kinds
 from distmap import limits
 
@@ -65,11 +63,11 @@ class FileFormat:
         if items_pointer is None:
             return FileFormat(input_type="JSON")
         checks.text("items_pointer", items_pointer, most=limits.MAX_ITEMS_POINTER_LENGTH - 1)
-        if not items_pointer.startswith("/") and not Token.is_unresolved(items_pointer):
+        if not items_pointer.startswith("/") and not checks.is_token(items_pointer):
             raise ValueError(
                 f"items_pointer must be a JSON Pointer, got {items_pointer!r}: begin it with '/', as in '/data/rows'"
             )
-        if not Token.is_unresolved(items_pointer) and re.search("~(?![01])", items_pointer):
+        if not checks.is_token(items_pointer) and re.search("~(?![01])", items_pointer):
             raise ValueError(f"items_pointer must write '~' as '~0' and '/' in a name as '~1', got {items_pointer!r}")
         return FileFormat(input_type="JSON", config={"ItemsPointer": items_pointer})
 

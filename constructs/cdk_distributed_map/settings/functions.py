@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aws_cdk import Duration, Size, Token
+from aws_cdk import Duration, Size
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_lambda as lambda_
 
@@ -17,6 +17,7 @@ from cdk_distributed_map.settings.handlers import Role
 from distmap import limits
 
 DEFAULT_RUNTIME = lambda_.Runtime.PYTHON_3_13
+DEFAULT_ARCHITECTURE = lambda_.Architecture.ARM_64
 DEFAULT_MEMORY_MB = 512
 _OLDEST_PYTHON = 11
 _RESERVED_VARIABLES = frozenset(
@@ -127,14 +128,14 @@ def _check_environment(environment: Mapping[str, str]) -> None:
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """
     for name in environment:
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]+", name) and not Token.is_unresolved(name):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]+", name) and not checks.is_token(name):
             raise ValueError(
                 f"environment has the name {name!r}: a name begins with a letter, has at least two characters, and "
                 "only letters, digits and '_'"
             )
         if name in _RESERVED_VARIABLES:
             raise ValueError(f"environment must not set {name!r}, which Lambda sets itself: use another name")
-    known = [text for pair in environment.items() for text in pair if not Token.is_unresolved(text)]
+    known = [text for pair in environment.items() for text in pair if not checks.is_token(text)]
     size = sum(len(text.encode()) for text in known)
     if size > limits.MAX_ENVIRONMENT_BYTES:
         raise ValueError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aws_cdk import Duration, Token
+from aws_cdk import Duration
 from aws_cdk import aws_batch as batch
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ecs as ecs
@@ -113,7 +113,7 @@ def _check_qualified(function: lambda_.IFunction) -> None:
     if hasattr(function, "alias_name") or hasattr(function, "version"):
         return
     arn = function.function_arn
-    if not Token.is_unresolved(arn) and arn.count(":") == 7:
+    if not checks.is_token(arn) and arn.count(":") == 7:
         return
     raise ValueError(
         f"a durable function is invoked by a version or an alias, got {function.node.path!r} unqualified: give "

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.htm
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -222,12 +223,16 @@ def add_service_retry(task: sfn.TaskStateBase, *, errors: Sequence[str], attempt
     """Retry a service's throttling on a task that isn't in an Express child, as that of Lambda is."""
     task.add_retry(
         errors=list(errors),
-        interval=Duration.seconds(_INTERVAL_SECONDS),
+        interval=_seconds(_INTERVAL_SECONDS),
         max_attempts=throttling_attempts(None) if attempts is None else attempts,
         backoff_rate=_BACKOFF_RATE,
-        max_delay=Duration.seconds(_MAX_DELAY_SECONDS),
+        max_delay=_seconds(_MAX_DELAY_SECONDS),
         jitter_strategy=sfn.JitterType.FULL,
     )
+
+
+_seconds = functools.cache(Duration.seconds)
+"""A duration of a number that each task has, made once: Node makes them."""
 
 
 def add_lambda_retry(task: sfn.TaskStateBase, *, budget: float | None) -> None:
@@ -238,18 +243,18 @@ def add_lambda_retry(task: sfn.TaskStateBase, *, budget: float | None) -> None:
         return
     task.add_retry(
         errors=list(LAMBDA_ERRORS),
-        interval=Duration.seconds(_INTERVAL_SECONDS),
+        interval=_seconds(_INTERVAL_SECONDS),
         max_attempts=attempts,
         backoff_rate=_BACKOFF_RATE,
-        max_delay=Duration.seconds(_MAX_DELAY_SECONDS),
+        max_delay=_seconds(_MAX_DELAY_SECONDS),
         jitter_strategy=sfn.JitterType.FULL,
     )
     if waking > 0:
         task.add_retry(
             errors=list(INACTIVE_ERRORS),
-            interval=Duration.seconds(_INACTIVE_INTERVAL_SECONDS),
+            interval=_seconds(_INACTIVE_INTERVAL_SECONDS),
             max_attempts=waking,
             backoff_rate=_BACKOFF_RATE,
-            max_delay=Duration.seconds(_MAX_DELAY_SECONDS),
+            max_delay=_seconds(_MAX_DELAY_SECONDS),
             jitter_strategy=sfn.JitterType.FULL,
         )

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aws_cdk import Token
 from aws_cdk import aws_s3 as s3
 
 from cdk_distributed_map.settings import checks, expressions, kinds
@@ -212,10 +211,10 @@ class ItemSource:
                     "as key_prefix='inventory/<bucket>/<configuration>/'"
                 )
             data_prefix = f"{place.key_prefix}data/"
-        if not place.names_key and not Token.is_unresolved(manifest_key) and not manifest_key.endswith("manifest.json"):
+        if not place.names_key and not checks.is_token(manifest_key) and not manifest_key.endswith("manifest.json"):
             raise ValueError(f"manifest_key must name an inventory's manifest.json, got {manifest_key!r}")
         if data_prefix is None:
-            if Token.is_unresolved(manifest_key):
+            if checks.is_token(manifest_key):
                 raise ValueError("data_prefix is needed where manifest_key is known only at deployment")
             parts = manifest_key.split("/")[:-2]
             data_prefix = "/".join([*parts, "data/"])
@@ -357,7 +356,7 @@ def _file(
     owner: str | None = None,
 ) -> ItemSource:
     checks.literal_key("key", key)
-    if owner is not None and not Token.is_unresolved(owner) and not re.fullmatch(r"\d{12}", owner):
+    if owner is not None and not checks.is_token(owner) and not re.fullmatch(r"\d{12}", owner):
         raise ValueError(f"expected_bucket_owner must be an account number of 12 digits, got {owner!r}")
     for name, value in (("version_id", version_id), ("expected_bucket_owner", owner)):
         if value is not None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from aws_cdk import Annotations, Duration, Stack, Token
+from aws_cdk import Annotations, Duration, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -183,7 +183,7 @@ def lists_runs(
     """Warn of a source that lists what the runs write: the second run would take the first one's files for items."""
     for bucket, prefix in listed:
         for other, folder in written:
-            known = not Token.is_unresolved(folder) or prefix == ""
+            known = not checks.is_token(folder) or prefix == ""
             if known and _place(bucket) == _place(other) and (folder.startswith(prefix) or prefix.startswith(folder)):
                 warn(
                     scope,
@@ -210,9 +210,9 @@ def empty_objects(scope: Construct, input_type: str, prefix: str | None) -> None
 
 def unlikely_key(scope: Construct, name: str, key: str, *, bucket: s3.IBucket, is_file: bool) -> None:
     """Warn of a key or prefix that S3 takes and hardly anybody means: a run over nothing would succeed."""
-    if Token.is_unresolved(key):
+    if checks.is_token(key):
         return
-    own = None if Token.is_unresolved(bucket.bucket_name) else f"{bucket.bucket_name}/"
+    own = None if checks.is_token(bucket.bucket_name) else f"{bucket.bucket_name}/"
     odd = {
         "begins with the bucket's own name": own is not None and key.startswith(own),
         "begins or ends with a space": key != key.strip(),
@@ -235,4 +235,4 @@ def unlikely_key(scope: Construct, name: str, key: str, *, bucket: s3.IBucket, i
 
 def _place(bucket: s3.IBucket) -> str:
     # A bucket can be imported more than once; only its name tells that it is the same one.
-    return bucket.node.path if Token.is_unresolved(bucket.bucket_name) else bucket.bucket_name
+    return bucket.node.path if checks.is_token(bucket.bucket_name) else bucket.bucket_name
