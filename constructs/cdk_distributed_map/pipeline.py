@@ -370,7 +370,7 @@ class DistributedMapPipeline(PipelineEvents):
         Raises:
             ValueError: AWS would refuse such a run, or end it.
         """
-        found = plan(
+        forecast = plan(
             foresight.describe(self.state_machine, name=self.node.path),
             items=items,
             item_seconds=item_seconds,
@@ -379,8 +379,8 @@ class DistributedMapPipeline(PipelineEvents):
             item_bytes=item_bytes,
             nested_items=nested_items,
         )
-        foresight.tell(self, found)
-        return found
+        foresight.tell(self, forecast)
+        return forecast
 
     # -- for other apps
 

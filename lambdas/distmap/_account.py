@@ -108,9 +108,9 @@ class _Work:
         snapshot = self._resume()
         stage = "read" if snapshot is None else snapshot.header["stage"]
         if stage in _READING:
-            left = self._read(stage)
-            if left is not None:
-                return self._goes_on(left)
+            unfinished = self._read(stage)
+            if unfinished is not None:
+                return self._goes_on(unfinished)
         if stage not in _AFTER_ROUNDS:
             answer = self._round(snapshot if stage == "round" else None)
             if answer is not None:
@@ -119,15 +119,15 @@ class _Work:
         error = verdict(account, self._request.settings, self._failures_address(account))
         ledger = self._previous
         if stage != "push" or ledger is None:
-            left = self._write_failures(account, snapshot if stage == "failures" else None)
-            if left is not None:
-                return self._goes_on(left)
+            unfinished = self._write_failures(account, snapshot if stage == "failures" else None)
+            if unfinished is not None:
+                return self._goes_on(unfinished)
             ledger = self._write_ledger(account, None if error is None else (_name(error), error_text(error)))
             snapshot = None
         is_due = snapshot is not None or not self._deadline.is_near()
-        left, error = self._push(ledger, error, snapshot, is_due=is_due)
-        if left is not None:
-            return self._goes_on(left)
+        unfinished, error = self._push(ledger, error, snapshot, is_due=is_due)
+        if unfinished is not None:
+            return self._goes_on(unfinished)
         if error is not None:
             raise error
         return {**self._as_begun(), "ledger": output_ledger(self._request.run, account, ledger)}
@@ -152,8 +152,8 @@ class _Work:
             file.resume(snapshot.header["writer"], snapshot.written)
         try:
             if not file.go_on(self._deadline):
-                left, written = file.suspend()
-                return self._goes_on(Snapshot({"stage": "round", "writer": left}, b"", written))
+                suspended, written = file.suspend()
+                return self._goes_on(Snapshot({"stage": "round", "writer": suspended}, b"", written))
             items = file.complete()
         except UploadLostError:
             # Another attempt of this invocation completed it, or gave it up: the file is begun again, as a whole.
@@ -163,8 +163,8 @@ class _Work:
             items = file.complete()
         if items is None:
             return None
-        done = self._reading.plan[-1].number - self._base
-        wait = wait_seconds(self._request.settings, done)
+        rounds_run = self._reading.plan[-1].number - self._base
+        wait = wait_seconds(self._request.settings, rounds_run)
         self._log("round begins", round=items["round"], items=items["count"], waitSeconds=wait)
         return {**self._as_begun(), "again": {"items": items, "waitSeconds": wait}}
 
@@ -189,13 +189,13 @@ class _Work:
         else:
             self._wait_for_export(ended)
         stage = "read" if snapshot is None else snapshot.header["stage"]
-        left = self._read(stage) if stage in _READING else None
-        if left is not None:
-            self._goes_on_by_itself(name, left)
+        unfinished = self._read(stage) if stage in _READING else None
+        if unfinished is not None:
+            self._goes_on_by_itself(name, unfinished)
         account = self._account(ended.status)
-        left = self._write_failures(account, snapshot if stage == "failures" else None)
-        if left is not None:
-            self._goes_on_by_itself(name, left)
+        unfinished = self._write_failures(account, snapshot if stage == "failures" else None)
+        if unfinished is not None:
+            self._goes_on_by_itself(name, unfinished)
         now = read_ledger(self._s3, self._request.run)
         if now is None or now["redriveCount"] < redrives:  # a redrive may have been quicker
             ledger = self._write_ledger(account, (ended.error, ended.cause))
@@ -211,8 +211,8 @@ class _Work:
             put_ledger(self._s3, self._request.run, with_status(previous, self._request))
 
     def _push_of_ended(self, ledger: dict[str, Any], *, is_due: bool) -> None:
-        left, error = self._push(ledger, None, None, is_due=is_due)
-        if left is not None:
+        unfinished, error = self._push(ledger, None, None, is_due=is_due)
+        if unfinished is not None:
             message = "not all items are pushed: the next attempt of this invocation goes on with them"
             raise DeadlineError(message)
         if error is not None:
@@ -271,8 +271,8 @@ class _Work:
         return [self._request.run["id"], self._request.round, self._request.redrive_count]
 
     def _save(self, snapshot: Snapshot, *, name: str | None = None) -> str:
-        read = {"reading": self._reading.suspend(), "nested": self._nested.suspend()}
-        header = {**snapshot.header, "of": self._of(), **read}
+        suspended = {"reading": self._reading.suspend(), "nested": self._nested.suspend()}
+        header = {**snapshot.header, "of": self._of(), **suspended}
         states = bytes(self._reading.states.bytes)
         return save(self._s3, self._request.run, Snapshot(header, states, snapshot.written), name=name)
 
@@ -319,8 +319,8 @@ class _Work:
             file.resume(snapshot.header["writer"], snapshot.written)
         try:
             if not file.go_on(self._deadline):
-                left, written = file.suspend()
-                return Snapshot({"stage": "failures", "writer": left}, b"", written)
+                suspended, written = file.suspend()
+                return Snapshot({"stage": "failures", "writer": suspended}, b"", written)
             self._failures = file.complete()
         except UploadLostError:
             file = self._failures_file(account)
@@ -331,9 +331,9 @@ class _Work:
     def _failures_file(self, account: Account) -> FailuresFile:
         nested = None
         if account.nested_unsuccessful:
-            only = set().union(*(each.outermost for each in account.nested))
+            outermost = set().union(*(nested_map.outermost for nested_map in account.nested))
             # AWS is asked for nothing new, so that the file tells what the account does.
-            nested = nested_reading(self._s3, self._request, describe=self._nested.described.get, only=only)
+            nested = nested_reading(self._s3, self._request, describe=self._nested.described.get, only=outermost)
         return FailuresFile(self._s3, self._reading, nested=nested)
 
     def _push(
@@ -346,15 +346,15 @@ class _Work:
         push = Push(self._s3, self._request, progress)
         if snapshot is not None:
             push.resume(snapshot.header["push"])
-        left = None if is_due and push.go_on(self._deadline) else push.suspend()
-        if left is None:
-            found = push_error(progress, error)
-            if found is not error and found is not None and self._request.ended is None:
-                ledger |= {"status": "FAILED", "error": _name(found), "cause": error_text(found)}
-            error = found
+        suspended = None if is_due and push.go_on(self._deadline) else push.suspend()
+        if suspended is None:
+            failure = push_error(progress, error)
+            if failure is not error and failure is not None and self._request.ended is None:
+                ledger |= {"status": "FAILED", "error": _name(failure), "cause": error_text(failure)}
+            error = failure
         put_ledger(self._s3, self._request.run, ledger)
-        self._log("items pushed", pushed=[{key: each[key] for key in _TOLD_OF_PUSH} for each in progress])
-        return None if left is None else Snapshot({"stage": "push", "push": left}, b"", b""), error
+        self._log("items pushed", pushed=[{key: target[key] for key in _TOLD_OF_PUSH} for target in progress])
+        return None if suspended is None else Snapshot({"stage": "push", "push": suspended}, b"", b""), error
 
     def _write_ledger(self, account: Account, error: tuple[str | None, str | None] | None) -> dict[str, Any]:
         """Write the ledger, emit the metrics of it, and return it."""

@@ -261,15 +261,15 @@ class Reading:
         arns = self._map_runs(number)
         if not arns:
             return
-        seen = max(len(self.states.bytes), sum(self.states.unidentified.values()))
+        items_met = max(len(self.states.bytes), sum(self.states.unidentified.values()))
         for wait in (*_ASK_AGAIN_SECONDS, None):
             counts = [self.describe(arn) for arn in arns]
-            known = [count for count in counts if count is not None]
-            if not known or max(known) >= seen or wait is None:
+            known_counts = [count for count in counts if count is not None]
+            if not known_counts or max(known_counts) >= items_met or wait is None:
                 break
             sleep(wait)
-        if known:
-            self.captured, self.captured_from = max(known), "map run"
+        if known_counts:
+            self.captured, self.captured_from = max(known_counts), "map run"
             self.states.limit(self.captured)
         else:
             self.note(
@@ -278,11 +278,11 @@ class Reading:
             )
 
     def _map_runs(self, number: int) -> list[str]:
-        found = [self.request.map_run] if self.request.map_run is not None else []
+        arns = [self.request.map_run] if self.request.map_run is not None else []
         for source in self.plan[number].sources:
             with suppress(ResultsError):  # reported already
-                found += [manifest["MapRunArn"] for manifest in self._new_reader(source.place).export.manifests()[-1:]]
-        return [arn for arn in dict.fromkeys(found) if ":mapRun:" in arn]
+                arns += [manifest["MapRunArn"] for manifest in self._new_reader(source.place).export.manifests()[-1:]]
+        return [arn for arn in dict.fromkeys(arns) if ":mapRun:" in arn]
 
     def reader(self, step: Step) -> Reader:
         """Return the reader of a map run."""
@@ -318,7 +318,10 @@ class Reading:
         """Return everything but the bytes of the states, as JSON."""
         return {
             "at": self._at,
-            "plan": [[each.number, [[source.place, source.files] for source in each.sources]] for each in self.plan],
+            "plan": [
+                [past_round.number, [[source.place, source.files] for source in past_round.sources]]
+                for past_round in self.plan
+            ],
             "origin": self.origin,
             "captured": self.captured,
             "capturedFrom": self.captured_from,
@@ -336,24 +339,28 @@ class Reading:
             "numbers": self.numbers.suspend(),
         }
 
-    def resume(self, left: dict[str, Any], states: bytes) -> None:
+    def resume(self, suspended: dict[str, Any], states: bytes) -> None:
         """Take up what :meth:`suspend` returned."""
         self.plan = [
             RoundPlan(number, [Source(place, [File(*file) for file in files]) for place, files in sources])
-            for number, sources in left["plan"]
+            for number, sources in suspended["plan"]
         ]
-        self._steps, self._at = list(_steps(self.plan)), left["at"]
-        self.origin, self.captured, self.captured_from = left["origin"], left["captured"], left["capturedFrom"]
-        self.succeeded, self.largest = left["succeeded"], left["largest"]
-        self.measured.resume(left["measured"])
-        self.others = {Step(*each) for each in left["others"]}
-        self.problems, self.notes = Problems(*left["problems"]), list(left["notes"])
-        self._told_of_batches, self._counted = left["toldOfBatches"], left["counted"]
-        self.states.resume(left["states"], states)
-        self.states.once = left["once"]
-        self.numbers.resume(left["numbers"])
-        for number, source, suspended in left["readers"]:
-            self.reader(Step("file", number, source)).resume(suspended)
+        self._steps, self._at = list(_steps(self.plan)), suspended["at"]
+        self.origin, self.captured, self.captured_from = (
+            suspended["origin"],
+            suspended["captured"],
+            suspended["capturedFrom"],
+        )
+        self.succeeded, self.largest = suspended["succeeded"], suspended["largest"]
+        self.measured.resume(suspended["measured"])
+        self.others = {Step(*step) for step in suspended["others"]}
+        self.problems, self.notes = Problems(*suspended["problems"]), list(suspended["notes"])
+        self._told_of_batches, self._counted = suspended["toldOfBatches"], suspended["counted"]
+        self.states.resume(suspended["states"], states)
+        self.states.once = suspended["once"]
+        self.numbers.resume(suspended["numbers"])
+        for number, source, of_reader in suspended["readers"]:
+            self.reader(Step("file", number, source)).resume(of_reader)
 
 
 def nested_reading(
@@ -381,9 +388,9 @@ def items_of_map_run(arn: str) -> int | None:
 
 
 def _steps(plan: list[RoundPlan]) -> Iterator[Step]:
-    for number, each in enumerate(plan):
+    for number, past_round in enumerate(plan):
         yield Step("begin", number)
-        for at, source in enumerate(each.sources):
+        for at, source in enumerate(past_round.sources):
             for file in range(len(source.files)):
                 yield Step("file", number, at, file)
             yield Step("sum", number, at)

@@ -233,8 +233,8 @@ def item_failure(identifier: str, error: BaseException, *, permanent: bool = Fal
 
 def without_details(failures: list[ItemFailure]) -> bool:
     """Take tracebacks and output out of failures, where there is no room for them, and tell whether there were any."""
-    found = False
+    had_details = False
     for failure in failures:
-        found = failure.pop("traceback", None) is not None or found
-        found = failure.pop("output", None) is not None or found
-    return found
+        had_details = failure.pop("traceback", None) is not None or had_details
+        had_details = failure.pop("output", None) is not None or had_details
+    return had_details

@@ -83,17 +83,17 @@ def manifests_below(s3: S3Client, bucket: str, folder: str) -> list[ResultsPlace
         folder: Where the folders of map runs are, with a slash at the end.
     """
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder, Delimiter="/")
-    found = []
-    for each in [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])]:
-        place: ResultsPlace = {"bucket": bucket, "key": f"{each}{MANIFEST_FILE}"}
+    manifests = []
+    for below in [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", [])]:
+        place: ResultsPlace = {"bucket": bucket, "key": f"{below}{MANIFEST_FILE}"}
         try:
             modified = s3.head_object(Bucket=bucket, Key=place["key"])["LastModified"]
         except Exception as error:
             if not is_missing(error):
                 raise
         else:
-            found.append((modified, place))
-    return [place for _, place in sorted(found, key=lambda each: each[0], reverse=True)]
+            manifests.append((modified, place))
+    return [place for _, place in sorted(manifests, key=lambda entry: entry[0], reverse=True)]
 
 
 def results_folder(prefix: str, number: int) -> str:
@@ -179,10 +179,10 @@ class Export:
             self.manifests()
         assert self._seen is not None  # noqa: S101 - narrows the type
         (sizes, manifests), self._seen = self._seen, None
-        found = _files(self.place["bucket"], manifests)
+        listed = _files(self.place["bucket"], manifests)
         problems = []
         if f"{self._folder}{MANIFEST_FILE}" in sizes:
-            problems += [problem for file in found if (problem := _misfit(file, sizes.get(file.key))) is not None]
+            problems += [problem for file in listed if (problem := _misfit(file, sizes.get(file.key))) is not None]
         if ended:
             named = {each["Key"] for manifest in manifests for kind in KINDS for each in manifest["ResultFiles"][kind]}
             problems += [
@@ -192,7 +192,7 @@ class Export:
             ]
         for problem in problems:
             _report_or_raise(problem, report)
-        return found
+        return listed
 
     def values(self, file: File, report: Report | None = None) -> Iterator[tuple[bool, bytes | Any]]:
         """Yield what is in a file: whether it is a line as bytes, and that line or else the element of an array.
@@ -282,8 +282,8 @@ def _check(manifest: Any, bucket: str, folder: str) -> None:
         message = f"it tells of files in the bucket {manifest['DestinationBucket']!r:.80}, and is in {bucket!r}"
         raise ResultsError(message)
     for kind in KINDS:
-        for each in manifest["ResultFiles"][kind]:
-            key, size = each["Key"], each["Size"]
+        for entry in manifest["ResultFiles"][kind]:
+            key, size = entry["Key"], entry["Size"]
             if not isinstance(key, str) or type(size) is not int:
                 message = f"it names the file {key!r:.80} with the size {size!r:.40}"
                 raise ResultsError(message)
@@ -297,17 +297,17 @@ def _check(manifest: Any, bucket: str, folder: str) -> None:
 
 def _files(bucket: str, manifests: list[Manifest]) -> list[File]:
     """Return the files that manifests name, the newest manifest first, each file once."""
-    found: dict[str, File] = {}
+    by_key: dict[str, File] = {}
     # What a map or a redrive writes when it starts names no file: it is no newer account than the one before it.
-    newest = next((each for each in manifests if any(each["ResultFiles"].values())), None)
+    newest = next((entry for entry in manifests if any(entry["ResultFiles"].values())), None)
     for kind in KINDS:
         for manifest in manifests:
             earlier = kind != "SUCCEEDED" and manifest is not newest
             if earlier and kind == "PENDING":
                 continue
-            for each in manifest["ResultFiles"][kind]:
-                found.setdefault(each["Key"], File(bucket, each["Key"], each["Size"], kind, earlier))
-    return list(found.values())
+            for entry in manifest["ResultFiles"][kind]:
+                by_key.setdefault(entry["Key"], File(bucket, entry["Key"], entry["Size"], kind, earlier))
+    return list(by_key.values())
 
 
 def _misfit(file: File, size: int | None) -> str | None:

@@ -39,17 +39,19 @@ def members_of(kind: Any, annotation: Any) -> tuple[dict[str, Any], frozenset[st
     Raises:
         NameError: See :func:`hints_of`.
     """
-    given = _given(kind, annotation)
-    hints = {name: _with(given, each) for name, each in hints_of(kind).items()}
+    type_arguments = _given(kind, annotation)
+    hints = {name: _with(type_arguments, member) for name, member in hints_of(kind).items()}
     if is_dataclass(kind):
         # A parameter of __init__ alone (InitVar) is among these, and not among dataclasses.fields().
-        taken = {
-            name: each
-            for name, each in kind.__dataclass_fields__.items()
-            if each.init and get_origin(hints[name]) is not ClassVar and hints[name] is not ClassVar
+        members = {
+            name: member
+            for name, member in kind.__dataclass_fields__.items()
+            if member.init and get_origin(hints[name]) is not ClassVar and hints[name] is not ClassVar
         }
-        needed = {name for name, each in taken.items() if each.default is MISSING and each.default_factory is MISSING}
-        return {name: hints[name] for name in taken}, frozenset(needed)
+        needed = {
+            name for name, member in members.items() if member.default is MISSING and member.default_factory is MISSING
+        }
+        return {name: hints[name] for name in members}, frozenset(needed)
     if typing.is_typeddict(kind):
         return hints, frozenset(kind.__required_keys__)
     own = {name: hints.get(name, Any) for name in kind._fields if get_origin(hints.get(name)) is not ClassVar}

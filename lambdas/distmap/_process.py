@@ -235,14 +235,14 @@ class _Worker:
 
     def _call(self, context: Any) -> Callable[[Any], Any]:
         """Return the function of an item as it is in the event."""
-        call, read = self._function.bind(context), self._reader()
-        if read is None:
+        call, reader = self._function.bind(context), self._reader()
+        if reader is None:
             return call
         if not self._function.is_async:
-            return lambda value: call(read(value))
+            return lambda value: call(reader(value))
 
         async def read_and_call(value: Any) -> Any:
-            return await call(read(value))
+            return await call(reader(value))
 
         return read_and_call
 

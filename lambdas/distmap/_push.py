@@ -39,14 +39,14 @@ def to_push(request: Request, previous: dict[str, Any] | None, count: int) -> li
         previous: Its ledger, where an earlier invocation accounted for the same; None where that is new.
         count: Lines of ``failures.jsonl``, where that is new.
     """
-    earlier = {(each["kind"], each["name"]): each for each in (previous or {}).get("pushed") or ()}
-    count = max((each["of"] for each in earlier.values()), default=count)
-    found: list[PushedTo] = []
+    earlier = {(entry["kind"], entry["name"]): entry for entry in (previous or {}).get("pushed") or ()}
+    count = max((entry["of"] for entry in earlier.values()), default=count)
+    pushed_to: list[PushedTo] = []
     targets = {(target["kind"], target["name"]): target for target in request.settings["targets"]}  # each once
     for name, target in targets.items():
         new: PushedTo = {**target, "pushed": 0, "of": count, "error": None, "line": 0, "byte": 0, "etag": ""}
-        found.append(earlier.get(name, new))
-    return found
+        pushed_to.append(earlier.get(name, new))
+    return pushed_to
 
 
 def is_same_account(request: Request, previous: dict[str, Any] | None) -> bool:
@@ -61,23 +61,23 @@ def is_same_account(request: Request, previous: dict[str, Any] | None) -> bool:
 
 def is_pushed(progress: Sequence[PushedTo]) -> bool:
     """Whether every target was told of everything."""
-    return all(each["line"] >= each["of"] for each in progress)
+    return all(target["line"] >= target["of"] for target in progress)
 
 
 def push_error(progress: Sequence[PushedTo], error: DistmapError | None) -> DistmapError | None:
     """Return what a run fails with, from what it fails with anyway and what wasn't taken."""
-    told = [_text_of_refused(each) for each in progress if each["error"] is not None]
-    if not told:
+    refusals = [_text_of_refused(target) for target in progress if target["error"] is not None]
+    if not refusals:
         return error
-    text = f"{'; '.join(told)}; a redrive of the run goes on with the first that wasn't taken"
+    text = f"{'; '.join(refusals)}; a redrive of the run goes on with the first that wasn't taken"
     return PushFailedError(text) if error is None else type(error)(f"{error}; {text}")
 
 
-def _text_of_refused(each: PushedTo) -> str:
-    kind = "queue" if each["kind"] == "queue" else "event bus"
+def _text_of_refused(target: PushedTo) -> str:
+    kind = "queue" if target["kind"] == "queue" else "event bus"
     return (
-        f"{each['of'] - each['pushed']:,} of {each['of']:,} items that did not succeed were not taken by the {kind} "
-        f"{each['name']}: {each['error']}"
+        f"{target['of'] - target['pushed']:,} of {target['of']:,} items that did not succeed were not taken by the "
+        f"{kind} {target['name']}: {target['error']}"
     )
 
 
@@ -98,7 +98,7 @@ class _Progress:
         pushed = self.pushed
         pushed["pushed"] += sent - len(refused)
         if pushed["error"] is None and refused:
-            first, reason = min(refused, key=lambda each: each[0].line)
+            first, reason = min(refused, key=lambda refusal: refusal[0].line)
             pushed |= {"line": first.line, "byte": first.byte, "error": reason}
         elif pushed["error"] is None:
             pushed |= {"line": line, "byte": byte}
@@ -143,7 +143,7 @@ class Push:
         sent = False
         with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="distmap-push") as pool:
             for window in self._windows():
-                waiting = [each for each in self._all if each.gave_up is None]
+                waiting = [target for target in self._all if target.gave_up is None]
                 if not waiting:
                     break
                 if sent and deadline.is_near():
@@ -152,24 +152,24 @@ class Push:
                 self._send_window(pool, waiting, window)
                 deadline.learn(started, monotonic())
                 sent = True
-        for each in self._all:
-            if each.pushed["error"] is None and each.pushed["line"] < each.pushed["of"]:
-                each.pushed["error"] = f"s3://{self._bucket}/{self._key} has only {each.pushed['line']:,} lines"
+        for target in self._all:
+            if target.pushed["error"] is None and target.pushed["line"] < target.pushed["of"]:
+                target.pushed["error"] = f"s3://{self._bucket}/{self._key} has only {target.pushed['line']:,} lines"
         return True
 
     def suspend(self) -> dict[str, Any]:
         """Leave it for another invocation, and return what that one needs."""
-        targets = [[each.pushed, each.first, each.gave_up] for each in self._all]
+        targets = [[target.pushed, target.first, target.gave_up] for target in self._all]
         return {"etag": self._etag, "at": self._at, "targets": targets}
 
-    def resume(self, left: dict[str, Any]) -> None:
+    def resume(self, suspended: dict[str, Any]) -> None:
         """Take up what :meth:`suspend` returned; where the file was written anew since, it is sent anew."""
-        if left["etag"] != self._etag:
+        if suspended["etag"] != self._etag:
             return
-        self._at = (left["at"][0], left["at"][1])
-        for each, (pushed, first, gave_up) in zip(self._all, left["targets"], strict=True):
-            each.pushed |= pushed
-            each.first, each.gave_up = first, gave_up
+        self._at = (suspended["at"][0], suspended["at"][1])
+        for target, (pushed, first, gave_up) in zip(self._all, suspended["targets"], strict=True):
+            target.pushed |= pushed
+            target.first, target.gave_up = first, gave_up
 
     def _windows(self) -> Iterator[list[tuple[int, int, bytes]]]:
         if not self._all:
@@ -190,13 +190,13 @@ class Push:
         last, begin, raw = window[-1]
         self._at = (last + 1, begin + len(raw) + 1)
         sent = []
-        for each in waiting:
-            messages = [self._message(*line) for line in window if line[0] >= each.first]
-            batches = list(_batches(messages, each.target.overhead))
-            sent.append((each, len(messages), [pool.submit(_deliver, each, batch) for batch in batches]))
-        for each, count, answers in sent:
+        for target in waiting:
+            messages = [self._message(*line) for line in window if line[0] >= target.first]
+            batches = list(_batches(messages, target.target.overhead))
+            sent.append((target, len(messages), [pool.submit(_deliver, target, batch) for batch in batches]))
+        for target, count, answers in sent:
             refused = [refused for answer in answers for refused in answer.result()]
-            each.note(count, refused, *self._at)
+            target.note(count, refused, *self._at)
 
     def _message(self, number: int, byte: int, raw: bytes) -> Message:
         failed = json.loads(raw)

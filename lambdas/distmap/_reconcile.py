@@ -90,8 +90,8 @@ class Account:
     @property
     def is_complete(self) -> bool:
         """Whether it adds up and nothing is missing, in nested maps too, of items whose number is known."""
-        known = self.run_error is None and self.captured_from != UNKNOWN
-        return known and self.adds_up and self.missing == 0 and all(each.is_complete for each in self.nested)
+        is_known = self.run_error is None and self.captured_from != UNKNOWN
+        return is_known and self.adds_up and self.missing == 0 and all(nested.is_complete for nested in self.nested)
 
     @property
     def unsuccessful(self) -> int:
@@ -101,8 +101,8 @@ class Account:
     @property
     def around_unsuccessful(self) -> set[int]:
         """Items that succeeded, though items of maps nested in them did not."""
-        found = {index for each in self.nested for index in each.outermost}
-        return {index for index in found if self.states.succeeded(index)}
+        indexes = {index for nested in self.nested for index in nested.outermost}
+        return {index for index in indexes if self.states.succeeded(index)}
 
     @property
     def has_failures(self) -> bool:
@@ -112,7 +112,7 @@ class Account:
     @property
     def nested_unsuccessful(self) -> int:
         """Items of nested maps that did not succeed."""
-        return sum(each.unsuccessful for each in self.nested)
+        return sum(nested.unsuccessful for nested in self.nested)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -140,15 +140,15 @@ def notes_on(account: Account) -> Iterator[str]:
     """Yield what is worth knowing of an account, as its numbers tell it."""
     if not account.captured and account.status == "SUCCEEDED" and account.captured_from != UNKNOWN:
         yield NO_ITEMS
-    for each in account.nested:
-        if each.counted_by_results:
+    for nested in account.nested:
+        if nested.counted_by_results:
             yield (
-                f"{each.label}: the items of {each.counted_by_results:,} of its {each.map_runs:,} map runs are "
+                f"{nested.label}: the items of {nested.counted_by_results:,} of its {nested.map_runs:,} map runs are "
                 "counted by their results alone, so items lost at the end of one can't be counted"
             )
-        if each.not_begun:
+        if nested.not_begun:
             yield (
-                f"{each.label}: {counted(each.not_begun, 'item')} around it did not succeed and left no "
+                f"{nested.label}: {counted(nested.not_begun, 'item')} around it did not succeed and left no "
                 "files of it, so their inner items are in no number; a retry runs them all"
             )
     if account.nested_unsuccessful:
@@ -159,15 +159,15 @@ def notes_on(account: Account) -> Iterator[str]:
         )
 
 
-def _error_json(each: ErrorCount) -> dict[str, Any]:
+def _error_json(error: ErrorCount) -> dict[str, Any]:
     return {
-        "error": each.error,
-        "timedOut": each.timed_out,
-        **({"permanent": True} if each.permanent else {}),
-        **({} if each.place is None else {"place": each.place}),
-        "message": each.message,
-        "count": each.count,
-        **({} if each.traceback is None else {"traceback": each.traceback}),
+        "error": error.error,
+        "timedOut": error.timed_out,
+        **({"permanent": True} if error.permanent else {}),
+        **({} if error.place is None else {"place": error.place}),
+        "message": error.message,
+        "count": error.count,
+        **({} if error.traceback is None else {"traceback": error.traceback}),
         "examples": [
             {
                 "index": example.index,
@@ -176,7 +176,7 @@ def _error_json(each: ErrorCount) -> dict[str, Any]:
                 "child": example.child,
                 **({} if example.input is None else {"input": example.input}),
             }
-            for example in each.examples
+            for example in error.examples
         ],
     }
 

@@ -77,20 +77,20 @@ def decide(reading: Reading, *, base: int, everything: bool, nested: Sequence[Ne
         nested: What became of the items of nested maps.
     """
     settings, states = reading.request.settings, reading.states
-    done = reading.plan[-1].number - base
+    rounds_run = reading.plan[-1].number - base
     if not settings["enveloped"]:
         # Nobody could tell which of the results of a round are of which items.
         return Decision(frozenset(), 0)
     codes = states.codes()
     has_unidentified = any(states.unidentified.values())
-    also: set[int] = set()
-    untried_inside = sum(each.untried for each in nested)
-    if everything and done == 0:
+    around: set[int] = set()
+    untried_inside = sum(nested_map.untried for nested_map in nested)
+    if everything and rounds_run == 0:
         chosen = {*_UNTRIED, *codes}
-        also = {index for each in nested for index in each.outermost if states.succeeded(index)}
+        around = {index for nested_map in nested for index in nested_map.outermost if states.succeeded(index)}
     else:
-        by_platform = done < settings["rounds"] and not _is_stuck(reading, done)
-        if by_platform and done == 0 and _lost_too_many(reading):
+        by_platform = rounds_run < settings["rounds"] and not _is_stuck(reading, rounds_run)
+        if by_platform and rounds_run == 0 and _lost_too_many(reading):
             by_platform = False
             reading.note(ALL_WRONG)
         chosen = set(_UNTRIED) if by_platform else set()
@@ -98,20 +98,22 @@ def decide(reading: Reading, *, base: int, everything: bool, nested: Sequence[Ne
             if _is_permanent((error, timed_out, permanent), settings):
                 continue
             no_fault = by_platform and (timed_out or error in NO_FAULT_ERRORS)
-            if no_fault or _is_rerun(error, settings, done, timed_out=timed_out):
+            if no_fault or _is_rerun(error, settings, rounds_run, timed_out=timed_out):
                 chosen.add(code)
-        if done < settings["rounds"] and not _is_stuck_inside(reading, done, untried_inside):
+        if rounds_run < settings["rounds"] and not _is_stuck_inside(reading, rounds_run, untried_inside):
             left_out = {*chosen, *(code for code in codes if _is_permanent(codes[code], settings))}
-            also = {index for each in nested for index in each.healing if states.state(index) not in left_out}
+            around = {
+                index for nested_map in nested for index in nested_map.healing if states.state(index) not in left_out
+            }
     if has_unidentified:
         # Of results without an index nobody knows which items they are of, so that what is missing isn't known.
         chosen.discard(item_states.MISSING)
-    number = sum(states.bytes.count(state) for state in chosen) + len(also)
-    return Decision(frozenset(chosen) if number else frozenset(), number, frozenset(also), untried_inside)
+    number = sum(states.bytes.count(state) for state in chosen) + len(around)
+    return Decision(frozenset(chosen) if number else frozenset(), number, frozenset(around), untried_inside)
 
 
-def _is_stuck(reading: Reading, done: int) -> bool:
-    if done < 2:
+def _is_stuck(reading: Reading, rounds_run: int) -> bool:
+    if rounds_run < 2:
         return False
     before, last, now = reading.succeeded[-3:]
     return before == last == now and reading.largest[-1] <= 1
@@ -132,10 +134,10 @@ def _lost_too_many(reading: Reading) -> bool:
     return lost > max(EARLY_STOP_MIN_ITEMS, EARLY_STOP_MIN_BATCHES * reading.largest[-1], tolerated)
 
 
-def _is_stuck_inside(reading: Reading, done: int, untried: int) -> bool:
+def _is_stuck_inside(reading: Reading, rounds_run: int, now: int) -> bool:
     """Tell whether two rounds in a row have healed no item of a nested map."""
-    told = reading.request.untried_inside[-2:]
-    return done > 1 and len(told) > 1 and told[0] <= told[1] <= untried
+    before = reading.request.untried_inside[-2:]
+    return rounds_run > 1 and len(before) > 1 and before[0] <= before[1] <= now
 
 
 def _is_permanent(failure: tuple[str, bool, bool], settings: AccountSettings) -> bool:
@@ -145,9 +147,9 @@ def _is_permanent(failure: tuple[str, bool, bool], settings: AccountSettings) ->
     return permanent or error == PERMANENT_ERROR or _is_among(named, error, timed_out=timed_out)
 
 
-def _is_rerun(error: str, settings: AccountSettings, done: int, *, timed_out: bool) -> bool:
+def _is_rerun(error: str, settings: AccountSettings, rounds_run: int, *, timed_out: bool) -> bool:
     rerun = settings["rerun"]
-    if rerun is None or done >= rerun["rounds"]:
+    if rerun is None or rounds_run >= rerun["rounds"]:
         return False
     errors = rerun["errors"]
     return errors is None or _is_among(errors, error, timed_out=timed_out)
@@ -163,14 +165,14 @@ def _is_among(names: Sequence[str], error: str, *, timed_out: bool) -> bool:
     return (_TIMEOUT if timed_out or error == _TIMEOUT else _TASK_FAILED) in names
 
 
-def wait_seconds(settings: AccountSettings, done: int) -> int:
+def wait_seconds(settings: AccountSettings, rounds_run: int) -> int:
     """Return how long to wait before a round, after so many others."""
     longest = settings["maxWaitSeconds"]
     try:
-        waited = settings["waitSeconds"] * settings["backoffRate"] ** done
+        seconds = settings["waitSeconds"] * settings["backoffRate"] ** rounds_run
     except OverflowError:
-        waited = longest
-    return ceil(min(waited, longest))
+        seconds = longest
+    return ceil(min(seconds, longest))
 
 
 class RoundFile:
@@ -234,15 +236,15 @@ class RoundFile:
     def _sources(self) -> list[Step | int | ItemFile]:
         """Return where to look, in this order: numbers are those of rounds."""
         reading = self._reading
-        found: list[Step | int | ItemFile] = [each.number for each in reversed(reading.plan[1:])]
+        sources: list[Step | int | ItemFile] = [past_round.number for past_round in reversed(reading.plan[1:])]
         origin = reading.origin
         usable = origin is not None and is_json_lines(origin) and not reading.request.settings["selects"]
         if usable and origin is not None and not self._spoilt:
-            found.append(origin)
+            sources.append(origin)
         else:
             # Everything else is where something did not succeed.
-            found += [step for step in reading.files() if self._anywhere or step in reading.others]
-        return found
+            sources += [step for step in reading.files() if self._anywhere or step in reading.others]
+        return sources
 
     def _lines_of(self, source: Step | int | ItemFile) -> Iterator[bytes]:
         reading = self._reading
@@ -279,10 +281,10 @@ class RoundFile:
 
     def suspend(self) -> tuple[dict[str, Any], bytes]:
         """Leave it for another invocation: what that one needs, and what was written as bits."""
-        left = {"at": self._at, "count": self._count, "spoilt": self._spoilt, "upload": self._upload.suspend()}
-        return left, bytes(self._lines.written)
+        suspended = {"at": self._at, "count": self._count, "spoilt": self._spoilt, "upload": self._upload.suspend()}
+        return suspended, bytes(self._lines.written)
 
-    def resume(self, left: dict[str, Any], written: bytes) -> None:
+    def resume(self, suspended: dict[str, Any], written: bytes) -> None:
         """Take up what :meth:`suspend` returned."""
-        self._at, self._count, self._spoilt = left["at"], left["count"], left["spoilt"]
-        self._lines, self._upload = self._new_lines(IndexSet.of(written)), self._new_upload(left["upload"])
+        self._at, self._count, self._spoilt = suspended["at"], suspended["count"], suspended["spoilt"]
+        self._lines, self._upload = self._new_lines(IndexSet.of(written)), self._new_upload(suspended["upload"])

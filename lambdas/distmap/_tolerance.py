@@ -22,12 +22,12 @@ def verdict(account: Account, settings: AccountSettings, where: str) -> DistmapE
         settings: What is tolerated. Either limit alone fails the run; with none declared nothing is tolerated.
         where: Address of what did not succeed.
     """
-    lost = account.missing or not account.adds_up or any(not each.is_complete for each in account.nested)
+    lost = account.missing or not account.adds_up or any(not nested.is_complete for nested in account.nested)
     if lost:
         return ItemsMissingError(_error_text_missing(account, where))
     if is_exceeded(account.unsuccessful, account.captured, settings):
         return ToleranceExceededError(_error_text_exceeded(account, settings, where))
-    if any(each.exceeding_count for each in account.nested):
+    if any(nested.exceeding_count for nested in account.nested):
         return ToleranceExceededError(_error_text_nested(account, where))
     return None
 
@@ -35,9 +35,9 @@ def verdict(account: Account, settings: AccountSettings, where: str) -> DistmapE
 def most_frequent(account: Account) -> list[ErrorShare]:
     """Return the most frequent errors, those of children that timed out and others of one name together."""
     counts: dict[str, int] = {}
-    for each in account.errors:
-        counts[each.error] = counts.get(each.error, 0) + each.count
-    ordered = sorted(counts.items(), key=lambda each: -each[1])[:MOST_ERRORS]
+    for entry in account.errors:
+        counts[entry.error] = counts.get(entry.error, 0) + entry.count
+    ordered = sorted(counts.items(), key=lambda entry: -entry[1])[:MOST_ERRORS]
     return [{"error": error[:_ERROR_CHARACTERS], "count": count} for error, count in ordered]
 
 
@@ -49,16 +49,16 @@ def _error_text_exceeded(account: Account, settings: AccountSettings, where: str
 
 
 def _error_text_nested(account: Account, where: str) -> str:
-    told = []
-    for each in account.nested:
-        if each.exceeding_count:
-            first, more = each.exceeding[0], each.exceeding_count - 1
-            also = f", and more than are tolerated in {counted(more, 'other map run')} of it" if more else ""
-            told.append(
-                f"{first.unsuccessful:,} of {counted(first.captured, 'item')} of the nested map {each.label} in item "
-                f"{first.path} did not succeed, and {tolerated(first.captured, first.tolerance)}{also}"
+    texts = []
+    for nested in account.nested:
+        if nested.exceeding_count:
+            first, more = nested.exceeding[0], nested.exceeding_count - 1
+            others = f", and more than are tolerated in {counted(more, 'other map run')} of it" if more else ""
+            texts.append(
+                f"{first.unsuccessful:,} of {counted(first.captured, 'item')} of the nested map {nested.label} in item "
+                f"{first.path} did not succeed, and {tolerated(first.captured, first.tolerance)}{others}"
             )
-    return f"{'; '.join(told)}; see {where}"
+    return f"{'; '.join(texts)}; see {where}"
 
 
 def _error_text_missing(account: Account, where: str) -> str:
@@ -70,17 +70,17 @@ def _error_text_missing(account: Account, where: str) -> str:
         missing = f"the account of {counted(account.captured, 'item')} doesn't add up"
     else:
         missing = "the account of nested maps doesn't add up"
-    problems = [*account.problems, *(problem for each in account.nested for problem in each.problems)]
+    problems = [*account.problems, *(problem for nested in account.nested for problem in nested.problems)]
     why = f": {problems[0]:.500}" if problems else ""
     return f"{missing}, so what became of them isn't known{why} ({_kinds(account)}){_errors(account)}; see {where}"
 
 
 def _kinds(account: Account) -> str:
     names = ("failed", "unprocessed", "pending", "missing")
-    found = [f"{getattr(account, name):,} {name}" for name in names if getattr(account, name)]
-    return ", ".join(found) or "none of them failed"
+    kinds = [f"{getattr(account, name):,} {name}" for name in names if getattr(account, name)]
+    return ", ".join(kinds) or "none of them failed"
 
 
 def _errors(account: Account) -> str:
-    found = [f"{each['error']} {each['count']:,}" for each in most_frequent(account)]
-    return f": {', '.join(found)}" if found else ""
+    shares = [f"{share['error']} {share['count']:,}" for share in most_frequent(account)]
+    return f": {', '.join(shares)}" if shares else ""

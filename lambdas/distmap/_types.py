@@ -225,11 +225,11 @@ def _parsed(parse: Callable[[str], Any], expected: str) -> Read:
 def _read_decimal(value: Any, place: str) -> Decimal:
     if type(value) in (int, float, str):
         try:
-            found = Decimal(str(value))
+            number = Decimal(str(value))
         except InvalidOperation:
-            found = Decimal("nan")
-        if found.is_finite():
-            return found
+            number = Decimal("nan")
+        if number.is_finite():
+            return number
     raise _misfit("a decimal number", value, place)
 
 
@@ -297,8 +297,8 @@ def _union(arguments: tuple[Any, ...], known: dict[Any, Read]) -> Read:
     return read
 
 
-def _collection(made: Callable[[list[Any]], Any], arguments: tuple[Any, ...], known: dict[Any, Read]) -> Read:
-    if made is tuple and arguments and arguments[-1] is not Ellipsis:
+def _collection(collection: Callable[[list[Any]], Any], arguments: tuple[Any, ...], known: dict[Any, Read]) -> Read:
+    if collection is tuple and arguments and arguments[-1] is not Ellipsis:
         readers = [_reader(each, known) for each in arguments]
 
         def read_each(value: Any, place: str) -> Any:
@@ -313,7 +313,7 @@ def _collection(made: Callable[[list[Any]], Any], arguments: tuple[Any, ...], kn
     def read(value: Any, place: str) -> Any:
         if type(value) is not list:
             raise _misfit("a list", value, place)
-        return made([element_reader(each, f"{place}[{at}]") for at, each in enumerate(value)])
+        return collection([element_reader(each, f"{place}[{at}]") for at, each in enumerate(value)])
 
     return read
 
@@ -369,9 +369,9 @@ def _quick(kind: Any, members: dict[str, Any], read: Read) -> Read:
 
     def read_quickly(value: Any, place: str = "$") -> Any:
         try:
-            found = get(value)
-            if list(map(type, found)) == expected and type(value) is dict:
-                return kind(*found)
+            values = get(value)
+            if list(map(type, values)) == expected and type(value) is dict:
+                return kind(*values)
         except (KeyError, TypeError, ValueError):
             pass  # said better below
         return read(value, place)

@@ -149,9 +149,11 @@ def facts_of(options: dict[str, Any]) -> dict[str, Fact]:
     """Return what a command line says of a run."""
     from cdk_distributed_map.plan import Fact, Times  # noqa: PLC0415 - see plan
 
-    told = {**options, "items": _plan_source.number_of(options["items"])}
+    values = {**options, "items": _plan_source.number_of(options["items"])}
     facts = {
-        name: Fact(told[name], "given") for name in ("items", "express", *_plan_options.FACTS) if told[name] is not None
+        name: Fact(values[name], "given")
+        for name in ("items", "express", *_plan_options.FACTS)
+        if values[name] is not None
     }
     if options["item_seconds"] is not None:
         with plan_errors():
@@ -177,13 +179,15 @@ def _of_region(client: Client, described: Described, facts: dict[str, Fact], opt
     from cdk_distributed_map.plan import Fact, Platform  # noqa: PLC0415 - see plan
     from cdk_distributed_map.prices import Prices  # noqa: PLC0415 - likewise
 
-    told = client.aws.region or described.region
+    own_region = client.aws.region or described.region
     if client.aws.region is not None:
         facts["region"] = Fact(client.aws.region, "given")
-    region = told or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    region = own_region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     platform = Platform.of(region).changed(_quotas(client, described, facts, options["quotas_file"]))
-    given = _json_file(options["prices_file"])
-    return platform, (Prices(region=region) if given and region.startswith("cn-") else Prices.of(region)).changed(given)
+    own_prices = _json_file(options["prices_file"])
+    return platform, (Prices(region=region) if own_prices and region.startswith("cn-") else Prices.of(region)).changed(
+        own_prices
+    )
 
 
 def _quotas(client: Client, described: Described, facts: dict[str, Fact], file: Path | None) -> dict[str, Any]:
@@ -192,21 +196,21 @@ def _quotas(client: Client, described: Described, facts: dict[str, Fact], file: 
 
     asks = str(file) == _ACCOUNT
     if file is not None and not asks:
-        found = _json_file(file)
-        if "account_concurrency" in found:
+        quotas = _json_file(file)
+        if "account_concurrency" in quotas:
             facts["quotas_origin"] = Fact(str(file), "given")
-        return found
+        return quotas
     if not asks and (described.origin != "deployed" or not client.aws.is_amazon):
         return {}
     try:
-        found = account_quotas(client.aws)
+        quotas = account_quotas(client.aws)
     except AwsError as error:
         if asks:
             raise
         _show.say(f"the Region's usual quotas are taken: {error}", err=True)
         return {}
     facts["quotas_origin"] = Fact(_ACCOUNT, "quota")
-    return found
+    return quotas
 
 
 def _json_file(path: Path | None) -> dict[str, Any]:

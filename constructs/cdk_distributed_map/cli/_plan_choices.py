@@ -82,12 +82,12 @@ def choices(inputs: Inputs, options: dict[str, Any]) -> Choices:
 
 def _progress() -> Callable[[int, int], None]:
     """Return what says every two seconds how far a search is."""
-    told = time.monotonic()
+    last = time.monotonic()
 
     def progress(done: int, of: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > _SECONDS_BETWEEN_WORDS:
-            told = time.monotonic()
+        nonlocal last
+        if time.monotonic() - last > _SECONDS_BETWEEN_WORDS:
+            last = time.monotonic()
             _show.say(f"{done} of {of} settings looked at", err=True)
 
     return progress

@@ -59,8 +59,8 @@ def alternatives(others: Choices) -> list[str]:
         )
     if others.best is not None and not others.best.is_current:
         time, cost = seconds_text(others.best.seconds), dollars_text(others.best.dollars)
-        told = f"best by {others.objective}: {time}, {cost}; change"
-        lines += [_labelled("", told), *(f"    {line}" for line in changes(others.best.setting, others.current))]
+        best = f"best by {others.objective}: {time}, {cost}; change"
+        lines += [_labelled("", best), *(f"    {line}" for line in changes(others.best.setting, others.current))]
     return lines
 
 

@@ -23,7 +23,7 @@ _JSON_PATH_FIELDS = frozenset({"InputPath", "OutputPath", "Parameters", "ResultP
 
 def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
     """Return what is wrong with the maps of these labels in a definition, in words."""
-    found = []
+    problems_found = []
     maps = [(name, state) for name, state in walk(definition) if state.get("Type") == "Map" and "Label" in state]
     for name, state in maps:
         if state["Label"] not in labels:
@@ -31,17 +31,17 @@ def problems(definition: dict[str, Any], labels: Sequence[str]) -> list[str]:
         writer = state.get("ResultWriter", {})
         arguments = writer.get("Arguments", writer.get("Parameters", {}))
         if not writer.get("Resource") or not arguments.get("Bucket") or not arguments.get("Prefix"):
-            found.append(
+            problems_found.append(
                 f"map {name!r} has lost its ResultWriter, so its results would vanish: take out the override that "
                 "removes it"
             )
         if "Retry" in state:
-            found.append(f"map {name!r} has a Retry, which would run all items again: retry inside the worker")
-        found += _language_problems(state, top=definition.get("QueryLanguage", "JSONPath"))
-    found += _inline_problems(definition, labels)
+            problems_found.append(f"map {name!r} has a Retry, which would run all items again: retry inside the worker")
+        problems_found += _language_problems(state, top=definition.get("QueryLanguage", "JSONPath"))
+    problems_found += _inline_problems(definition, labels)
     every = [state["Label"] for _, state in maps]
     repeated = sorted({label for label in every if every.count(label) > 1})
-    return found + [
+    return problems_found + [
         f"label {label!r} is on more than one map of a state machine: give one of the maps another label"
         for label in repeated
     ]
@@ -54,8 +54,8 @@ def _inline_problems(definition: Mapping[str, Any], labels: Sequence[str]) -> li
         inner: name
         for name, state in walk(definition)
         if not is_distributed(state)
-        for inner, each in walk(processor(state), children=False)
-        if each.get("Label") in labels
+        for inner, inner_state in walk(processor(state), children=False)
+        if inner_state.get("Label") in labels
     }
     return [
         f"map {inner!r} is inside the inline map {name!r}, whose iterations are one execution and would overwrite each "
@@ -67,21 +67,21 @@ def _inline_problems(definition: Mapping[str, Any], labels: Sequence[str]) -> li
 
 def _language_problems(state: dict[str, Any], *, top: str) -> list[str]:
     """Return what is wrong with the query languages of a map's children."""
-    found = []
+    problems_found = []
     for name, child in walk(processor(state)):
         language = child.get("QueryLanguage", top)
         if language == "JSONPath" and top == "JSONata":
-            found.append(
+            problems_found.append(
                 f"state {name!r} is in JSONPath inside a state machine in JSONata, which Step Functions refuses: give "
                 "the worker's states query_language=QueryLanguage.JSONATA"
             )
         wrong = sorted(_JSON_PATH_FIELDS & child.keys()) if language == "JSONata" else []
         if wrong:
-            found.append(
+            problems_found.append(
                 f"state {name!r} is in JSONata but has {', '.join(wrong)}, which only JSONPath knows: write it in "
                 "JSONata, with query_language=QueryLanguage.JSONATA on the state"
             )
-    return found
+    return problems_found
 
 
 @jsii.implements(IValidation)
@@ -121,7 +121,7 @@ class DefinitionCheck:
         """Return what is wrong, for the synthesis to fail with."""
         # Compared by path: jsii doesn't always give the same object for the same construct.
         own = f"{self._state_machine.node.path}/"
-        found: list[str] = []
+        problems_found: list[str] = []
         for machine in self._machines():
             is_own = machine.node.path.startswith(own)
             text = Stack.of(machine).resolve(machine.definition_string)
@@ -129,19 +129,23 @@ class DefinitionCheck:
                 definition = parse(text)
             except ValueError as error:
                 if is_own:
-                    found.append(f"the definition of the state machine can't be read, so it can't be checked: {error}")
+                    problems_found.append(
+                        f"the definition of the state machine can't be read, so it can't be checked: {error}"
+                    )
                 continue
             labels = {state.get("Label") for _, state in walk(definition)}
             if not is_own and labels.isdisjoint(self._labels):
                 continue
-            found += [*problems(definition, self._labels), *_parent_problems(machine)]
+            problems_found += [*problems(definition, self._labels), *_parent_problems(machine)]
             self._look_at_trust(machine, is_own=is_own)
             if is_own:
                 self._look_at_name(machine)
             size = len(json.dumps(text).encode())
             if size > limits.MAX_DEFINITION_BYTES:
-                found.append(f"the definition has {size:,} bytes, the limit is {limits.MAX_DEFINITION_BYTES:,}")
-        return found
+                problems_found.append(
+                    f"the definition has {size:,} bytes, the limit is {limits.MAX_DEFINITION_BYTES:,}"
+                )
+        return problems_found
 
     def _look_at_trust(self, machine: sfn.CfnStateMachine, *, is_own: bool) -> None:
         role = self._role if is_own else getattr(machine.node.scope, "role", None)

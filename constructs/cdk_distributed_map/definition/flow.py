@@ -110,8 +110,8 @@ class Flow(sfn.StateMachineFragment):
             run=self._location.run,
             rounds_map=rounds_map,
         )
-        for each in self._ends:
-            each.next(states.account)
+        for end in self._ends:
+            end.next(states.account)
         self._ends = [states.done]
 
     def _name(self, what: str) -> str:
@@ -215,8 +215,8 @@ class Flow(sfn.StateMachineFragment):
     def _task(
         self, id: str, what: str, function: lambda_.IFunction, *, payload: dict[str, Any], output: Any
     ) -> LambdaTask:
-        found = {"function": function, "payload": payload, "output": output, "retry": retry.OF_CRASHES}
-        task = LambdaTask(self, id, state_name=self._name(what), **found)
+        settings = {"function": function, "payload": payload, "output": output, "retry": retry.OF_CRASHES}
+        task = LambdaTask(self, id, state_name=self._name(what), **settings)
         self._catch(task)
         return task
 
@@ -280,8 +280,8 @@ class Flow(sfn.StateMachineFragment):
         if location.nested:
             nested = permissions.runs(location.payload_prefix, wire.NESTED_FOLDER, "*", wire.ITEMS_FILE)
             return permissions.read_objects(location.bucket, nested)
-        kept = f"{location.payload_prefix}{wire.ITEM_FILES_FOLDER}/*"
-        return permissions.read_objects(location.bucket, permissions.runs(location.payload_prefix), kept)
+        kept_files = f"{location.payload_prefix}{wire.ITEM_FILES_FOLDER}/*"
+        return permissions.read_objects(location.bucket, permissions.runs(location.payload_prefix), kept_files)
 
     def _writer_statements(self) -> list[iam.PolicyStatement]:
         # The same for a nested map: an asterisk matches slashes, and so the folders that its results are in.
@@ -302,14 +302,14 @@ class Flow(sfn.StateMachineFragment):
         if several:
             selector["source"] = wrap(f"{_ITEM}.Source")
         if enveloped_file and not self._location.nested:
-            kept = f"{ITEMS}.enveloped = true"
+            is_enveloped = f"{ITEMS}.enveloped = true"
             chosen = value if own is None else expressions.source_text(own)
             selector = {
-                "index": wrap(f"{kept} ? {value}.index : {index}"),
-                "value": wrap(f"{kept} ? {value}.value : {chosen}"),
+                "index": wrap(f"{is_enveloped} ? {value}.index : {index}"),
+                "value": wrap(f"{is_enveloped} ? {value}.value : {chosen}"),
             }
             if several:
-                selector["source"] = wrap(f"{kept} and $exists({value}.source) ? {value}.source : null")
+                selector["source"] = wrap(f"{is_enveloped} and $exists({value}.source) ? {value}.source : null")
         # The order in which what reads results looks for them; what else there is comes between the two.
         selector["value"] = selector.pop("value")
         if settings.batches is None:

@@ -329,12 +329,12 @@ def serve(*, folder: str | Path, **settings: Any) -> None:
 
     folder, shares = Path(folder), settings.pop("faults", {})
 
-    def told(signum: int, frame: object) -> None:
+    def end(signum: int, frame: object) -> None:
         del frame
         raise SystemExit(128 + signum)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, told)
+        signal.signal(number, end)
     with LocalAws(**settings, faults=faults_of(shares)) as aws:
         state = settings.get("state")
         running = Running(

@@ -83,12 +83,14 @@ class Client:
             NotFoundError: There is no such pipeline or run.
             AwsError: AWS refused a call.
         """
-        for each in (name, target):
-            if each is not None and is_arn(each) and arns.parse(each).kind != "stateMachine":
-                arn = arns.parse(each)
+        for given_name in (name, target):
+            if given_name is not None and is_arn(given_name) and arns.parse(given_name).kind != "stateMachine":
+                arn = arns.parse(given_name)
                 # A Map Run or a child belongs to a run, but its ARN doesn't say to which.
                 if arn.kind != "execution" or arn.label:
-                    raise InputError(f"{each!r} is the ARN of a Map Run or of a child: give that of the run itself")
+                    raise InputError(
+                        f"{given_name!r} is the ARN of a Map Run or of a child: give that of the run itself"
+                    )
                 pipelines.check_region(self.aws, arn)
                 return Pipeline(self.aws, arn.machine_arn()).run(arn.name)
         if name is not None:
@@ -100,10 +102,10 @@ class Client:
         except NotFoundError as error:
             if not is_name(target):
                 raise
-            found = self._search(target)
-            if found is None:
+            latest = self._search(target)
+            if latest is None:
                 raise NotFoundError(f"{error}; and no run is called {target!r} either") from error
-            return found
+            return latest
         return pipeline.run(LATEST)
 
     def _search(self, name: str) -> Run | None:

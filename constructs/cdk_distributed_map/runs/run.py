@@ -231,8 +231,8 @@ class Run(RunHandle):
         Raises:
             AwsError: AWS refused a call.
         """
-        found = unread(self, self.describe_if_known(), known=False)
-        return None if found is None else found.why
+        unread_run = unread(self, self.describe_if_known(), known=False)
+        return None if unread_run is None else unread_run.why
 
     def _recount(self) -> Ledger:
         return self.ledger(recount=True)

@@ -75,24 +75,26 @@ async def _failed(
     error: StateError, state: _Tested, value: Json, frame: ExecutionFrame, retries: int
 ) -> tuple[Answer, Answer | None]:
     """Return what becomes of a failed attempt: another one, a state that catches it, or a failure."""
-    told = {"error": error.error, "cause": error.cause}
+    failure = {"error": error.error, "cause": error.cause}
     compiled = _compiled(state, state.fields)
     if not isinstance(compiled, AttemptingState):
-        return {"status": "FAILED", **told}, None
+        return {"status": "FAILED", **failure}, None
     for at, retrier in enumerate(compiled.retriers):
         if matches(retrier.errors, error):
             if retries >= retrier.max_attempts:
                 break
             seconds = round(retrier.delay(retries))
-            return {"status": "RETRIABLE", **told}, {"retryIndex": at, "retryBackoffIntervalSeconds": seconds}
+            return {"status": "RETRIABLE", **failure}, {"retryIndex": at, "retryBackoffIntervalSeconds": seconds}
     for at, catcher in enumerate(compiled.catchers):
         if matches(catcher.errors, error):
             evaluation = EvaluationContext(value, frame.context, frame.variables)
             failed = evaluation.with_error({"Error": error.error, "Cause": error.cause})
             output = dumps(catcher.output(evaluation, failed))
             frame.variables |= catcher.assigned(failed)
-            return {"status": "CAUGHT_ERROR", "output": output, "nextState": catcher.next, **told}, {"catchIndex": at}
-    return {"status": "FAILED", **told}, None
+            return {"status": "CAUGHT_ERROR", "output": output, "nextState": catcher.next, **failure}, {
+                "catchIndex": at
+            }
+    return {"status": "FAILED", **failure}, None
 
 
 def _state_of(parameters: Answer) -> _Tested:

@@ -37,10 +37,10 @@ def metrics_of(line: str) -> list[tuple[str, dict[str, Any]]]:
         raise MetricError(message) from error
     if not isinstance(document, dict) or not isinstance(document.get("_aws"), dict):
         return []
-    told = document["_aws"]
-    stamp = told.get("Timestamp")
+    metadata = document["_aws"]
+    stamp = metadata.get("Timestamp")
     _check(_is_number(stamp), "_aws.Timestamp must be milliseconds since 1970", stamp)
-    directives = told.get("CloudWatchMetrics")
+    directives = metadata.get("CloudWatchMetrics")
     _check(isinstance(directives, list), "_aws.CloudWatchMetrics must be an array", directives)
     at = datetime.fromtimestamp(stamp / 1000, UTC)
     return [found for directive in directives for found in _of(directive, document, at)]

@@ -180,8 +180,8 @@ def _denial(message: str, model: Any) -> ClientError:
     usual = "AccessDeniedException" if "json" in service.protocol else "AccessDenied"
     code = _DENIALS.get(str(service.service_name), usual)
     meta = {"HTTPStatusCode": 400 if service.protocol == "json" else 403, "RequestId": str(uuid.uuid4())}
-    told: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": meta}
-    return ClientError(told, model.name)
+    response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": meta}
+    return ClientError(response, model.name)
 
 
 @cache
@@ -224,8 +224,8 @@ async def _own_answer(starter: Starter, model: Any, parameters: dict[str, Any]) 
         answer = await starter.call(model.name, parameters)
     except ApiError as error:
         meta = {"HTTPStatusCode": 400, "RequestId": str(uuid.uuid4())}
-        told: Any = {"Error": {"Code": error.code, "Message": error.message}, "ResponseMetadata": meta}
-        raise ClientError(told, model.name) from error
+        response: Any = {"Error": {"Code": error.code, "Message": error.message}, "ResponseMetadata": meta}
+        raise ClientError(response, model.name) from error
     return dict(parsed(model.output_shape, answer))
 
 

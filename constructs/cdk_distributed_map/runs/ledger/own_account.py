@@ -100,62 +100,62 @@ def _number(document: dict[str, Any], name: str) -> int:
 
 
 def _measures(document: dict[str, Any]) -> BatchMeasures | None:
-    found = document.get("measures")
-    if found is not None and not is_measures(found):
+    measures = document.get("measures")
+    if measures is not None and not is_measures(measures):
         raise TypeError("measures")
-    return found
+    return measures
 
 
-def _error(each: dict[str, Any]) -> ErrorCount:
+def _error(error: dict[str, Any]) -> ErrorCount:
     examples = [
         Example(example["index"], example["cause"], example["child"], example.get("source"), example.get("input"))
-        for example in each["examples"]
+        for example in error["examples"]
     ]
     return ErrorCount(
-        each["error"],
-        each["timedOut"],
-        each["count"],
+        error["error"],
+        error["timedOut"],
+        error["count"],
         tuple(examples),
-        each.get("permanent", False),
-        each.get("place"),
-        each.get("message", ""),
-        each.get("traceback"),
+        error.get("permanent", False),
+        error.get("place"),
+        error.get("message", ""),
+        error.get("traceback"),
     )
 
 
-def _nested(each: dict[str, Any]) -> NestedAccount:
-    numbers: dict[str, Any] = {name: _number(each, name) for name in _OF_NESTED}
-    return NestedAccount(label=each["label"], problems=list(each["problems"]), **numbers)
+def _nested(document: dict[str, Any]) -> NestedAccount:
+    numbers: dict[str, Any] = {name: _number(document, name) for name in _OF_NESTED}
+    return NestedAccount(label=document["label"], problems=list(document["problems"]), **numbers)
 
 
 def differences(own: Ledger, recounted: Ledger, *, run: RunHandle) -> Iterator[str]:
     """Yield what a run's own account and a recount from its files don't agree on, a message each."""
-    said = f"the run's own account, {where(run)}, says"
+    account_says = f"the run's own account, {where(run)}, says"
     for name in (*_NUMBERS, "unidentified", "rounds", "recovered"):
         one, other = getattr(own, name), getattr(recounted, name)
         if one != other:
-            yield f"{said} {name.replace('_', ' ')} {one:,}, and its files say {other:,}"
+            yield f"{account_says} {name.replace('_', ' ')} {one:,}, and its files say {other:,}"
     ones, others = _errors(own), _errors(recounted)
     for key in dict.fromkeys([*ones, *others]):
         if ones.get(key, 0) != others.get(key, 0):
-            yield f"{said} {key} {ones.get(key, 0):,}, and its files say {others.get(key, 0):,}"
+            yield f"{account_says} {key} {ones.get(key, 0):,}, and its files say {others.get(key, 0):,}"
     inner, counted = ({each.label: each for each in ledger.nested} for ledger in (own, recounted))
     for label in dict.fromkeys([*inner, *counted]):
-        told = [each[label].counted_by_results if label in each else 0 for each in (inner, counted)]
+        sizes = [each[label].counted_by_results if label in each else 0 for each in (inner, counted)]
         # Of how many Map Runs AWS tells the number of items is no matter of the files.
-        left_out = {"counted_by_results", *(("captured", "missing") if told[0] != told[1] else ())}
+        left_out = {"counted_by_results", *(("captured", "missing") if sizes[0] != sizes[1] else ())}
         for name in [name for name in _OF_NESTED if name not in left_out]:
             one, other = (getattr(each[label], name) if label in each else 0 for each in (inner, counted))
             if one != other:
-                yield f"{said} {label}: {name.replace('_', ' ')} {one:,}, and its files say {other:,}"
+                yield f"{account_says} {label}: {name.replace('_', ' ')} {one:,}, and its files say {other:,}"
 
 
 def _errors(ledger: Ledger) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for each in ledger.errors:
-        kind = f"{each.error}{' (timed out)' if each.timed_out else ''}{' (permanent)' if each.permanent else ''}"
-        found[kind] = found.get(kind, 0) + each.count
-    return found
+    counts: dict[str, int] = {}
+    for error in ledger.errors:
+        kind = f"{error.error}{' (timed out)' if error.timed_out else ''}{' (permanent)' if error.permanent else ''}"
+        counts[kind] = counts.get(kind, 0) + error.count
+    return counts
 
 
 def failed_items(run: RunHandle) -> Iterator[dict[str, Any]] | None:
@@ -178,7 +178,7 @@ def failed_items(run: RunHandle) -> Iterator[dict[str, Any]] | None:
 def _lines(run: RunHandle, bucket: str, key: str) -> Iterator[dict[str, Any]]:
     with errors(f"reading s3://{bucket}/{key}"):
         for line in lines(object_chunks(run.aws.s3(), bucket, key)):
-            found = json.loads(line)
-            if "map" in found:
+            outcome = json.loads(line)
+            if "map" in outcome:
                 return  # items of nested maps come last
-            yield found
+            yield outcome

@@ -39,17 +39,19 @@ def make_ledger(run: RunHandle, *, wait_seconds: float = 60.0, recount: bool = F
     counted_anew = _Maker(root, asked=run, wait_seconds=wait_seconds).make()
     if own is None:
         return counted_anew
-    found = differences(own, counted_anew, run=root)
+    disagreements = differences(own, counted_anew, run=root)
     # What targets took is in no file but the run's own account, and times are no matter of counting.
-    return replace(counted_anew, problems=(*counted_anew.problems, *found), pushed=own.pushed, measures=own.measures)
+    return replace(
+        counted_anew, problems=(*counted_anew.problems, *disagreements), pushed=own.pushed, measures=own.measures
+    )
 
 
 def _with_state(root: RunHandle, own: Ledger) -> Ledger:
     """Return the account of a run that failed before it read an item with the state it failed in, which AWS tells."""
-    found = None if own.run_error is None else unread(root, root.describe_if_known(), known=False)
-    if found is None:
+    unread_run = None if own.run_error is None else unread(root, root.describe_if_known(), known=False)
+    if unread_run is None:
         return own
-    return replace(own, run_error=found.why, document={**(own.document or {}), "runError": found.why})
+    return replace(own, run_error=unread_run.why, document={**(own.document or {}), "runError": unread_run.why})
 
 
 def _notes_on(root: RunHandle) -> Iterator[str]:
@@ -140,12 +142,12 @@ class _Maker:
 
     def _captured(self, run: RunHandle, described: RunDescription | None) -> tuple[int | None, str]:
         """Return how many items the run was to process, and where that is from."""
-        found = chain_module.count_items(run, described)
+        count = chain_module.count_items(run, described)
         file = chain_module.item_file_of(run, described)
-        if found is not None and file is not None and file.count is None:
-            found = self._compare(run, described, file, found)
-        if found is not None:
-            return found, "item file"
+        if count is not None and file is not None and file.count is None:
+            count = self._compare(run, described, file, count)
+        if count is not None:
+            return count, "item file"
         if described is not None:
             try:
                 maps = run.own_map_runs()
@@ -153,21 +155,21 @@ class _Maker:
                 self._problems.add(f"the counts of the map run can't be had: {error}")
             else:
                 if maps:
-                    return max(each.items.total for each in maps), "map run"
+                    return max(map_run.items.total for map_run in maps), "map run"
                 if described.ended:
                     return 0, "map run"
         return None, "results"
 
     def _compare(
-        self, run: RunHandle, described: RunDescription | None, file: chain_module.ItemsPlace, found: int
+        self, run: RunHandle, described: RunDescription | None, file: chain_module.ItemsPlace, count: int
     ) -> int:
         """Return how many items a run had whose item file has so many now."""
         if described is None or described.status != "SUCCEEDED":
-            return found  # AWS has no total, or perhaps counted what it came to before the run ended
-        total = max((map_run.items.total for map_run in run.map_runs()), default=found)
-        if total != found:
+            return count  # AWS has no total, or perhaps counted what it came to before the run ended
+        total = max((map_run.items.total for map_run in run.map_runs()), default=count)
+        if total != count:
             self._problems.add(
-                f"s3://{file.bucket}/{file.key} has {counted(found, 'item')}, and the Map Run had {total:,}: the file "
+                f"s3://{file.bucket}/{file.key} has {counted(count, 'item')}, and the Map Run had {total:,}: the file "
                 "has changed since"
             )
         return total
@@ -195,15 +197,15 @@ class _Maker:
         self._error, self._cause = (None, None) if described is None else (described.error, described.cause)
         found_unread = unread(run, described, known=known)
         # Without an item there are no results to wait for.
-        found: Sequence[ResultsPlace | Export] | None = None
+        exports: Sequence[ResultsPlace | Export] | None = None
         if found_unread is None or found_unread.read:
-            found = self._exports(run, described)
-        self._note(run, found or ())
+            exports = self._exports(run, described)
+        self._note(run, exports or ())
         succeeded = self._states.count(item_states.SUCCEEDED)
-        for each in scan.rounds(run):
-            found = self._apply_round(run, described, each.number)
+        for round_begun in scan.rounds(run):
+            exports = self._apply_round(run, described, round_begun.number)
         self._recovered += self._states.count(item_states.SUCCEEDED) - succeeded
-        if found is None or not self._ended[run.name]:
+        if exports is None or not self._ended[run.name]:
             # Not exported yet, or never begun: what isn't known is still to come.
             self._states.fill_pending()
         return None if found_unread is None else found_unread.why
@@ -215,14 +217,14 @@ class _Maker:
         self._rounds += 1
         self._states.reset(scan.items_of_round(run, number, self._numbers, self._problems.add))
         badly = described is not None and described.ended and described.status != "SUCCEEDED"
-        found: Sequence[ResultsPlace | Export] | None = scan.places(run, number)
+        exports: Sequence[ResultsPlace | Export] | None = scan.places(run, number)
         if badly:
-            found = self._exports(run, described, number)
-        return found if self._note(run, found or ()) or not badly else None
+            exports = self._exports(run, described, number)
+        return exports if self._note(run, exports or ()) or not badly else None
 
     def _note(self, run: RunHandle, exports: Sequence[ResultsPlace | Export]) -> bool:
         """Add the outcomes in some results, and return whether there are any files of them."""
-        readers = [scan.reader(run, each, report=self._problems.add, numbers=self._numbers) for each in exports]
+        readers = [scan.reader(run, export, report=self._problems.add, numbers=self._numbers) for export in exports]
         with errors(f"reading the results of {run.name!r}"):
             return note(
                 readers,
@@ -237,12 +239,12 @@ class _Maker:
         expected = len(self._states.bytes) > 0
         # What comes after a map begins when its results are there.
         over = number == 0 and bool(scan.rounds(run))
-        found = scan.exported(
+        exports = scan.exported(
             run, described, wait_seconds=0 if over else self._wait_seconds, expected=expected, number=number
         )
-        if found is None and described is not None and described.status in scan.KILLED and scan.places(run, number):
+        if exports is None and described is not None and described.status in scan.KILLED and scan.places(run, number):
             self._notes.append(
                 f"{run.name!r} was {described.status} before its results were exported: which of its items were done "
                 "is in no file, so all of them count as pending"
             )
-        return found
+        return exports

@@ -38,7 +38,7 @@ def shares(figures: Figures) -> list[Share]:
     spans = _spans(figures)
     end = max(start + described.seconds, spans[-1][1])
     waits = sum(max(0.0, after[0] - before[1]) for before, after in pairwise(spans))
-    found = [
+    listed = [
         Share(
             name="before the map",
             seconds=max(0.0, spans[0][0] - start),
@@ -59,24 +59,24 @@ def shares(figures: Figures) -> list[Share]:
             remedy="combine less, or in the worker",
         ),
     ]
-    return [each for each in found if each.seconds > 0]
+    return [each for each in listed if each.seconds > 0]
 
 
-def binding(found: Sequence[Share]) -> Share:
+def binding(of_run: Sequence[Share]) -> Share:
     """Return what took most of the time."""
-    return max(found, key=lambda each: each.seconds)
+    return max(of_run, key=lambda share: share.seconds)
 
 
 def _spans(figures: Figures) -> list[tuple[float, float]]:
     """Return when each Map Run began and ended."""
     last = figures.last
-    found = []
-    for each in figures.maps:
-        if each.started is not None:
-            begun = each.started.timestamp()
-            ended = each.stopped.timestamp() if each.stopped is not None else last
-            found.append((begun, max(begun, begun if ended is None else ended)))
-    return found
+    spans = []
+    for child in figures.maps:
+        if child.started is not None:
+            begun = child.started.timestamp()
+            ended = child.stopped.timestamp() if child.stopped is not None else last
+            spans.append((begun, max(begun, begun if ended is None else ended)))
+    return spans
 
 
 def _of_maps(figures: Figures, spans: list[tuple[float, float]]) -> list[Share]:

@@ -44,31 +44,35 @@ def prices_of(region: str) -> Prices:
 def cost_of(figures: Figures, functions: Sequence[Function], price: Prices, *, express: bool) -> Cost:
     """Return what a run costs."""
     children, calls = figures.children, figures.invocations
-    known = calls.number if calls.why is None and calls.complete else 0
+    invoked = calls.number if calls.why is None and calls.complete else 0
     if express:
         gigabyte_seconds = figures.tenths * prices.EXPRESS_ROUNDING_SECONDS * prices.EXPRESS_CHUNK_MB / 1024
         duration = sum(part * each for part, each in prices.parts(gigabyte_seconds, price.express_gb_second))
         step_functions = children * (price.transition + price.express_request) + duration
     else:
-        step_functions = (children * _STATES_OF_A_CHILD + max(0, known - children)) * price.transition
-    if len(functions) != 1 or (not known and figures.untimed):
+        step_functions = (children * _STATES_OF_A_CHILD + max(0, invoked - children)) * price.transition
+    if len(functions) != 1 or (not invoked and figures.untimed):
         return Cost(step_functions=step_functions, functions=None)
     function = functions[0]
-    seconds = calls.billed_ms / 1000 if known else figures.seconds
+    seconds = calls.billed_ms / 1000 if invoked else figures.seconds
     tiers = price.gb_second(function.architecture)
     time = sum(part * each for part, each in prices.parts(seconds * function.memory_mb / 1024, tiers))
-    billed = time + (known or children) * price.lambda_request
-    return Cost(step_functions=step_functions, functions=billed, at_most=not known and bool(figures.children))
+    billed = time + (invoked or children) * price.lambda_request
+    return Cost(step_functions=step_functions, functions=billed, at_most=not invoked and bool(figures.children))
 
 
 def left_out(costs: Sequence[Cost], *, express: bool) -> list[str]:
     """Return what isn't in the costs."""
-    found = ["S3 requests and storage", "CloudWatch logs and metrics", "the capture, account and combine functions"]
-    found.append("what the worker itself uses: other services, data transfer")
+    not_counted = [
+        "S3 requests and storage",
+        "CloudWatch logs and metrics",
+        "the capture, account and combine functions",
+    ]
+    not_counted.append("what the worker itself uses: other services, data transfer")
     if not express:
-        found.append("states of a child beyond its first")
+        not_counted.append("states of a child beyond its first")
         if any(each.at_most for each in costs):
-            found.append("transitions of retries")
+            not_counted.append("transitions of retries")
     if any(each.functions is None for each in costs):
-        found.append("the worker, whose time isn't known")
-    return [*found, "nested maps, free tiers, discounts and taxes"]
+        not_counted.append("the worker, whose time isn't known")
+    return [*not_counted, "nested maps, free tiers, discounts and taxes"]

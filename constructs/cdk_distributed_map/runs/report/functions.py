@@ -59,45 +59,45 @@ class Invocations:
     why: str | None = None
     """Why they are not known; None where they are."""
 
-    def add(self, found: LambdaReport, timeout: float) -> None:
+    def add(self, report: LambdaReport, timeout: float) -> None:
         """Add an invocation; one whose line doesn't tell enough is left out."""
-        if found.duration_ms is None or found.billed_ms is None or found.memory_mb is None:
+        if report.duration_ms is None or report.billed_ms is None or report.memory_mb is None:
             return
         self.number += 1
-        self.billed_ms += found.billed_ms
-        self.longest_ms = max(self.longest_ms, found.duration_ms)
-        self.memory_mb = max(self.memory_mb, found.memory_mb)
-        self.near_timeout += bool(timeout) and found.duration_ms >= timeout * 1000 * NEAR_TIMEOUT
-        if found.max_memory_mb is not None:
-            self.most_mb = max(self.most_mb, found.max_memory_mb)
-            self.near_memory += found.max_memory_mb >= found.memory_mb * NEAR_MEMORY
-        if found.init_ms is not None:
+        self.billed_ms += report.billed_ms
+        self.longest_ms = max(self.longest_ms, report.duration_ms)
+        self.memory_mb = max(self.memory_mb, report.memory_mb)
+        self.near_timeout += bool(timeout) and report.duration_ms >= timeout * 1000 * NEAR_TIMEOUT
+        if report.max_memory_mb is not None:
+            self.most_mb = max(self.most_mb, report.max_memory_mb)
+            self.near_memory += report.max_memory_mb >= report.memory_mb * NEAR_MEMORY
+        if report.init_ms is not None:
             self.cold += 1
-            self.cold_ms += found.init_ms
-        if not found.succeeded:
-            self.failed[found.status] = self.failed.get(found.status, 0) + 1
+            self.cold_ms += report.init_ms
+        if not report.succeeded:
+            self.failed[report.status] = self.failed.get(report.status, 0) + 1
 
 
 def functions_of(run: RunHandle) -> list[Function]:
     """Return the functions that the children of a run call, as far as they can be described."""
-    return [found for name in run.pipeline.definition.item_file.functions if (found := _describe(run, name))]
+    return [function for name in run.pipeline.definition.item_file.functions if (function := _describe(run, name))]
 
 
 def _describe(run: RunHandle, name: str) -> Function | None:
     try:
         with errors(f"describing the function {name!r}"):
-            found = run.aws.functions().get_function_configuration(FunctionName=name)
+            configuration = run.aws.functions().get_function_configuration(FunctionName=name)
     except RunsError:
         # It may be gone, or not for this user to see: a report does without.
         return None
-    logging: Any = found.get("LoggingConfig", {})
-    called = str(found.get("FunctionName", name))
+    logging: Any = configuration.get("LoggingConfig", {})
+    called = str(configuration.get("FunctionName", name))
     return Function(
         name=called,
-        memory_mb=found["MemorySize"],
-        timeout=found.get("Timeout", 0),
-        architecture=str(next(iter(found.get("Architectures") or ["x86_64"]))),
-        runtime=str(found.get("Runtime", "container image")),
+        memory_mb=configuration["MemorySize"],
+        timeout=configuration.get("Timeout", 0),
+        architecture=str(next(iter(configuration.get("Architectures") or ["x86_64"]))),
+        runtime=str(configuration.get("Runtime", "container image")),
         log_group=logging.get("LogGroup", f"/aws/lambda/{called}"),
         json_logs=logging.get("LogFormat") == "JSON",
     )
@@ -117,27 +117,27 @@ def invocations(
         timeline: The run's timeline.
         while_: When its first map began and its last one ended, in seconds since the epoch.
     """
-    found = Invocations()
+    total = Invocations()
     try:
         for function in functions:
             own, foreign = _requests(lines, function)
-            for at, each in _reports(lines, function):
-                unnamed = not each.succeeded and each.request not in foreign
+            for at, report in _reports(lines, function):
+                unnamed = not report.succeeded and report.request not in foreign
                 unnamed = unnamed and while_[0] <= at <= while_[1] + _LATE
-                if each.request in own or unnamed:
-                    found.add(each, function.timeout)
-                    if each.init_ms is not None:
+                if report.request in own or unnamed:
+                    total.add(report, function.timeout)
+                    if report.init_ms is not None:
                         timeline.add(at, "cold starts")
-                    if not each.succeeded:
+                    if not report.succeeded:
                         timeline.add(at, "failed invocations")
     except RunsError as error:
         return Invocations(why=str(error))
-    found.complete = lines.left > 0
-    if not found.number:
-        found.why = (
+    total.complete = lines.left > 0
+    if not total.number:
+        total.why = (
             "its functions have no lines of it in their logs: they don't use distmap, or logs are kept no longer"
         )
-    return found
+    return total
 
 
 def _requests(lines: Lines, function: Function) -> tuple[set[str], set[str]]:
@@ -154,6 +154,6 @@ def _requests(lines: Lines, function: Function) -> tuple[set[str], set[str]]:
 
 def _reports(lines: Lines, function: Function) -> Iterator[tuple[float, LambdaReport]]:
     for at, text in lines.read(function.log_group, _REPORT_JSON if function.json_logs else _REPORT):
-        found = report_of(text)
-        if found is not None:
-            yield at, found
+        report = report_of(text)
+        if report is not None:
+            yield at, report

@@ -50,8 +50,8 @@ class _Open:
 def line_of(group: str, event: Any) -> LogLine:
     """Return an event of CloudWatch Logs as a line."""
     text = event["message"].rstrip("\n")
-    known = event.get("eventId") or f"{event['logStreamName']} {event['timestamp']} {text}"
-    return LogLine(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), group, text, known)
+    line_id = event.get("eventId") or f"{event['logStreamName']} {event['timestamp']} {text}"
+    return LogLine(datetime.fromtimestamp(event["timestamp"] / 1000, UTC), group, text, line_id)
 
 
 def of_requests(group: str, events: Iterable[Any], wanted: set[str]) -> Iterator[LogLine]:
@@ -69,38 +69,38 @@ def of_requests(group: str, events: Iterable[Any], wanted: set[str]) -> Iterator
     for event in events:
         stream, line = event["logStreamName"], line_of(group, event)
         begun = _started(line.text)
-        known = streams.setdefault(stream, _Open())
-        if begun is not None or (known.ended and not _belongs_to(line.text, known.request)):
-            yield from _lines_of(known, wanted)
-            known = streams[stream] = _Open(begun)
-        known.lines.append(line)
-        known.ended = known.ended or _END.match(line.text) is not None or report_of(line.text) is not None
-    for known in streams.values():
-        yield from _lines_of(known, wanted)
+        invocation = streams.setdefault(stream, _Open())
+        if begun is not None or (invocation.ended and not _belongs_to(line.text, invocation.request)):
+            yield from _lines_of(invocation, wanted)
+            invocation = streams[stream] = _Open(begun)
+        invocation.lines.append(line)
+        invocation.ended = invocation.ended or _END.match(line.text) is not None or report_of(line.text) is not None
+    for invocation in streams.values():
+        yield from _lines_of(invocation, wanted)
 
 
-def _lines_of(known: _Open, wanted: set[str]) -> Iterator[LogLine]:
+def _lines_of(invocation: _Open, wanted: set[str]) -> Iterator[LogLine]:
     """Yield the lines of an invocation, with what Lambda reports of it on each."""
-    if known.request is None or known.request not in wanted:
+    if invocation.request is None or invocation.request not in wanted:
         return
-    report = next((found for line in known.lines if (found := report_of(line.text)) is not None), None)
-    for line in known.lines:
-        yield LogLine(line.time, line.group, line.text, line.id, known.request, report)
+    report = next((parsed for line in invocation.lines if (parsed := report_of(line.text)) is not None), None)
+    for line in invocation.lines:
+        yield LogLine(line.time, line.group, line.text, line.id, invocation.request, report)
 
 
 def _started(text: str) -> str | None:
     """Return the id of the request that a line begins; None where it begins none."""
-    found = _START.match(text)
-    if found is not None:
-        return found[1]
+    match = _START.match(text)
+    if match is not None:
+        return match[1]
     entry = entry_of(text) if "platform.start" in text else {}
     record = entry.get("record") if entry.get("type") == "platform.start" else None
     return record.get("requestId") if isinstance(record, dict) else None
 
 
 def _belongs_to(text: str, request: str | None) -> bool:
-    found = REQUEST.search(text)
-    return found is not None and found[1] == request
+    match = REQUEST.search(text)
+    return match is not None and match[1] == request
 
 
 def only_errors(lines: Iterable[LogLine]) -> Iterator[LogLine]:
@@ -109,8 +109,8 @@ def only_errors(lines: Iterable[LogLine]) -> Iterator[LogLine]:
     Args:
         lines: Lines, those of an invocation one after the other.
     """
-    kept = False
+    tells = False
     for line in lines:
-        kept = (kept and _CONTINUED.match(line.text) is not None) or _BAD.search(line.text) is not None
-        if kept:
+        tells = (tells and _CONTINUED.match(line.text) is not None) or _BAD.search(line.text) is not None
+        if tells:
             yield line

@@ -55,10 +55,10 @@ def parse_since(text: str, *, now: datetime | None = None) -> datetime:
     Raises:
         InputError: It is neither.
     """
-    found = _SINCE.fullmatch(text.strip())
+    amount = _SINCE.fullmatch(text.strip())
     try:
-        if found is not None:
-            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[found[2]]: float(found[1])})
+        if amount is not None:
+            return (now or datetime.now(UTC)) - timedelta(**{_UNITS[amount[2]]: float(amount[1])})
         return datetime.fromisoformat(text.strip()).astimezone()
     except (ValueError, OverflowError) as error:
         raise InputError(
@@ -106,12 +106,12 @@ def lines(
     sources: list[Iterable[LogLine]] = []
     if run.pipeline.log_group is not None:
         sources.append(_of_machine(run, run.pipeline.log_group, window, arn))
-    known = _requests(run, child) if child is not None and not is_express(child) else None
+    requests = _requests(run, child) if child is not None and not is_express(child) else None
     enough = None if bad_only else limit
-    sources += [_of_function(run, group, window, known, limit=enough) for group in _function_groups(run)]
+    sources += [_of_function(run, group, window, requests, limit=enough) for group in _function_groups(run)]
     wanted = [sorted(only_errors(each) if bad_only else each, key=lambda line: line.time) for each in sources]
-    found = (line for line in heapq.merge(*wanted) if since is None or line.time >= since)
-    return itertools.islice(found, limit)
+    chosen = (line for line in heapq.merge(*wanted) if since is None or line.time >= since)
+    return itertools.islice(chosen, limit)
 
 
 def of_item(run: RunHandle, index: int, *, limit: int | None = 200, bad_only: bool = False) -> Iterator[LogLine]:
@@ -133,8 +133,8 @@ def of_item(run: RunHandle, index: int, *, limit: int | None = 200, bad_only: bo
             f"no result file of {run.name!r} has a child with the item {index:,}: it was not tried, is in none of "
             "several files that are indexed one by one, or Step Functions hasn't exported it yet"
         )
-    found = heapq.merge(*(lines(run, child=child, limit=None, bad_only=bad_only) for child in children))
-    return itertools.islice(found, limit)
+    lines_of_item = heapq.merge(*(lines(run, child=child, limit=None, bad_only=bad_only) for child in children))
+    return itertools.islice(lines_of_item, limit)
 
 
 def _children_of(run: RunHandle, index: int) -> Iterator[str]:
@@ -167,18 +167,20 @@ def follow(
         bad_only: Whether only lines are wanted that tell of errors.
         sleep: Waits for so many seconds.
     """
-    told: dict[str, datetime] = {}
+    yielded: dict[str, datetime] = {}
     looks, begin = 0, since
     while looks <= _LAST_LOOKS:
         looks = looks + 1 if run.describe().ended else 0
         for line in lines(run, limit=None, since=begin, bad_only=bad_only):
-            if line.id not in told:
-                told[line.id] = line.time
+            if line.id not in yielded:
+                yielded[line.id] = line.time
                 yield line
-        if told:
+        if yielded:
             # An invocation is known by its last line, and begins up to 15 minutes before.
-            begin = max(max(told.values()) - _LONGEST_INVOCATION - _MARGIN, since or datetime.min.replace(tzinfo=UTC))
-            told = {key: at for key, at in told.items() if at >= begin}
+            begin = max(
+                max(yielded.values()) - _LONGEST_INVOCATION - _MARGIN, since or datetime.min.replace(tzinfo=UTC)
+            )
+            yielded = {key: at for key, at in yielded.items() if at >= begin}
         if looks <= _LAST_LOOKS:
             sleep(_FOLLOW_LOCAL_SECONDS if run.aws.is_local else _FOLLOW_SECONDS)
 
@@ -194,13 +196,13 @@ def is_express(child: str) -> bool:
 
 def _requests(run: RunHandle, child: str) -> list[str]:
     """Return the ids of the Lambda requests that a child's history tells, attempts that failed included."""
-    found: dict[str, None] = {}
+    requests: dict[str, None] = {}
     with errors(f"reading the history of the child {child}"):
         for page in run.aws.sfn().get_paginator("get_execution_history").paginate(executionArn=child):
             for event in page["events"]:
                 if event["type"] in _TELLING:
-                    found.update(dict.fromkeys(REQUEST.findall(json.dumps(event, default=str))))
-    return list(found)
+                    requests.update(dict.fromkeys(REQUEST.findall(json.dumps(event, default=str))))
+    return list(requests)
 
 
 def _of_machine(run: RunHandle, group: str, window: Window, arn: str) -> Iterator[LogLine]:
@@ -210,7 +212,7 @@ def _of_machine(run: RunHandle, group: str, window: Window, arn: str) -> Iterato
 
 
 def _of_function(
-    run: RunHandle, group: str, window: Window, known: list[str] | None, *, limit: int | None
+    run: RunHandle, group: str, window: Window, requests: list[str] | None, *, limit: int | None
 ) -> Iterator[LogLine]:
     """Yield the lines of a function that are of a run, or of requests that are known.
 
@@ -218,20 +220,20 @@ def _of_function(
         run: The run.
         group: The function's log group.
         window: From when to when.
-        known: The requests. None: those of the run, which its runtime names in a line of each.
+        requests: The requests. None: those of the run, which its runtime names in a line of each.
         limit: How many requests are enough, as each has more lines than one. None: all.
     """
     # The runtime writes a line for each batch, with the run in it. A request that was cut off has none: it is in the
     # cause of its child's failure.
-    patterns = [(f'{{ $.runId = "{run.arn}" }}', run.arn)] if known is None else []
-    patterns += [(f'"{request}"', request) for request in (_cut_off(run) if known is None else known)]
+    patterns = [(f'{{ $.runId = "{run.arn}" }}', run.arn)] if requests is None else []
+    patterns += [(f'"{request}"', request) for request in (_cut_off(run) if requests is None else requests)]
     wanted: set[str] = set()
     streams: dict[str, list[int]] = {}
     for pattern, words in patterns:
         for event in _events(run, group, window, filterPattern=pattern):
-            found = REQUEST.search(event["message"])
-            if found is not None and words in event["message"]:
-                wanted.add(found[1])
+            match = REQUEST.search(event["message"])
+            if match is not None and words in event["message"]:
+                wanted.add(match[1])
                 streams.setdefault(event["logStreamName"], []).append(event["timestamp"])
             if limit is not None and len(wanted) >= limit:
                 break
@@ -245,12 +247,12 @@ def _of_function(
 
 def _cut_off(run: RunHandle) -> list[str]:
     """Return the requests that the causes of failed items name, as of functions that timed out or ended."""
-    found: dict[str, None] = {}
+    requests: dict[str, None] = {}
     for item in failed_items(run) or ():
-        found.update(dict.fromkeys(REQUEST.findall(item.get("cause") or "")))
-        if len(found) >= _STREAMS_AT_ONCE:
+        requests.update(dict.fromkeys(REQUEST.findall(item.get("cause") or "")))
+        if len(requests) >= _STREAMS_AT_ONCE:
             break
-    return list(found)
+    return list(requests)
 
 
 def _events(run: RunHandle, group: str, window: Window, **what: Any) -> Iterator[Any]:

@@ -111,43 +111,43 @@ class RunReport:
     @property
     def lambda_dollars(self) -> float | None:
         """What the worker cost, or at most; None where that isn't known."""
-        known = [each.functions for each in self.costs if each.functions is not None]
-        return sum(known) if len(known) == len(self.costs) else None
+        dollars = [each.functions for each in self.costs if each.functions is not None]
+        return sum(dollars) if len(dollars) == len(self.costs) else None
 
     @property
     def quantiles(self) -> dict[str, float]:
         """The times of the items, by name; nothing where they aren't known."""
-        found = {name: self.times.quantile(share) for name, share in _QUANTILES.items()}
-        known = {name: value for name, value in found.items() if value is not None}
-        return {**known, "slowest": self.times.most} if known else {}
+        seconds = {name: self.times.quantile(share) for name, share in _QUANTILES.items()}
+        known_seconds = {name: value for name, value in seconds.items() if value is not None}
+        return {**known_seconds, "slowest": self.times.most} if known_seconds else {}
 
     def commands(self) -> list[tuple[str, str]]:
         """Return what to do next, and the command for it."""
         which = f"{shlex.quote(self.pipeline)} {shlex.quote(self.run)}"
-        found = []
+        listed = []
         if self.ledger.has_failures:
             # Items around those of nested maps that did not succeed have succeeded themselves.
             nested = "" if self.ledger.unsuccessful else "--nested "
-            found += [
+            listed += [
                 ("run what did not succeed again", f"distmap retry {which} {nested}--watch"),
                 ("every item that did not succeed", f"distmap failures {which}"),
             ]
         if self.ledger.captured_from == "unknown":
-            return [*found, ("its log lines that tell of errors", f"distmap logs {which} --errors")]
-        found += [
+            return [*listed, ("its log lines that tell of errors", f"distmap logs {which} --errors")]
+        listed += [
             ("the results", f"distmap results {which} --output {shlex.quote(f'{self.run}.jsonl')}"),
             ("the account of every item", f"distmap ledger {which}"),
         ]
         slowest = next((each.arn for run in self.runs for each in run.slowest if each.arn), None)
         if slowest is not None and not self.express:
-            found.append(("the log of the slowest child", f"distmap logs {which} --child {shlex.quote(slowest)}"))
+            listed.append(("the log of the slowest child", f"distmap logs {which} --child {shlex.quote(slowest)}"))
         described = self.first.described
         if described is not None and isinstance(described.input, dict) and "items" not in described.input:
             text = json.dumps(described.input)
             if len(text) <= _INPUT_CHARACTERS:
                 again = f"distmap run {shlex.quote(self.pipeline)} --input {shlex.quote(text)} --watch"
-                found.append(("another run with the same input", again))
-        return found
+                listed.append(("another run with the same input", again))
+        return listed
 
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as JSON."""
@@ -208,14 +208,14 @@ def _run_json(run: Figures, cost: Cost, shares: tuple[Share, ...]) -> dict[str, 
     }
 
 
-def _round_json(each: figures.Round) -> dict[str, Any]:
+def _round_json(round_: figures.Round) -> dict[str, Any]:
     return {
-        "number": each.number,
-        "status": each.map_run.status,
-        "items": each.map_run.items.total,
-        "succeeded": each.map_run.items.succeeded,
-        "waitedSeconds": each.waited,
-        "seconds": each.seconds,
+        "number": round_.number,
+        "status": round_.map_run.status,
+        "items": round_.map_run.items.total,
+        "succeeded": round_.map_run.items.succeeded,
+        "waitedSeconds": round_.waited,
+        "seconds": round_.seconds,
     }
 
 
@@ -229,19 +229,19 @@ def gather(run: RunHandle) -> RunReport:
     root = chain.root_of(run)
     ledger = reconciliation.make_ledger(root)
     handles = [root, *(link.run for link in chain.links_of(root))]
-    known = functions.functions_of(root)
+    known_functions = functions.functions_of(root)
     express = root.pipeline.definition.item_file.express
     runs = []
     for handle in handles:
-        found = _figures(handle)
-        figures.read(found, handle)
-        _look_closer(found, handle, known, express=express)
-        runs.append(found)
+        of_run = _figures(handle)
+        figures.read(of_run, handle)
+        _look_closer(of_run, handle, known_functions, express=express)
+        runs.append(of_run)
     times = ItemTimes()
     for each in runs:
         times.merge(each.times)
     price = costs.prices_of(arns.parse(root.arn).region)
-    cost = partial(costs.cost_of, functions=known, price=price, express=express)
+    cost = partial(costs.cost_of, functions=known_functions, price=price, express=express)
     each_cost = tuple(map(cost, runs))
     other, rows = _compared(root, runs[0], {each.name for each in handles}, cost=cost)
     return RunReport(
@@ -254,8 +254,8 @@ def gather(run: RunHandle) -> RunReport:
         price=price,
         ledger=ledger,
         times=times,
-        functions=tuple(known),
-        settings=tuple(settings.settings_of(root, runs[0], known)),
+        functions=tuple(known_functions),
+        settings=tuple(settings.settings_of(root, runs[0], known_functions)),
         shares=tuple(tuple(bounds.shares(each)) for each in runs),
         run_before=other,
         comparison=tuple(rows),
@@ -272,31 +272,31 @@ def _figures(run: RunHandle) -> Figures:
     return Figures(name=run.name, arn=run.arn, described=described, maps=maps, rounds=rounds)
 
 
-def _look_closer(found: Figures, run: RunHandle, known: list[Function], *, express: bool) -> None:
+def _look_closer(of_run: Figures, run: RunHandle, known_functions: list[Function], *, express: bool) -> None:
     """Add what logs and histories tell of a run whose children are known."""
-    described = found.described
+    described = of_run.described
     if described is None:
-        found.invocations.why = found.retries.why = "AWS has forgotten the run, 90 days after its end"
+        of_run.invocations.why = of_run.retries.why = "AWS has forgotten the run, 90 days after its end"
         return
-    if not any(each.items.total for each in found.maps):
-        found.invocations.why = found.retries.why = "no item of it was tried"
+    if not any(each.items.total for each in of_run.maps):
+        of_run.invocations.why = of_run.retries.why = "no item of it was tried"
         return
     lines = Lines(run, described.started, described.stopped)
-    if known:
-        found.invocations = functions.invocations(lines, known, found.timeline, while_=_span(found))
+    if known_functions:
+        of_run.invocations = functions.invocations(lines, known_functions, of_run.timeline, while_=_span(of_run))
     else:
-        found.invocations.why = "its children call no function that can be described"
+        of_run.invocations.why = "its children call no function that can be described"
     if express:
-        found.retries = retries.retries_in_log(lines, found.timeline)
+        of_run.retries = retries.retries_in_log(lines, of_run.timeline)
     else:
-        children = [each.arn for each in found.slowest if is_arn(each.arn)]
-        found.retries = retries.retries(run, children, found.timeline)
+        children = [each.arn for each in of_run.slowest if is_arn(each.arn)]
+        of_run.retries = retries.retries(run, children, of_run.timeline)
 
 
-def _span(found: Figures) -> tuple[float, float]:
+def _span(of_run: Figures) -> tuple[float, float]:
     """Return when the first map of a run began and its last one ended, in seconds since the epoch."""
-    starts = [each.started for each in found.maps if each.started is not None]
-    stops = [each.stopped or datetime.now(UTC) for each in found.maps]
+    starts = [each.started for each in of_run.maps if each.started is not None]
+    stops = [each.stopped or datetime.now(UTC) for each in of_run.maps]
     return min(starts, default=datetime.max.replace(tzinfo=UTC)).timestamp(), max(stops).timestamp()
 
 
@@ -308,14 +308,14 @@ def _compared(
         other = before.run_before(root, now, names)
         if other is None:
             return None, []
-        found = _figures(other)
-        figures.read(found, other, most_bytes=before.MOST_BYTES)
+        of_other = _figures(other)
+        figures.read(of_other, other, most_bytes=before.MOST_BYTES)
     except (NotReadyError, RunsError):
         return None, []
     # Both by the same measure: the log of the run before isn't read.
-    found.invocations.why = "left out"
-    same = replace(now, invocations=found.invocations)
-    return other.name, before.compare(root, other, (now, found), (cost(same), cost(found)))
+    of_other.invocations.why = "left out"
+    same = replace(now, invocations=of_other.invocations)
+    return other.name, before.compare(root, other, (now, of_other), (cost(same), cost(of_other)))
 
 
 @cache

@@ -292,13 +292,13 @@ def write_parts(
         MissingPackageError: ``pyarrow`` isn't installed.
     """
     _check_installed()
-    told = ProgressNotice(notice, lambda done: f"{done:,} results written")
+    progress = ProgressNotice(notice, lambda done: f"{done:,} results written")
     writer = _Writer(parts, layout, rows_per_file)
     rest, size = iter(found), 1_000
     while rows := list(itertools.islice(rest, min(size, writer.room() or size))):
         bytes_of_rows = max(1, writer.add(rows))
         size = max(1, min(_CHUNK_ROWS, _CHUNK_BYTES * len(rows) // bytes_of_rows))
-        told(len(rows))
+        progress(len(rows))
     written = writer.end()
     if rows_per_file is not None:
         last = written.layouts[-1]
