@@ -233,7 +233,7 @@ def fire(folder: Path, schedule: str, *, as_json: bool) -> None:
     if as_json:
         _write_json({"schedule": name, "withinSeconds": schedules.SECONDS})
     else:
-        click.echo(f"{name} fires within {schedules.SECONDS} seconds")
+        click.echo(f"{name} fires within {schedules.SECONDS} s")
 
 
 @local.command(short_help="Install the local AWS into its own environment.")

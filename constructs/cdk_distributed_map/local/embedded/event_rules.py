@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from cdk_distributed_map.local.embedded.headers import SECRET
+from cdk_distributed_map.local.embedded.schedules import SECONDS
 
 PUT_PATH = "/_distmap/events"
 """Where the engine puts events; none of the embedded AWS's own paths."""
@@ -61,6 +62,13 @@ def hand_over(url: str, secret: str) -> None:
             _LOGGER.exception("what %s has matched could not be handed to the engine", rule.get("Arn"))
 
     vars(eventbridge)["_invoke_target"] = invoke_target
+
+
+def look_at_schedules() -> None:
+    """Let schedules, of Scheduler and of rules, fire on the second: ministack looks every ten."""
+    for service, interval in (("scheduler", "_SCHEDULE_TICK_INTERVAL"), ("eventbridge", "_SCHEDULER_TICK_INTERVAL")):
+        known = vars(importlib.import_module(f"ministack.services.{service}"))
+        known[interval] = min(SECONDS, known[interval])
 
 
 def taking_events(application: _Application) -> _Application:

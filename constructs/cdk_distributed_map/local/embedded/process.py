@@ -159,7 +159,11 @@ class EmbeddedAws:
         if process is None:
             return
         if process.poll() is None:
-            process.terminate()
+            if self.state is None:
+                # Nothing is lost, and taking itself apart takes it a while.
+                process.kill()
+            else:
+                process.terminate()
             try:
                 process.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:

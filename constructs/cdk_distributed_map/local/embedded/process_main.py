@@ -52,7 +52,7 @@ if __name__ == "__main__":
         _package.__path__ = [str(_folder)]
         sys.modules[_name] = _package
 
-from cdk_distributed_map.local.embedded.event_rules import TARGETS_VARIABLE, hand_over, taking_events
+from cdk_distributed_map.local.embedded.event_rules import TARGETS_VARIABLE, hand_over, look_at_schedules, taking_events
 from cdk_distributed_map.local.embedded.function_properties import complete_functions
 from cdk_distributed_map.local.embedded.gate import Gate
 from cdk_distributed_map.local.embedded.headers import ONLY_ASKED, RESOURCE, SECRET_VARIABLE
@@ -308,6 +308,7 @@ def serve(contents: Path) -> None:
     complete_functions()
     answer_who_may()
     keep_in_files(ministack, s3, contents)
+    look_at_schedules()
     targets = os.environ.pop(TARGETS_VARIABLE, None)
     if targets is not None:
         hand_over(targets, secret)

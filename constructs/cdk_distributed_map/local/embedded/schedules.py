@@ -10,7 +10,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any, Final
 
-SECONDS: Final = 10
+SECONDS: Final = 1
 """How often the embedded AWS looks at its schedules."""
 _COPY: Final = "distmap-fires-"
 
@@ -20,7 +20,7 @@ class ScheduleError(LookupError):
 
 
 def fire(client: Any, name: str) -> str:
-    """Let a schedule fire, within ten seconds, and return its whole name.
+    """Let a schedule fire, within a second, and return its whole name.
 
     Args:
         client: A boto3 client of Scheduler.

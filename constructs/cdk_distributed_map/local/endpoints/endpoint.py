@@ -34,6 +34,8 @@ _LINE: Final = 65_536
 _IDLE: Final = 2.0
 _S3_SCOPE: Final = "/s3/aws4_request"
 _TIMEOUT: Final = 1_000
+_STOP_SECONDS: Final = 0.02
+"""How often it looks whether it is to stop."""
 _NAMES: Final = ("127.0.0.1", "localhost")
 _ADMINISTRATIVE: Final = "/_"
 """No bucket and no path of AWS begins so."""
@@ -69,7 +71,9 @@ class Endpoint:
             message = f"port {port} of 127.0.0.1 can't be had ({error.strerror}): take another one"
             raise OSError(message) from error
         Handler.hosts = frozenset(f"{name}:{self._server.server_address[1]}" for name in _NAMES)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_STOP_SECONDS,), name="endpoint", daemon=True
+        )
 
     @property
     def url(self) -> str:
