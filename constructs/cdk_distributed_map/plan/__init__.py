@@ -1,4 +1,10 @@
-"""What a run costs and takes, and what bounds it: pure functions over limits and prices, and a simulation."""
+"""What a run costs and takes, and what bounds it: pure functions over limits and prices, and a simulation.
+
+It knows prices, amounts and how definitions are walked; it asks nobody and reads no file. `_definition` and `_template`
+describe a machine; `_inputs` joins that with what is known of the items (a `Fact` says where from); `_work` and `_cost`
+do the sums of one setting, `_events` simulates it child by child; `_forecast` repeats that over what isn't known,
+`_bill` lists the charges, and `_alternatives` tries other settings.
+"""
 
 from cdk_distributed_map.amounts import dollars_text, seconds_text
 from cdk_distributed_map.plan._alternatives import (

@@ -1,6 +1,7 @@
 """What is made for the settings: functions and their layer, permissions, roles, grants, logs, alarms and warnings.
 
-It knows the settings and the CDK. `map_resources` makes what one map needs, once however many state machines use it;
-`functions` builds Lambda functions, `permissions` holds every statement of every policy, `grants` what callers may do,
-`observability` logs, alarms and dashboard, `synthesis_warnings` what is legal but risky.
+It knows the settings and the CDK, and bundles code. `map_resources` makes what one map needs, once however many state
+machines use it; `functions` builds Lambda functions, `account` the account function, `grants` roles and what callers
+may do, `observability` alarms and dashboard, `starts` and `run_events` what goes before and after runs, `state_machine`
+the machine itself, whose states it is handed.
 """

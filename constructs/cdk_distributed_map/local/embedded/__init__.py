@@ -1,4 +1,7 @@
-"""What runs in the process of the embedded AWS beside ministack: who may come in, and where large objects are kept.
+"""The AWS that stands for everything but Step Functions and Lambda: ministack, and all that works with it.
 
-Nothing of the engine is imported here, so that the process starts fast and stays small.
+It knows executions, whose services it serves, and none of the rooms that run states. `process` starts ministack in a
+process of its own, where `process_main`, `gate` (who may come in), `objects` (large ones, kept in files) and their like
+run, which import nothing of the engine, so that the process starts fast. On this side of it `clients` and `sdk` call
+it, `assembly` and `deploy` bring stacks into it, and `find` finds state machines in it.
 """

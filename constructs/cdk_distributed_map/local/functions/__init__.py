@@ -1,7 +1,8 @@
 """Lambda functions, run from the code that is deployed: each concurrent execution is a process that stays warm.
 
-`catalog` reads what is deployed, `invoker` keeps Lambda's limits and answers as Lambda does, `pool` and `worker` run
-the processes, `child` is what runs in them. It knows the embedded AWS for its functions, and executions for faults.
+It knows the embedded AWS for its functions, executions for faults, and bundles packages for this machine. `catalog`
+reads what is deployed, `invoker` keeps Lambda's limits (`concurrency`) and answers as Lambda does, `pool` and `worker`
+run the processes, `forks` starts them quickly, `child` is what runs in them; `simulated` takes only their time.
 """
 
 from cdk_distributed_map.local.functions.catalog import DeployedFunctions
