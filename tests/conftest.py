@@ -7,9 +7,7 @@ is imported that would read them.
 from __future__ import annotations
 
 import fcntl
-import functools
 import gc
-import inspect
 import json
 import os
 import re
@@ -28,9 +26,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from botocore import hooks, useragent
-from botocore.loaders import Loader
 from hypothesis import settings
+
+from tests.sharing import share
 
 ROOT = Path(__file__).resolve().parents[1]
 SELECTION = Path(__file__).with_name("selection.toml")
@@ -81,40 +79,7 @@ gc.disable()
 # Modules that tests share assert as tests do.
 pytest.register_assert_rewrite("tests.cli", "tests.construct", "tests.local", "tests.runs")
 
-# Each session of boto3 reads megabytes of JSON, always the same: tests with a session of their own share what is read.
-_READ: dict[Any, Any] = {}
-_loaders: Any = Loader
-_make_loader = Loader.__init__
-
-
-def _make_sharing_loader(loader: Any, *arguments: Any, **options: Any) -> None:
-    _make_loader(loader, *arguments, **options)
-    loader._cache = _READ  # noqa: SLF001 - botocore's
-
-
-_loaders.__init__ = _make_sharing_loader
-
-# Likewise what it works out anew for each session, client and request.
-_NAMES: dict[str, str] = {}
-_make_aliaser = hooks.EventAliaser.__init__
-_accepts_kwargs = hooks.accepts_kwargs
-
-
-def _make_sharing_aliaser(aliaser: Any, *arguments: Any, **options: Any) -> None:
-    _make_aliaser(aliaser, *arguments, **options)
-    aliaser._alias_name_cache = _NAMES  # noqa: SLF001 - botocore's
-
-
-def _accepts_kwargs_by_its_code(handler: Any) -> bool:
-    code = getattr(handler, "__code__", None)
-    return bool(_accepts_kwargs(handler) if code is None else code.co_flags & inspect.CO_VARKEYWORDS)
-
-
-_hooks: Any = hooks
-_hooks.EventAliaser.__init__ = _make_sharing_aliaser
-_hooks.accepts_kwargs = _accepts_kwargs_by_its_code
-_useragent: Any = useragent
-_useragent.sanitize_user_agent_string_component = functools.cache(useragent.sanitize_user_agent_string_component)
+share()
 
 
 @pytest.hookimpl(tryfirst=True)

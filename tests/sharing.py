@@ -1,0 +1,99 @@
+"""What clients of boto3 have in common in a test process, worked out once instead of for each session and client.
+
+A session reads megabytes of JSON, and a client makes a class, a tree of rules for endpoints and a copy of the session's
+handlers of events: all of it the same each time, for hundreds of tests with sessions and clients of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from typing import Any
+
+from botocore import client, endpoint_provider, hooks, useragent
+from botocore.loaders import Loader
+
+
+def share() -> None:
+    """Let all clients that are made from now on share what they have in common."""
+    _share_what_is_read()
+    _share_names_of_events()
+    _copy_handlers_faster()
+    _share_rules_of_endpoints()
+    _share_methods()
+    module: Any = useragent
+    module.sanitize_user_agent_string_component = functools.cache(useragent.sanitize_user_agent_string_component)
+
+
+def _share_what_is_read() -> None:
+    known: dict[Any, Any] = {}
+    loaders: Any = Loader
+    make = Loader.__init__
+
+    def make_sharing(loader: Any, *arguments: Any, **options: Any) -> None:
+        make(loader, *arguments, **options)
+        loader._cache = known  # noqa: SLF001 - botocore's
+
+    loaders.__init__ = make_sharing
+
+
+def _share_names_of_events() -> None:
+    names: dict[str, str] = {}
+    make, accepts = hooks.EventAliaser.__init__, hooks.accepts_kwargs
+
+    def make_sharing(aliaser: Any, *arguments: Any, **options: Any) -> None:
+        make(aliaser, *arguments, **options)
+        aliaser._alias_name_cache = names  # noqa: SLF001 - botocore's
+
+    def accepts_by_its_code(handler: Any) -> bool:
+        code = getattr(handler, "__code__", None)
+        return bool(accepts(handler) if code is None else code.co_flags & inspect.CO_VARKEYWORDS)
+
+    module: Any = hooks
+    module.EventAliaser.__init__ = make_sharing
+    module.accepts_kwargs = accepts_by_its_code
+
+
+def _copy_handlers_faster() -> None:
+    module: Any = hooks
+    of_handlers: Any = hooks.NodeList
+
+    def copy(trie: Any, node: dict[str, Any]) -> dict[str, Any]:
+        copied: dict[str, Any] = {}
+        for key, value in node.items():
+            if type(value) is dict:
+                copied[key] = copy(trie, value)
+            elif type(value) is of_handlers:
+                copied[key] = of_handlers(value.first[:], value.middle[:], value.last[:])
+            else:
+                copied[key] = value
+        return copied
+
+    module._PrefixTrie._recursive_copy = copy  # noqa: SLF001 - botocore's
+
+
+def _share_rules_of_endpoints() -> None:
+    module: Any = endpoint_provider
+    make, made = endpoint_provider.RuleSet, dict[tuple[int, int], tuple[Any, Any]]()
+
+    def shared(**given: Any) -> Any:
+        # What is read is shared, too, and kept beside what is made of it: its identity stays its own.
+        key = id(given["rules"]), id(given["partitions"])
+        if key not in made:
+            made[key] = make(**given), given
+        return made[key][0]
+
+    module.RuleSet = shared
+
+
+def _share_methods() -> None:
+    creator: Any = client.ClientCreator
+    make, made = creator._create_methods, dict[tuple[str, str], dict[str, Any]]()  # noqa: SLF001 - botocore's
+
+    def shared(creating: Any, service: Any) -> dict[str, Any]:
+        key = service.service_name, service.api_version
+        if key not in made:
+            made[key] = make(creating, service)
+        return dict(made[key])
+
+    creator._create_methods = shared  # noqa: SLF001 - botocore's
