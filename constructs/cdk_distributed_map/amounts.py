@@ -16,6 +16,11 @@ def seconds_text(value: float | None) -> str:
     """Return a time: ``2d03h``, ``1h05m``, ``3m20s``, ``42s``, ``1.5s``, ``48ms``, ``2.9us``; ``-`` for None.
 
     .. versionadded:: 0.1.0
+
+    Example::
+
+        >>> [seconds_text(value) for value in (3_900, 0.048, None)]
+        ['1h05m', '48ms', '-']
     """
     if value is None:
         return _UNKNOWN
@@ -37,6 +42,11 @@ def dollars_text(value: float | None) -> str:
     """Return an amount for people, of three digits at least: ``$0.00123``, ``$12.30``, ``$1,234``; ``-`` for None.
 
     .. versionadded:: 0.1.0
+
+    Example::
+
+        >>> [dollars_text(value) for value in (0.00123, 12.3, 1_234)]
+        ['$0.00123', '$12.30', '$1,234']
     """
     if value is None:
         return _UNKNOWN

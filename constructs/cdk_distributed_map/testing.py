@@ -74,6 +74,13 @@ def masked(template: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         template: A template, left as it is.
+
+    Example::
+
+        >>> code = {"S3Key": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.zip"}
+        >>> function = {"Type": "AWS::Lambda::Function", "Properties": {"Code": code}}
+        >>> masked({"Resources": {"Worker": function}})["Resources"]["Worker"]["Properties"]["Code"]
+        {'S3Key': 'asset-1.zip'}
     """
     names: dict[str, str] = {}
     result: dict[str, Any] = _masked(template, names)
@@ -96,6 +103,13 @@ def definitions(template: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     Raises:
         ValueError: A definition isn't in the template itself, or not JSON.
+
+    Example::
+
+        >>> text = ['{"States": {}, "Comment": "', {"Ref": "AWS::StackName"}, '"}']
+        >>> machine = {"DefinitionString": {"Fn::Join": ["", text]}}
+        >>> definitions({"Resources": {"M": {"Type": "AWS::StepFunctions::StateMachine", "Properties": machine}}})
+        {'M': {'States': {}, 'Comment': '${AWS::StackName}'}}
     """
     return {
         logical_id: parse(resource["Properties"].get("DefinitionString"))

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PUBLIC = (
     "cdk_distributed_map",
     "cdk_distributed_map.local",
+    "cdk_distributed_map.plan",
     "cdk_distributed_map.runs",
     "cdk_distributed_map.testing",
     "distmap",
@@ -74,13 +75,18 @@ def test_public_names_say_since_when_they_are_there(value: Any) -> None:
     assert (int(found[0][0]), int(found[0][1])) <= (int(major), int(minor) + 1)
 
 
-@pytest.mark.parametrize("module", ["distmap", "cdk_distributed_map.runs", "cdk_distributed_map"])
+@pytest.mark.parametrize("module", PUBLIC)
 def test_public_classes_have_a_repr_of_their_own(module: str) -> None:
     names = importlib.import_module(module).__all__
     classes = [value for name in names if inspect.isclass(value := getattr(importlib.import_module(module), name))]
 
     assert classes
-    assert [value.__name__ for value in classes if value.__repr__ is object.__repr__] == []
+    assert [value.__name__ for value in classes if value.__repr__ is object.__repr__ and not is_protocol(value)] == []
+
+
+def is_protocol(value: type) -> bool:
+    """Say whether nothing is of a class but what has its methods."""
+    return getattr(value, "_is_protocol", False)
 
 
 def values(folder: Path) -> dict[str, Any]:
@@ -132,9 +138,20 @@ def test_reprs_tell_what_they_are_and_no_secret(tmp_path: Path) -> None:
     assert shown["local AWS"] == "<LocalAws not running us-east-1 000000000000>"
 
 
-@pytest.mark.parametrize("name", ["capture_items", "combine_results", "process_items"])
-def test_examples_in_docstrings_run(name: str) -> None:
-    done = doctest.testmod(importlib.import_module(getattr(distmap, name).__module__))
+def with_examples() -> list[str]:
+    """Modules of public names whose docstrings have examples to be run."""
+    modules = {parameter.values[0].__module__ for parameter in documented()}
+    return sorted(name for name in modules if ">>>" in inspect.getsource(importlib.import_module(name)))
+
+
+@pytest.mark.parametrize("module", with_examples())
+def test_examples_in_docstrings_run(module: str) -> None:
+    done = doctest.testmod(importlib.import_module(module))
 
     assert done.attempted > 0
     assert done.failed == 0
+
+
+@pytest.mark.parametrize("name", ["capture_items", "combine_results", "process_items"])
+def test_decorators_have_examples_that_run(name: str) -> None:
+    assert getattr(distmap, name).__module__ in with_examples()

@@ -36,6 +36,9 @@ class CloudAws(DeployedAws):
         self._pause_seconds = pause_seconds
         self._clients: dict[str, Any] = {}
 
+    def __repr__(self) -> str:
+        return f"<CloudAws {self._profile or 'of the environment'}>"
+
     def client(self, service: str) -> Any:
         """Return a boto3 client of a service."""
         if service not in self._clients:

@@ -19,6 +19,9 @@ class DeployedAws(abc.ABC):
     .. versionadded:: 0.1.0
     """
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
     @abc.abstractmethod
     def client(self, service: str) -> Any:
         """Return a boto3 client of a service."""

@@ -97,6 +97,9 @@ class Engine:
         self._loop = new_loop(clock)
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
 
+    def __repr__(self) -> str:
+        return f"<Engine {self.services.region} {self.services.account}>"
+
     def __enter__(self) -> Engine:
         """Start."""
         self.start()

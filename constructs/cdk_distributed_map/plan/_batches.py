@@ -18,16 +18,25 @@ def batch_size(
 ) -> int:
     """Return what a definition with ``Batching.automatic`` computes when a run starts.
 
+    .. versionadded:: 0.1.0
+
     Args:
-        items: Number of items; None where the source doesn't tell it.
+        items: Number of items; None where it isn't known.
         concurrency: Children that may run at once: the lesser of the map's and of what the worker reserves.
         timeout: Timeout of the worker in seconds. Default: a function's longest, 900.
-        item_seconds: Seconds that an item takes. Default: not told.
-        max_items: Most items of a batch. Default: not told.
+        item_seconds: Seconds that an item takes. Default: unknown.
+        max_items: Most items of a batch. Default: no limit of its own.
         express: Whether the children are Express executions. Default: Standard ones.
 
     Raises:
         ValueError: A number is out of bounds.
+
+    Example::
+
+        >>> batch_size(1_000_000, concurrency=100)
+        200
+        >>> batch_size(1_000_000, concurrency=100, item_seconds=10)
+        89
     """
     seconds = limits.MAX_FUNCTION_SECONDS if timeout is None else timeout
     for name, value, least in (("items", items, 0), ("concurrency", concurrency, 1), ("max_items", max_items, 1)):

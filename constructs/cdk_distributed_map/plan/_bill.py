@@ -68,6 +68,8 @@ def make_bill(work: Work, setting: Setting, *, platform: Platform, price: Prices
     """Return what a run costs.
 
     Retries of throttled invocations aren't in it: Lambda doesn't bill them, and how many there are is chance.
+
+    .. versionadded:: 0.1.0
     """
     again = 1 + _repeats(work)
     children, items = work.children(setting) * again, work.items * again

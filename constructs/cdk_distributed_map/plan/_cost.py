@@ -11,7 +11,10 @@ from cdk_distributed_map import prices
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What a run costs, in USD, without free tiers."""
+    """What a run costs, in USD, without free tiers.
+
+    .. versionadded:: 0.1.0
+    """
 
     step_functions: float = 0.0
     functions: float = 0.0
@@ -30,6 +33,8 @@ class Cost:
 def standard_children(children: int, *, states: int = 1, retries: int = 0) -> Cost:
     """Return what Standard children cost: their start, their states, and retries of these.
 
+    .. versionadded:: 0.1.0
+
     Args:
         children: Number of children.
         states: States that each of them runs. Default: 1, the worker.
@@ -37,6 +42,11 @@ def standard_children(children: int, *, states: int = 1, retries: int = 0) -> Co
 
     Raises:
         ValueError: A number is negative.
+
+    Example::
+
+        >>> round(standard_children(5_000).step_functions, 2)
+        0.25
     """
     _check(children=children, states=states, retries=retries)
     return Cost(step_functions=(children * (1 + states) + retries) * prices.STANDARD_TRANSITION)
@@ -44,6 +54,8 @@ def standard_children(children: int, *, states: int = 1, retries: int = 0) -> Co
 
 def express_children(children: int, *, seconds: float, memory_mb: int = prices.EXPRESS_CHUNK_MB) -> Cost:
     """Return what Express children cost: their start, their requests and their duration.
+
+    .. versionadded:: 0.1.0
 
     Args:
         children: Number of children.
@@ -64,6 +76,8 @@ def express_children(children: int, *, seconds: float, memory_mb: int = prices.E
 
 def invocations(billed_ms: Iterable[int], *, memory_mb: int, architecture: str = "arm64") -> Cost:
     """Return what invocations of a Lambda function cost.
+
+    .. versionadded:: 0.1.0
 
     Args:
         billed_ms: Billed duration of each invocation, in milliseconds.

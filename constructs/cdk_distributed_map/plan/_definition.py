@@ -54,7 +54,10 @@ class MapFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Reads:
-    """Where a run's items are, as its definition has it: values may be expressions over the run's input."""
+    """Where a run's items are, as its definition has it: values may be expressions over the run's input.
+
+    .. versionadded:: 0.1.0
+    """
 
     reader: Mapping[str, Any]
     """The map's ItemReader; empty where it takes its items from the state's input."""
@@ -79,6 +82,8 @@ class PathFacts:
 
 def read_path(definition: Mapping[str, Any]) -> PathFacts:
     """Return the map that a run over its own source goes through.
+
+    .. versionadded:: 0.1.0
 
     Raises:
         ValueError: The definition has no Distributed Map.
@@ -129,7 +134,10 @@ def function_name(state: Mapping[str, Any]) -> str | None:
 
 
 def functions(definition: Mapping[str, Any]) -> list[str]:
-    """Return the functions that a definition names, each once."""
+    """Return the functions that a definition names, each once.
+
+    .. versionadded:: 0.1.0
+    """
     return list(dict.fromkeys(name for _, state in walk(definition) if (name := function_name(state)) is not None))
 
 

@@ -69,7 +69,10 @@ class _MapRun:
 
 @dataclass(kw_only=True, slots=True)
 class Trace:
-    """How a run went."""
+    """How a run went.
+
+    .. versionadded:: 0.1.0
+    """
 
     begun: float = 0.0
     """When the first child started, in seconds from the run's start."""
@@ -271,6 +274,8 @@ _ENDED: Final = 2
 
 def simulate(work: Work, setting: Setting, platform: Platform, *, rng: Random, most_events: int) -> Trace:
     """Return how a run goes where each range of the platform is a single number.
+
+    .. versionadded:: 0.1.0
 
     Args:
         work: What is to be done.

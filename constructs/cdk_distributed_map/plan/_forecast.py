@@ -143,7 +143,10 @@ def forecast(
 
 
 def seconds_of(work: Work, setting: Setting, platform: Platform, *, seed: int = 0, events: int = _FEW_EVENTS) -> float:
-    """Return what a run takes where each speed is in the middle of its range."""
+    """Return what a run takes where each speed is in the middle of its range.
+
+    .. versionadded:: 0.1.0
+    """
     return simulate(work, setting, platform.likely(), rng=_chance(seed), most_events=events).ended
 
 

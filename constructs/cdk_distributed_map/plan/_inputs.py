@@ -31,7 +31,10 @@ _EVENTS_OF_A_TASK: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionFacts:
-    """What is known of a function; None for what isn't."""
+    """What is known of a function; None for what isn't.
+
+    .. versionadded:: 0.1.0
+    """
 
     memory_mb: int | None = None
     timeout: float | None = None
@@ -42,7 +45,10 @@ class FunctionFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Described:
-    """A state machine as a template or AWS describes it."""
+    """A state machine as a template or AWS describes it.
+
+    .. versionadded:: 0.1.0
+    """
 
     name: str
     definition: Mapping[str, Any]
@@ -59,7 +65,10 @@ class Described:
 
 @dataclass(frozen=True)
 class Fact:
-    """A value, and where it comes from."""
+    """A value, and where it comes from.
+
+    .. versionadded:: 0.1.0
+    """
 
     value: Any
     origin: Origin

@@ -15,7 +15,10 @@ _LARGE_REGIONS: Final = ("us-east-1", "us-west-2", "eu-west-1")
 
 @dataclass(frozen=True)
 class Range:
-    """A number that isn't known exactly."""
+    """A number that isn't known exactly.
+
+    .. versionadded:: 0.1.0
+    """
 
     low: float
     high: float

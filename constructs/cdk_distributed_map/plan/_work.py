@@ -185,7 +185,10 @@ def cpu_share_of(seconds: Mapping[int, float]) -> float:
 
 
 def problems(work: Work, setting: Setting) -> list[str]:
-    """Return what AWS would refuse or end, each with the value, the limit and the remedy; empty where nothing."""
+    """Return what AWS would refuse or end, each with the value, the limit and the remedy; empty where nothing.
+
+    .. versionadded:: 0.1.0
+    """
     found = []
     batch = min(work.batch_items(setting), max(1, work.items))
     seconds = work.item_times(setting).quantile(_P99, max(1, math.ceil(batch / work.items_at_once)))

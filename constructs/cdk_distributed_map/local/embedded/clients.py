@@ -36,6 +36,7 @@ class EndpointClients(Clients):
         keys: Keys = sdk.DUMMIES,
         sent: sdk.Sent | None = None,
     ) -> None:
+        self._endpoint_url = endpoint_url
         self._client = sdk.clients(
             endpoint_url,
             region=region,
@@ -46,6 +47,9 @@ class EndpointClients(Clients):
             response_checksum_validation="when_required",
             read_timeout=1_000,
         )
+
+    def __repr__(self) -> str:
+        return f"EndpointClients({self._endpoint_url!r})"
 
     def client(self, service: str, role: str = "") -> Any:
         """Return a client; roles are the authorizer's business here."""
@@ -66,6 +70,9 @@ class EndpointInvoker:
     def __init__(self, clients: Clients, *, concurrency: int = _POOL) -> None:
         self._clients = clients
         self._threads = ThreadPoolExecutor(concurrency, thread_name_prefix="invoke")
+
+    def __repr__(self) -> str:
+        return f"EndpointInvoker({self._clients!r})"
 
     async def invoke(self, invocation: Invocation) -> Answer:
         """Call a function.

@@ -75,6 +75,9 @@ class Endpoint:
             target=self._server.serve_forever, args=(_STOP_SECONDS,), name="endpoint", daemon=True
         )
 
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.url}>"
+
     @property
     def url(self) -> str:
         """Address of the endpoint."""

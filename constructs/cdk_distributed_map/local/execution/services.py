@@ -159,6 +159,9 @@ class Clients(abc.ABC):
     .. versionadded:: 0.1.0
     """
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
     @abc.abstractmethod
     def client(self, service: str, role: str = "") -> Any:
         """Return a boto3 client, with the credentials of a role where roles are enforced."""
@@ -183,6 +186,9 @@ class AllowAll:
 
     .. versionadded:: 0.1.0
     """
+
+    def __repr__(self) -> str:
+        return "AllowAll()"
 
     def check(self, role: str, action: str, resource: str, context: ConditionKeys) -> str | None:
         """Allow."""
