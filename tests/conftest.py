@@ -28,6 +28,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings
 
+from tests.s3 import LocalS3
 from tests.sharing import share
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,7 +105,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """Look for garbage from now on, among what is made from now on."""
     gc.freeze()
+    _count_what_is_frozen_once()
     gc.enable()
+
+
+def _count_what_is_frozen_once() -> None:
+    """Let whoever asks how much is frozen have the number at once: it is counted one by one, and that is all tests."""
+    counters: Any = gc
+    count, freeze, unfreeze = gc.get_freeze_count, gc.freeze, gc.unfreeze
+    known: list[int] = []
+
+    def get_freeze_count() -> int:
+        if not known:
+            known.append(count())
+        return known[0]
+
+    def and_count_again(change: Callable[[], None]) -> Callable[[], None]:
+        def changed() -> None:
+            known.clear()
+            change()
+
+        return changed
+
+    counters.get_freeze_count = get_freeze_count
+    counters.freeze, counters.unfreeze = and_count_again(freeze), and_count_again(unfreeze)
 
 
 def _try_fewer_examples(items: list[pytest.Item]) -> None:
@@ -191,9 +215,14 @@ def aws_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint(aws_endpoint: str) -> str:
-    """URL of a real S3 API on loopback: multipart uploads, checksums, ranges and conditions."""
-    return aws_endpoint
+def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real S3 API: multipart uploads, checksums, ranges and conditions.
+
+    Clients of this process reach it without a connection, others on loopback.
+    """
+    s3 = LocalS3(tmp_path_factory.mktemp("s3"))
+    with s3.answering():
+        yield s3.url
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

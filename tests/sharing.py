@@ -10,7 +10,7 @@ import functools
 import inspect
 from typing import Any
 
-from botocore import client, endpoint_provider, hooks, useragent
+from botocore import client, endpoint_provider, hooks, parsers, useragent, utils
 from botocore.loaders import Loader
 
 
@@ -20,7 +20,9 @@ def share() -> None:
     _share_names_of_events()
     _copy_handlers_faster()
     _share_rules_of_endpoints()
+    _share_models()
     _share_methods()
+    _share_times()
     module: Any = useragent
     module.sanitize_user_agent_string_component = functools.cache(useragent.sanitize_user_agent_string_component)
 
@@ -86,6 +88,19 @@ def _share_rules_of_endpoints() -> None:
     module.RuleSet = shared
 
 
+def _share_models() -> None:
+    module: Any = client
+    make, made = client.ServiceModel, dict[tuple[int, str], tuple[Any, Any]]()
+
+    def shared(described: Any, service_name: str) -> Any:
+        key = id(described), service_name
+        if key not in made:
+            made[key] = make(described, service_name), described
+        return made[key][0]
+
+    module.ServiceModel = shared
+
+
 def _share_methods() -> None:
     creator: Any = client.ClientCreator
     make, made = creator._create_methods, dict[tuple[str, str], dict[str, Any]]()  # noqa: SLF001 - botocore's
@@ -97,3 +112,12 @@ def _share_methods() -> None:
         return dict(made[key])
 
     creator._create_methods = shared  # noqa: SLF001 - botocore's
+
+
+def _share_times() -> None:
+    """Guessing the format of a time takes longer than all else of a line in a listing."""
+    parse = functools.lru_cache(maxsize=10_000, typed=True)(utils.parse_timestamp)
+    for module in (utils, parsers):
+        changed: Any = module
+        changed.parse_timestamp = parse
+    changed.DEFAULT_TIMESTAMP_PARSER = parse
