@@ -235,27 +235,11 @@ class LocalAws(DeployedAws):
         self._stack.callback(guardian.close)
         port = self._port if self._port else free_port()
         url = f"http://127.0.0.1:{port}"
-        aws = self._aws = EmbeddedAws(
-            guardian=guardian,
-            scratch=scratch,
-            region=self.region,
-            account=self.account,
-            iam=self._iam,
-            state=self._state,
-            endpoint=url,
-        )
-        self._stack.callback(self._stop, aws)
-        aws.start()
-        if aws.killed:
-            self.killed = True
-            self._warn(KILLED)
+        aws = self._embedded(guardian, scratch, url)
         # What the engine itself asks for needs no way through its own endpoint.
         direct = aws.clients()
         roles = self._roles(direct) if self._iam else None
-        trusted = None if roles is None else lambda role, arn: roles.trusts(role, "lambda.amazonaws.com", arn)
-        catalog = DeployedFunctions(
-            direct, cache=self._settings.cache, keys=aws.keys, secret=aws.secret, trusted=trusted
-        )
+        catalog = self._catalog(aws, direct, roles)
         clock = Clock(virtual=self._virtual_clock)
         logs = LogWriter(direct, warn=self._warn, now=clock.now) if self._wants_logs else None
         if logs is not None:
@@ -287,6 +271,27 @@ class LocalAws(DeployedAws):
             token=self.token,
         )
         self._open(endpoint, aws.keys)
+
+    def _catalog(self, aws: EmbeddedAws, direct: Callable[[str], Any], roles: RolePolicies | None) -> DeployedFunctions:
+        trusted = None if roles is None else lambda role, arn: roles.trusts(role, "lambda.amazonaws.com", arn)
+        return DeployedFunctions(direct, cache=self._settings.cache, keys=aws.keys, secret=aws.secret, trusted=trusted)
+
+    def _embedded(self, guardian: Guardian, scratch: Path, url: str) -> EmbeddedAws:
+        aws = self._aws = EmbeddedAws(
+            guardian=guardian,
+            scratch=scratch,
+            region=self.region,
+            account=self.account,
+            iam=self._iam,
+            state=self._state,
+            endpoint=url,
+        )
+        self._stack.callback(self._stop, aws)
+        aws.start()
+        if aws.killed:
+            self.killed = True
+            self._warn(KILLED)
+        return aws
 
     def _engine(
         self, aws: EmbeddedAws, functions: Functions, roles: RolePolicies | None, clock: Clock, scratch: Path

@@ -68,20 +68,13 @@ def build_function(
         removal_policy=settings.removal_policy,
         encryption_key=settings.encryption_key,
     )
-    shared: dict[str, Any] = {
-        "architecture": DEFAULT_ARCHITECTURE if declared.architecture is None else declared.architecture,
-        "memory_size": declared.memory_size,
-        "ephemeral_storage_size": declared.ephemeral_storage,
+    role = _role(scope, f"{id}Role", log_group=log_group, in_vpc=declared.vpc is not None)
+    shared = {
+        **_of_any_code(declared, settings),
         "timeout": default_timeout if declared.timeout is None else declared.timeout,
-        "environment": dict(declared.environment) if declared.environment is not None else None,
-        "environment_encryption": settings.encryption_key if declared.environment else None,
-        "vpc": declared.vpc,
-        "vpc_subnets": declared.vpc_subnets,
-        "security_groups": list(declared.security_groups) if declared.security_groups is not None else None,
         "reserved_concurrent_executions": reserved_concurrency,
-        "role": _role(scope, f"{id}Role", log_group=log_group, in_vpc=declared.vpc is not None),
+        "role": role,
         "log_group": log_group,
-        "tracing": lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
         "description": description,
     }
     function: lambda_.Function
@@ -106,6 +99,21 @@ def build_function(
         decrypting = permissions.decrypt(settings.encryption_key, conditions={"StringEquals": context})
         permissions.add(permissions.policy_for(scope, id, function), [decrypting])
     return function
+
+
+def _of_any_code(declared: PythonFunction | ImageFunction, settings: FunctionSettings) -> dict[str, Any]:
+    """Return what was declared of a function, whatever its code is."""
+    return {
+        "architecture": DEFAULT_ARCHITECTURE if declared.architecture is None else declared.architecture,
+        "memory_size": declared.memory_size,
+        "ephemeral_storage_size": declared.ephemeral_storage,
+        "environment": dict(declared.environment) if declared.environment is not None else None,
+        "environment_encryption": settings.encryption_key if declared.environment else None,
+        "vpc": declared.vpc,
+        "vpc_subnets": declared.vpc_subnets,
+        "security_groups": list(declared.security_groups) if declared.security_groups is not None else None,
+        "tracing": lambda_.Tracing.ACTIVE if settings.tracing else lambda_.Tracing.DISABLED,
+    }
 
 
 def _role(scope: Construct, id: str, *, log_group: logs.LogGroup, in_vpc: bool) -> iam.Role:

@@ -248,16 +248,7 @@ def create_map_resources(
         permissions.add(permissions.policy_for(scope, "Worker", worker.function), spilling)
     capture = None
     if isinstance(settings.items, CapturedItems):
-        declared = settings.items.capture
-        capture = _function(scope, "Capture", declared, functions, declared.description)
-        kind = (wire.NESTED_FOLDER, "*", wire.ITEMS_FILE) if nested else (wire.ITEMS_FILE,)
-        writing = permissions.write_objects(
-            bucket,
-            permissions.runs(payload_prefix, *kind),
-            also=["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
-        )
-        needed = [*writing, *settings.items.capture.statements()]
-        permissions.add(permissions.policy_for(scope, "Capture", capture), needed)
+        capture = _capture_function(context, settings.items, nested=nested)
     combine = None
     if settings.combine is not None:
         combine = _function(scope, "Combine", settings.combine, functions, "combines the results of a run")
@@ -272,6 +263,20 @@ def create_map_resources(
         capture=capture,
         combine=combine,
     )
+
+
+def _capture_function(context: _Context, items: CapturedItems, *, nested: bool) -> lambda_.IFunction:
+    """Make the function that writes the item file, which a nested map has in the folder of its own run."""
+    scope, capture = context.scope, items.capture
+    function = _function(scope, "Capture", capture, context.functions, capture.description)
+    below_run = (wire.NESTED_FOLDER, "*", wire.ITEMS_FILE) if nested else (wire.ITEMS_FILE,)
+    writing = permissions.write_objects(
+        context.bucket,
+        permissions.runs(context.payload_prefix, *below_run),
+        also=["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"],
+    )
+    permissions.add(permissions.policy_for(scope, "Capture", function), [*writing, *capture.statements()])
+    return function
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,6 +45,30 @@ def retry(
     root = chain_module.root_of(run)
     links = chain_module.links_of(root)
     _refuse_running(root, [root, *(link.run for link in links)])
+    _check_known(root, ledger, include_missing=include_missing)
+    around = ledger.around_unsuccessful if nested else set()
+    wanted = ledger.unsuccessful + len(around)
+    if wanted == 0:
+        return None
+    chosen = retry_name(root.name, len(links) + 1) if name is None else check_name(name)
+    described = root.describe_if_known()
+    enveloped = root.pipeline.definition.item_file.enveloped
+    if root.pipeline.definition.item_file.input_type != "JSONL":
+        raise InputError(
+            f"the pipeline reads item files as {root.pipeline.definition.item_file.input_type}, and a retry's are JSON "
+            "Lines: let its capture write JSON Lines"
+        )
+    spooled = _spooled(root, _Values(root, links, ledger, described, around), wanted, enveloped=enveloped)
+    rest = input if input is not None else described.input if described is not None else {}
+    rest = {key: value for key, value in rest.items() if key != "items"} if isinstance(rest, dict) else {}
+    key = chain_module.retry_key(root, chosen)
+    first_run = _first_run(root, described) if enveloped else None
+    start_spooled(root.pipeline, chosen, rest, spooled, key=key, first_run=first_run)
+    return chosen
+
+
+def _check_known(root: RunHandle, ledger: Ledger, *, include_missing: bool) -> None:
+    """Refuse a retry where it isn't known which items did not succeed."""
     if (
         ledger.run_error is not None
         and ledger.captured_from != "item file"
@@ -61,19 +85,10 @@ def retry(
             "see `distmap ledger`. With --include-missing, what is missing there is run again, though it may have been "
             "done"
         )
-    around = ledger.around_unsuccessful if nested else set()
-    wanted = ledger.unsuccessful + len(around)
-    if wanted == 0:
-        return None
-    chosen = retry_name(root.name, len(links) + 1) if name is None else check_name(name)
-    described = root.describe_if_known()
-    values = _Values(root, links, ledger, described, around)
-    enveloped = root.pipeline.definition.item_file.enveloped
-    if root.pipeline.definition.item_file.input_type != "JSONL":
-        raise InputError(
-            f"the pipeline reads item files as {root.pipeline.definition.item_file.input_type}, and a retry's are JSON "
-            "Lines: let its capture write JSON Lines"
-        )
+
+
+def _spooled(root: RunHandle, values: _Values, wanted: int, *, enveloped: bool) -> item_files.SpooledItems:
+    """Return the items of a retry, all of them."""
     with errors(f"reading the items of {root.name!r}"):
         try:
             spooled = item_files.SpooledItems(values.lines(enveloped=enveloped), largest=MAX_ITEM_BYTES)
@@ -84,12 +99,7 @@ def retry(
     if spooled.count != wanted:
         spooled.close()
         raise UnavailableItemsError(values.unavailable(wanted, spooled.count))
-    rest = input if input is not None else described.input if described is not None else {}
-    rest = {key: value for key, value in rest.items() if key != "items"} if isinstance(rest, dict) else {}
-    key = chain_module.retry_key(root, chosen)
-    first_run = _first_run(root, described) if enveloped else None
-    start_spooled(root.pipeline, chosen, rest, spooled, key=key, first_run=first_run)
-    return chosen
+    return spooled
 
 
 def _first_run(root: RunHandle, described: RunDescription | None) -> str:
