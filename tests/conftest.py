@@ -28,6 +28,7 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings
 
+from tests.jsii_in_one_process import reach_it_directly
 from tests.s3 import LocalS3
 from tests.sharing import share
 
@@ -69,6 +70,8 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 # An environment that isn't activated gives the tests, and jsii in them, its own Node.js all the same.
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+
+reach_it_directly()
 
 # How long an example takes says more of the machine than of what is tested.
 settings.register_profile("any machine", deadline=None)
