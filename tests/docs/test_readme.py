@@ -1,4 +1,4 @@
-"""The README: short, and what it says to write works by itself. tests/deploy/test_readme.py walks through the whole."""
+"""The README: short, and what it says to write works by itself. tests/deploy/test_whole_readme.py walks through it."""
 
 from __future__ import annotations
 
