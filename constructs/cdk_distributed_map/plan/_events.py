@@ -45,7 +45,8 @@ class Bucket:
     def at(self, now: float) -> float:
         """Return the tokens that are there."""
         if now > self.since:
-            self.tokens = min(self.most, self.tokens + (now - self.since) * self.rate)
+            tokens = self.tokens + (now - self.since) * self.rate
+            self.tokens = tokens if tokens < self.most else self.most
             self.since = now
         return self.tokens
 
@@ -76,8 +77,6 @@ class Trace:
 
     begun: float = 0.0
     """When the first child started, in seconds from the run's start."""
-    full: float = 0.0
-    """When as many children ran at once as usual for the first time, within a fifth."""
     all_begun: float = 0.0
     """When the last child started."""
     worked: float = 0.0
@@ -88,6 +87,12 @@ class Trace:
     """Invocations that were refused."""
     moments: list[tuple[float, int]] = field(default_factory=list)
     """Times, and the children that were running then."""
+
+    @property
+    def full(self) -> float:
+        """When as many children ran at once as usual for the first time, within a fifth."""
+        most = _NEARLY * _usual([moment for moment in self.moments if moment[0] <= self.all_begun])
+        return next((when for when, running in self.moments if running >= most), self.begun)
 
 
 class Simulation:
@@ -105,6 +110,7 @@ class Simulation:
         self.of_item = reading.get(work.source, of_item)
         """Seconds that an item is read in."""
         self.allowed = min(platform.account_concurrency, work.reserved or platform.account_concurrency)
+        self.calls_function = work.calls_function
         self.idle, self.environments = 0, 0
         self.growth = Bucket(platform.scaling_step / limits.SCALING_STEP_SECONDS, platform.scaling_step)
         per_second = self.allowed * limits.REQUESTS_OF_AN_ENVIRONMENT
@@ -129,7 +135,8 @@ class Simulation:
         of_flow = self.at_once + 3 * math.sqrt(self.at_once)
         self.most_running = sys.maxsize if self.exact else math.ceil(of_flow * work.map_runs_at_once)
         self.every = 1
-        self.drawn: dict[int, tuple[float, float]] = {}
+        self.drawn: dict[int, tuple[int, tuple[float, float] | None]] = {}
+        """Items that a block works on one after the other, and how their times are spread, by its children."""
 
     # -- events: time, order, kind, Map Run, children of the block, tries
 
@@ -167,32 +174,32 @@ class Simulation:
         of.waiting = True
         self._add(of.opened, _START, of)
 
-    def _ready(self, of: _MapRun, children: int) -> float:
-        """Return when so many children of a Map Run have been read."""
-        return of.opened + min(of.items, children * self.size) * self.of_item
-
     def _block(self, of: _MapRun) -> int:
-        if self.exact:
-            return 1
         left, at_once = of.children - of.begun, self.at_once
         return max(1, min(1 + of.begun // at_once, left // (_BLOCKS_OF_A_PLACE * at_once)))
 
     def _start(self, now: float, of: _MapRun) -> None:
         """Start what a Map Run may start now."""
+        # It is called for each child, and built-in functions cost more here than comparisons.
         while not of.waiting and of.running < self.concurrency and of.begun < of.children:
-            block = self._block(of)
+            block = 1 if self.exact else self._block(of)
             # Of a block, the others are read, and get their turn, while the first works.
-            when = max(of.gate, self._ready(of, of.begun + 1 - of.ahead))
+            read = (of.begun + 1 - of.ahead) * self.size
+            when = of.opened + (read if read < of.items else of.items) * self.of_item
+            when = max(when, of.gate)
             cost = self.of_start * block
             if cost:
-                lacking = min(cost, self.transitions.most) - self.transitions.at(now)
-                when = max(when, now + lacking / self.transitions.rate) if lacking > 0 else when
+                transitions = self.transitions
+                lacking = (cost if cost < transitions.most else transitions.most) - transitions.at(now)
+                if lacking > 0:
+                    when = max(when, now + lacking / transitions.rate)
             if when > now + 1e-9:
                 of.waiting = True
                 self._add(when, _START, of)
                 return
             self.transitions.tokens -= cost
-            of.gate = max(of.gate, now - 1 / self.rate) + block / self.rate
+            earliest = now - 1 / self.rate
+            of.gate = (of.gate if of.gate > earliest else earliest) + block / self.rate
             of.begun += block
             of.ahead += block - 1
             of.running += 1
@@ -205,9 +212,10 @@ class Simulation:
 
     def _invoke(self, now: float, of: _MapRun, block: int, tries: int) -> None:
         cold = 0.0
-        if self.work.calls_function:
-            asked = min(block, self.requests.most)
-            refused = self.requests.at(now) < asked
+        if self.calls_function:
+            requests = self.requests
+            asked = block if block < requests.most else requests.most
+            refused = requests.at(now) < asked
             if not refused and self.idle:
                 self.idle -= 1
             elif not refused and self.environments < self.allowed and self.growth.at(now) >= 1:
@@ -219,24 +227,24 @@ class Simulation:
                 most = min(_MOST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(tries, 10))
                 self._add(now + self.rng.uniform(0, most), _INVOKE, of, block, tries + 1)
                 return
-            self.requests.tokens -= asked
+            requests.tokens -= asked
         self._add(now + cold + self._seconds(block), _ENDED, of, block)
 
     def _seconds(self, block: int) -> float:
         """Return how long a block of children takes, one after the other."""
-        work, rng = self.work, self.rng
-        at_once = min(work.items_at_once, self.size)
-        items = max(1, round(block * self.size / at_once))
+        rng, retried = self.rng, self.work.retried
+        if block not in self.drawn:
+            items = max(1, round(block * self.size / min(self.work.items_at_once, self.size)))
+            self.drawn[block] = items, self.times.log_normal(items) if self.times.variance else None
+        items, distribution = self.drawn[block]
         if self.times.sample and items <= 4:
             taken = self.times.draw(rng, items)
-        elif self.times.variance:
-            if items not in self.drawn:
-                self.drawn[items] = self.times.log_normal(items)
-            taken = rng.lognormvariate(*self.drawn[items])
+        elif distribution is not None:
+            taken = rng.lognormvariate(*distribution)
         else:
             taken = items * self.times.mean
-        if work.retried:
-            tried = rng.random() < work.retried if block == 1 else work.retried
+        if retried:
+            tried = rng.random() < retried if block == 1 else retried
             taken *= 1 + tried
         return taken + block * self.of_child
 
@@ -244,7 +252,7 @@ class Simulation:
         of.ahead -= block - 1
         of.running -= 1
         self.running -= 1
-        self.idle += self.work.calls_function
+        self.idle += self.calls_function
         self.trace.worked = now
         self._note(now)
 
@@ -258,7 +266,7 @@ class Simulation:
         trace = self.trace
         if not trace.moments:
             trace.begun = now
-        running = min(self.running, self.most_running)
+        running = self.running if self.running < self.most_running else self.most_running
         trace.peak = max(trace.peak, running)
         if self.number % self.every == 0:
             trace.moments.append((now, running))
@@ -301,9 +309,6 @@ def simulate(work: Work, setting: Setting, platform: Platform, *, rng: Random, m
     now += platform.end_seconds.middle if work.outer_states else 0.0
     now += work.items / platform.combined.middle if any(each.role == "combine" for each in work.steps) else 0.0
     trace.ended = now
-    usual = _usual([moment for moment in trace.moments if moment[0] <= trace.all_begun])
-    most = _NEARLY * usual
-    trace.full = next((when for when, running in trace.moments if running >= most), trace.begun)
     return trace
 
 

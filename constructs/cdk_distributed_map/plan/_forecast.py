@@ -180,22 +180,22 @@ def _phases(trace: Trace) -> dict[str, float]:
 
 def _binding(work: Work, setting: Setting, platform: Platform, seed: int) -> list[Limit]:
     found: list[Limit] = []
-    whole = simulate(work, setting, platform, rng=_chance(seed), most_events=_FEW_EVENTS).ended
     left = (work, setting, platform)
+    whole = before = simulate(*left, rng=_chance(seed), most_events=_FEW_EVENTS).ended
     for _ in range(2):
-        before = simulate(*left, rng=_chance(seed), most_events=_FEW_EVENTS).ended
-        best: tuple[float, str, tuple[Work, Setting, Platform]] | None = None
+        best: tuple[float, float, str, tuple[Work, Setting, Platform]] | None = None
         for name, without in _relaxed(*left):
             if any(each.name == name for each in found):
                 continue
-            saved = before - simulate(*without, rng=_chance(seed), most_events=_FEW_EVENTS).ended
+            ended = simulate(*without, rng=_chance(seed), most_events=_FEW_EVENTS).ended
+            saved = before - ended
             if saved > _BARELY * whole and (best is None or saved > best[0]):
-                best = saved, name, without
+                best = saved, ended, name, without
         if best is None:
             break
-        text, remedy = _words(best[1], work, setting, platform)
-        found.append(Limit(name=best[1], text=text, remedy=remedy, seconds=best[0]))
-        left = best[2]
+        text, remedy = _words(best[2], work, setting, platform)
+        found.append(Limit(name=best[2], text=text, remedy=remedy, seconds=best[0]))
+        _, before, _, left = best
     return found
 
 
