@@ -22,7 +22,7 @@ _HEAD: Final = """\
 # Errors and warnings
 
 Every error and warning of this package by its id, and the errors that AWS gives a Distributed Map. `make docs` writes
-this page from the code. Each is told with its address, such as `docs/errors.md#DispatchRate`.
+this page from the code. Every message ends with the address of its entry, such as `docs/errors.md#DispatchRate`.
 
 - [Warnings at synthesis](#warnings-at-synthesis) and [errors at synthesis](#errors-at-synthesis)
 - [Errors of a run](#errors-of-a-run) and [AWS's errors of a run](#awss-errors-of-a-run)

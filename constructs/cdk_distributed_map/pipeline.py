@@ -114,8 +114,8 @@ class DistributedMapPipeline(PipelineEvents):
         rerun: Which items that failed run again by themselves, how often and for which errors. Default: none; what did
             not succeed for no fault of its own runs again anyway.
         accounting: How a run accounts for its items. Default: in all parts, see :class:`Accounting`.
-        on_items_failed: Queues and event buses that are told of each item that did not succeed, after the last round,
-            at least once. Default: none; ``failures.jsonl`` of the run has them.
+        on_items_failed: Queues and event buses that get a message for each item that did not succeed, after the last
+            round, at least once. Default: none; ``failures.jsonl`` of the run has them.
 
     Raises:
         TypeError: An argument is of the wrong kind.

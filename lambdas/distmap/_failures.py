@@ -87,7 +87,7 @@ class _Lines:
         return agrees and self.written.add(other.index)
 
     def rest(self) -> Iterator[FailedItem]:
-        """Yield what no record told of."""
+        """Yield the items of which no record says anything."""
         for number in self._states.unsuccessful():
             if self.is_left(number):
                 yield self.without_record(number, 0, None)

@@ -38,7 +38,7 @@ def document(
         account: What it adds up to.
         base: The round after which the run was redriven last; 0 where it wasn't.
         error: Name and cause of what the run fails with, or failed with.
-        pushed: How far each target is that is told of the items that did not succeed.
+        pushed: How far each target is that gets messages of the items that did not succeed.
     """
     name, cause = (None, None) if error is None else error
     status = "FAILED" if error is not None and request.ended is None else account.status

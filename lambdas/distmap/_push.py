@@ -60,7 +60,7 @@ def is_same_account(request: Request, previous: dict[str, Any] | None) -> bool:
 
 
 def is_pushed(progress: Sequence[PushedTo]) -> bool:
-    """Whether every target was told of everything."""
+    """Whether every target got all of its messages."""
     return all(target["line"] >= target["of"] for target in progress)
 
 

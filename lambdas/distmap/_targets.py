@@ -1,4 +1,4 @@
-"""What is told of items that did not succeed: queues and event buses, each with the words of its service."""
+"""Messages of items that did not succeed: to queues and event buses, each in the form of its service."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _digest(*parts: bytes) -> str:
 
 
 class Target(Protocol):
-    """Somebody who is told."""
+    """A queue or an event bus that gets messages."""
 
     overhead: int
     """Bytes that count for each message beside its text."""
@@ -143,7 +143,7 @@ class _Bus:
 
 
 def target_of(settings: FailedItemsTarget, run_id: str) -> Target:
-    """Return who is told by the settings of one."""
+    """Return the target of these settings."""
     return _Queue(settings["name"]) if settings["kind"] == "queue" else _Bus(settings["name"], run_id)
 
 

@@ -152,10 +152,10 @@ DEFAULT_CONCURRENT_ITEMS: Final = 10
 MAX_CONCURRENT_ITEMS: Final = 1_000
 """The most of them: each may hold a connection, and a function has 1,024 file descriptors."""
 USUAL_BATCH_ITEMS: Final = 200
-"""Most items of an automatic batch where their number, or the time that one takes, isn't told: a million of them are
+"""Most items of an automatic batch where their number, or the time that one takes, isn't known: a million of them are
 5,000 children, which start within a minute, Standard ones too, and cost 0.25 USD."""
 USUAL_ITEM_SECONDS: Final = 0.25
-"""What an item is taken to need at most where nobody told."""
+"""What an item is assumed to need at most, unless something is declared."""
 BATCHES_AT_ONCE: Final = 2
 """Children for each that may run at once: of one each, the slowest keeps all others waiting; more of them cost more."""
 BATCH_DISPATCH_SECONDS: Final = 60

@@ -1,4 +1,4 @@
-"""Where errors and warnings are described: each is told with the address of its entry."""
+"""Where errors and warnings are described: each message has the address of its entry."""
 
 from __future__ import annotations
 

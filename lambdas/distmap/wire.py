@@ -288,7 +288,7 @@ class ResultsPlace(TypedDict):
 
 
 class FailedItemsTarget(TypedDict):
-    """A target that is told of the items that did not succeed."""
+    """A target that gets a message for each item that did not succeed."""
 
     kind: Literal["queue", "bus"]
     name: str
@@ -335,7 +335,7 @@ class AccountSettings(TypedDict):
     nested: list[NestedMapSettings]
     """The maps inside the children, outer before inner."""
     targets: list[FailedItemsTarget]
-    """Who is told of the items that did not succeed, after the last round: see :class:`FailedItemMessage`."""
+    """Who gets a message for each item that did not succeed, after the last round: see :class:`FailedItemMessage`."""
 
 
 class Tolerance(TypedDict):
@@ -395,14 +395,14 @@ class OutputLedger(TypedDict):
     errors: list[ErrorShare]
     """The most frequent ones."""
     pushed: NotRequired[int]
-    """Items that every target was told of, where there are targets."""
+    """Items of which every target got a message, where there are targets."""
     bucket: str
     key: str
     """Where ``ledger.json`` is."""
 
 
 class PushedTo(TypedDict):
-    """How many items a target was told of: an entry of ``pushed`` in ``ledger.json``."""
+    """How many items a target got a message of: an entry of ``pushed`` in ``ledger.json``."""
 
     kind: Literal["queue", "bus"]
     name: str
@@ -461,7 +461,7 @@ class RunLedger(TypedDict):
     failuresKey: str | None
     """Where ``failures.jsonl`` is; None where everything succeeded."""
     pushed: list[PushedTo]
-    """How many of these each target was told of, where there are targets."""
+    """Of how many of these each target got a message, where there are targets."""
 
 
 class Again(TypedDict):

@@ -47,7 +47,7 @@ def packages_here(
         found: All of them.
         machine: What runs them.
         file: What asked for them, for errors.
-        say: Called with what is done, and every few seconds with how far it is. Default: nobody is told.
+        say: Called with what is done, and every few seconds with how far it is. Default: nothing is reported.
 
     Raises:
         BundlingError: They can't be had.

@@ -99,7 +99,7 @@ def install(
         file: What asks for them, for errors; paths in its lines begin at its folder.
         work: Folder for what is only needed meanwhile.
         constraints: Versions of what is needed in turn.
-        progress: Called every few seconds with what is being fetched. Default: nobody is told.
+        progress: Called every few seconds with what is being fetched. Default: nothing is reported.
 
     Raises:
         BundlingError: A package has no wheel that fits, the index can't be reached, or the installer refuses.

@@ -65,7 +65,7 @@ def packages_for(
         installer: ``pip`` or ``uv``. Default: whichever is there.
         exclude: Patterns of files or folders that aren't kept.
         constraints: Versions of what is needed in turn, already part of the identity.
-        say: Called with what is done, and every few seconds with how far it is. Default: nobody is told.
+        say: Called with what is done, and every few seconds with how far it is. Default: nothing is reported.
 
     Raises:
         BundlingError: They can't be had.

@@ -77,12 +77,12 @@ def _had_no_items(run: Run) -> bool:
     return bool(maps) and not any(map_run.items.total for map_run in maps)
 
 
-@click.command(short_help="Combine the results of a run and its retries anew.")
+@click.command(short_help="Combine the results of a run and its retries again.")
 @_options.run_arguments
 @click.option("-o", "--output", metavar="FILE", help="File to write the answer to. Default: standard output.")
 @_options.aws_options
 def combine(client: Client, target: str, name: str | None, *, output: str | None, as_json: bool) -> int:
-    """Have the pipeline's combine function make its answer anew, over all results of a run and its retries.
+    """Have the pipeline's combine function make its answer again, over all results of a run and its retries.
 
     The answer is JSON, and whole: a large one is read from S3. The outputs of the runs stay as they are.
 

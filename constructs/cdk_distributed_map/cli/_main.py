@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def run_command(arguments: list[str] | None = None) -> int:
-    """Run the command line; return its exit code, with what went wrong told on standard error."""
+    """Run the command line; return its exit code, with what went wrong on standard error."""
     from cdk_distributed_map.runs.errors import (  # noqa: PLC0415 - not needed to complete a word
         ResultFilesError,
         RunFailedError,

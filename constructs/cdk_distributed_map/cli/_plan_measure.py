@@ -47,7 +47,7 @@ def measured(client: Client, name: str, items: Sequence[bytes], *, input: Any, s
 
     Raises:
         InputError: There are no items, or the memory can't be changed.
-        RunsError: The run told nothing of its items.
+        RunsError: The results of the run say nothing of its items.
     """
     from cdk_distributed_map.plan import Fact, cpu_share_of  # noqa: PLC0415 - a --help doesn't need it
 

@@ -49,7 +49,7 @@ def agreed(
     items: str | None,
     execution_input: Any,
 ) -> bool:
-    """Return whether a run may start: what it would take and cost is told, and the user asked, on standard error.
+    """Return whether a run may start: it shows what it would take and cost, and asks the user, on standard error.
 
     Raises:
         click.UsageError: What a plan needs isn't given, or is given without one.

@@ -70,7 +70,7 @@ def declared(scope: Construct, settings: MapSettings) -> dict[str, Any]:
 
 
 def of_nested(resources: MapResources) -> list[dict[str, Any]]:
-    """Return what the account is told of the maps inside the children, each with the tolerance that it keeps.
+    """Return what the account gets to know of the maps inside the children, each with the tolerance that it keeps.
 
     One that comes from the input of an inner map is in no file of the run, so only Step Functions has it.
     """

@@ -23,7 +23,7 @@ _EVENTS: Final = 20_000
 """Children up to which each is an event of every trial."""
 _FEW_EVENTS: Final = 5_000
 _BARELY: Final = 0.02
-"""Share of the time that a limit must cost to be told of."""
+"""Share of the time that a limit must cost to be listed."""
 
 
 @dataclass(frozen=True, kw_only=True)

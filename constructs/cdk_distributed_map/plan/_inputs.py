@@ -240,7 +240,7 @@ def _times(sheet: _Sheet) -> Times:
 
 
 def _reserved(sheet: _Sheet, known: FunctionFacts) -> int | None:
-    # Of a function that is known, nothing told means that nothing is reserved.
+    # For a function that is known, no value means that nothing is reserved.
     described = Fact(known.reserved, "assumed" if known.memory_mb is None else sheet.origin)
     fact = sheet.facts.get("reserved", described)
     sheet.note("reserved concurrency", fact.value, fact.origin)

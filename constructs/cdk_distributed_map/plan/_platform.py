@@ -45,7 +45,8 @@ class Platform:
 
     # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: "up to", so that these are the most. The
     # least of Standard ones is inferred from AWS's workshop, "Optimizing for performance and cost": its 1,000 children
-    # took a little under 25 s, of which 9 to 17 s are left for their starts. Of Express ones, none is told.
+    # took a little under 25 s, of which 9 to 17 s are left for their starts. Nothing is published
+    # of Express ones.
     standard_starts: Range = Range(60, limits.STANDARD_DISPATCH_PER_SECOND)
     """Standard children that a Map Run starts in a second."""
     express_starts: Range = Range(500, limits.EXPRESS_DISPATCH_PER_SECOND)

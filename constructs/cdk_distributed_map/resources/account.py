@@ -53,7 +53,7 @@ def create_account(
         scope: The pipeline.
         accounting: Which parts are on. Default: all of them, where the results allow an account.
         rerun: Which failed items run again.
-        failed_items: Who is told of the items that did not succeed.
+        failed_items: Who gets a message for each item that did not succeed.
         functions: What the pipeline decides for every function.
         maps: The maps.
         payload: The payload bucket.
@@ -127,7 +127,7 @@ def _settings(
 
 
 def _check_environment(environment: Mapping[str, str], failed_items: Sequence[object]) -> None:
-    """Check that what the function is told has room in its environment, names that AWS makes included.
+    """Check that the function's settings fit into its environment, names that AWS makes included.
 
     Raises:
         ValueError: It hasn't.
@@ -143,7 +143,7 @@ def _check_environment(environment: Mapping[str, str], failed_items: Sequence[ob
 
 
 def _rounds(accounting: Accounting, rerun: Rerun | None) -> dict[str, Any]:
-    """Return what the account function is told of rounds and metrics."""
+    """Return the settings of the account function for rounds and metrics."""
     wait, backoff, most = (None, None, None) if rerun is None else (rerun.wait, rerun.backoff_rate, rerun.max_wait)
     default_wait = _WAIT_SECONDS if rerun is None else _RERUN_WAIT_SECONDS
     default_most = _MAX_WAIT_SECONDS if rerun is None else _RERUN_MAX_WAIT_SECONDS

@@ -297,7 +297,7 @@ def encryption_statements(
 
 
 def _rendered(scope: Construct, statements: Sequence[iam.PolicyStatement]) -> str:
-    """Return statements as JSON, to be told in a warning."""
+    """Return statements as JSON, for a warning."""
     document = iam.PolicyDocument(statements=[statement.copy() for statement in statements])
     return json.dumps(Stack.of(scope).resolve(document)["Statement"], sort_keys=True)
 

@@ -101,7 +101,7 @@ class WorkerResources:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountResources:
-    """The account function, and what it is told."""
+    """The account function, and the settings that it gets."""
 
     function: lambda_.Function
     accounting: Accounting

@@ -17,8 +17,8 @@ class EventSettings:
     Args:
         retries: How often an event is tried again that the function failed on.
         age: Seconds after which an event is dropped that couldn't be given to the function.
-        on_success: ARN of what is told that the function succeeded, None for nothing.
-        on_failure: ARN of what is told that it never did.
+        on_success: ARN of what gets a message when the function has succeeded, None for nothing.
+        on_failure: ARN of what gets a message when it never did.
         dead_letters: ARN of the queue or topic that gets the event itself then.
     """
 

@@ -152,7 +152,7 @@ def items_of_round(run: RunHandle, number: int, numbers: ItemNumbers, report: Re
         run: The run.
         number: That of the round.
         numbers: Numbers of the items of several files.
-        report: Called with what is wrong with the file of these items. Default: nobody is told.
+        report: Called with what is wrong with the file of these items. Default: nothing is reported.
     """
     bucket, prefix = run.pipeline.definition.item_file.bucket, run.prefix.removesuffix("/")
     key = f"{round_folder(prefix, number)}{ITEMS_FILE}"

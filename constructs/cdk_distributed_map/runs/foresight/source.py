@@ -126,7 +126,7 @@ def source_of(reads: Reads, input: Any) -> Source:
         input: The run's input.
 
     Raises:
-        InputError: That isn't told by the definition and the input.
+        InputError: The definition and the input don't say it.
     """
     if reads.capture is not None:
         return _captured(reads.capture, input)
@@ -152,7 +152,7 @@ def source_for(definition: Mapping[str, Any], input: Any, *, named: str | None =
         named: A file, or a place in S3. Default: none.
 
     Raises:
-        InputError: The name doesn't show the format, or the source isn't told by the definition and the input.
+        InputError: The name doesn't show the format, or the definition and the input don't say what the source is.
     """
     return source_of(read_path(definition).reads, input) if named is None else source_named(named)
 

@@ -28,8 +28,8 @@ class Ledger(Account):
     cause: str | None = None
     """What the error says."""
     pushed: int | None = None
-    """Items that every target of ``on_items_failed`` was told of, as the run says; None where it has no targets, or
-    nothing that failed."""
+    """Items of which every target of ``on_items_failed`` got a message, as the run says; None where it has no
+    targets, or nothing that failed."""
     measures: BatchMeasures | None = None
     """What the workers measured of their items, as the run's own account has it; None where that isn't there, or no
     worker measures."""
