@@ -188,11 +188,11 @@ def exit_codes() -> str:
 
 def render() -> str:
     """Return the whole page."""
-    told, classes = catalogue(), reaching_users()
+    entries, classes = catalogue(), reaching_users()
     messages = warning_messages()
     parts = [_HEAD, "## Warnings at synthesis\n"]
     parts.append("`cdk.Annotations.of(pipeline).acknowledge_warning(id, reason)` silences one.\n")
-    for name, (why, remedy) in sorted(told["warnings"].items()):
+    for name, (why, remedy) in sorted(entries["warnings"].items()):
         parts.append(entry(f"distmap:{name}", "", why, remedy, message=messages[name]))
     parts.append("## Errors at synthesis\n")
     parts.append(
@@ -203,12 +203,12 @@ def render() -> str:
         anchor = re.sub(r"[._]+", "-", module)
         parts.append(f'<a id="{anchor}"></a>\n\n### `{module.replace(".", "/")}`\n')
         parts.append("\n".join(f"- {as_code(text)}" for text in texts) + "\n")
-    parts += _classes({"bundling": told["bundling"]}, classes)
+    parts += _classes({"bundling": entries["bundling"]}, classes)
     parts.append("## Errors of a run\n")
-    for name, (why, remedy, means) in sorted(told["runs"].items()):
+    for name, (why, remedy, means) in sorted(entries["runs"].items()):
         parts.append(entry(f"Distmap.{name}", means, why, remedy))
     parts.append("## AWS's errors of a run\n")
-    for name, text in told["aws"].items():
+    for name, text in entries["aws"].items():
         parts.append(entry(name, text["means"], text["why"], text["remedy"]))
     for part, title in (
         ("runtime", "Errors inside functions"),
@@ -216,15 +216,15 @@ def render() -> str:
         ("local", "Errors of the local AWS"),
     ):
         parts.append(f"## {title}\n")
-        parts += _classes({part: told[part]}, classes)
+        parts += _classes({part: entries[part]}, classes)
     parts += ["## Exit codes of the command\n", exit_codes() + "\n"]
     return "\n".join(parts)
 
 
-def _classes(told: dict[str, Any], classes: dict[str, dict[str, ast.ClassDef]]) -> list[str]:
+def _classes(entries: dict[str, Any], classes: dict[str, dict[str, ast.ClassDef]]) -> list[str]:
     return [
         entry(name, meaning(classes[part][name]), *texts)
-        for part, names in told.items()
+        for part, names in entries.items()
         for name, texts in sorted(names.items())
     ]
 
@@ -237,13 +237,13 @@ def untold_errors(names: set[str]) -> set[str]:
 
 def problems() -> list[str]:
     """Return which ids of the code the catalogue lacks, and which it has too many."""
-    told, messages = catalogue(), warning_messages()
+    entries, messages = catalogue(), warning_messages()
     wanted: dict[str, set[str]] = {part: set(names) for part, names in reaching_users().items()}
     wanted |= {"warnings": set(warning_ids().values()), "runs": run_errors()}
     found = []
     for part, names in wanted.items():
-        found += [f"{part}: {name} isn't in error_catalogue.toml" for name in sorted(names - told[part].keys())]
-        found += [f"{part}: {name} isn't in the code" for name in sorted(told[part].keys() - names)]
+        found += [f"{part}: {name} isn't in error_catalogue.toml" for name in sorted(names - entries[part].keys())]
+        found += [f"{part}: {name} isn't in the code" for name in sorted(entries[part].keys() - names)]
     found += [f"warnings: {name} has no message" for name in sorted(wanted["warnings"] - messages.keys())]
     return found
 

@@ -27,6 +27,7 @@ RETIRED = {
     r"\bastray\b": "unexpected result, misleading variables",
     r"\bSlow\b(?!est)": "ProgressNotice",
     r"\bScene\b|\bscene\b": "evaluation context",
+    r"\btold(?: =|\[)": "a noun: outcomes, messages, failures",
     r"\bclass Frame\b|\bimport Frame\b": "execution frame",
     r"\bcli\._(?:look|operate|read)\b": "inspect, control, results",
     r"\btwin\b": "duplicate",

@@ -37,25 +37,25 @@ def describe(state_machine: sfn.StateMachine, *, name: str) -> Described:
         }
     }
     parameters = {}
-    for each in stack.node.find_all():
-        if isinstance(each, lambda_.CfnFunction):
-            resources[stack.get_logical_id(each)] = {
+    for construct in stack.node.find_all():
+        if isinstance(construct, lambda_.CfnFunction):
+            resources[stack.get_logical_id(construct)] = {
                 "Type": "AWS::Lambda::Function",
-                "Properties": _function(stack, each),
+                "Properties": _function(stack, construct),
             }
-        elif isinstance(each, lambda_.CfnAlias | lambda_.CfnVersion):
-            properties = {"FunctionName": stack.resolve(each.function_name)}
-            resources[stack.get_logical_id(each)] = {"Type": each.cfn_resource_type, "Properties": properties}
-        elif isinstance(each, CfnParameter):
-            parameters[stack.get_logical_id(each)] = {"Type": each.type, "Default": each.default}
+        elif isinstance(construct, lambda_.CfnAlias | lambda_.CfnVersion):
+            properties = {"FunctionName": stack.resolve(construct.function_name)}
+            resources[stack.get_logical_id(construct)] = {"Type": construct.cfn_resource_type, "Properties": properties}
+        elif isinstance(construct, CfnParameter):
+            parameters[stack.get_logical_id(construct)] = {"Type": construct.type, "Default": construct.default}
     template = {"Resources": resources, "Parameters": parameters}
     region = None if checks.is_token(stack.region) else stack.region
     return described(template, logical, name=name, region=region)
 
 
-def tell(scope: Construct, found: Forecast) -> None:
+def tell(scope: Construct, forecast: Forecast) -> None:
     """Let ``cdk synth`` print a plan."""
-    Annotations.of(scope).add_info_v2(_PLAN, found.summary())
+    Annotations.of(scope).add_info_v2(_PLAN, forecast.summary())
 
 
 def _function(stack: Stack, function: lambda_.CfnFunction) -> dict[str, Any]:

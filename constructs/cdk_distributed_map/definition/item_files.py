@@ -36,11 +36,11 @@ def is_wrong(bucket_name: str, folders: Sequence[str], *, own_items: bool) -> st
     enveloped += f" and $not($exists({ITEMS}.round))"
     # A condition of its own: not every JSONata leaves out the right of an "and" that is false already.
     right = f"({HAS_FILE} ? {bucket} and {enveloped} and ({starts}) : false)"
-    there = f'$type($states.input) = "object" and $exists({ITEMS})'
+    has_items = f'$type($states.input) = "object" and $exists({ITEMS})'
     if own_items:
         own = f'$type({ITEMS}) = "array" or $type({ITEMS}) = "object" and $not($exists({ITEMS}.key))'
         right = f"{own} or {right}"
-    return f"{there} and $not({right})"
+    return f"{has_items} and $not({right})"
 
 
 def refuse(scope: Construct, bucket_name: str, folders: Sequence[str], *, state_name: str, own_items: bool) -> sfn.Fail:

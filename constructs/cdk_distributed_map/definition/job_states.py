@@ -143,7 +143,7 @@ def job_states(resources: WorkerResources, scope: Construct, *, name: str, expre
         )
         first = put.next(run)
     if declared.writes_result:
-        read = FileTask(
+        read_result = FileTask(
             scope,
             "ReadResult",
             state_name=f"{name} read result",
@@ -152,8 +152,8 @@ def job_states(resources: WorkerResources, scope: Construct, *, name: str, expre
             output=wrap("$parse($states.result.Body)"),
             statements=resources.files.reading(),
         )
-        read.add_catch(_no_result(scope, name), errors=list(_UNREADABLE), outputs=_of_unreadable())
-        run.next(read)
+        read_result.add_catch(_no_result(scope, name), errors=list(_UNREADABLE), outputs=_of_unreadable())
+        run.next(read_result)
     return first
 
 
@@ -229,13 +229,13 @@ def _variables(declared: Container) -> dict[str, str]:
     }
     if declared.item is ItemBy.FILE:
         item = {"DISTMAP_ITEM_BUCKET": wrap(f"{_RUN}.bucket"), "DISTMAP_ITEM_KEY": wrap(f'{_RESULT} & "/item.json"')}
-    found = {**item, "DISTMAP_RUN": wrap(f"{_RUN}.id"), "DISTMAP_INDEX": wrap(f"$string({_INPUT}.index)")}
+    variables = {**item, "DISTMAP_RUN": wrap(f"{_RUN}.id"), "DISTMAP_INDEX": wrap(f"$string({_INPUT}.index)")}
     if declared.writes_result:
-        found |= {
+        variables |= {
             "DISTMAP_RESULT_BUCKET": wrap(f"{_RUN}.bucket"),
             "DISTMAP_RESULT_KEY": wrap(f'{_RESULT} & "/result.json"'),
         }
-    return found
+    return variables
 
 
 def _output(declared: Container) -> Any:

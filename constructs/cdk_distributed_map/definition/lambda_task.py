@@ -58,8 +58,8 @@ class LambdaTask(tasks.LambdaInvoke):
         timeout: Duration | None = None,
         express: bool = False,
     ) -> None:
-        known = functions.known_timeout(function)
-        seconds = _task_seconds(known, timeout, express=express)
+        known_seconds = functions.known_timeout(function)
+        seconds = _task_seconds(known_seconds, timeout, express=express)
         super().__init__(
             scope,
             id,
@@ -75,7 +75,11 @@ class LambdaTask(tasks.LambdaInvoke):
         budget = None
         if express:
             longest = seconds if checks.is_known(seconds) else _UNKNOWN_EXPRESS_SECONDS
-            reached = min(known or longest, longest) if timeout is not None or known is None else known
+            reached = (
+                min(known_seconds or longest, longest)
+                if timeout is not None or known_seconds is None
+                else known_seconds
+            )
             budget = _express_budget(reached, retry)
         retry_module.add_lambda_retry(self, budget=budget)
         if retry is not None:
@@ -96,24 +100,28 @@ def _with_nulls(value: Any) -> Any:
     return wrap("null") if value is None else value
 
 
-def _task_seconds(known: float | None, timeout: Duration | None, *, express: bool) -> float:
+def _task_seconds(known_seconds: float | None, timeout: Duration | None, *, express: bool) -> float:
     if timeout is not None:
         seconds = timeout.to_seconds()
         checks.whole_number("timeout", seconds, least=1, most=limits.MAX_EXECUTION_SECONDS, unit="seconds")
         return seconds
     if express:
-        return _UNKNOWN_EXPRESS_SECONDS if known is None else min(known + _MARGIN_SECONDS, limits.MAX_EXPRESS_SECONDS)
-    return (limits.MAX_FUNCTION_SECONDS if known is None else known) + _MARGIN_SECONDS
+        return (
+            _UNKNOWN_EXPRESS_SECONDS
+            if known_seconds is None
+            else min(known_seconds + _MARGIN_SECONDS, limits.MAX_EXPRESS_SECONDS)
+        )
+    return (limits.MAX_FUNCTION_SECONDS if known_seconds is None else known_seconds) + _MARGIN_SECONDS
 
 
 def _express_budget(timeout: float, retry: RetryPolicy | None) -> float:
     """Return how many seconds are left for the delays of throttling in an Express child."""
     own = 0.0 if retry is None else retry.longest_seconds(timeout)
-    left = limits.MAX_EXPRESS_SECONDS - timeout - own
-    if retry_module.throttling_attempts(left) == 0:
+    seconds_left = limits.MAX_EXPRESS_SECONDS - timeout - own
+    if retry_module.throttling_attempts(seconds_left) == 0:
         retries = f" and {own:g} s of retries" if own else ""
         raise ValueError(
             f"an Express child ends after {limits.MAX_EXPRESS_SECONDS} s, which the worker's timeout of {timeout:g} s"
             f"{retries} leaves no room in for retries of throttling: shorten them, or use Standard children"
         )
-    return left
+    return seconds_left

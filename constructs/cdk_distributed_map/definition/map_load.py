@@ -34,7 +34,7 @@ def of(scope: Construct, resources: MapResources, *, over_item_file: bool) -> Ma
     if not over_item_file and settings.items.max_items is not None:
         at_most = expressions.number(scope, settings.items.max_items, name="max_items", bounds=(1, limits.MAX_ITEMS))
     return MapLoad(
-        concurrency=[batch_size.term(each) for each in (allowed, reserved) if each is not None],
+        concurrency=[batch_size.term(bound) for bound in (allowed, reserved) if bound is not None],
         count="$states.input.items.count" if over_item_file else settings.items.count(scope),
         may_lack_count=over_item_file,
         is_source=not over_item_file or isinstance(settings.items, CapturedItems),

@@ -19,7 +19,7 @@ def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None
     large = not settings.items.is_small and (count is None or count > _LARGE_SOURCE)
     # The items of a map that nests others can't be batched, and are few.
     if settings.batches is None and not settings.express and not settings.nests and large:
-        known = "an unknown number of" if count is None else f"{count:,}"
+        number_of_items = "an unknown number of" if count is None else f"{count:,}"
         number, starts = (1_000_000 if count is None else count), Platform().standard_starts
         dollars = dollars_text(standard_children(number).total).removeprefix("$").removesuffix(".00")
         slow, fast = (f"{number / rate / 3600:.1f} h" for rate in (starts.low, starts.high))
@@ -28,7 +28,7 @@ def add(scope: Construct, settings: MapSettings, *, worker_seconds: float | None
         synthesis_warnings.warn(
             scope,
             synthesis_warnings.ONE_ITEM_PER_CHILD,
-            f"each of {known} items starts a Standard execution of its own: {number:,} of them cost about "
+            f"each of {number_of_items} items starts a Standard execution of its own: {number:,} of them cost about "
             f"{dollars} USD and take {fast} to {slow} to start, at {starts.low:,.0f} to {starts.high:,.0f} a "
             "second; give batching=Batching.automatic(), with a worker that "
             "takes batches, as process_items does",

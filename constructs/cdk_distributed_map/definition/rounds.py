@@ -40,8 +40,8 @@ OUTER_ROUND: Final = "($exists($states.input.run.round) ? $states.input.run.roun
 
 def first_variables(declared: Mapping[str, float | str]) -> dict[str, Any]:
     """Return what the first state assigns. The maps of rounds get the input of the run, as that of a retry does."""
-    found = {_INPUT[1:]: wrap("$states.input"), ROUND[1:]: 0}
-    return {**found, _TOLERANCE[1:]: wrap("null")} if tolerance.from_input(declared) else found
+    variables = {_INPUT[1:]: wrap("$states.input"), ROUND[1:]: 0}
+    return {**variables, _TOLERANCE[1:]: wrap("null")} if tolerance.from_input(declared) else variables
 
 
 def results_prefix(folder: str) -> str:

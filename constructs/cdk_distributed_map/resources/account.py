@@ -169,8 +169,12 @@ def _why_not(accounting: Accounting | None, maps: MapResources) -> str | None:
     """Return why runs can't be accounted for, in words; None where they can."""
     if accounting is not None and not accounting.is_on:
         return "accounting is Accounting.none(); leave it out, or give Accounting(...)"
-    transformations = {each.map.results.transformation for each in (maps, *maps.all_inner())}
-    lossy = sorted(each.value for each in transformations - {None, Transformation.NONE} if each is not None)
+    transformations = {resources.map.results.transformation for resources in (maps, *maps.all_inner())}
+    lossy = sorted(
+        transformation.value
+        for transformation in transformations - {None, Transformation.NONE}
+        if transformation is not None
+    )
     if lossy:
         return (
             f"results exported with the transformation {lossy[0]} don't tell which item each is of; leave the "
@@ -181,9 +185,9 @@ def _why_not(accounting: Accounting | None, maps: MapResources) -> str | None:
 
 def _statements(payload: s3.IBucket, results: Sequence[s3.IBucket], prefix: str) -> list[iam.PolicyStatement]:
     everything, folder = permissions.runs(prefix), f"{prefix}{wire.RUNS_FOLDER}/"
-    kept = f"{prefix}{wire.ITEM_FILES_FOLDER}/*"
-    found = [
-        *permissions.read_objects(payload, everything, kept),
+    kept_files = f"{prefix}{wire.ITEM_FILES_FOLDER}/*"
+    statements = [
+        *permissions.read_objects(payload, everything, kept_files),
         *permissions.list_objects(payload, [folder]),
         *permissions.write_objects(
             payload,
@@ -197,8 +201,8 @@ def _statements(payload: s3.IBucket, results: Sequence[s3.IBucket], prefix: str)
     ]
     for bucket in results:
         if bucket is not payload:
-            found += [*permissions.read_objects(bucket, everything), *permissions.list_objects(bucket, [folder])]
-    return found
+            statements += [*permissions.read_objects(bucket, everything), *permissions.list_objects(bucket, [folder])]
+    return statements
 
 
 def _target(target: sqs.IQueue | events.IEventBus) -> wire.FailedItemsTarget:

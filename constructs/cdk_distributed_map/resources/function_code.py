@@ -51,13 +51,17 @@ def code_of(scope: Construct, declared: PythonFunction) -> lambda_.Code:
         case ByCommand():
             return _by_command(scope, declared, bundling, target)
         case Wheels():
-            found = find(Path(folder), bundling.requirements, beside=Path(declared.beside))
-            if found is None and bundling.asked:
+            requirements = find(Path(folder), bundling.requirements, beside=Path(declared.beside))
+            if requirements is None and bundling.asked:
                 raise ValueError(
                     f"bundling is Bundling.wheels(), but folder {folder!r} asks for no package: list them in a "
                     "requirements.txt there, or leave bundling out"
                 )
-            return code_folder.asset(folder, declared.exclude) if found is None else _wheels(scope, declared, found)
+            return (
+                code_folder.asset(folder, declared.exclude)
+                if requirements is None
+                else _wheels(scope, declared, requirements)
+            )
         case _:
             raise TypeError(f"bundling must come from Bundling's factories, got {bundling!r}")
 
@@ -69,24 +73,24 @@ def target_of(declared: PythonFunction) -> Target:
     return Target(python=python_of(DEFAULT_RUNTIME if declared.runtime is None else declared.runtime), machine=machine)
 
 
-def _wheels(scope: Construct, declared: PythonFunction, asked: Requirements) -> lambda_.Code:
+def _wheels(scope: Construct, declared: PythonFunction, requirements: Requirements) -> lambda_.Code:
     bundling, target = declared.bundling, target_of(declared)
     assert isinstance(bundling, Wheels)  # noqa: S101 - as it was called for
     packages = packages_for(
-        asked.lines,
+        requirements.lines,
         target,
-        identity=asked.identity,
-        file=asked.file,
+        identity=requirements.identity,
+        file=requirements.file,
         # Who made the lock knows best from which indexes it came, and is there, since the lock was read.
-        installer="uv" if bundling.installer is None and asked.file.name == "uv.lock" else bundling.installer,
+        installer="uv" if bundling.installer is None and requirements.file.name == "uv.lock" else bundling.installer,
         exclude=bundling.exclude,
         say=on_standard_error,
     )
-    synthesis_warnings.inexact_requirements(scope, asked.file.name, asked.inexact(packages.versions))
+    synthesis_warnings.inexact_requirements(scope, requirements.file.name, requirements.inexact(packages.versions))
     # Before the user's own patterns, so that one of those may take a file back.
-    left_out = [f"/{name}" for name in asked.left_out]
+    left_out = [f"/{name}" for name in requirements.left_out]
     sources = dict(_shipped(declared.folder, [*left_out, *declared.exclude]))
-    _check_apart(sources, packages.folder, asked.file)
+    _check_apart(sources, packages.folder, requirements.file)
     size = packages.bytes + sum(path.stat().st_size for path in sources.values())
     if size > limits.MAX_CODE_BYTES:
         raise ValueError(
@@ -220,12 +224,14 @@ def _check_docker() -> None:
     docker = os.environ.get("CDK_DOCKER", "docker")
     remedy = "start it, or leave bundling out for wheels, which need no Docker"
     try:
-        done = subprocess.run([docker, "version"], capture_output=True, text=True, timeout=_DOCKER_SECONDS, check=False)
+        process = subprocess.run(
+            [docker, "version"], capture_output=True, text=True, timeout=_DOCKER_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BundlingError(f"bundling is Bundling.docker(), but {docker} can't be run: {error}: {remedy}") from error
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise BundlingError(f"bundling is Bundling.docker(), but {docker} doesn't answer: {said[-1:]}: {remedy}")
+    if process.returncode != 0:
+        lines = (process.stderr.strip() or process.stdout.strip()).splitlines()
+        raise BundlingError(f"bundling is Bundling.docker(), but {docker} doesn't answer: {lines[-1:]}: {remedy}")
 
 
 def _by_command(scope: Construct, declared: PythonFunction, bundling: ByCommand, target: Target) -> lambda_.Code:
@@ -238,14 +244,14 @@ def _by_command(scope: Construct, declared: PythonFunction, bundling: ByCommand,
     words = " ".join(bundling.words)
     try:
         # What it says goes where the synthesis says things, not into what a program may read.
-        done = subprocess.run(
+        process = subprocess.run(
             bundling.words, cwd=declared.folder, env={**os.environ, **variables}, stdout=2, check=False
         )
     except OSError as error:
         raise BundlingError(f"the command {words!r} of Bundling.command(...) can't be run: {error}") from error
-    if done.returncode != 0:
+    if process.returncode != 0:
         raise BundlingError(
-            f"the command {words!r} of Bundling.command(...) ended with {done.returncode} in {declared.folder}: see "
+            f"the command {words!r} of Bundling.command(...) ended with {process.returncode} in {declared.folder}: see "
             "what it said above"
         )
     size = sum(path.stat().st_size for path in files_of(output))

@@ -130,22 +130,22 @@ def _role(scope: Construct, id: str, *, log_group: logs.LogGroup, in_vpc: bool) 
 def timeout(function: lambda_.IFunction) -> float | None:
     """Timeout of a function in seconds where its definition is in this app, maybe as a token, else ``None``."""
     definition = _definition(function)
-    found = getattr(definition, "timeout", None)
-    if not isinstance(found, int | float):
-        return 3 if isinstance(definition, lambda_.CfnFunction) and found is None else None
-    return found
+    seconds = getattr(definition, "timeout", None)
+    if not isinstance(seconds, int | float):
+        return 3 if isinstance(definition, lambda_.CfnFunction) and seconds is None else None
+    return seconds
 
 
 def known_timeout(function: lambda_.IFunction) -> float | None:
     """Timeout of a function in seconds where its definition is in this app and says it, else ``None``."""
-    found = timeout(function)
-    return None if checks.is_token(found) else found
+    seconds = timeout(function)
+    return None if checks.is_token(seconds) else seconds
 
 
 def reservation(function: lambda_.IFunction) -> float | None:
     """Reserved concurrency of a function where its definition is in this app, maybe as a token, else ``None``."""
-    found = getattr(_definition(function), "reserved_concurrent_executions", None)
-    return found if isinstance(found, int | float) else None
+    reserved = getattr(_definition(function), "reserved_concurrent_executions", None)
+    return reserved if isinstance(reserved, int | float) else None
 
 
 def known_reservation(function: lambda_.IFunction) -> float | None:

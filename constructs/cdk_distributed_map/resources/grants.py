@@ -74,7 +74,7 @@ def trusting(role: iam.IRole) -> iam.IRole:
     ]
     anybody = any(principal in ("*", {"AWS": "*"}) for principal in principals)
     # Step Functions has one name in every Region and partition; what isn't a text is known only at deployment.
-    if any(not isinstance(each, str) or each.startswith("states.") for each in services) or anybody:
+    if any(not isinstance(service, str) or service.startswith("states.") for service in services) or anybody:
         return role
     trusted = ", ".join(services) or "no service"
     raise ValueError(
@@ -131,11 +131,11 @@ def grant_read_results(
     payload: s3.IBucket, results: s3.IBucket | None, payload_prefix: str, grantee: iam.IGrantable
 ) -> iam.Grant:
     """Let a principal read and list the files of runs and the item files that runs were started on."""
-    kept = f"{payload_prefix}{wire.ITEM_FILES_FOLDER}/"
+    kept_files = f"{payload_prefix}{wire.ITEM_FILES_FOLDER}/"
     runs = f"{payload_prefix}{wire.RUNS_FOLDER}/"
     statements = [
-        *permissions.read_objects(payload, permissions.runs(payload_prefix), f"{kept}*"),
-        *permissions.list_objects(payload, [runs, kept]),
+        *permissions.read_objects(payload, permissions.runs(payload_prefix), f"{kept_files}*"),
+        *permissions.list_objects(payload, [runs, kept_files]),
     ]
     if results is not None:
         statements += permissions.read_objects(results, permissions.runs(payload_prefix))

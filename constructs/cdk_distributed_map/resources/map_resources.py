@@ -91,8 +91,8 @@ class WorkerResources:
     @property
     def observed(self) -> lambda_.IFunction | None:
         """The function whose metrics are the worker's, which may be a durable one."""
-        found = self.innermost
-        return found.job.function if isinstance(found.job, DurableFunction) else found.function
+        worker = self.innermost
+        return worker.job.function if isinstance(worker.job, DurableFunction) else worker.function
 
     def timeout_seconds(self) -> float | None:
         """Return the longest a child's work can take, where it is known: of an inner map it isn't."""
@@ -159,8 +159,8 @@ class MapResources:
             own["Account"] = self.account.function
         if self.inner is None:
             own["Worker"] = self.worker.function
-        found = [(self.scope, name, function) for name, function in own.items() if function is not None]
-        return found if self.inner is None else [*found, *self.inner.functions()]
+        functions_here = [(self.scope, name, function) for name, function in own.items() if function is not None]
+        return functions_here if self.inner is None else [*functions_here, *self.inner.functions()]
 
     def all_inner(self) -> list[MapResources]:
         """Return what the maps nested in it need, outer before inner."""
@@ -168,7 +168,7 @@ class MapResources:
 
     def results_buckets(self) -> list[s3.IBucket]:
         """Return the buckets that the results of all its maps are exported to."""
-        return [each.results_bucket for each in (self, *self.all_inner())]
+        return [resources.results_bucket for resources in (self, *self.all_inner())]
 
     def nested_settings(self) -> list[wire.NestedMapSettings]:
         """Return what the account function must know of the maps nested in it."""

@@ -39,12 +39,12 @@ class PipelineMetrics(PipelineBase):
         Raises:
             ValueError: The worker isn't a function.
         """
-        found = self._resources.worker.observed
-        if found is None:
+        function = self._resources.worker.observed
+        if function is None:
             job = self._resources.worker.innermost.job
             kind, remedy = _OF_OTHERS.get(type(job), ("a chain of states", "use what the states call"))
             raise ValueError(f"the worker is {kind}, not a function: {remedy}")
-        return found
+        return function
 
     def metric_children_failed(self, **options: Any) -> cloudwatch.IMetric:
         """Children that failed, timed out or were stopped: a batch counts once, whatever is in it.

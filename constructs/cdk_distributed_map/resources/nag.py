@@ -130,13 +130,13 @@ def _wildcards(statements: list[dict[str, Any]]) -> dict[str, set[str]]:
 
     They are written as cdk-nag writes them.
     """
-    found: dict[str, set[str]] = {}
+    actions: dict[str, set[str]] = {}
     for statement in statements:
         if statement.get("Effect", "Allow") == "Allow":
             for resource in map(_flat, _listed(statement["Resource"])):
                 if "*" in resource:
-                    found.setdefault(resource, set()).update(_listed(statement["Action"]))
-    return found
+                    actions.setdefault(resource, set()).update(_listed(statement["Action"]))
+    return actions
 
 
 def _listed(value: Any) -> list[Any]:

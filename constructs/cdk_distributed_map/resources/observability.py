@@ -137,10 +137,10 @@ def children_metric(
         f"{name[0].lower()}{name[1:]}{at}_{machine.node.addr[-8:]}": cloudwatch.Metric(
             namespace="AWS/States",
             metric_name=name,
-            dimensions_map={"StateMachineArn": f"{machine.state_machine_arn}/{each}"},
+            dimensions_map={"StateMachineArn": f"{machine.state_machine_arn}/{label}"},
             **of_parts,
         )
-        for at, each in enumerate(labels)
+        for at, label in enumerate(labels)
         for name in names
     }
     expression = " + ".join(f"FILL({part}, 0)" for part in parts)
@@ -149,12 +149,12 @@ def children_metric(
 
 def items_metric(pipeline: str, name: str, options: Mapping[str, Any]) -> cloudwatch.Metric:
     """Return a metric of items, which the account function emits for a run when its account is complete."""
-    given = {"statistic": "Sum", **{key: value for key, value in options.items() if value is not None}}
+    chosen = {"statistic": "Sum", **{key: value for key, value in options.items() if value is not None}}
     return cloudwatch.Metric(
         namespace=wire.METRICS_NAMESPACE,
         metric_name=name,
         dimensions_map={wire.METRICS_DIMENSION: pipeline},
-        **given,
+        **chosen,
     )
 
 

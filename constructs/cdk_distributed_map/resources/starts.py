@@ -52,9 +52,9 @@ class PipelineStarts(PipelineMetrics):
             id: Construct id, for more than one schedule. Default: ``Schedule``.
         """
         overlap = Overlap.SKIP if overlap is None else overlap
-        given = {} if input is None else dict(input)
+        event = {} if input is None else dict(input)
         target = scheduler_targets.StepFunctionsStartExecution(
-            self._started(overlap), input=scheduler.ScheduleTargetInput.from_object(given)
+            self._started(overlap), input=scheduler.ScheduleTargetInput.from_object(event)
         )
         return scheduler.Schedule(self, "Schedule" if id is None else id, schedule=schedule, target=target)
 
@@ -98,13 +98,13 @@ class PipelineStarts(PipelineMetrics):
             of_object = {
                 name: events.EventField.from_path(f"$.detail.object.{name}") for name in ("key", "size", "etag")
             }
-            given: events.RuleTargetInput | Mapping[str, Any] = {
+            event_input: events.RuleTargetInput | Mapping[str, Any] = {
                 "bucket": events.EventField.from_path("$.detail.bucket.name"),
                 **of_object,
             }
         else:
-            given = input
-        return self._rule_of(pattern, given, overlap, "StartOnObject" if id is None else id)
+            event_input = input
+        return self._rule_of(pattern, event_input, overlap, "StartOnObject" if id is None else id)
 
     @kinds.checked
     def start_on_event(
@@ -136,10 +136,10 @@ class PipelineStarts(PipelineMetrics):
         *,
         bus: events.IEventBus | None = None,
     ) -> events.Rule:
-        given = events.RuleTargetInput.from_object(dict(input)) if isinstance(input, Mapping) else input
+        event_input = events.RuleTargetInput.from_object(dict(input)) if isinstance(input, Mapping) else input
         machine = self._started(Overlap.WAIT if overlap is None else overlap)
         rule = events.Rule(self, id, event_pattern=pattern, event_bus=bus)
-        rule.add_target(targets.SfnStateMachine(machine, input=given, role=self._role_of_rules(machine)))
+        rule.add_target(targets.SfnStateMachine(machine, input=event_input, role=self._role_of_rules(machine)))
         return rule
 
     def _role_of_rules(self, machine: sfn.StateMachine) -> iam.IRole:

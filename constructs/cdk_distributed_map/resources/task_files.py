@@ -59,5 +59,5 @@ def _role(declared: Container) -> iam.IRole:
             "the role of the job isn't known, which must write results (and read items that are files): give the "
             "container's job_role, here or in its definition, or use writes_result=False and ItemBy.ENVIRONMENT"
         )
-    found: iam.IRole = role
-    return found
+    task_role: iam.IRole = role
+    return task_role

@@ -60,14 +60,14 @@ libraries put beside the code, is often just what must be shipped."""
 
 def patterns(folder: str, exclude: Sequence[str]) -> list[str]:
     """Return what is left out, in the grammar of ``.gitignore``: the last pattern that fits a name decides."""
-    found = list(LEFT_OUT)
+    excluded = list(LEFT_OUT)
     for name in IGNORE_FILES:
         file = Path(folder, name)
         if file.is_file():
             lines = file.read_text(encoding="utf-8-sig").splitlines()
             entries = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-            found += [_from_the_top(line) for line in entries] if name == ".dockerignore" else entries
-    return [*found, *exclude]
+            excluded += [_from_the_top(line) for line in entries] if name == ".dockerignore" else entries
+    return [*excluded, *exclude]
 
 
 def _from_the_top(line: str) -> str:

@@ -70,18 +70,18 @@ def from_json_path(path: str, *, name: str) -> str:
     root, rest = (CONTEXT, path[2:]) if path.startswith("$$") else (INPUT, path[1:])
     out, at = [root], 0
     while at < len(rest):
-        found = _SEGMENT.match(rest, at)
-        if found is None:
+        segment = _SEGMENT.match(rest, at)
+        if segment is None:
             raise ValueError(
                 f"{name} has the path {path!r}, of which {rest[at:]!r} can't be translated: "
                 "use fields and indexes, or write JSONata as '{% ... %}'"
             )
-        at = found.end()
-        field = found["name"] or found["single"] or found["double"]
+        at = segment.end()
+        field = segment["name"] or segment["single"] or segment["double"]
         if field is not None:
             out.append(f".{_field(field, path=path, name=name)}")
-        elif found["index"] is not None:
-            out.append(f"[{found['index']}]")
+        elif segment["index"] is not None:
+            out.append(f"[{segment['index']}]")
     return "".join(out)
 
 
@@ -138,8 +138,8 @@ def number(scope: IConstruct, value: float | str, *, name: str, bounds: tuple[in
             text = resolved
     if text is None:
         return value
-    found = to_jsonata(scope, text, name=name)
-    return wrap(found if bounds is None else _bounded(found, bounds, name=name))
+    expression = to_jsonata(scope, text, name=name)
+    return wrap(expression if bounds is None else _bounded(expression, bounds, name=name))
 
 
 def _bounded(jsonata: str, bounds: tuple[int, int], *, name: str) -> str:

@@ -135,8 +135,8 @@ def _check_environment(environment: Mapping[str, str]) -> None:
             )
         if name in _RESERVED_VARIABLES:
             raise ValueError(f"environment must not set {name!r}, which Lambda sets itself: use another name")
-    known = [text for pair in environment.items() for text in pair if not checks.is_token(text)]
-    size = sum(len(text.encode()) for text in known)
+    texts = [text for pair in environment.items() for text in pair if not checks.is_token(text)]
+    size = sum(len(text.encode()) for text in texts)
     if size > limits.MAX_ENVIRONMENT_BYTES:
         raise ValueError(
             f"environment must have at most {limits.MAX_ENVIRONMENT_BYTES:,} bytes in all, got {size:,}: put what is "

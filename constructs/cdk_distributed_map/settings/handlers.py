@@ -62,16 +62,16 @@ def check(folder: str, handler: str, *, role: Role, python: tuple[int, int] | No
     if module == "" or name == "":
         raise ValueError(f"handler must be '<module>.<function>', got {handler!r}")
     base = path.joinpath(*module.replace("/", ".").split("."))
-    found = [file for file in (base / "__init__.py", base.with_name(f"{base.name}.py")) if file.is_file()]
-    if not found:
+    files = [file for file in (base / "__init__.py", base.with_name(f"{base.name}.py")) if file.is_file()]
+    if not files:
         raise ValueError(
             f"handler {handler!r} needs the file {module.replace('.', '/')}.py in {folder!r}, which isn't there: "
             "write it as '<module>.<function>'"
         )
-    tree = _parsed(found[0], handler, python)
+    tree = _parsed(files[0], handler, python)
     if tree is not None:
-        _check_function(tree, handler, name, file=found[0].name, role=role)
-    return found[0]
+        _check_function(tree, handler, name, file=files[0].name, role=role)
+    return files[0]
 
 
 def is_decorated(file: Path, handler: str, *, role: Role) -> bool:
@@ -89,10 +89,10 @@ def is_decorated(file: Path, handler: str, *, role: Role) -> bool:
         return False
     decorators, modules = _decorators(tree, role)
     bound = [node for name, node in _bindings(tree.body) if name in {handler.rpartition(".")[2], "*"}]
-    made = bound[-1] if bound else None
-    if isinstance(made, ast.FunctionDef | ast.AsyncFunctionDef):
-        return any(_is_call_of(each, role, decorators, modules) for each in made.decorator_list)
-    call = made.value if isinstance(made, ast.Assign) else None
+    definition = bound[-1] if bound else None
+    if isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
+        return any(_is_call_of(decorator, role, decorators, modules) for decorator in definition.decorator_list)
+    call = definition.value if isinstance(definition, ast.Assign) else None
     return isinstance(call, ast.Call) and _is_call_of(call.func, role, decorators, modules)
 
 
@@ -199,7 +199,7 @@ def _why_not(node: ast.FunctionDef | ast.AsyncFunctionDef, tree: ast.Module, rol
         return f"is decorated with {name}, which does something else" if wrong else None
     if isinstance(node, ast.AsyncFunctionDef):
         return "is an async function, which Lambda doesn't wait for"
-    if any(isinstance(each, ast.Yield | ast.YieldFrom) for each in _own_nodes(node)):
+    if any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in _own_nodes(node)):
         return "is a generator, which Lambda can't answer with"
     takes = node.args
     positional = [*takes.posonlyargs, *takes.args]
@@ -218,11 +218,11 @@ def _why_refused(node: ast.FunctionDef | ast.AsyncFunctionDef, tree: ast.Module,
     if role is not Role.WORKER:
         plain = "let it be a plain function, which may run coroutines by asyncio.run(...)"
         return f"is an async function, which {role.value} doesn't take: {plain}" if is_async else None
-    if any(isinstance(each, ast.Yield | ast.YieldFrom) for each in _own_nodes(node)):
+    if any(isinstance(entry, ast.Yield | ast.YieldFrom) for entry in _own_nodes(node)):
         return "yields, which process_items doesn't take: return the result of the item"
     call = node.decorator_list[0]
-    given = {each.arg: each.value for each in call.keywords} if isinstance(call, ast.Call) else {}
-    threads, concurrency = given.get("threads"), given.get("concurrency")
+    arguments = {entry.arg: entry.value for entry in call.keywords} if isinstance(call, ast.Call) else {}
+    threads, concurrency = arguments.get("threads"), arguments.get("concurrency")
     if is_async and isinstance(threads, ast.Constant) and threads.value != 1:
         return f"is an async function with threads={threads.value!r}, which is for plain ones: say concurrency instead"
     if not is_async and isinstance(concurrency, ast.Constant) and concurrency.value is not None:
@@ -256,20 +256,20 @@ def _may_speak(node: ast.FunctionDef | ast.AsyncFunctionDef, tree: ast.Module, r
         # Whatever it returns is an answer, so long as it doesn't take the event for the results themselves.
         return not _takes_for_results(node)
     imported: set[str] = set()
-    for each in ast.walk(tree):
-        if isinstance(each, ast.Constant) and each.value in role.protocol:
+    for inner in ast.walk(tree):
+        if isinstance(inner, ast.Constant) and inner.value in role.protocol:
             return True
-        if isinstance(each, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in each.names}
-        if isinstance(each, ast.ImportFrom):
-            imported.add("." if each.level else str(each.module).split(".")[0])
+        if isinstance(inner, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in inner.names}
+        if isinstance(inner, ast.ImportFrom):
+            imported.add("." if inner.level else str(inner.module).split(".")[0])
     if imported <= _LIBRARIES or not node.args.args:
         return False
     event = node.args.args[0].arg
-    looked_into = {id(each.value) for each in ast.walk(node) if isinstance(each, ast.Subscript | ast.Attribute)}
+    looked_into = {id(inner.value) for inner in ast.walk(node) if isinstance(inner, ast.Subscript | ast.Attribute)}
     # It gives the whole event away, maybe to code that knows what to do with it.
     return any(
-        isinstance(each, ast.Name) and each.id == event and id(each) not in looked_into for each in ast.walk(node)
+        isinstance(inner, ast.Name) and inner.id == event and id(inner) not in looked_into for inner in ast.walk(node)
     )
 
 

@@ -75,16 +75,16 @@ def _argument(text: str, at: int, name: str, path: Callable[[str], str]) -> tupl
 
 
 def _arguments(text: str, at: int, name: str, path: Callable[[str], str]) -> tuple[list[_Argument], int]:
-    found: list[_Argument] = []
+    arguments: list[_Argument] = []
     while not text[at:].lstrip().startswith(")"):
         argument, at = _argument(text, at, name, path)
-        found.append(argument)
+        arguments.append(argument)
         rest = text[at:].lstrip()
         if not rest.startswith((",", ")")):
             raise ValueError(f"{name} has {text!r}, which lacks a ')' or ',' at {rest!r}")
         if rest.startswith(","):
             at = text.index(",", at) + 1
-    return found, text.index(")", at) + 1
+    return arguments, text.index(")", at) + 1
 
 
 def _plain(literal: str) -> str:

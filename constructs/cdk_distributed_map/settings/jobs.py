@@ -92,14 +92,14 @@ def container_of(task_definition: ecs.TaskDefinition, name: str | None) -> ecs.C
     Raises:
         ValueError: There is none of that name, or none at all.
     """
-    found = task_definition.default_container if name is None else task_definition.find_container(name)
-    if found is None:
+    container_found = task_definition.default_container if name is None else task_definition.find_container(name)
+    if container_found is None:
         which = "container" if name is None else f"container {name!r}"
         raise ValueError(
             f"the task definition {task_definition.node.path!r} has no {which}: add it with add_container(...) before "
             "the worker is made"
         )
-    return found
+    return container_found
 
 
 def _check_qualified(function: lambda_.IFunction) -> None:

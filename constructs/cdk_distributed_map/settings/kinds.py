@@ -204,7 +204,7 @@ def _has(value: object, attribute: str) -> bool:
     if isinstance(value, type):
         return False
     # What the CDK returns as an interface stands behind a proxy of jsii's.
-    return any(hasattr(type(each), attribute) for each in getattr(value, "_delegates", [value]))
+    return any(hasattr(type(delegate), attribute) for delegate in getattr(value, "_delegates", [value]))
 
 
 def _described(hint: Any, value: object) -> tuple[str, str]:

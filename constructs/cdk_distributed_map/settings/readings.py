@@ -163,12 +163,12 @@ class ListedObjects(ItemReading):
         """Return the right to list, and to read where the objects are loaded."""
         del scope
         prefix = self.place.key_prefix if self.place.names_key else self.prefix or ""
-        found: list[iam.PolicyStatement] = []
+        statements: list[iam.PolicyStatement] = []
         for bucket in self.place.buckets:
-            found += permissions.list_objects(bucket, [prefix] if prefix else None)
+            statements += permissions.list_objects(bucket, [prefix] if prefix else None)
             if self.load is not None:
-                found += permissions.read_objects(bucket, f"{prefix}*")
-        return found
+                statements += permissions.read_objects(bucket, f"{prefix}*")
+        return statements
 
     def listed(self) -> list[tuple[s3.IBucket, str]]:
         """Return what is listed, unless the input says it."""
@@ -218,13 +218,13 @@ class FileItems(ItemReading):
         """Return the right to read the file, and the data files under it."""
         del scope
         key = f"{self.place.key_prefix}*" if self.place.names_key else self.key
-        found: list[iam.PolicyStatement] = []
+        statements: list[iam.PolicyStatement] = []
         for bucket in self.place.buckets:
-            found += permissions.read_objects(bucket, key, version=self.version_id is not None)
+            statements += permissions.read_objects(bucket, key, version=self.version_id is not None)
         data, prefix = ((), "") if self.data is None else self.data
         for bucket in data:
-            found += permissions.read_objects(bucket, f"{prefix}*")
-        return found
+            statements += permissions.read_objects(bucket, f"{prefix}*")
+        return statements
 
     def validate(self, scope: Construct) -> None:
         """Check the Regions."""

@@ -210,8 +210,10 @@ def inactive_attempts(budget: float | None) -> int:
     """
     if budget is None:
         return _INACTIVE_ATTEMPTS
-    kept = sum(_delays(_LEAST_THROTTLING_ATTEMPTS, _INTERVAL_SECONDS, _BACKOFF_RATE, _MAX_DELAY_SECONDS))
-    fitting = [attempts for attempts in range(_INACTIVE_ATTEMPTS + 1) if _inactive_seconds(attempts) + kept <= budget]
+    kept_seconds = sum(_delays(_LEAST_THROTTLING_ATTEMPTS, _INTERVAL_SECONDS, _BACKOFF_RATE, _MAX_DELAY_SECONDS))
+    fitting = [
+        attempts for attempts in range(_INACTIVE_ATTEMPTS + 1) if _inactive_seconds(attempts) + kept_seconds <= budget
+    ]
     return max(fitting, default=0)
 
 

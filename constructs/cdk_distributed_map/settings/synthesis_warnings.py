@@ -223,12 +223,12 @@ def unlikely_key(scope: Construct, name: str, key: str, *, bucket: s3.IBucket, i
         "is relative to a folder": key.startswith(("./", "../", "~/")),
         "names a folder, not a file": is_file and key.endswith("/"),
     }
-    found = [why for why, is_so in odd.items() if is_so]
-    if found:
+    reasons = [why for why, is_so in odd.items() if is_so]
+    if reasons:
         warn(
             scope,
             UNLIKELY_KEY,
-            f"{name} {key!r} {found[0]}; if no key of the bucket does, a run has no items and succeeds, or finds no "
+            f"{name} {key!r} {reasons[0]}; if no key of the bucket does, a run has no items and succeeds, or finds no "
             "file: give it as the keys really are",
         )
 

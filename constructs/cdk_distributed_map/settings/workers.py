@@ -447,8 +447,8 @@ class MapSettings:
     @property
     def assumes_seconds(self) -> bool:
         """Whether Standard children get batches that were sized without knowing the seconds of an item."""
-        found = self.batches
-        assumed = isinstance(found, AutomaticBatching) and found.item_seconds is None and found.max_items is None
+        batches = self.batches
+        assumed = isinstance(batches, AutomaticBatching) and batches.item_seconds is None and batches.max_items is None
         return assumed and not self.express
 
     @property

@@ -87,12 +87,12 @@ class Api:
             execution: Its ARN.
         """
         try:
-            found = self._store.execution(execution)
+            running = self._store.execution(execution)
         except ApiError:
             return False
-        if found.task is None:
+        if running.task is None:
             return False
-        await asyncio.wait({found.task})
+        await asyncio.wait({running.task})
         return True
 
     # -- executions
@@ -128,10 +128,10 @@ class Api:
         value = requests.execution_input(parameters.get("input"))
         name = requests.execution_name(parameters.get("name"))
         execution_arn = self._arn(machine, name)
-        known = self._store.known(execution_arn)
-        if known is not None:
-            if known.status == "RUNNING" and dumps(known.input) == dumps(value):
-                return known
+        started = self._store.known(execution_arn)
+        if started is not None:
+            if started.status == "RUNNING" and dumps(started.input) == dumps(value):
+                return started
             raise ApiError("ExecutionAlreadyExists", f"Execution Already Exists: '{execution_arn}'")
         program = _compiled(machine, self._services)
         execution = Execution(arn=execution_arn, name=name, machine=machine, input=value, services=self._services)
@@ -158,14 +158,18 @@ class Api:
         if status == "PENDING_REDRIVE":
             raise ApiError("ValidationException", "statusFilter PENDING_REDRIVE needs a mapRunArn")
         arn = parameters["stateMachineArn"]
-        found = self._store.of_machine(arn)
-        machine = found[0].machine if found else await self._machines.machine(arn)
+        executions = self._store.of_machine(arn)
+        machine = executions[0].machine if executions else await self._machines.machine(arn)
         if machine.express:
             raise ApiError("StateMachineTypeNotSupported", _NOT_EXPRESS)
-        shown = [each for each in found if status in {None, each.status} and redriven in {None, each.redrive_count > 0}]
+        shown = [
+            entry
+            for entry in executions
+            if status in {None, entry.status} and redriven in {None, entry.redrive_count > 0}
+        ]
         page, token = requests.page(shown, parameters)
         return descriptions.without_none(
-            {"executions": [descriptions.summary(each) for each in page], "nextToken": token}
+            {"executions": [descriptions.summary(entry) for entry in page], "nextToken": token}
         )
 
     def _list_children(self, parameters: Answer, status: str | None, *, redriven: bool | None) -> Answer:
@@ -176,7 +180,7 @@ class Api:
             of_status = run.records.of(records.STATUSES.index(status))
             numbers = [at for at in of_status if not run.is_pending_redrive(at)]
         else:
-            numbers = [at for at, each in enumerate(run.records.status) if each != records.PENDING]
+            numbers = [at for at, status in enumerate(run.records.status) if status != records.PENDING]
         if redriven is not None:
             numbers = [at for at in numbers if (at in run.records.redrives) == redriven]
         page, token = requests.page(numbers[::-1], parameters)
@@ -202,7 +206,7 @@ class Api:
         events = execution.history.events
         page, token = requests.page(events[::-1] if parameters.get("reverseOrder") else events, parameters)
         data = parameters.get("includeExecutionData", True)
-        shown = [rendered(each, include_data=data) for each in page]
+        shown = [rendered(event, include_data=data) for event in page]
         return descriptions.without_none({"events": shown, "nextToken": token})
 
     async def _describe_machine_for(self, parameters: Answer) -> Answer:
@@ -265,7 +269,7 @@ class Api:
         execution = self._store.execution(requests.required(parameters, "executionArn"))
         page, token = requests.page(self._services.map_runs.of(execution.arn), parameters)
         return descriptions.without_none(
-            {"mapRuns": [descriptions.map_run_entry(each) for each in page], "nextToken": token}
+            {"mapRuns": [descriptions.map_run_entry(run) for run in page], "nextToken": token}
         )
 
     async def _describe_map_run(self, parameters: Answer) -> Answer:

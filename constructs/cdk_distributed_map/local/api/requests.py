@@ -38,15 +38,15 @@ def required(parameters: Parameters, name: str) -> str:
     return value
 
 
-def one_of(parameters: Parameters, name: str, known: frozenset[str]) -> str | None:
+def one_of(parameters: Parameters, name: str, allowed: frozenset[str]) -> str | None:
     """Return a text that is one of several, None where it isn't given.
 
     Raises:
         ApiError: ``ValidationException``: it is another.
     """
     value = parameters.get(name)
-    if value is not None and value not in known:
-        raise _unfit(name, str(value), f"Member must satisfy enum value set: [{', '.join(sorted(known))}]")
+    if value is not None and value not in allowed:
+        raise _unfit(name, str(value), f"Member must satisfy enum value set: [{', '.join(sorted(allowed))}]")
     return value
 
 

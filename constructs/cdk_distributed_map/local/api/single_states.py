@@ -59,7 +59,7 @@ async def tested(parameters: Answer, services: Services) -> Answer:
     frame = _frame(parameters, replace(services, outcomes=outcomes or Outcomes()))
     value = requests.execution_input(parameters.get("input"))
     retries = _retries(parameters)
-    without = {key: each for key, each in state.fields.items() if key not in {"Retry", "Catch"}}
+    without = {key: field for key, field in state.fields.items() if key not in {"Retry", "Catch"}}
     try:
         outcome = await _compiled(state, without).run(value, frame)
     except StateError as error:
@@ -68,7 +68,7 @@ async def tested(parameters: Answer, services: Services) -> Answer:
         answer, details = {"status": "SUCCEEDED", "output": dumps(outcome.output), "nextState": outcome.next}, None
     if level != "INFO":
         answer["inspectionData"] = _inspected(state, value, frame, details)
-    return {key: each for key, each in answer.items() if each is not None}
+    return {key: field for key, field in answer.items() if field is not None}
 
 
 async def _failed(
@@ -111,10 +111,10 @@ def _state_of(parameters: Answer) -> _Tested:
         return _Tested(name or _NAME, definition, language)
     if name is None:
         raise ApiError("ValidationException", "stateName is required where the definition is that of a state machine")
-    found = dict(walk(definition)).get(name)
-    if found is None:
+    fields = dict(walk(definition)).get(name)
+    if fields is None:
         raise ApiError("ValidationException", f"State '{name}' not found in the state machine definition")
-    return _Tested(name, found, language)
+    return _Tested(name, fields, language)
 
 
 def _compiled(state: _Tested, fields: Mapping[str, Any]) -> State:
@@ -182,23 +182,23 @@ def _frame(parameters: Answer, services: Services) -> ExecutionFrame:
 
 def _inspected(state: _Tested, value: Json, frame: ExecutionFrame, details: Answer | None) -> Answer:
     """Return the data on its way through the state, as far as it got."""
-    found: Answer = {"input": dumps(value), "errorDetails": details}
+    data: Answer = {"input": dumps(value), "errorDetails": details}
     flow = JsonPathFlow(state.fields, parameters="ItemSelector" if is_distributed(state.fields) else "Parameters")
     events = frame.execution.history.events
     sent, result = _detail(events, "Scheduled", "parameters", "input"), _detail(events, "Succeeded", "output")
     if state.fields.get("QueryLanguage", state.language) == JSONATA:
-        found["afterArguments"] = sent
+        data["afterArguments"] = sent
     else:
         evaluation = flow.enter(EvaluationContext(value, frame.context, frame.variables))
-        found |= {"afterInputPath": dumps(evaluation.root), "afterParameters": sent}
+        data |= {"afterInputPath": dumps(evaluation.root), "afterParameters": sent}
         if result is not None:
             selected = flow.select(evaluation, json.loads(result))
-            found |= {
+            data |= {
                 "afterResultSelector": dumps(selected),
                 "afterResultPath": dumps(flow.place(evaluation, selected)),
             }
-    found |= {"result": result, "variables": dumps(frame.variables) if frame.variables else None}
-    return {key: each for key, each in found.items() if each is not None}
+    data |= {"result": result, "variables": dumps(frame.variables) if frame.variables else None}
+    return {key: entry for key, entry in data.items() if entry is not None}
 
 
 def _detail(events: list[Event], kind: str, *names: str) -> str | None:

@@ -16,64 +16,62 @@ def without_none(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if value is not None}
 
 
-def execution(each: Execution, *, data: bool = True) -> dict[str, Any]:
+def execution(run: Execution, *, data: bool = True) -> dict[str, Any]:
     """Return DescribeExecution's answer.
 
     Args:
-        each: The execution.
+        run: The execution.
         data: Whether with its input, output, error and cause.
     """
-    succeeded = each.status == "SUCCEEDED"
+    succeeded = run.status == "SUCCEEDED"
     shown = {
-        **summary(each),
-        **redrive(each),
+        **summary(run),
+        **redrive(run),
         "inputDetails": {"included": data},
         "outputDetails": {"included": data} if succeeded else None,
     }
     if data:
-        output = dumps(each.output) if succeeded else None
-        shown |= {"input": dumps(each.input), "output": output, "error": each.error, "cause": each.cause}
+        output = dumps(run.output) if succeeded else None
+        shown |= {"input": dumps(run.input), "output": output, "error": run.error, "cause": run.cause}
     return without_none(shown)
 
 
-def summary(each: Execution) -> dict[str, Any]:
+def summary(run: Execution) -> dict[str, Any]:
     """Return an entry of ListExecutions."""
     return without_none(
         {
-            "executionArn": each.arn,
-            "stateMachineArn": each.machine.arn,
-            "name": each.name,
-            "status": each.status,
-            "startDate": each.started,
-            "stopDate": each.stopped,
-            "mapRunArn": each.map_run,
-            "redriveCount": None if each.machine.express else each.redrive_count,
-            "redriveDate": each.redriven,
-            "stateMachineVersionArn": each.machine.version,
-            "stateMachineAliasArn": each.machine.alias,
+            "executionArn": run.arn,
+            "stateMachineArn": run.machine.arn,
+            "name": run.name,
+            "status": run.status,
+            "startDate": run.started,
+            "stopDate": run.stopped,
+            "mapRunArn": run.map_run,
+            "redriveCount": None if run.machine.express else run.redrive_count,
+            "redriveDate": run.redriven,
+            "stateMachineVersionArn": run.machine.version,
+            "stateMachineAliasArn": run.machine.alias,
         }
     )
 
 
-def redrive(each: Execution) -> dict[str, Any]:
+def redrive(run: Execution) -> dict[str, Any]:
     """Return whether an execution can be redriven, and why not."""
-    if each.machine.express and each.map_run is None:
+    if run.machine.express and run.map_run is None:
         return {}
-    if each.status in _REDRIVABLE:
-        return {"redriveStatus": "REDRIVABLE" if each.map_run is None else "REDRIVABLE_BY_MAP_RUN"}
+    if run.status in _REDRIVABLE:
+        return {"redriveStatus": "REDRIVABLE" if run.map_run is None else "REDRIVABLE_BY_MAP_RUN"}
     return {
         "redriveStatus": "NOT_REDRIVABLE",
-        "redriveStatusReason": f"Execution is {each.status} and cannot be redriven",
+        "redriveStatusReason": f"Execution is {run.status} and cannot be redriven",
     }
 
 
-def synchronous(each: Execution, *, data: bool = True) -> dict[str, Any]:
+def synchronous(run: Execution, *, data: bool = True) -> dict[str, Any]:
     """Return StartSyncExecution's answer."""
-    seconds = (each.stopped or each.started) - each.started
+    seconds = (run.stopped or run.started) - run.started
     return {
-        **{
-            key: value for key, value in execution(each, data=data).items() if not key.startswith(("redrive", "mapRun"))
-        },
+        **{key: value for key, value in execution(run, data=data).items() if not key.startswith(("redrive", "mapRun"))},
         "billingDetails": {
             "billedMemoryUsedInMB": 64,
             "billedDurationInMilliseconds": max(100, -(-seconds // 0.1) * 100),

@@ -48,8 +48,8 @@ class DeployedMachines(Machines):
             return described(await self._asked("describe_state_machine", arn, stateMachineArn=arn), arn)
         alias = await self._asked("describe_state_machine_alias", arn, stateMachineAliasArn=arn)
         version = _routed(alias["routingConfiguration"])
-        found = await self._asked("describe_state_machine", arn, stateMachineArn=version)
-        return replace(described(found, version), alias=arn)
+        description = await self._asked("describe_state_machine", arn, stateMachineArn=version)
+        return replace(described(description, version), alias=arn)
 
     async def _asked(self, operation: str, arn: str, **parameters: str) -> dict[str, Any]:
         call = getattr(self._services.clients.client("stepfunctions"), operation)
@@ -71,21 +71,21 @@ def _routed(routes: Sequence[Mapping[str, Any]]) -> str:
     return str(chosen["stateMachineVersionArn"])
 
 
-def described(found: dict[str, Any], arn: str) -> Machine:
+def described(description: dict[str, Any], arn: str) -> Machine:
     """Return a state machine from DescribeStateMachine's answer."""
     parsed = arns.parse(arn)
     plain, name = parsed.unqualified(), parsed.resource.split(":")[1]
-    updated = found.get("updateDate", found.get("creationDate"))
+    updated = description.get("updateDate", description.get("creationDate"))
     return Machine(
         arn=plain,
-        name=found.get("name", name) if arn == plain else name,
-        role=found["roleArn"],
-        express=found.get("type") == "EXPRESS",
-        definition=found["definition"],
-        revision=found.get("revisionId", ""),
+        name=description.get("name", name) if arn == plain else name,
+        role=description["roleArn"],
+        express=description.get("type") == "EXPRESS",
+        definition=description["definition"],
+        revision=description.get("revisionId", ""),
         version=arn if arn != plain else None,
-        key=found.get("encryptionConfiguration", {}).get("kmsKeyId"),
-        logging=found.get("loggingConfiguration"),
-        tracing=found.get("tracingConfiguration"),
+        key=description.get("encryptionConfiguration", {}).get("kmsKeyId"),
+        logging=description.get("loggingConfiguration"),
+        tracing=description.get("tracingConfiguration"),
         updated=None if updated is None else updated.timestamp(),
     )

@@ -70,15 +70,15 @@ def _root_by_name(run: RunHandle) -> RunHandle:
 def links_of(root: RunHandle) -> list[Link]:
     """Return the retries of a run, as snapshots, in the order they were made."""
     bucket, prefix = root.pipeline.definition.item_file.bucket, f"{root.prefix}{RETRIES_FOLDER}/"
-    found: list[Link] = []
+    links: list[Link] = []
     with errors(f"listing the retries of {root.name!r}"):
         for page in root.aws.s3().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-            for each in page.get("Contents", []):
-                name, _, file = each["Key"].removeprefix(prefix).partition("/")
+            for entry in page.get("Contents", []):
+                name, _, file = entry["Key"].removeprefix(prefix).partition("/")
                 if file == ITEMS_FILE:
                     retry = RunHandle(root.pipeline, name).snapshot()
-                    found.append(Link(run=retry, key=each["Key"], made=each["LastModified"]))
-    return sorted(found, key=lambda link: (link.made, retry_number(link.run.name) or 0, link.run.name))
+                    links.append(Link(run=retry, key=entry["Key"], made=entry["LastModified"]))
+    return sorted(links, key=lambda link: (link.made, retry_number(link.run.name) or 0, link.run.name))
 
 
 def lines_of(link: Link) -> Iterator[bytes]:
@@ -143,22 +143,22 @@ def item_file_of(run: RunHandle, described: RunDescription | None) -> ItemsPlace
 
 def count_items(run: RunHandle, described: RunDescription | None) -> int | None:
     """Return how many items are in the file of items of a run; None where there is no such file, or not any more."""
-    found = item_file_of(run, described)
-    if found is None or found.count is not None:
-        return None if found is None else found.count
+    file = item_file_of(run, described)
+    if file is None or file.count is not None:
+        return None if file is None else file.count
     if run.pipeline.definition.item_file.input_type != "JSONL":
         return None
-    return item_files.count_lines(run.aws, bucket=found.bucket, key=found.key)
+    return item_files.count_lines(run.aws, bucket=file.bucket, key=file.key)
 
 
 def has_items(run: RunHandle, described: RunDescription | None) -> bool:
     """Tell whether a run was given any item, from as little as tells it: no file is read beyond its first item."""
-    found = item_file_of(run, described)
-    if found is not None and found.count is not None:
-        return found.count > 0
-    if found is not None and run.pipeline.definition.item_file.input_type == "JSONL":
-        return item_files.has_lines(run.aws, bucket=found.bucket, key=found.key)
+    file = item_file_of(run, described)
+    if file is not None and file.count is not None:
+        return file.count > 0
+    if file is not None and run.pipeline.definition.item_file.input_type == "JSONL":
+        return item_files.has_lines(run.aws, bucket=file.bucket, key=file.key)
     if described is None or not described.ended:
         return True
     maps = run.own_map_runs()
-    return not maps or any(each.items.total for each in maps)
+    return not maps or any(map_run.items.total for map_run in maps)

@@ -77,16 +77,16 @@ def format_of(name: str, chosen: str | None = None) -> FileFormat:
     Raises:
         InputError: The format isn't known, or can't be read.
     """
-    known = get_args(FileFormat)
+    formats = get_args(FileFormat)
     if chosen is not None:
-        if chosen not in known:
-            raise InputError(f"the format of an item file is one of {', '.join(known)}, got {chosen!r}")
+        if chosen not in formats:
+            raise InputError(f"the format of an item file is one of {', '.join(formats)}, got {chosen!r}")
         return chosen  # type: ignore[return-value] # just checked
     suffix = Path(name).suffix.lower()
     if suffix not in _SUFFIXES:
         raise InputError(
             f"the name {name!r} doesn't show the format of the items: end it in {', '.join(_SUFFIXES)}, or give the "
-            f"format ({', '.join(known)})"
+            f"format ({', '.join(formats)})"
         )
     return _SUFFIXES[suffix]
 

@@ -65,9 +65,9 @@ def reader(
     """
     definition = run.pipeline.definition
     place = export.place if isinstance(export, Export) else export
-    found = None if place is None else folder_of(place)
+    folder = None if place is None else folder_of(place)
     whose = RunFolder(
-        definition.item_file.bucket, run.prefix.removesuffix("/"), path="" if found is None else found.path
+        definition.item_file.bucket, run.prefix.removesuffix("/"), path="" if folder is None else folder.path
     )
     # What the maps nested in the children export isn't known.
     as_records = not whose.path and {definition.source.transformation, definition.item_file.transformation} == {"NONE"}
@@ -209,17 +209,17 @@ def exported(
         wait = min(wait, _KILLED_SECONDS)
     deadline = time.monotonic() + wait
     while True:
-        found = [Export(run.aws.s3(), place) for place in places(run, number)]
-        written = any(map(_is_written, found))
-        if written or (found and not expected):
-            return found
-        if described is None or not described.ended or (not found and not run.own_map_run_arns()):
+        exports = [Export(run.aws.s3(), place) for place in places(run, number)]
+        written = any(map(_is_written, exports))
+        if written or (exports and not expected):
+            return exports
+        if described is None or not described.ended or (not exports and not run.own_map_run_arns()):
             return None
         if time.monotonic() >= deadline:
             if killed:
                 return None
-            if found:
-                return found
+            if exports:
+                return exports
             if age > _LATEST_SECONDS:
                 raise NotReadyError(
                     f"the results of {run.name!r} are gone: it ended at {described.stopped:%Y-%m-%d %H:%M} UTC, and "

@@ -39,19 +39,21 @@ def unread(run: RunHandle, described: RunDescription | None, *, known: bool) -> 
         maps = run.own_map_runs()
     except AwsError:
         return None  # the ledger says that the counts can't be had
-    read = sum(each.items.total for each in maps)
+    items_read = sum(map_run.items.total for map_run in maps)
     if described.status == "SUCCEEDED":
         # A state machine of the user's own can go on after the map's error.
-        silent = not read and any(map(_failed, maps))
+        silent = not items_read and any(map(_failed, maps))
         return Unread(f"the map of {run.name!r} failed before it read an item", 0) if silent else None
-    if read and (described.error != READER_FAILED or scan.rounds(run)):
+    if items_read and (described.error != READER_FAILED or scan.rounds(run)):
         return None  # the items of a round were read already, by the map before it
-    before = "it read an item" if not read else f"it had read all of its items (it read {counted(read, 'item')})"
+    before = (
+        "it read an item" if not items_read else f"it had read all of its items (it read {counted(items_read, 'item')})"
+    )
     state = run.failed_state()
     where = "" if state is None else f", in the state {state!r}"
     ended = _ENDED_SO.get(described.status, described.status)
     why = f"{run.name!r} {ended} before {before}{where}{_because(described)}"
-    return Unread(why, read)
+    return Unread(why, items_read)
 
 
 def _failed(map_run: MapRun) -> bool:

@@ -89,7 +89,7 @@ class PipelineDefinition:
 
     def by_label(self, label: str) -> MapDefinition | None:
         """Return the outermost map of this label."""
-        return next((each for each in (self.source, self.item_file) if each.label == label), None)
+        return next((read_map for read_map in (self.source, self.item_file) if read_map.label == label), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +147,9 @@ def read_definition(text: str, *, machine: str) -> PipelineDefinition:
         NotFoundError: It has no pipeline, or several.
     """
     states = [state for _, state in walk(json.loads(text), children=False)]
-    maps = [found for state in states if (found := _read_map(state)) is not None]
-    sources = [each for each in maps if not each.reads_item_file]
-    files = [each for each in maps if each.reads_item_file]
+    maps = [read_map for state in states if (read_map := _read_map(state)) is not None]
+    sources = [read_map for read_map in maps if not read_map.reads_item_file]
+    files = [read_map for read_map in maps if read_map.reads_item_file]
     if not files:
         raise NotFoundError(
             f"the state machine {machine!r} has no map of a DistributedMapPipeline in it: name the pipeline's own "
@@ -237,10 +237,10 @@ def _labels(graph: Mapping[str, Any]) -> Iterator[str]:
 def _nested_maps(graph: Mapping[str, Any]) -> Iterator[NestedMap]:
     for _, state in walk(graph, children=False):
         arguments = state.get("ResultWriter", {}).get("Arguments", {})
-        found = _NESTED_FOLDER.search(str(arguments.get("Prefix", "")))
-        if state.get("Type") == "Map" and found is not None and "Bucket" in arguments:
+        folder_match = _NESTED_FOLDER.search(str(arguments.get("Prefix", "")))
+        if state.get("Type") == "Map" and folder_match is not None and "Bucket" in arguments:
             yield NestedMap(
-                folder=found["folder"],
+                folder=folder_match["folder"],
                 results_bucket=arguments["Bucket"],
                 batched="ItemBatcher" in state,
                 nested=tuple(_nested_maps(processor(state))),

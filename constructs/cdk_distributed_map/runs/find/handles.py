@@ -77,8 +77,8 @@ class PipelineHandle:
             NotFoundError: There is no such state machine.
             AwsError: AWS refused the call.
         """
-        found: dict[str, Any] = json.loads(self._described()["definition"])
-        return found
+        definition: dict[str, Any] = json.loads(self._described()["definition"])
+        return definition
 
     @property
     def nesting(self) -> Nesting:
@@ -208,7 +208,7 @@ class RunHandle:
     def guess(self) -> str:
         """Return which of the latest runs was perhaps meant, as a part of a message; empty where none is like it."""
         try:
-            return did_you_mean(self.name, [each.name for each in self.pipeline.runs(limit=_MOST_GUESSED)])
+            return did_you_mean(self.name, [run.name for run in self.pipeline.runs(limit=_MOST_GUESSED)])
         except RunsError:
             return ""
 
@@ -225,14 +225,14 @@ class RunHandle:
         try:
             with errors(what):
                 pages = self.aws.sfn().get_paginator("get_execution_history")
-                found = pages.paginate(
+                pages_found = pages.paginate(
                     executionArn=self.arn,
                     reverseOrder=True,
                     includeExecutionData=False,
                     PaginationConfig={"MaxItems": _MOST_EVENTS},
                 )
                 before = None
-                for event in (event for page in found for event in page["events"]):
+                for event in (event for page in pages_found for event in page["events"]):
                     if before in {None, event["id"]}:
                         if "stateEnteredEventDetails" in event:
                             return event["stateEnteredEventDetails"]["name"]
@@ -250,7 +250,7 @@ class RunHandle:
         """Return the ARNs of its outermost Map Runs."""
         with errors(f"listing the Map Runs of {self.name!r}"):
             pages = self.aws.sfn().get_paginator("list_map_runs").paginate(executionArn=self.arn)
-            return [each["mapRunArn"] for page in pages for each in page["mapRuns"]]
+            return [entry["mapRunArn"] for page in pages for entry in page["mapRuns"]]
 
     def own_map_runs(self) -> list[MapRun]:
         """Return its outermost Map Runs that are the pipeline's, and not of other maps in the same state machine."""
@@ -273,8 +273,8 @@ class RunHandle:
         definition = self.pipeline.definition
         if not definition.accounts:
             return {}
-        own = [each for each in maps if definition.by_label(each.label) is not None]
-        return {each.arn: number for number, each in enumerate(sorted(own, key=start_of)) if number}
+        own = [map_run for map_run in maps if definition.by_label(map_run.label) is not None]
+        return {map_run.arn: number for number, map_run in enumerate(sorted(own, key=start_of)) if number}
 
     def describe_map_run(self, arn: str) -> MapRun:
         """Return what AWS says of a Map Run."""

@@ -77,18 +77,18 @@ def retry_name(root: str, number: int) -> str:
 
 def retry_number(name: str) -> int | None:
     """Return which retry a name says it is, None where it says nothing."""
-    found = _SUFFIX.search(name)
-    return None if found is None else int(found[1])
+    suffix = _SUFFIX.search(name)
+    return None if suffix is None else int(suffix[1])
 
 
-def closest(name: str, known: Iterable[str]) -> str | None:
+def closest(name: str, names: Iterable[str]) -> str | None:
     """Return which of the names there are a wrong one was meant to be, upper and lower case aside; None: none."""
-    by_case = {each.lower(): each for each in known}
-    found = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=_ALIKE)
-    return by_case[found[0]] if found else None
+    by_case = {other.lower(): other for other in names}
+    matches = difflib.get_close_matches(name.lower(), by_case, n=1, cutoff=_ALIKE)
+    return by_case[matches[0]] if matches else None
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return the question to put into a message: ``; did you mean 'Squares'?``, or nothing."""
-    found = closest(name, known)
-    return "" if found is None else f"; did you mean {found!r}?"
+    similar = closest(name, names)
+    return "" if similar is None else f"; did you mean {similar!r}?"

@@ -40,8 +40,8 @@ def find_machine(aws: Aws, name: str) -> str:
     machines = {machine: arn for machine, arn in machines_of_account(aws)}  # noqa: C416 - pairs, of which the last wins
     if name in machines:
         return machines[name]
-    found = names.of_construct(name, machines)
-    return _only(found, name, known=machines) if found else _only_of_stack(aws, name, machines)
+    candidates = names.of_construct(name, machines)
+    return _only(candidates, name, known=machines) if candidates else _only_of_stack(aws, name, machines)
 
 
 def check_region(aws: Aws, arn: StatesArn) -> None:
@@ -75,11 +75,11 @@ def _in_stack(aws: Aws, name: str) -> str:
     logical = names.logical_id(path)
     if logical in machines:
         return machines[logical]
-    known = ", ".join(sorted(machines))
+    machine_names = ", ".join(sorted(machines))
     guess = did_you_mean(path, filter(None, map(names.human, machines)))
     raise NotFoundError(
         f"the stack {stack!r} has no pipeline {path!r}, whose state machine would have the logical id {logical}{guess}"
-        f"; its state machines are {known}: give the path of the construct below the stack"
+        f"; its state machines are {machine_names}: give the path of the construct below the stack"
     )
 
 
@@ -88,37 +88,37 @@ def _of_stack(aws: Aws, stack: str) -> dict[str, str]:
     with errors(f"listing the resources of the stack {stack!r}"):
         client = aws.cloudformation()
         try:
-            found: dict[str, str] = {}
+            resources: dict[str, str] = {}
             for page in client.get_paginator("list_stack_resources").paginate(StackName=stack):
                 for resource in page["StackResourceSummaries"]:
                     if resource["ResourceType"] == "AWS::StepFunctions::StateMachine":
-                        found[resource["LogicalResourceId"]] = resource.get("PhysicalResourceId", "")
+                        resources[resource["LogicalResourceId"]] = resource.get("PhysicalResourceId", "")
         except client.exceptions.ClientError as error:
             if error_code(error) in {"ValidationError", "AccessDenied", "AccessDeniedException"}:
                 return {}
             raise
-        return found
+        return resources
 
 
-def _only_of_stack(aws: Aws, name: str, known: Mapping[str, str]) -> str:
+def _only_of_stack(aws: Aws, name: str, all_machines: Mapping[str, str]) -> str:
     """Return the state machine of the one pipeline of a stack of this name, or of the construct of this name."""
     machines = _of_stack(aws, name)
     # Other state machines may be beside it.
-    found = names.of_stack(machines)
-    if len(found) > 1:
+    candidates = names.of_stack(machines)
+    if len(candidates) > 1:
         raise AmbiguousNameError(
-            f"the stack {name!r} has {len(found)} state machines, {', '.join(sorted(machines))}: say which, as in "
+            f"the stack {name!r} has {len(candidates)} state machines, {', '.join(sorted(machines))}: say which, as in "
             f"'{name}/Construct'"
         )
-    if not found:
+    if not candidates:
         labels: set[str] = set()
         with errors(f"looking for the pipeline {name!r}"):
-            for arn, definition in definitions(aws, list(known.values())[:_MOST_DESCRIBED]):
+            for arn, definition in definitions(aws, list(all_machines.values())[:_MOST_DESCRIBED]):
                 labels.update(names.pipeline_labels(definition))
                 if names.is_of(name, definition):
-                    found.append(arn)
-        return _only(found, name, known=known, labels=labels)
-    return _only(found, name, known=known)
+                    candidates.append(arn)
+        return _only(candidates, name, known=all_machines, labels=labels)
+    return _only(candidates, name, known=all_machines)
 
 
 def definitions(aws: Aws, machines: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -137,14 +137,14 @@ def definitions(aws: Aws, machines: Iterable[str]) -> Iterator[tuple[str, str]]:
 def pipelines_of_account(aws: Aws) -> Iterator[tuple[str, str]]:
     """Yield label and ARN of the state machine of every pipeline of the account and Region, in the order of labels."""
     machines = [arn for _, arn in machines_of_account(aws)]
-    found = [(label, arn) for arn, text in definitions(aws, machines) for label in names.pipeline_labels(text)]
-    yield from sorted(found)
+    pipelines = [(label, arn) for arn, text in definitions(aws, machines) for label in names.pipeline_labels(text)]
+    yield from sorted(pipelines)
 
 
-def _only(found: list[str], name: str, *, known: Iterable[str], labels: Iterable[str] = ()) -> str:
-    if len(found) == 1:
-        return found[0]
-    if not found:
+def _only(candidates: list[str], name: str, *, known: Iterable[str], labels: Iterable[str] = ()) -> str:
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
         guess = did_you_mean(name, [*known, *filter(None, map(names.human, known)), *labels])
         all_names = sorted(known)
         more = f" and {len(all_names) - 10} more" if len(all_names) > 10 else ""
@@ -153,9 +153,9 @@ def _only(found: list[str], name: str, *, known: Iterable[str], labels: Iterable
             f"no pipeline {name!r} in this account and Region{guess}; the state machines here are: {shown or 'none'}. "
             "Name it by 'Stack/Construct', by its state machine or by ARN, and look at --profile and --region"
         )
-    machines = ", ".join(sorted(arns.parse(arn).machine for arn in found))
+    machines = ", ".join(sorted(arns.parse(arn).machine for arn in candidates))
     raise AmbiguousNameError(
-        f"{len(found)} pipelines are called {name!r}: {machines}; name one of these, its ARN, or 'Stack/{name}'"
+        f"{len(candidates)} pipelines are called {name!r}: {machines}; name one of these, its ARN, or 'Stack/{name}'"
     )
 
 

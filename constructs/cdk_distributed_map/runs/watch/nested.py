@@ -77,7 +77,7 @@ class Children:
             self._to_ask.appendleft(Page(page.arn, answer["nextToken"]))
         elif not self._ended[page.arn]:
             self._to_ask.append(Page(page.arn))
-        return [each["mapRunArn"] for each in answer["mapRuns"]]
+        return [entry["mapRunArn"] for entry in answer["mapRuns"]]
 
     @property
     def left_out(self) -> int:

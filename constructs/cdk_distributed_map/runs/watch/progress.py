@@ -56,26 +56,26 @@ class Progress:
         of items is in :attr:`ledger`.
         """
         total = Counts()
-        for each in self.first_maps:
-            total += each.items
+        for map_run in self.first_maps:
+            total += map_run.items
         return total
 
     @property
     def children(self) -> Counts:
         """Counts of the children of the outermost maps together, rounds aside."""
-        return sum((each.children for each in self.first_maps), Counts())
+        return sum((map_run.children for map_run in self.first_maps), Counts())
 
     @property
     def first_maps(self) -> tuple[MapRun, ...]:
         """The outermost Map Runs that are no rounds."""
-        return tuple(each for each in self.maps if each.arn not in self.rounds)
+        return tuple(map_run for map_run in self.maps if map_run.arn not in self.rounds)
 
     @property
     def latest_round(self) -> MapRun | None:
         """The latest round; None where there was none."""
         return max(
-            (each for each in self.maps if each.arn in self.rounds),
-            key=lambda each: self.rounds[each.arn],
+            (map_run for map_run in self.maps if map_run.arn in self.rounds),
+            key=lambda map_run: self.rounds[map_run.arn],
             default=None,
         )
 
@@ -83,8 +83,8 @@ class Progress:
     def eta_seconds(self) -> float | None:
         """Seconds to go at this rate; None where it isn't known."""
         items = self.items if self.latest_round is None else self.latest_round.items
-        left = items.pending + items.running
-        return None if self.ended or not self.rate or items.total == 0 else left / self.rate
+        unfinished = items.pending + items.running
+        return None if self.ended or not self.rate or items.total == 0 else unfinished / self.rate
 
     @property
     def seconds(self) -> float:
@@ -121,4 +121,4 @@ class Progress:
         """Whether items did not succeed, where the run says so; else whether AWS counts any, or children, as such."""
         if self.ledger is not None:
             return self.ledger["succeeded"] < self.ledger["captured"]
-        return any(each.items.unsuccessful or each.children.unsuccessful for each in self.maps)
+        return any(map_run.items.unsuccessful or map_run.children.unsuccessful for map_run in self.maps)

@@ -189,7 +189,7 @@ class Watcher:
             return False
         if self._listed_at is None or self._list_token is not None:
             return True
-        running = any(each.status == "RUNNING" for each in self._maps.values())
+        running = any(map_run.status == "RUNNING" for map_run in self._maps.values())
         patience = _LOOK_AGAIN_SECONDS if running or self._turns else _BETWEEN_ROUNDS_SECONDS
         return not self._description.ended and (not self._maps or now - self._listed_at >= patience)
 
@@ -205,10 +205,10 @@ class Watcher:
             return False
         self._unknown_since.pop(_LIST, None)
         self._listed_at, self._list_token = now, answer.get("nextToken")
-        for each in answer["mapRuns"]:
-            self._outermost.add(each["mapRunArn"])
-            if each["mapRunArn"] not in self._maps and each["mapRunArn"] not in self._turns:
-                self._turns.appendleft(each["mapRunArn"])
+        for entry in answer["mapRuns"]:
+            self._outermost.add(entry["mapRunArn"])
+            if entry["mapRunArn"] not in self._maps and entry["mapRunArn"] not in self._turns:
+                self._turns.appendleft(entry["mapRunArn"])
         return False
 
     def _describe_map(self, now: float) -> bool:
@@ -231,8 +231,8 @@ class Watcher:
             return False
         self._unknown_since.pop(arn, None)
         described = MapRun.read(answer)
-        known = self._maps if arn in self._outermost else self._nested
-        known[arn] = described
+        maps = self._maps if arn in self._outermost else self._nested
+        maps[arn] = described
         if self._run.pipeline.nesting.may_nest(described.label):
             self._children.saw_map(described)
         if self._last_round is not None:
@@ -248,11 +248,11 @@ class Watcher:
         self._children_pace.take(now)
         page = self._children.next_page()
         assert page is not None  # noqa: S101 - narrows the type
-        asked: ListExecutionsInputTypeDef = {"mapRunArn": page.arn, "maxResults": 100}
+        request: ListExecutionsInputTypeDef = {"mapRunArn": page.arn, "maxResults": 100}
         if page.token is not None:
-            asked["nextToken"] = page.token
+            request["nextToken"] = page.token
         with self._if_allowed():
-            self._children.saw_page(self._call(lambda sfn: sfn.list_executions(**asked), self._children_pace, now))
+            self._children.saw_page(self._call(lambda sfn: sfn.list_executions(**request), self._children_pace, now))
         return False
 
     def _list_of_child(self, now: float) -> bool:
@@ -326,8 +326,8 @@ class Watcher:
     # -- what it adds up to
 
     def _sample(self, now: float) -> None:
-        done = sum(each.items.done for each in self._maps.values())
-        self._samples.append((now, done))
+        items_done = sum(map_run.items.done for map_run in self._maps.values())
+        self._samples.append((now, items_done))
         while len(self._samples) > 2 and now - self._samples[0][0] > _RATE_SECONDS:
             self._samples.popleft()
 
@@ -349,10 +349,10 @@ class Watcher:
         nested: dict[str, Counts] = {}
         children: dict[str, Counts] = {}
         runs: dict[str, int] = {}
-        for each in self._nested.values():
-            nested[each.label] = nested.get(each.label, Counts()) + each.items
-            children[each.label] = children.get(each.label, Counts()) + each.children
-            runs[each.label] = runs.get(each.label, 0) + 1
+        for map_run in self._nested.values():
+            nested[map_run.label] = nested.get(map_run.label, Counts()) + map_run.items
+            children[map_run.label] = children.get(map_run.label, Counts()) + map_run.children
+            runs[map_run.label] = runs.get(map_run.label, 0) + 1
         final = (
             described.ended and self._listed_at is not None and all(call == self._idle for _, call in self._calls(now))
         )
@@ -381,5 +381,5 @@ def _ledger_of(output: Any) -> OutputLedger | None:
     """Return what the output of a run has of its account."""
     ledger = output.get("ledger") if isinstance(output, dict) else None
     names = ("captured", "succeeded", "recovered", "rounds")
-    known = isinstance(ledger, dict) and all(type(ledger.get(name)) is int for name in names)
-    return cast("OutputLedger", ledger) if known else None
+    is_whole = isinstance(ledger, dict) and all(type(ledger.get(name)) is int for name in names)
+    return cast("OutputLedger", ledger) if is_whole else None
