@@ -165,8 +165,6 @@ class Aws:
         return self._clients[key]
 
     def _make(self, service: str, *, attempts: int) -> Any:
-        from botocore.config import Config  # noqa: PLC0415 - see the module docstring
-
         options: dict[str, Any] = {
             "retries": {"mode": "standard", "total_max_attempts": attempts},
             "connect_timeout": 10,
@@ -183,13 +181,11 @@ class Aws:
         with errors(f"making a client of {service}"):
             session = self._one_session()
             try:
-                client = session.client(service, endpoint_url=self.endpoint_url, config=Config(**options))
-                if _is_loopback(client.meta.endpoint_url):
-                    # No proxy has to see what this machine says to itself.
+                local = self._expects_loopback()
+                client = self._connected(session, service, options, local=local)
+                if _is_loopback(client.meta.endpoint_url) != local:
                     client.close()
-                    client = session.client(
-                        service, endpoint_url=self.endpoint_url, config=Config(**options, proxies={})
-                    )
+                    client = self._connected(session, service, options, local=not local)
             except ValueError as error:  # botocore's for an endpoint that is no URL, given here or in the environment
                 raise InputError(
                     f"{_lowered(error)}: an endpoint is a URL such as http://127.0.0.1:4566; look at --endpoint-url "
@@ -199,6 +195,18 @@ class Aws:
             client.meta.events.register("before-parse", _check_body)
             client.meta.events.register("after-call", _check_answer)
             return client
+
+    def _expects_loopback(self) -> bool:
+        """Guess from what is given whether calls stay on this machine: only a client knows, and takes time to make."""
+        configured = [value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL")]
+        return all(map(_is_loopback, [self.endpoint_url] if self.endpoint_url else configured or [""]))
+
+    def _connected(self, session: Session, service: str, options: dict[str, Any], *, local: bool) -> Any:
+        from botocore.config import Config  # noqa: PLC0415 - see the module docstring
+
+        # No proxy has to see what this machine says to itself.
+        config = Config(**options, proxies={} if local else None)
+        return session.client(service, endpoint_url=self.endpoint_url, config=config)
 
     def _one_session(self) -> Session:
         """Return the session of all clients: what gives credentials, a program perhaps, is asked once."""
@@ -273,11 +281,9 @@ def _is_utf8(body: bytes) -> bool:
 
 
 def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
-        return ip_address(host).is_loopback
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or host.endswith(".localhost") or ip_address(host).is_loopback
     except ValueError:
         return False
 
