@@ -18,7 +18,7 @@ def share() -> None:
     """Let all clients that are made from now on share what they have in common."""
     _share_what_is_read()
     _share_names_of_events()
-    _copy_handlers_faster()
+    _copy_handlers_where_they_change()
     _share_rules_of_endpoints()
     _share_models()
     _share_methods()
@@ -56,22 +56,56 @@ def _share_names_of_events() -> None:
     module.accepts_kwargs = accepts_by_its_code
 
 
-def _copy_handlers_faster() -> None:
+def _copy_handlers_where_they_change() -> None:
+    """A client has its session's handlers and a few of its own: only the paths to these are copied."""
     module: Any = hooks
-    of_handlers: Any = hooks.NodeList
+    tries, of_handlers = module._PrefixTrie, module.NodeList  # noqa: SLF001 - botocore's
+    middle: int = module._MIDDLE  # noqa: SLF001
+    remove = tries.remove_item
 
-    def copy(trie: Any, node: dict[str, Any]) -> dict[str, Any]:
-        copied: dict[str, Any] = {}
-        for key, value in node.items():
-            if type(value) is dict:
-                copied[key] = copy(trie, value)
-            elif type(value) is of_handlers:
-                copied[key] = of_handlers(value.first[:], value.middle[:], value.last[:])
-            else:
-                copied[key] = value
+    def copy(trie: Any) -> Any:
+        copied = object.__new__(type(trie))
+        copied._root = trie._root  # noqa: SLF001
+        # From now on none of these nodes is one's own.
+        trie.own, copied.own = {}, {}
         return copied
 
-    module._PrefixTrie._recursive_copy = copy  # noqa: SLF001 - botocore's
+    def owned(trie: Any, node: dict[str, Any]) -> dict[str, Any]:
+        if getattr(trie, "own", None) is None:
+            return node
+        if id(node) not in trie.own:
+            values = node["values"]
+            node = {
+                "chunk": node["chunk"],
+                "children": dict(node["children"]),
+                "values": None if values is None else of_handlers(*map(list, values)),
+            }
+            trie.own[id(node)] = node
+        return node
+
+    def path(trie: Any, key: str) -> dict[str, Any]:
+        """Return the node of a key, which is made where there is none, with all that are above it the trie's own."""
+        node = trie._root = owned(trie, trie._root)  # noqa: SLF001
+        for part in key.split("."):
+            below = node["children"].get(part) or {"chunk": part, "values": None, "children": {}}
+            node["children"][part] = node = owned(trie, below)
+        return node
+
+    def append_item(trie: Any, key: str, value: Any, section: int = middle) -> None:
+        node = path(trie, key)
+        if node["values"] is None:
+            node["values"] = of_handlers([], [], [])
+        node["values"][section].append(value)
+
+    def remove_item(trie: Any, key: str, value: Any) -> None:
+        node = trie._root  # noqa: SLF001
+        for part in key.split("."):
+            node = node["children"].get(part) if node is not None else None
+        if node is not None:
+            path(trie, key)
+        remove(trie, key, value)
+
+    tries.__copy__, tries.append_item, tries.remove_item = copy, append_item, remove_item
 
 
 def _share_rules_of_endpoints() -> None:

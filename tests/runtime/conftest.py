@@ -17,7 +17,7 @@ from distmap.wire import ResultsPlace, Run
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-MOST_FILES = 20
+MOST_FILES = 5
 MAP_RUN = "arn:aws:states:us-east-1:123456789012:mapRun:Squares/Map:5f0a"
 
 
