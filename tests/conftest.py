@@ -28,9 +28,12 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import settings
 
+from tests.deployments import deploy, shared_aws
 from tests.jsii_in_one_process import reach_it_directly
 from tests.s3 import LocalS3
 from tests.sharing import share
+
+__all__ = ["deploy", "shared_aws"]
 
 ROOT = Path(__file__).resolve().parents[1]
 SELECTION = Path(__file__).with_name("selection.toml")

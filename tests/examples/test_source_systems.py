@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from aws_cdk import aws_s3 as s3
 from cdk_distributed_map import Batching, Capture, DistributedMapPipeline, FileFormat, ItemSource, Worker
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, Run
+from tests.deployments import Deploy
 
 pytestmark = pytest.mark.deploy
 
@@ -73,15 +74,16 @@ class Sources(cdk.Stack):
 
 
 @pytest.fixture(scope="module")
-def aws(example_assembly: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def aws(
+    shared_aws: LocalAws, deploy: Deploy, example_assembly: Path, tmp_path_factory: pytest.TempPathFactory
+) -> LocalAws:
     """The stacks, deployed once."""
     app = cdk.App(analytics_reporting=False, outdir=str(tmp_path_factory.mktemp("sources") / "cdk.out"))
     Sources(app)
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(example_assembly, *EXAMPLES)
-        aws.deploy(app.outdir)
-        yield aws
+    deploy(example_assembly, *EXAMPLES)
+    deploy(app.outdir)
+    return shared_aws
 
 
 @pytest.fixture(scope="module")

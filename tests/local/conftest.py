@@ -74,10 +74,9 @@ def physical(local: LocalAws) -> Callable[[str, str], str]:
 
 
 @pytest.fixture(scope="session")
-def local() -> Iterator[LocalAws]:
+def local(shared_aws: LocalAws) -> LocalAws:
     """A local AWS."""
-    with LocalAws() as aws:
-        yield aws
+    return shared_aws
 
 
 @pytest.fixture

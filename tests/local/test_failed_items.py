@@ -27,6 +27,7 @@ from cdk_distributed_map import (
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs.client import Client
 from tests.cli.command import exit_codes, run_here
+from tests.deployments import Deploy
 
 HANDLER = """
 from distmap import process_items
@@ -41,7 +42,7 @@ def handler(item):
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def local(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     """A local AWS with a pipeline that tells a queue with a key, a FIFO queue, and an event bus."""
     folder = tmp_path_factory.mktemp("told")
     (folder / "handler.py").write_text(HANDLER)
@@ -102,9 +103,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     for name, queue in made.items():
         cdk.CfnOutput(stack, f"{name}Url", value=queue.queue_url)
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out")
-        yield aws
+    deploy(folder / "cdk.out")
+    return shared_aws
 
 
 def output_of(local: LocalAws, name: str) -> str:

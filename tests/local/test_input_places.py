@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from cdk_distributed_map.local.server import LocalAws
+from tests.deployments import Deploy
 
 pytestmark = pytest.mark.checkout
 
@@ -17,7 +17,7 @@ DAYS = ("2026-11-27", "2026-11-28")
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def aws(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     """Pipelines of states alone over each kind of source, and two days of data in two buckets."""
     import aws_cdk as cdk
     from aws_cdk import aws_s3 as s3
@@ -50,31 +50,30 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
             state_machine_name=name,
         )
     app.synth()
-    with LocalAws() as local:
-        client = local.client("s3")
-        for bucket in ("lake", "other", "forbidden"):
-            client.create_bucket(Bucket=bucket)
-            for at, day in enumerate(DAYS):
-                rows = range(at + 1)
-                data = f"inv/lake/all/data/{day}.csv.gz"
-                inventory = {
-                    "destinationBucket": f"arn:aws:s3:::{bucket}",
-                    "fileFormat": "CSV",
-                    "fileSchema": "Bucket, Key",
-                    "files": [{"key": data}],
-                }
-                objects: dict[str, bytes] = {
-                    f"in/{day}/rows": "".join(f"{bucket}-{n}\n" for n in rows).encode(),
-                    f"elsewhere/{day}/rows": b"0\n",
-                    data: gzip.compress("".join(f'"{bucket}","k{n}"\n' for n in rows).encode()),
-                    f"inv/lake/all/{day}T00-00Z/manifest.json": json.dumps(inventory).encode(),
-                    f"athena/data/{day}": "".join(f'{{"n": "{bucket}-{n}"}}\n' for n in rows).encode(),
-                    f"athena/{day}-manifest.csv": f"s3://{bucket}/athena/data/{day}\n".encode(),
-                }
-                for key, body in objects.items():
-                    client.put_object(Bucket=bucket, Key=key, Body=body)
-        local.deploy(folder / "cdk.out", "Places")
-        yield local
+    client = shared_aws.client("s3")
+    for bucket in ("lake", "other", "forbidden"):
+        client.create_bucket(Bucket=bucket)
+        for at, day in enumerate(DAYS):
+            rows = range(at + 1)
+            data = f"inv/lake/all/data/{day}.csv.gz"
+            inventory = {
+                "destinationBucket": f"arn:aws:s3:::{bucket}",
+                "fileFormat": "CSV",
+                "fileSchema": "Bucket, Key",
+                "files": [{"key": data}],
+            }
+            objects: dict[str, bytes] = {
+                f"in/{day}/rows": "".join(f"{bucket}-{n}\n" for n in rows).encode(),
+                f"elsewhere/{day}/rows": b"0\n",
+                data: gzip.compress("".join(f'"{bucket}","k{n}"\n' for n in rows).encode()),
+                f"inv/lake/all/{day}T00-00Z/manifest.json": json.dumps(inventory).encode(),
+                f"athena/data/{day}": "".join(f'{{"n": "{bucket}-{n}"}}\n' for n in rows).encode(),
+                f"athena/{day}-manifest.csv": f"s3://{bucket}/athena/data/{day}\n".encode(),
+            }
+            for key, body in objects.items():
+                client.put_object(Bucket=bucket, Key=key, Body=body)
+    deploy(folder / "cdk.out", "Places")
+    return shared_aws
 
 
 def given(name: str, bucket: str, day: str) -> dict[str, Any]:

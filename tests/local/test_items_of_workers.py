@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from cdk_distributed_map import Batching, DistributedMapPipeline, ItemSource, Wo
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, Run
 from tests.cli.command import run_here
+from tests.deployments import Deploy
 
 HANDLER = """
 import asyncio
@@ -87,7 +88,7 @@ ORDERS: list[Any] = [
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def local(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     folder = tmp_path_factory.mktemp("items")
     code = folder / "code"
     code.mkdir()
@@ -106,9 +107,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
             state_machine_name=name.title(),
         )
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out")
-        yield aws
+    deploy(folder / "cdk.out")
+    return shared_aws
 
 
 @pytest.fixture

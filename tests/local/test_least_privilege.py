@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from cdk_distributed_map.local.server import LocalAws
+from tests.deployments import Deploy
 
 pytestmark = pytest.mark.checkout
 
@@ -183,10 +184,9 @@ def payload_ending(logical_id: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def stage(example_assembly: Path) -> Iterator[Stage]:
+def stage(shared_aws: LocalAws, deploy: Deploy, example_assembly: Path) -> Stage:
     """The example app, deployed under enforced IAM."""
-    with LocalAws() as aws:
-        yield Stage(aws, aws.deploy(example_assembly, *STACKS))
+    return Stage(shared_aws, deploy(example_assembly, *STACKS))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from cdk_distributed_map import Batching, DistributedMapPipeline, ItemShape, ItemSource, Worker
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, Run
+from tests.deployments import Deploy
 
 pytestmark = pytest.mark.checkout
 
@@ -46,7 +47,7 @@ def function(stack: cdk.Stack, id: str, folder: Path, name: str, code: str) -> l
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def local(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     folder = tmp_path_factory.mktemp("node")
     example = EXAMPLE.read_text(encoding="utf-8").replace("export async function handler", "async function inner")
     app = cdk.App(analytics_reporting=False, outdir=str(folder / "cdk.out"))
@@ -66,9 +67,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
             **options,  # type: ignore[arg-type]  # as above
         )
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out")
-        yield aws
+    deploy(folder / "cdk.out")
+    return shared_aws
 
 
 def schema(shape: str) -> Draft202012Validator:

@@ -6,16 +6,15 @@ import json
 from pathlib import Path
 
 import aws_cdk as cdk
-import pytest
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_stepfunctions as sfn
 
 from cdk_distributed_map import DistributedMapPipeline, ItemShape, ItemSource, Worker
 from cdk_distributed_map.local.server import LocalAws
+from tests.deployments import Deploy
 
 
-@pytest.mark.slow  # a local AWS of its own; the templates are tested in tests/construct/test_imported.py
-def test_a_parameter_is_read_when_another_app_is_deployed(tmp_path: Path) -> None:
+def test_a_parameter_is_read_when_another_app_is_deployed(local: LocalAws, deploy: Deploy, tmp_path: Path) -> None:
     own = cdk.App(analytics_reporting=False, outdir=str(tmp_path / "own"))
     bare = Worker.states(lambda scope: sfn.Pass(scope, "Pass"), item_shape=ItemShape.BARE)
     made = DistributedMapPipeline(
@@ -31,12 +30,11 @@ def test_a_parameter_is_read_when_another_app_is_deployed(tmp_path: Path) -> Non
         grant(role).assert_success()
     cdk.CfnOutput(stack, "Machine", value=pipeline.state_machine.state_machine_arn)
     other.synth()
-    with LocalAws() as local:
-        local.deploy(tmp_path / "own")
-        outputs = local.deploy(tmp_path / "other")["Other"]
-        roles = local.client("iam")
-        (name,) = roles.list_role_policies(RoleName="operator")["PolicyNames"]
-        policy = json.dumps(roles.get_role_policy(RoleName="operator", PolicyName=name)["PolicyDocument"])
+    deploy(tmp_path / "own")
+    outputs = deploy(tmp_path / "other")["Other"]
+    roles = local.client("iam")
+    (name,) = roles.list_role_policies(RoleName="operator")["PolicyNames"]
+    policy = json.dumps(roles.get_role_policy(RoleName="operator", PolicyName=name)["PolicyDocument"])
 
     assert outputs["Machine"].endswith(":stateMachine:Squares")
     assert ":mapRun:Squares/*:*" in policy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from aws_cdk import aws_stepfunctions as sfn
 from cdk_distributed_map import DistributedMapPipeline, FileFormat, ItemShape, ItemSource, Overlap, Worker
 from cdk_distributed_map.local.embedded.schedules import ScheduleError, fire
 from cdk_distributed_map.local.server import LocalAws
+from tests.deployments import Deploy
 
 LONG_AGO = scheduler.ScheduleExpression.at(datetime(2026, 1, 1, tzinfo=UTC), cdk.TimeZone.ETC_UTC)
 # A worker that waits until somebody answers its token, so that a run goes on for as long as a test wants it to.
@@ -42,7 +42,7 @@ def held(queue: sqs.Queue) -> Worker:
 
 
 @pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def local(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     folder = tmp_path_factory.mktemp("starts")
     app = cdk.App(analytics_reporting=False, outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Starts")
@@ -95,9 +95,8 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     for name, queue in made.items():
         cdk.CfnOutput(stack, f"{name}Url", value=queue.queue_url)
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out")
-        yield aws
+    deploy(folder / "cdk.out")
+    return shared_aws
 
 
 def output(aws: LocalAws, name: str) -> str:

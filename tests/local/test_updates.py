@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from aws_cdk import aws_s3 as s3
 from cdk_distributed_map import Accounting, Batching, DistributedMapPipeline, ItemSource, ReservedConcurrency, Worker
 from cdk_distributed_map.local.execution.executions import LocalExecution
 from cdk_distributed_map.local.server import LocalAws
+from tests.deployments import Deploy
 
 # Waits at its first item until the gate is open, which is when the stack has been updated.
 WORKER = """
@@ -108,20 +108,20 @@ class Updated:
 
 
 @pytest.fixture(scope="module")
-def updated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Updated]:
+def updated(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> Updated:
     folder = tmp_path_factory.mktemp("updates")
-    with LocalAws() as aws:
-        gate = aws.deploy(assembly(folder, updated=False))["Updated"]["GateName"]
-        started = {
-            name: aws.start_execution(name, {"items": [{"n": n, "run": name} for n in range(3)]}) for name in PIPELINES
-        }
-        for name in PIPELINES:
-            aws.client("s3").get_waiter("object_exists").wait(
-                Bucket=gate, Key=f"waiting/{name}", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
-            )
-        aws.deploy(assembly(folder, updated=True))
-        aws.client("s3").put_object(Bucket=gate, Key="open")
-        yield Updated(aws, {name: aws.wait(run) for name, run in started.items()})
+    aws = shared_aws
+    gate = deploy(assembly(folder, updated=False))["Updated"]["GateName"]
+    started = {
+        name: aws.start_execution(name, {"items": [{"n": n, "run": name} for n in range(3)]}) for name in PIPELINES
+    }
+    for name in PIPELINES:
+        aws.client("s3").get_waiter("object_exists").wait(
+            Bucket=gate, Key=f"waiting/{name}", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+    deploy(assembly(folder, updated=True))
+    aws.client("s3").put_object(Bucket=gate, Key="open")
+    return Updated(aws, {name: aws.wait(run) for name, run in started.items()})
 
 
 def test_children_that_start_after_an_update_run_the_new_code(updated: Updated) -> None:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from cdk_distributed_map import Batching, DistributedMapPipeline, ItemSource, Worker
 from cdk_distributed_map.local.server import LocalAws
+from tests.deployments import Deploy
 
 CODE = """
 from distmap import process_items
@@ -25,7 +26,7 @@ def handler(item):
 
 
 @pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def keyed(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     """A pipeline whose files, functions and executions have a key, over a bucket with another one."""
     code, out = tmp_path_factory.mktemp("code"), tmp_path_factory.mktemp("out")
     (code / "handler.py").write_text(CODE)
@@ -47,12 +48,11 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     cdk.CfnOutput(stack, "OwnKey", value=own.key_arn)
     keys_apart(app, str(code))
     app.synth()
-    with LocalAws() as aws:
-        deployed = aws.deploy(out)
-        body = "".join(json.dumps({"n": n}) + "\n" for n in range(5))
-        for each in deployed.values():
-            aws.client("s3").put_object(Bucket=each["Bucket"], Key="numbers.jsonl", Body=body)
-        yield aws
+    deployed = deploy(out)
+    body = "".join(json.dumps({"n": n}) + "\n" for n in range(5))
+    for each in deployed.values():
+        shared_aws.client("s3").put_object(Bucket=each["Bucket"], Key="numbers.jsonl", Body=body)
+    return shared_aws
 
 
 def keys_apart(app: cdk.App, code: str) -> None:
