@@ -47,13 +47,13 @@ def pipelines(client: Client, *, as_json: bool) -> int:
     distmap pipelines --json | jq -r '.[].pipeline'
     """
     _show.say("reading the definitions of the state machines", err=True)
-    found = [(pipeline, next(pipeline.runs(limit=1), None)) for pipeline in client.pipelines()]
+    listed = [(pipeline, next(pipeline.runs(limit=1), None)) for pipeline in client.pipelines()]
     if as_json:
-        _show.as_json([_pipeline_json(pipeline, latest) for pipeline, latest in found])
-    elif not found:
+        _show.as_json([_pipeline_json(pipeline, latest) for pipeline, latest in listed])
+    elif not listed:
         _show.say("there are no pipelines in this account and Region: look at --profile and --region", err=True)
     else:
-        rows = [[pipeline.called, pipeline.name, *_latest(latest)] for pipeline, latest in found]
+        rows = [[pipeline.called, pipeline.name, *_latest(latest)] for pipeline, latest in listed]
         if _is_narrow():
             for row in rows:
                 _show.styled(_pipeline_in_lines(*row))
@@ -193,9 +193,9 @@ def _row(pipeline: Pipeline, summary: Any, *, counts: bool) -> dict[str, Any]:
         items = _items_of_account(run, summary)
         if items is not None:
             return _row_of(summary, items, None)
-        found = run.map_runs()
-        rounds = run.round_numbers(found)  # their items are among those of the map before them
-        maps = [map_run for map_run in found if map_run.arn not in rounds]
+        map_runs = run.map_runs()
+        rounds = run.round_numbers(map_runs)  # their items are among those of the map before them
+        maps = [map_run for map_run in map_runs if map_run.arn not in rounds]
         total = sum(map_run.items.total for map_run in maps)
         # How many items a run had that ended before it read one isn't known: 0 would be a claim.
         if total or summary.status in {"RUNNING", "SUCCEEDED"}:

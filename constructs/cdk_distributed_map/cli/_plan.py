@@ -64,25 +64,25 @@ def plan(client: Client, *, pipeline: str, as_json: bool, **options: Any) -> int
     from cdk_distributed_map.cli import _plan_screen  # noqa: PLC0415 - a --help doesn't need it
 
     inputs, run = inputs_and_run(client, pipeline, options)
-    found, problem = forecast_of(inputs, seed=options["seed"], refuses=options["against"] is None)
-    if options["against"] is not None and found is not None and run is not None:
-        return _against(inputs, found, run, as_json=as_json)
+    plan_found, problem = forecast_of(inputs, seed=options["seed"], refuses=options["against"] is None)
+    if options["against"] is not None and plan_found is not None and run is not None:
+        return _against(inputs, plan_found, run, as_json=as_json)
     others = choices(inputs, options)
-    if found is None and not options["tune"]:
+    if plan_found is None and not options["tune"]:
         raise InputError(problem)
-    if options["html"] is not None and found is not None:
+    if options["html"] is not None and plan_found is not None:
         from cdk_distributed_map.cli import _output, _plan_page  # noqa: PLC0415 - only a page needs them
 
         with _output.text(options["html"]) as file:
-            file.write(_plan_page.render(inputs, found, others))
+            file.write(_plan_page.render(inputs, plan_found, others))
     if as_json:
-        numbers = {"error": problem} if found is None else found.to_json()
+        numbers = {"error": problem} if plan_found is None else plan_found.to_json()
         _show.as_json({"pipeline": inputs.name, **numbers, "inputs": inputs_json(inputs), **others.to_json()})
     else:
-        if found is None:
+        if plan_found is None:
             _show.say(f"today's settings fail: {problem}", err=True)
         else:
-            for line in _plan_screen.lines(inputs.name, found, inputs.listed):
+            for line in _plan_screen.lines(inputs.name, plan_found, inputs.listed):
                 _show.say(line)
         for line in _plan_screen.alternatives(others):
             _show.say(line)
@@ -99,29 +99,29 @@ def inputs_and_run(client: Client, pipeline: str, options: dict[str, Any]) -> tu
     if options["against"] is not None and options["from_run"] is not None:
         raise click.UsageError("--against is a plan from that run: leave --from-run out")
     name = options["against"] or options["from_run"]
-    given = facts_of(options)
+    facts = facts_of(options)
     if name is None:
-        return planned(client, pipeline, given, options), None
+        return planned(client, pipeline, facts, options), None
     run = measure(client.run(pipeline, name))
-    return planned(client, pipeline, {**run.facts(), **given}, options), run
+    return planned(client, pipeline, {**run.facts(), **facts}, options), run
 
 
-def _against(inputs: Inputs, found: Forecast, run: Measured, *, as_json: bool) -> int:
+def _against(inputs: Inputs, forecast: Forecast, run: Measured, *, as_json: bool) -> int:
     from cdk_distributed_map.runs.foresight.measured import compare  # noqa: PLC0415 - see plan
 
-    terms = compare(found, run)
+    terms = compare(forecast, run)
     if as_json:
-        numbers = {"pipeline": inputs.name, **found.to_json(), "inputs": inputs_json(inputs)}
-        _show.as_json({**numbers, "against": [each.to_json() for each in terms]})
+        numbers = {"pipeline": inputs.name, **forecast.to_json(), "inputs": inputs_json(inputs)}
+        _show.as_json({**numbers, "against": [term.to_json() for term in terms]})
         return _exit.SUCCESS
     rows = [
         (
-            f"{each.name}{f', {each.unit}' if each.unit else ''}",
-            f"{each.predicted:,.4g}",
-            f"{each.measured:,.4g}",
-            "-" if each.ratio is None else f"{each.ratio:.2f}",
+            f"{term.name}{f', {term.unit}' if term.unit else ''}",
+            f"{term.predicted:,.4g}",
+            f"{term.measured:,.4g}",
+            "-" if term.ratio is None else f"{term.ratio:.2f}",
         )
-        for each in terms
+        for term in terms
     ]
     _show.table(["", "predicted", "measured", "ratio"], rows, numbers=[1, 2, 3])
     return _exit.SUCCESS
@@ -132,7 +132,7 @@ def forecast_of(inputs: Inputs, *, seed: int = 0, refuses: bool = True) -> tuple
     from cdk_distributed_map.plan import forecast  # noqa: PLC0415 - see plan
 
     try:
-        found = forecast(
+        plan_found = forecast(
             inputs.work,
             inputs.setting,
             platform=inputs.platform,
@@ -142,7 +142,7 @@ def forecast_of(inputs: Inputs, *, seed: int = 0, refuses: bool = True) -> tuple
         )
     except ValueError as error:
         return None, str(error)
-    return found, ""
+    return plan_found, ""
 
 
 def facts_of(options: dict[str, Any]) -> dict[str, Fact]:
@@ -217,19 +217,19 @@ def _json_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        numbers = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path} can't be read: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{path} is no JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path} must be an object of numbers by name, got {json.dumps(found)[:100]}")
-    return found
+    if not isinstance(numbers, dict):
+        raise InputError(f"{path} must be an object of numbers by name, got {json.dumps(numbers)[:100]}")
+    return numbers
 
 
 def inputs_json(inputs: Inputs) -> list[dict[str, Any]]:
     """Return the inputs of a plan as JSON."""
-    return [{"name": each.name, "value": each.value, "origin": each.origin} for each in inputs.listed]
+    return [{"name": entry.name, "value": entry.value, "origin": entry.origin} for entry in inputs.listed]
 
 
 @contextmanager

@@ -35,8 +35,8 @@ class Choices:
     def limits_text(self) -> str:
         """The limits, in words."""
         cost = [] if self.max_cost is None else [f"costs at most {self.max_cost:g} USD"]
-        taken = [] if self.max_time is None else [f"takes at most {self.max_time:g} s"]
-        return " and ".join([*cost, *taken])
+        time = [] if self.max_time is None else [f"takes at most {self.max_time:g} s"]
+        return " and ".join([*cost, *time])
 
     def to_json(self) -> dict[str, Any]:
         """Return them as JSON."""
@@ -53,7 +53,7 @@ def choices(inputs: Inputs, options: dict[str, Any]) -> Choices:
     from cdk_distributed_map.plan import alternatives, best, fewer  # noqa: PLC0415 - see plan
 
     max_cost, max_time = options["max_cost"], options["max_time"]
-    found = alternatives(
+    others = alternatives(
         inputs.work,
         inputs.setting,
         platform=inputs.platform,
@@ -63,13 +63,14 @@ def choices(inputs: Inputs, options: dict[str, Any]) -> Choices:
         progress=_progress() if options["tune"] else None,
     )
     within = [
-        each
-        for each in found
-        if (max_cost is None or each.dollars <= max_cost) and (max_time is None or each.seconds <= max_time)
+        alternative
+        for alternative in others
+        if (max_cost is None or alternative.dollars <= max_cost)
+        and (max_time is None or alternative.seconds <= max_time)
     ]
     shown, chosen = fewer(within), best(within, options["objective"])
     if chosen is not None and chosen not in shown:
-        shown = sorted([*shown, chosen], key=lambda each: each.dollars)
+        shown = sorted([*shown, chosen], key=lambda alternative: alternative.dollars)
     return Choices(
         current=inputs.setting,
         shown=shown,

@@ -57,14 +57,14 @@ def measured(client: Client, name: str, items: Sequence[bytes], *, input: Any, s
     if not sizes:
         return _facts(_run(target, items, input))
     function = _function(target)
-    found: dict[int, Measured] = {}
+    by_size: dict[int, Measured] = {}
     for size in sizes:
         with _memory(target, function, size):
-            found[size] = _run(target, items, input, at=f" at {size:,} MB")
-    share = cpu_share_of({size: each.times.mean for size, each in found.items()})
+            by_size[size] = _run(target, items, input, at=f" at {size:,} MB")
+    share = cpu_share_of({size: each.times.mean for size, each in by_size.items()})
     _show.say(f"{share:.0%} of an item's time computes, by these", err=True)
     return {
-        **_facts(found[sizes[-1]]),
+        **_facts(by_size[sizes[-1]]),
         "times_memory_mb": Fact(sizes[-1], "measured"),
         "cpu_share": Fact(share, "measured"),
     }
@@ -92,9 +92,9 @@ def _run(target: Pipeline, items: Sequence[bytes], input: Any, *, at: str = "") 
     if ledger.has_failures:
         failed = f"{ledger.unsuccessful:,} of them did not succeed: {_options.command('failures', run)}"
         _show.say(failed, err=True)
-    found = measure(run)
-    _show.say(f"an item took {found.times.quantile(0.5):.4g} s in the median{at}", err=True)
-    return found
+    of_run = measure(run)
+    _show.say(f"an item took {of_run.times.quantile(0.5):.4g} s in the median{at}", err=True)
+    return of_run
 
 
 def _function(target: Pipeline) -> str:

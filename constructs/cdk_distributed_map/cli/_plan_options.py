@@ -21,11 +21,11 @@ def seconds(context: click.Context, parameter: click.Parameter, value: str | Non
     del context, parameter
     if value is None:
         return None
-    found = re.fullmatch(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)", value)
-    if found is None or float(found["number"]) == 0:
+    match = re.fullmatch(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[smhd]?)", value)
+    if match is None or float(match["number"]) == 0:
         message = f"a time is a number with s, m, h or d, as 30m, got {value!r}"
         raise click.BadParameter(message)
-    return float(found["number"]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[found["unit"]]
+    return float(match["number"]) * {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}[match["unit"]]
 
 
 FACTS: Final = {

@@ -20,20 +20,22 @@ _HEIGHT: Final = 200
 _EDGE: Final = 10
 
 
-def render(inputs: Inputs, found: Forecast, others: Choices) -> str:
+def render(inputs: Inputs, forecast: Forecast, others: Choices) -> str:
     """Return the page."""
     source = resources.files("cdk_distributed_map.cli").joinpath("plan.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"seconds": seconds_text, "dollars": dollars_text}
-    times, costs = ([getattr(each, name) for each in others.shown] or [0.0] for name in ("seconds", "dollars"))
+    times, costs = (
+        [getattr(alternative, name) for alternative in others.shown] or [0.0] for name in ("seconds", "dollars")
+    )
     return environment.from_string(source).render(
         name=inputs.name,
-        found=found,
+        found=forecast,
         others=others,
         inputs=inputs.listed,
         made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        total=max(sum(found.phases.values()), 1e-9),
-        running=_running(found.concurrency, found.p50),
+        total=max(sum(forecast.phases.values()), 1e-9),
+        running=_running(forecast.concurrency, forecast.p50),
         points=_points(others.shown),
         fastest=min(times),
         slowest=max(times),
@@ -58,17 +60,17 @@ def _running(moments: Sequence[tuple[float, int]], end: float) -> str:
 
 def _points(shown: Sequence[Alternative]) -> list[dict[str, Any]]:
     """Return where each setting is, by the logarithms of its time and its cost."""
-    times = [math.log(max(each.seconds, 1e-9)) for each in shown]
-    costs = [math.log(max(each.dollars, 1e-9)) for each in shown]
+    times = [math.log(max(one.seconds, 1e-9)) for one in shown]
+    costs = [math.log(max(one.dollars, 1e-9)) for one in shown]
     return [
         {
             "x": f"{_place(time, times, _WIDTH):.1f}",
             "y": f"{_HEIGHT - _place(cost, costs, _HEIGHT):.1f}",
-            "now": each.is_current,
-            "text": f"batches of {each.setting.batch:,}, {'Express' if each.setting.express else 'Standard'}, "
-            f"{each.setting.concurrency:,} at once: {seconds_text(each.seconds)}, {dollars_text(each.dollars)}",
+            "now": one.is_current,
+            "text": f"batches of {one.setting.batch:,}, {'Express' if one.setting.express else 'Standard'}, "
+            f"{one.setting.concurrency:,} at once: {seconds_text(one.seconds)}, {dollars_text(one.dollars)}",
         }
-        for each, time, cost in zip(shown, times, costs, strict=True)
+        for one, time, cost in zip(shown, times, costs, strict=True)
     ]
 
 

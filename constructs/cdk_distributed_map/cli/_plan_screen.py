@@ -21,19 +21,19 @@ _LEVELS: Final = " ▁▂▃▄▅▆▇█"
 _MOST_CHARGES: Final = 8
 
 
-def lines(name: str, found: Forecast, inputs: Sequence[Input]) -> list[str]:
+def lines(name: str, forecast: Forecast, inputs: Sequence[Input]) -> list[str]:
     """Return the lines of a plan, none of them longer than 80 columns."""
-    kind = "Express" if found.setting.express else "Standard"
-    children = counted(found.children, "child").replace("childs", "children")
-    head = f"{name}: {counted(found.work.items, 'item')} in {children}, {kind}, of up to {found.setting.batch:,}"
+    kind = "Express" if forecast.setting.express else "Standard"
+    children = counted(forecast.children, "child").replace("childs", "children")
+    head = f"{name}: {counted(forecast.work.items, 'item')} in {children}, {kind}, of up to {forecast.setting.batch:,}"
     return [
         head[:COLUMNS],
         "",
-        *_time(found),
+        *_time(forecast),
         "",
-        *_cost(found.bill),
+        *_cost(forecast.bill),
         "",
-        *_limits(found),
+        *_limits(forecast),
         "",
         *_inputs(inputs),
     ]
@@ -47,14 +47,14 @@ def alternatives(others: Choices) -> list[str]:
         "",
         _labelled("settings", f"{'batch':>9}  {'children':<9}{'at once':>8}{'memory':>8}{'time':>10}{'cost':>12}"),
     ]
-    for each in others.shown:
-        kind, setting = "Express" if each.setting.express else "Standard", each.setting
-        note = "  now" if each.is_current else "  best" if each == others.best else ""
+    for alternative in others.shown:
+        kind, setting = "Express" if alternative.setting.express else "Standard", alternative.setting
+        note = "  now" if alternative.is_current else "  best" if alternative == others.best else ""
         lines.append(
             _labelled(
                 "",
                 f"{setting.batch:>9,}  {kind:<9}{setting.concurrency:>8,}{setting.memory_mb:>8,}"
-                f"{seconds_text(each.seconds):>10}{dollars_text(each.dollars):>12}{note}",
+                f"{seconds_text(alternative.seconds):>10}{dollars_text(alternative.dollars):>12}{note}",
             )
         )
     if others.best is not None and not others.best.is_current:
@@ -75,16 +75,17 @@ def _wrapped(label: str, text: str) -> Iterator[str]:
         yield _labelled("" if number else label, line)
 
 
-def _time(found: Forecast) -> Iterator[str]:
+def _time(forecast: Forecast) -> Iterator[str]:
     yield _labelled(
-        "time", f"p50 {seconds_text(found.p50)}   p10 {seconds_text(found.p10)}   p90 {seconds_text(found.p90)}"
+        "time",
+        f"p50 {seconds_text(forecast.p50)}   p10 {seconds_text(forecast.p10)}   p90 {seconds_text(forecast.p90)}",
     )
-    yield _labelled("", "  ".join(f"{name} {seconds_text(taken)}" for name, taken in found.phases.items()))
-    yield _labelled("phases", bar(found.phases, _BAR))
-    chart = running(found.concurrency, found.p50, _BAR)
+    yield _labelled("", "  ".join(f"{name} {seconds_text(seconds)}" for name, seconds in forecast.phases.items()))
+    yield _labelled("phases", bar(forecast.phases, _BAR))
+    chart = running(forecast.concurrency, forecast.p50, _BAR)
     yield _labelled("children", chart)
-    throttled = f", {found.throttled:,} invocations throttled" if found.throttled else ""
-    yield _labelled("", f"{found.peak:,} at once at most{throttled}")
+    throttled = f", {forecast.throttled:,} invocations throttled" if forecast.throttled else ""
+    yield _labelled("", f"{forecast.peak:,} at once at most{throttled}")
 
 
 def bar(phases: dict[str, float], width: int) -> str:
@@ -93,8 +94,8 @@ def bar(phases: dict[str, float], width: int) -> str:
     if total <= 0:
         return ""
     text, done = "", 0.0
-    for name, taken in phases.items():
-        done += taken
+    for name, seconds in phases.items():
+        done += seconds
         part = _LETTERS[name] * (round(done / total * width) - len(text))
         room = len(part) - len(name) - 2
         text += part if room < 0 else f"{part[: room // 2]} {name} {part[room // 2 + len(name) + 2 :]}"
@@ -122,23 +123,23 @@ def _cost(bill: Bill) -> Iterator[str]:
     for number, (service, amount) in enumerate(bill.by_service().items()):
         del number
         yield _labelled("", f"{service:<18}{dollars_text(amount):>12}")
-        for each in bill.charges:
-            if each.service == service and each.dollars >= 0.005 * bill.total:
-                quantity = f"{each.quantity:,.0f}" if each.quantity >= 100 else f"{each.quantity:.3g}"
-                yield _labelled("", f"  {quantity} {each.unit} x ${each.unit_price:.10g}  {each.what}")
+        for charge in bill.charges:
+            if charge.service == service and charge.dollars >= 0.005 * bill.total:
+                quantity = f"{charge.quantity:,.0f}" if charge.quantity >= 100 else f"{charge.quantity:.3g}"
+                yield _labelled("", f"  {quantity} {charge.unit} x ${charge.unit_price:.10g}  {charge.what}")
 
 
-def _limits(found: Forecast) -> Iterator[str]:
-    if not found.limits:
+def _limits(forecast: Forecast) -> Iterator[str]:
+    if not forecast.limits:
         yield _labelled("binds", "nothing: its work alone takes that long")
-    for number, each in enumerate(found.limits):
-        yield from _wrapped("then" if number else "binds", f"{each.text} (costs {seconds_text(each.seconds)})")
-        yield from _wrapped("", f"-> {each.remedy}")
+    for number, limit in enumerate(forecast.limits):
+        yield from _wrapped("then" if number else "binds", f"{limit.text} (costs {seconds_text(limit.seconds)})")
+        yield from _wrapped("", f"-> {limit.remedy}")
 
 
 def _inputs(inputs: Sequence[Input]) -> Iterator[str]:
     """Yield the inputs in two columns, by where they come from."""
-    cells = [f"{each.name}: {each.text} ({each.origin})" for each in inputs]
+    cells = [f"{entry.name}: {entry.text} ({entry.origin})" for entry in inputs]
     half = (COLUMNS - _LABEL) // 2
     row, label = "", "inputs"
     for cell in cells:

@@ -58,8 +58,10 @@ def facts(
     execution_input = {} if parsed is None else parsed
     named = options["items"] if number_of(options["items"]) is None else None
     source = source_for(described.definition, execution_input, named=named)
-    found: dict[str, Fact] = {} if "items" in known else count.count(client.aws, source).facts()
+    counted_facts: dict[str, Fact] = {} if "items" in known else count.count(client.aws, source).facts()
     if number is not None:
         items = count.first_items(client.aws, source, number)
-        found |= _plan_measure.measured(client, pipeline, items, input=execution_input, sizes=options["measure_memory"])
-    return found
+        counted_facts |= _plan_measure.measured(
+            client, pipeline, items, input=execution_input, sizes=options["measure_memory"]
+        )
+    return counted_facts

@@ -56,23 +56,23 @@ def agreed(
         click.ClickException: The answer is no.
     """
     if not planning:
-        given = {
+        measured_options = {
             "--max-cost": max_cost,
             "--max-hours": max_hours,
             "--item-count": item_count,
             "--item-seconds": item_seconds,
         }
-        if wrong := [name for name, value in given.items() if value is not None]:
+        if wrong := [name for name, value in measured_options.items() if value is not None]:
             raise click.UsageError(f"{wrong[0]} needs --plan")
         return True
     counted = None if item_count is not None else _counted(client, target, items, execution_input)
-    found = _plan(client, target, item_count, item_seconds, counted)
-    _show.say(found.summary(), err=True)
+    forecast = _plan(client, target, item_count, item_seconds, counted)
+    _show.say(forecast.summary(), err=True)
     problems = []
-    if max_cost is not None and found.bill.total > max_cost:
-        problems.append(f"it costs {found.bill.total:,.2f} USD, over {max_cost:,.2f}")
-    if max_hours is not None and found.p90 > max_hours * 3_600:
-        problems.append(f"it takes {found.p90 / 3_600:.2f} h, over {max_hours:g}")
+    if max_cost is not None and forecast.bill.total > max_cost:
+        problems.append(f"it costs {forecast.bill.total:,.2f} USD, over {max_cost:,.2f}")
+    if max_hours is not None and forecast.p90 > max_hours * 3_600:
+        problems.append(f"it takes {forecast.p90 / 3_600:.2f} h, over {max_hours:g}")
     for problem in problems:
         _show.say(f"over the limit: {problem}", err=True)
     if not sys.stdin.isatty():

@@ -104,27 +104,35 @@ def alternatives(
         progress: Called with how many settings were looked at, and how many there are.
     """
     tried: dict[Setting, Alternative | None] = {}
-    known: Sequence[Setting] = list(_every(work, current, platform) if tune else _around(work, current, platform))
-    wanted = list(dict.fromkeys([current, *known]))
+    tried_settings: Sequence[Setting] = list(
+        _every(work, current, platform) if tune else _around(work, current, platform)
+    )
+    wanted = list(dict.fromkeys([current, *tried_settings]))
     for number, setting in enumerate(wanted):
         tried[setting] = evaluate(work, setting, current=current, platform=platform, prices=prices, seed=seed)
         if progress is not None:
             progress(number + 1, len(wanted))
-    found = [each for each in tried.values() if each is not None]
-    front = pareto(found)
-    shown = [each for each in found if each.is_current and each not in front]
-    return sorted([*front, *(replace(each, is_pareto=False) for each in shown)], key=lambda each: each.dollars)
+    results = [alternative for alternative in tried.values() if alternative is not None]
+    front = pareto(results)
+    shown = [alternative for alternative in results if alternative.is_current and alternative not in front]
+    return sorted(
+        [*front, *(replace(alternative, is_pareto=False) for alternative in shown)],
+        key=lambda alternative: alternative.dollars,
+    )
 
 
-def pareto(found: Iterable[Alternative]) -> list[Alternative]:
+def pareto(alternatives_found: Iterable[Alternative]) -> list[Alternative]:
     """Return those that none is cheaper than and faster, the cheapest first.
 
     .. versionadded:: 0.1.0
     """
     front: list[Alternative] = []
-    for each in sorted(found, key=lambda each: (each.dollars, each.seconds, _size(each.setting))):
-        if not front or each.seconds < front[-1].seconds:
-            front.append(each)
+    for alternative in sorted(
+        alternatives_found,
+        key=lambda alternative: (alternative.dollars, alternative.seconds, _size(alternative.setting)),
+    ):
+        if not front or alternative.seconds < front[-1].seconds:
+            front.append(alternative)
     return front
 
 
@@ -133,11 +141,15 @@ def fewer(front: Sequence[Alternative], most: int = _MOST) -> list[Alternative]:
 
     .. versionadded:: 0.1.0
     """
-    front = [each for at, each in enumerate(front) if each.is_current or not _hardly_cheaper(each, front[at + 1 :])]
+    front = [
+        alternative
+        for at, alternative in enumerate(front)
+        if alternative.is_current or not _hardly_cheaper(alternative, front[at + 1 :])
+    ]
     if len(front) <= most:
         return front
-    kept = {0, len(front) - 1, *(at for at, each in enumerate(front) if each.is_current)}
-    logs = [math.log(max(each.seconds, 1e-9)) for each in front]
+    kept = {0, len(front) - 1, *(at for at, alternative in enumerate(front) if alternative.is_current)}
+    logs = [math.log(max(alternative.seconds, 1e-9)) for alternative in front]
     low, high = min(logs), max(logs)
     for step in range(1, most):
         if len(kept) >= most:
@@ -153,7 +165,7 @@ def _hardly_cheaper(one: Alternative, dearer: Sequence[Alternative]) -> bool:
     return any(each.dollars <= most and each.seconds < one.seconds for each in dearer)
 
 
-def best(found: Sequence[Alternative], objective: Objective) -> Alternative | None:
+def best(choices: Sequence[Alternative], objective: Objective) -> Alternative | None:
     """Return the best by an objective: the cheapest, the fastest, or what is least far from both; None of none.
 
     .. versionadded:: 0.1.0
@@ -163,19 +175,20 @@ def best(found: Sequence[Alternative], objective: Objective) -> Alternative | No
     """
     if objective not in OBJECTIVES:
         raise ValueError(f"objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
-    if not found:
+    if not choices:
         return None
-    cheapest, fastest = (min(getattr(each, name) for each in found) for name in ("dollars", "seconds"))
+    cheapest, fastest = (min(getattr(alternative, name) for alternative in choices) for name in ("dollars", "seconds"))
     near = 1 + _EQUAL
 
-    def rank(each: Alternative) -> tuple[float, float]:
+    def rank(alternative: Alternative) -> tuple[float, float]:
         if objective == "cost":
-            return (0 if each.dollars <= cheapest * near else each.dollars), each.seconds
+            return (0 if alternative.dollars <= cheapest * near else alternative.dollars), alternative.seconds
         if objective == "time":
-            return (0 if each.seconds <= fastest * near else each.seconds), each.dollars
-        return each.dollars / max(cheapest, 1e-12) * each.seconds / max(fastest, 1e-12), each.dollars
+            return (0 if alternative.seconds <= fastest * near else alternative.seconds), alternative.dollars
+        product = alternative.dollars / max(cheapest, 1e-12) * alternative.seconds / max(fastest, 1e-12)
+        return product, alternative.dollars
 
-    return min(found, key=rank)
+    return min(choices, key=rank)
 
 
 def changes(setting: Setting, current: Setting) -> list[str]:
@@ -246,5 +259,5 @@ def _clamped(sizes: Iterable[float], least: int, most: int) -> list[int]:
 
 def _round_numbers(most: int) -> list[int]:
     """Return 1, 2, 5, 10 and so on up to a number, and that."""
-    found = [step * 10**power for power in range(9) for step in _STEPS]
-    return [*(each for each in found if each < most), most]
+    numbers = [step * 10**power for power in range(9) for step in _STEPS]
+    return [*(number for number in numbers if number < most), most]

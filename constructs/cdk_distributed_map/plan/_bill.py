@@ -54,14 +54,14 @@ class Bill:
     @property
     def total(self) -> float:
         """Everything together, in USD."""
-        return math.fsum(each.dollars for each in self.charges)
+        return math.fsum(charge.dollars for charge in self.charges)
 
     def by_service(self) -> dict[str, float]:
         """Return what each service costs, in USD, the dearest first."""
-        found: dict[str, float] = {}
-        for each in self.charges:
-            found[each.service] = found.get(each.service, 0.0) + each.dollars
-        return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+        dollars: dict[str, float] = {}
+        for charge in self.charges:
+            dollars[charge.service] = dollars.get(charge.service, 0.0) + charge.dollars
+        return dict(sorted(dollars.items(), key=lambda pair: -pair[1]))
 
 
 def make_bill(work: Work, setting: Setting, *, platform: Platform, price: Prices) -> Bill:
@@ -75,16 +75,16 @@ def make_bill(work: Work, setting: Setting, *, platform: Platform, price: Prices
     children, items = work.children(setting) * again, work.items * again
     # By the sizes of batches: what is rounded up for each child isn't the same for their mean.
     shapes = [(number * again, _invocation_seconds(work, setting, size)) for number, size in work.shapes(setting)]
-    found = [
+    charges = [
         *_step_functions(work, setting, shapes, platform=platform, price=price),
         *(_function(work, setting, shapes, platform=platform, price=price) if work.calls_function else ()),
         *_steps(work, items, platform=platform, price=price),
         *_requests(work, items, children, price),
         *_logs(work, items, children, price),
     ]
-    bill = Bill(charges=tuple(each for each in found if each.quantity), as_of=price.as_of)
+    bill = Bill(charges=tuple(charge for charge in charges if charge.quantity), as_of=price.as_of)
     totals = bill.by_service()
-    order = sorted(bill.charges, key=lambda each: (-totals[each.service], each.service, -each.dollars))
+    order = sorted(bill.charges, key=lambda charge: (-totals[charge.service], charge.service, -charge.dollars))
     return Bill(charges=tuple(order), as_of=price.as_of)
 
 
@@ -144,13 +144,13 @@ def _steps(work: Work, items: float, *, platform: Platform, price: Prices) -> It
 
 
 def _requests(work: Work, items: float, children: float, price: Prices) -> Iterator[Charge]:
-    read: dict[str, tuple[float, float]] = {
+    by_source: dict[str, tuple[float, float]] = {
         "listing": (0, math.ceil(work.items / _LISTED_AT_ONCE)),
         "captured": (1, 1 + math.ceil(work.items * work.item_bytes / limits.MIN_PART_BYTES / 2)),
         "file": (1, 0),
         "state": (0, 0),
     }
-    gets, puts = read[work.source]
+    gets, puts = by_source[work.source]
     files = math.ceil(children * work.result_bytes / limits.MAX_RESULT_FILE_BYTES)
     written = work.map_runs * _REQUESTS_OF_A_MANIFEST
     written += max(files, math.ceil(children * work.result_bytes / limits.MIN_PART_BYTES))

@@ -89,15 +89,15 @@ def read_path(definition: Mapping[str, Any]) -> PathFacts:
         ValueError: The definition has no Distributed Map.
     """
     path = list(_path(definition))
-    found = next((state for state in path if is_distributed(state)), None)
-    if found is None:
-        found = next((state for _, state in walk(definition) if is_distributed(state)), None)
-    if found is None:
+    distributed = next((state for state in path if is_distributed(state)), None)
+    if distributed is None:
+        distributed = next((state for _, state in walk(definition) if is_distributed(state)), None)
+    if distributed is None:
         raise ValueError("the state machine has no Distributed Map: there is nothing to plan")
     called, rounds, before = [], 0, True
     capture: Mapping[str, Any] | None = None
     for state in path:
-        before = before and state is not found
+        before = before and state is not distributed
         payload, name = _payload(state), function_name(state)
         if name is None:
             continue
@@ -110,8 +110,8 @@ def read_path(definition: Mapping[str, Any]) -> PathFacts:
             capture = settings if isinstance(settings, Mapping) else {}
         called.append(Called(role=role, name=name))
     return PathFacts(
-        map=_map(found, captured=capture is not None),
-        reads=Reads(reader=found.get("ItemReader") or {}, items=_state_items(found), capture=capture),
+        map=_map(distributed, captured=capture is not None),
+        reads=Reads(reader=distributed.get("ItemReader") or {}, items=_state_items(distributed), capture=capture),
         states=len(path),
         called=tuple(called),
         rounds=rounds,
@@ -160,8 +160,8 @@ def _path(graph: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _map(state: Mapping[str, Any], *, captured: bool) -> MapFacts:
     graph = processor(state)
-    inside = [each for _, each in walk(graph, children=False)]
-    nested = next((each for each in inside if is_distributed(each)), None)
+    inside = [state for _, state in walk(graph, children=False)]
+    nested = next((state for state in inside if is_distributed(state)), None)
     batcher = state.get("ItemBatcher") or {}
     writer = state.get("ResultWriter") or {}
     reader = (state.get("ItemReader") or {}).get("ReaderConfig") or {}

@@ -184,8 +184,8 @@ class Simulation:
         while not of.waiting and of.running < self.concurrency and of.begun < of.children:
             block = 1 if self.exact else self._block(of)
             # Of a block, the others are read, and get their turn, while the first works.
-            read = (of.begun + 1 - of.ahead) * self.size
-            when = of.opened + (read if read < of.items else of.items) * self.of_item
+            items_read = (of.begun + 1 - of.ahead) * self.size
+            when = of.opened + (items_read if items_read < of.items else of.items) * self.of_item
             when = max(when, of.gate)
             cost = self.of_start * block
             if cost:
@@ -214,8 +214,8 @@ class Simulation:
         cold = 0.0
         if self.calls_function:
             requests = self.requests
-            asked = block if block < requests.most else requests.most
-            refused = requests.at(now) < asked
+            tokens = block if block < requests.most else requests.most
+            refused = requests.at(now) < tokens
             if not refused and self.idle:
                 self.idle -= 1
             elif not refused and self.environments < self.allowed and self.growth.at(now) >= 1:
@@ -227,7 +227,7 @@ class Simulation:
                 most = min(_MOST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2.0 ** min(tries, 10))
                 self._add(now + self.rng.uniform(0, most), _INVOKE, of, block, tries + 1)
                 return
-            requests.tokens -= asked
+            requests.tokens -= tokens
         self._add(now + cold + self._seconds(block), _ENDED, of, block)
 
     def _seconds(self, block: int) -> float:
@@ -238,15 +238,15 @@ class Simulation:
             self.drawn[block] = items, self.times.log_normal(items) if self.times.variance else None
         items, distribution = self.drawn[block]
         if self.times.sample and items <= 4:
-            taken = self.times.draw(rng, items)
+            seconds = self.times.draw(rng, items)
         elif distribution is not None:
-            taken = rng.lognormvariate(*distribution)
+            seconds = rng.lognormvariate(*distribution)
         else:
-            taken = items * self.times.mean
+            seconds = items * self.times.mean
         if retried:
             tried = rng.random() < retried if block == 1 else retried
-            taken *= 1 + tried
-        return taken + block * self.of_child
+            seconds *= 1 + tried
+        return seconds + block * self.of_child
 
     def _end(self, now: float, of: _MapRun, block: int) -> None:
         of.ahead -= block - 1

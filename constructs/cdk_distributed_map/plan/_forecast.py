@@ -87,8 +87,10 @@ class Forecast:
             "throttled": self.throttled,
             "dollars": round(self.bill.total, 6),
             "pricesAsOf": self.bill.as_of,
-            "charges": [{**dataclasses.asdict(each), "dollars": round(each.dollars, 9)} for each in self.bill.charges],
-            "limits": [dataclasses.asdict(each) for each in self.limits],
+            "charges": [
+                {**dataclasses.asdict(entry), "dollars": round(entry.dollars, 9)} for entry in self.bill.charges
+            ],
+            "limits": [dataclasses.asdict(entry) for entry in self.limits],
             "concurrency": [[round(when, 1), running] for when, running in self.concurrency],
         }
 
@@ -119,8 +121,8 @@ def forecast(
     Raises:
         ValueError: AWS would refuse the run, or end it.
     """
-    if refuses and (found := problems(work, setting)):
-        raise ValueError("; ".join(found))
+    if refuses and (refused := problems(work, setting)):
+        raise ValueError("; ".join(refused))
     platform = Platform() if platform is None else platform
     if trials is None:
         trials = _TRIALS if work.children(setting) <= _EVENTS else _TRIALS_OF_BLOCKS
@@ -179,13 +181,13 @@ def _phases(trace: Trace) -> dict[str, float]:
 
 
 def _binding(work: Work, setting: Setting, platform: Platform, seed: int) -> list[Limit]:
-    found: list[Limit] = []
-    left = (work, setting, platform)
-    whole = before = simulate(*left, rng=_chance(seed), most_events=_FEW_EVENTS).ended
+    binding: list[Limit] = []
+    relaxed = (work, setting, platform)
+    whole = before = simulate(*relaxed, rng=_chance(seed), most_events=_FEW_EVENTS).ended
     for _ in range(2):
         best: tuple[float, float, str, tuple[Work, Setting, Platform]] | None = None
-        for name, without in _relaxed(*left):
-            if any(each.name == name for each in found):
+        for name, without in _relaxed(*relaxed):
+            if any(limit.name == name for limit in binding):
                 continue
             ended = simulate(*without, rng=_chance(seed), most_events=_FEW_EVENTS).ended
             saved = before - ended
@@ -194,9 +196,9 @@ def _binding(work: Work, setting: Setting, platform: Platform, seed: int) -> lis
         if best is None:
             break
         text, remedy = _words(best[2], work, setting, platform)
-        found.append(Limit(name=best[2], text=text, remedy=remedy, seconds=best[0]))
-        _, before, _, left = best
-    return found
+        binding.append(Limit(name=best[2], text=text, remedy=remedy, seconds=best[0]))
+        _, before, _, relaxed = best
+    return binding
 
 
 def _relaxed(work: Work, setting: Setting, platform: Platform) -> list[tuple[str, tuple[Work, Setting, Platform]]]:

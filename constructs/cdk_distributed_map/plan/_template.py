@@ -51,16 +51,16 @@ def _known(value: Any, template: Mapping[str, Any]) -> Any:
         return {key: _known(each, template) for key, each in value.items()}
     if isinstance(value, list):
         return [_known(each, template) for each in value]
-    if isinstance(value, str) and (found := _REFERENCE.fullmatch(value)) is not None:
-        parameter = template.get("Parameters", {}).get(found["id"], {})
+    if isinstance(value, str) and (match := _REFERENCE.fullmatch(value)) is not None:
+        parameter = template.get("Parameters", {}).get(match["id"], {})
         if parameter.get("Type") == "Number" and "Default" in parameter:
             return float(parameter["Default"])
     return value
 
 
 def _function(name: str, template: Mapping[str, Any]) -> FunctionFacts:
-    found = _REFERENCE.search(name)
-    properties = None if found is None else _function_of(found["id"], template)
+    match = _REFERENCE.search(name)
+    properties = None if match is None else _function_of(match["id"], template)
     if properties is None:
         return FunctionFacts()
     return FunctionFacts(

@@ -73,34 +73,34 @@ class ChildExecutions:
         """Return a child's name as lists have it: of an Express one with the id of its execution."""
         return f"{name}:{uuid.uuid5(uuid.UUID(self._run_id), name)}" if self.machine.express else name
 
-    def make(self, kept: Records, at: int) -> Execution:
+    def make(self, records_kept: Records, at: int) -> Execution:
         """Return a child that is to run."""
-        name = kept.name(at)
+        name = records_kept.name(at)
         execution = Execution(
             arn=self.arn(name),
             name=name,
             machine=self.machine,
-            input=loads(kept.input(at).decode()),
+            input=loads(records_kept.input(at).decode()),
             services=self._services,
             map_run=self.run_arn,
         )
-        execution.started = kept.started[at] or execution.started
-        if at in kept.redrives:
-            execution.redrive_count, execution.redriven = kept.redrives[at]
+        execution.started = records_kept.started[at] or execution.started
+        if at in records_kept.redrives:
+            execution.redrive_count, execution.redriven = records_kept.redrives[at]
         return execution
 
-    def bring_back(self, kept: Records, at: int, *, waits: bool) -> Execution:
+    def bring_back(self, records_kept: Records, at: int, *, waits: bool) -> Execution:
         """Return a child that isn't running from what is kept of it.
 
         Args:
-            kept: Where it is kept.
+            records_kept: Where it is kept.
             at: Its number.
             waits: Whether it waits to be run again.
         """
-        execution = self.make(kept, at)
-        execution.status = "PENDING_REDRIVE" if waits else records.STATUSES[kept.status[at]]
-        execution.stopped = kept.stopped[at] or None
-        result = kept.result(at)
+        execution = self.make(records_kept, at)
+        execution.status = "PENDING_REDRIVE" if waits else records.STATUSES[records_kept.status[at]]
+        execution.stopped = records_kept.stopped[at] or None
+        result = records_kept.result(at)
         if result is not None:
             execution.output, execution.error, execution.cause = result.output, result.error, result.cause
             execution.history.events = result.events
@@ -108,11 +108,11 @@ class ChildExecutions:
         return execution
 
 
-def keep_ended(kept: Records, at: int, execution: Execution, *, now: float) -> None:
+def keep_ended(records_kept: Records, at: int, execution: Execution, *, now: float) -> None:
     """Keep how a child ended.
 
     Args:
-        kept: Where.
+        records_kept: Where.
         at: Its number.
         execution: The child.
         now: When it ended, where the execution doesn't say it.
@@ -127,11 +127,11 @@ def keep_ended(kept: Records, at: int, execution: Execution, *, now: float) -> N
     )
     stopped = now if execution.stopped is None else execution.stopped
     try:
-        kept.finish(at, _ENDED.get(execution.status, records.ABORTED), stopped, result)
+        records_kept.finish(at, _ENDED.get(execution.status, records.ABORTED), stopped, result)
     except ValueError as error:
         # A result that can't be kept must not keep the map from ending.
         cause = f"The output can't be kept, which is nested too deeply: {error}"
-        kept.finish(at, records.FAILED, stopped, Result(None, errors.RUNTIME, cause, [], None))
+        records_kept.finish(at, records.FAILED, stopped, Result(None, errors.RUNTIME, cause, [], None))
 
 
 class Permits:

@@ -51,7 +51,7 @@ def open_object(
     client: Any,
     place: dict[str, str],
     decrypts: Callable[[str | None], str | None],
-    told: Callable[[ClientError], ClientError],
+    translate: Callable[[ClientError], ClientError],
 ) -> IO[bytes]:
     """Return an object's content, decompressed where it is gzip or zstd.
 
@@ -59,7 +59,7 @@ def open_object(
         client: S3 client.
         place: Parameters of GetObject.
         decrypts: Returns None where the KMS key that it is given may be used, else why not.
-        told: Returns an error of S3 as the state machine's role is told it.
+        translate: Returns an error of S3 as the state machine's role is told it.
 
     Raises:
         ReaderError: It can't be read.
@@ -67,7 +67,7 @@ def open_object(
     try:
         answer = client.get_object(**place)
     except ClientError as error:
-        raise failed(_cause(told(error))) from error
+        raise failed(_cause(translate(error))) from error
     except BotoCoreError as error:
         raise failed(_cause(error)) from error
     refused = decrypts(answer.get("SSEKMSKeyId"))

@@ -42,28 +42,28 @@ def find(folder: Path, name: str) -> Described | None:
     """
     stacks = list(_stacks(folder))
     stack_name, slash, path = name.partition("/")
-    found = [
+    machines = [
         (stack, logical)
         for stack in stacks
         for logical in stack.resources(_MACHINE)
         if logical == names.logical_id(path if slash else name) and (not slash or stack.name == stack_name)
     ]
-    if not found and not slash:
+    if not machines and not slash:
         of_stack = [(each, each.resources(_MACHINE)) for each in stacks if each.name == name]
-        found = [
+        machines = [
             (stack, logical)
             for stack, known in of_stack
             for logical in names.of_stack({logical: logical for logical in known})
         ]
-        found = found or [pair for pair in _machines(stacks) if _is_called(*pair, name)]
-    if len(found) > 1:
-        known = ", ".join(f"{stack.name}: {logical}" for stack, logical in found)
+        machines = machines or [pair for pair in _machines(stacks) if _is_called(*pair, name)]
+    if len(machines) > 1:
+        known = ", ".join(f"{stack.name}: {logical}" for stack, logical in machines)
         raise AmbiguousNameError(
             f"{folder} has several pipelines {name!r} ({known}): say which, as in 'Stack/Construct'"
         )
-    if not found:
+    if not machines:
         return None
-    stack, logical = found[0]
+    stack, logical = machines[0]
     return described(stack.template, logical, name=name, region=stack.region)
 
 

@@ -51,10 +51,10 @@ class Counted:
     def facts(self) -> dict[str, Fact]:
         """Return what a plan takes of it."""
         origin: Literal["counted", "sampled"] = "counted" if self.exact else "sampled"
-        found = {"items": Fact(self.items, origin)}
+        facts = {"items": Fact(self.items, origin)}
         if self.item_bytes is not None:
-            found["item_bytes"] = Fact(self.item_bytes, origin)
-        return found
+            facts["item_bytes"] = Fact(self.item_bytes, origin)
+        return facts
 
 
 def count(aws: Aws, source: Source) -> Counted:
@@ -94,26 +94,26 @@ def first_items(aws: Aws, source: Source, number: int) -> list[bytes]:
         case ListingSource(loaded=None):
             return list(islice(_objects(aws, source), number))
         case _:
-            found: list[bytes] = []
+            rows: list[bytes] = []
             for file in _files(aws, source).files:
-                if len(found) < number:
-                    found += first_rows(file.opened, file.format, number - len(found))
-            return found
+                if len(rows) < number:
+                    rows += first_rows(file.opened, file.format, number - len(rows))
+            return rows
 
 
 # -- objects of a listing
 
 
 def _count_objects(aws: Aws, source: ListingSource) -> Counted:
-    found = [_listing(aws, source.bucket, prefix) for prefix in source.prefixes]
+    listings = [_listing(aws, source.bucket, prefix) for prefix in source.prefixes]
     wanted = _wanted(source)
     objects, items, texts = 0, 0.0, []
-    for each in found:
-        some = [_object(entry, source) for entry in each.some if wanted(entry)]
-        objects += each.objects
-        items += each.objects * len(some) / max(1, len(each.some))
+    for listing in listings:
+        some = [_object(entry, source) for entry in listing.some if wanted(entry)]
+        objects += listing.objects
+        items += listing.objects * len(some) / max(1, len(listing.some))
         texts += some
-    return Counted(items=round(items), item_bytes=_mean(texts), exact=all(each.exact for each in found))
+    return Counted(items=round(items), item_bytes=_mean(texts), exact=all(listing.exact for listing in listings))
 
 
 def _objects(aws: Aws, source: ListingSource) -> Iterator[bytes]:
@@ -138,16 +138,16 @@ def _wanted(source: ListingSource) -> Any:
 
 def _object(entry: Entry, source: ListingSource) -> bytes:
     """Return an object as an item: as Step Functions lists it, or as the capture function does."""
-    each = entry.described
+    described = entry.described
     if source.capture is not None:
-        return encode(item_of(source.bucket, each), what="object")
+        return encode(item_of(source.bucket, described), what="object")
     return encode(
         {
-            "Etag": each["ETag"],
+            "Etag": described["ETag"],
             "Key": entry.key,
-            "LastModified": each["LastModified"].timestamp(),
+            "LastModified": described["LastModified"].timestamp(),
             "Size": entry.size,
-            "StorageClass": each.get("StorageClass", "STANDARD"),
+            "StorageClass": described.get("StorageClass", "STANDARD"),
         },
         what="object",
     )
@@ -157,9 +157,9 @@ def _listing(aws: Aws, bucket: str, prefix: str) -> Listing:
     notices = ProgressNotice(aws.notice, lambda done: f"counting s3://{bucket}/{prefix}: {done:,} objects seen")
 
     def page(prefix: str, after: str) -> Page:
-        found = page_of(aws, bucket, prefix, after)
-        notices(len(found.entries))
-        return found
+        listed = page_of(aws, bucket, prefix, after)
+        notices(len(listed.entries))
+        return listed
 
     return estimate(page, prefix)
 
@@ -181,8 +181,8 @@ class _Files:
     """Of all."""
 
 
-def _count_files(found: _Files) -> Counted:
-    files = sorted((each for each in found.files if each.opened.size), key=lambda each: each.opened.size)
+def _count_files(files_found: _Files) -> Counted:
+    files = sorted((each for each in files_found.files if each.opened.size), key=lambda each: each.opened.size)
     if not files:
         return Counted(items=0, item_bytes=None, exact=True)
     step = max(1.0, (len(files) - 1) / (_FILES - 1))
@@ -190,8 +190,8 @@ def _count_files(found: _Files) -> Counted:
     rows = [count_rows(each.opened, each.format) for each in chosen]
     number = math.fsum(each.number for each in rows)
     text = math.fsum(each.bytes for each in rows)
-    share = found.bytes / sum(each.opened.size for each in chosen)
-    is_whole = sum(each.opened.size for each in chosen) == found.bytes
+    share = files_found.bytes / sum(each.opened.size for each in chosen)
+    is_whole = sum(each.opened.size for each in chosen) == files_found.bytes
     return Counted(
         items=round(number * share),
         item_bytes=text / number if number else None,

@@ -63,11 +63,11 @@ def estimate(page: ListPage, prefix: str) -> Listing:
     seen: list[Entry] = []
     after = ""
     for _ in range(_WHOLE_PAGES):
-        found = page(prefix, after)
-        seen += found.entries
-        if not found.truncated or not found.entries:
+        listed = page(prefix, after)
+        seen += listed.entries
+        if not listed.truncated or not listed.entries:
             return Listing(objects=len(seen), bytes=sum(each.size for each in seen), exact=True, some=tuple(seen))
-        after = found.entries[-1].key
+        after = listed.entries[-1].key
     tree = _Tree(page)
     objects = max(len(seen), round(tree.size(prefix, Page(seen, True), _REQUESTS)))
     some = (*seen, *tree.seen)
@@ -84,9 +84,9 @@ class _Tree:
 
     def _listed(self, prefix: str, after: str) -> Page:
         self._requests += 1
-        found = self._page(prefix, after)
-        self.seen += found.entries
-        return found
+        listed = self._page(prefix, after)
+        self.seen += listed.entries
+        return listed
 
     def size(self, prefix: str, first: Page, budget: float) -> float:
         """Return about how many keys begin with a prefix.

@@ -47,11 +47,11 @@ class Measured:
 
     def facts(self) -> dict[str, Fact]:
         """Return what a plan takes of it."""
-        found: dict[str, Any] = {"items": self.items, "times": self.times, "item_bytes": self.item_bytes}
-        found["run_again"] = self.run_again
+        values: dict[str, Any] = {"items": self.items, "times": self.times, "item_bytes": self.item_bytes}
+        values["run_again"] = self.run_again
         if self.used_mb is not None:
-            found["used_mb"] = self.used_mb
-        return {name: Fact(value, "measured") for name, value in found.items()}
+            values["used_mb"] = self.used_mb
+        return {name: Fact(value, "measured") for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +116,9 @@ class _Sums:
 
 
 def _of_measures(measures: Sequence[tuple[int, float, float, float]]) -> Times:
-    mean = max(_LEAST_SECONDS, sum(each[1] for each in measures) / sum(each[0] for each in measures))
-    middle = max(_LEAST_SECONDS, median(each[2] for each in measures))
-    times = Times.of(middle, max(middle, median(each[3] for each in measures)))
+    mean = max(_LEAST_SECONDS, sum(measure[1] for measure in measures) / sum(measure[0] for measure in measures))
+    middle = max(_LEAST_SECONDS, median(measure[2] for measure in measures))
+    times = Times.of(middle, max(middle, median(measure[3] for measure in measures)))
     return times.scaled(mean / times.mean)
 
 
@@ -159,7 +159,7 @@ def measure(run: RunHandle) -> Measured:
             "--item-seconds"
         )
     first_rounds = [arn for arn, number in run.round_numbers(maps).items() if number == 1]
-    again = sum(each.items.total for each in maps if each.arn in first_rounds)
+    again = sum(map_run.items.total for map_run in maps if map_run.arn in first_rounds)
     return Measured(
         items=maps[0].items.total if maps else sums.items,
         children=maps[0].children.total if maps else sums.children,
@@ -174,21 +174,25 @@ def measure(run: RunHandle) -> Measured:
     )
 
 
-def compare(found: Forecast, run: Measured) -> list[Term]:
+def compare(forecast: Forecast, run: Measured) -> list[Term]:
     """Return the terms of a plan beside what a run measured."""
-    express = found.setting.express
-    each = express_children(1, seconds=run.child_seconds) if express else standard_children(1, states=found.work.states)
-    charges = [one for one in found.bill.charges if one.service == "Step Functions" and one.what != "states of the run"]
-    work = found.phases["ramp"] + found.phases["steady"] + found.phases["tail"]
-    batches = max(1, found.children)
-    predicted_child = found.work.items * found.work.item_times(found.setting).mean / batches
+    express = forecast.setting.express
+    each = (
+        express_children(1, seconds=run.child_seconds) if express else standard_children(1, states=forecast.work.states)
+    )
+    charges = [
+        one for one in forecast.bill.charges if one.service == "Step Functions" and one.what != "states of the run"
+    ]
+    work = forecast.phases["ramp"] + forecast.phases["steady"] + forecast.phases["tail"]
+    batches = max(1, forecast.children)
+    predicted_child = forecast.work.items * forecast.work.item_times(forecast.setting).mean / batches
     terms = [
-        ("time of the run", "s", found.p50, run.seconds),
+        ("time of the run", "s", forecast.p50, run.seconds),
         ("from the first child's start to the last one's end", "s", work, run.work_seconds),
-        ("items", "", found.work.items, run.items),
-        ("children", "", found.children, run.children),
+        ("items", "", forecast.work.items, run.items),
+        ("children", "", forecast.children, run.children),
         ("time of a child", "s", predicted_child, run.child_seconds),
-        ("bytes of an item", "", found.work.item_bytes, run.item_bytes),
+        ("bytes of an item", "", forecast.work.item_bytes, run.item_bytes),
         ("starts and states of children", "USD", sum(one.dollars for one in charges), run.children * each.total),
     ]
     return [Term(name=name, unit=unit, predicted=one, measured=other) for name, unit, one, other in terms]

@@ -158,11 +158,11 @@ def source_for(definition: Mapping[str, Any], input: Any, *, named: str | None =
 
 
 def _captured(capture: Mapping[str, Any], input: Any) -> Source:
-    known = {name: value_of(each, input, what=f"the capture's {name}") for name, each in capture.items()}
-    if known.get("kind") == "ranges":
-        return RangesSource(settings=known)
-    if known.get("kind") == "s3Listing":
-        return ListingSource(bucket=known["bucket"], prefixes=tuple(known["prefixes"]), capture=known)
+    settings = {name: value_of(each, input, what=f"the capture's {name}") for name, each in capture.items()}
+    if settings.get("kind") == "ranges":
+        return RangesSource(settings=settings)
+    if settings.get("kind") == "s3Listing":
+        return ListingSource(bucket=settings["bucket"], prefixes=tuple(settings["prefixes"]), capture=settings)
     raise InputError(f"a capture function of your own finds the items, which nothing else can count: {_REMEDY}")
 
 
@@ -184,13 +184,13 @@ def _read(reader: Mapping[str, Any], input: Any) -> Source:
 
 
 def _format(config: Mapping[str, Any]) -> FileFormat:
-    given = config.get("CSVHeaderLocation") == "GIVEN"
+    has_own_names = config.get("CSVHeaderLocation") == "GIVEN"
     return FileFormat(
         kind=config.get("InputType", "JSON"),
         # Step Functions has rules of its own for what RFC 4180 has none for.
         dialect=CsvDialect(
             delimiter=_DELIMITERS.get(config.get("CSVDelimiter", "COMMA"), ","),
-            columns=tuple(config.get("CSVHeaders", ())) if given else None,
+            columns=tuple(config.get("CSVHeaders", ())) if has_own_names else None,
             strict=False,
         ),
     )
@@ -218,8 +218,8 @@ def value_of(value: Any, input: Any, *, what: str) -> Any:
     if text == "null":
         return None
     otherwise: Any = _MISSING
-    if (found := _OR_ELSE.fullmatch(text)) is not None:
-        text, otherwise = found["path"], _literal(found["else"])
+    if (match := _OR_ELSE.fullmatch(text)) is not None:
+        text, otherwise = match["path"], _literal(match["else"])
     path = _OF_INPUT.fullmatch(text)
     if path is None:
         raise InputError(f"{what} is computed when a run starts ({text:.200}): {_REMEDY}")
@@ -238,11 +238,11 @@ def _literal(text: str) -> Any:
 
 
 def _at(input: Any, path: str, otherwise: Any, *, what: str) -> Any:
-    found = input
+    value = input
     for name in path.split(".")[1:]:
-        if not isinstance(found, Mapping) or name not in found:
+        if not isinstance(value, Mapping) or name not in value:
             if otherwise is not _MISSING:
                 return otherwise
             raise InputError(f"{what} is {path[1:]!r} of the input, which hasn't it: pass the run's input (--input)")
-        found = found[name]
-    return found
+        value = value[name]
+    return value

@@ -96,7 +96,7 @@ def _placed(runs: Sequence[Figures], segments: Sequence[Sequence[Segment]]) -> _
     every = [(run, segment) for run, own in zip(runs, segments, strict=True) for segment in own]
     whole = sum(len(segment.levels) for _, segment in every)
     room = WIDTH - _GAP * (len(every) - 1)
-    found: _Placed = []
+    placed: _Placed = []
     left = 0.0
     for run, segment in every:
         size = room * len(segment.levels) / whole
@@ -104,9 +104,9 @@ def _placed(runs: Sequence[Figures], segments: Sequence[Sequence[Segment]]) -> _
         says = f"{run.name}: {when:%Y-%m-%d %H:%M:%S} to {datetime.fromtimestamp(segment.end, UTC):%H:%M:%S} UTC"
         share = size / WIDTH * 100
         label = f"{when:%H:%M:%S}" if len(runs) == 1 else f"{run.name} · {when:%H:%M:%S}"
-        found.append((Part(share, label if share >= _LEAST_LABEL else "", says, left), segment))
+        placed.append((Part(share, label if share >= _LEAST_LABEL else "", says, left), segment))
         left += size + _GAP
-    return found
+    return placed
 
 
 def _stacked(title: str, unit: str, placed: _Placed, kinds: Mapping[str, str], *, per_second: bool) -> Chart:
