@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session")
-def definitions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def definitions(make_once: Callable[[str, Callable[[Path], object]], Path]) -> dict[str, str]:
     """Definitions of real pipelines, by name; the payload bucket reads ``payload`` in them."""
-    return render_definitions(tmp_path_factory.mktemp("definitions"))
+    folder = make_once(
+        "definitions", lambda new: (new / "rendered.json").write_text(json.dumps(render_definitions(new)))
+    )
+    rendered: dict[str, str] = json.loads((folder / "rendered.json").read_text())
+    return rendered
 
 
 @pytest.fixture

@@ -1032,12 +1032,13 @@ def interrupt(*_: Any) -> None:
 def test_a_file_whose_upload_another_attempt_completed_is_written_again(
     lab: Callable[..., Lab], lambda_context: Callable[[float], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distmap._upload.PART_BYTES", 5 * 1024**2)
+    for name in ("PART_BYTES", "MIN_PART_BYTES"):
+        monkeypatch.setattr(f"distmap._upload.{name}", 2**18)
     large = "x" * 1024
     this = lab(
-        [large] * 12_000,
+        [large] * 600,
         child=lambda number, _indexes: CRASH if number == 0 else None,
-        batch=1_000,
+        batch=50,
         toleratedFailurePercentage=75,
     )
     event = this.map(this.items)
@@ -1050,8 +1051,8 @@ def test_a_file_whose_upload_another_attempt_completed_is_written_again(
         last, continuation = continuation, answer["continuation"]
 
     assert account_run({**event, "continuation": last}, lambda_context(0)) is not None
-    assert this.account()["again"]["items"]["count"] == 12_000
-    assert this.finish(this.account())["succeeded"] == 12_000
+    assert this.account()["again"]["items"]["count"] == 600
+    assert this.finish(this.account())["succeeded"] == 600
 
 
 def test_the_code_of_the_account_function_is_its_handler() -> None:

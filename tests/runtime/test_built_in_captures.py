@@ -33,7 +33,10 @@ def event_of(run: Run, **capture: Any) -> dict[str, Any]:
 
 def items_in(s3: S3Client, run: Run) -> list[dict[str, Any]]:
     body = s3.get_object(Bucket=run["bucket"], Key=KEY)["Body"].read()
-    return [json.loads(line) for line in body.splitlines()]
+    lines = body.splitlines()
+    items: list[dict[str, Any]] = json.loads(b"[%s]" % b",".join(lines))
+    assert len(items) == len(lines)
+    return items
 
 
 def ranges_of(number: int, chunk: int) -> list[dict[str, int]]:
