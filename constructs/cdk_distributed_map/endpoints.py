@@ -46,7 +46,7 @@ def known(url: str | None) -> LocalEndpoint | None:
     return None if url is None else _open.get(url.rstrip("/"))
 
 
-def bare_session() -> Session:
+def unconfigured_session() -> Session:
     """Return a session of botocore that knows nothing of how this machine is configured.
 
     Each of its settings is looked for nowhere but in its default: neither in the environment nor in a file.

@@ -74,7 +74,7 @@ class NestedMapRun(NamedTuple):
 
 
 @dataclass
-class _Place:
+class _Results:
     """What one run has of one path."""
 
     run: RunFiles
@@ -226,7 +226,7 @@ class NestedReading:
     def _inside(
         self,
         nested: NestedMapSettings,
-        place: _Place,
+        place: _Results,
         parent: str,
         index: int,
         outer: ItemStates,
@@ -260,7 +260,7 @@ class NestedReading:
         # Items that can't be told apart would be counted again.
         return heals and not hopeless and not map_run.states.unidentified
 
-    def _compare(self, account: NestedAccount, outer: ItemStates, places: Mapping[int, _Place], parent: str) -> None:
+    def _compare(self, account: NestedAccount, outer: ItemStates, places: Mapping[int, _Results], parent: str) -> None:
         """Report outer items that succeeded without a trace of their inner map."""
         unidentified = outer.unidentified.get(item_states.SUCCEEDED, 0)
         if unidentified > len(places):
@@ -276,9 +276,9 @@ class NestedReading:
             )
         account.not_begun += sum(1 for index in outer.unsuccessful() if index not in places)
 
-    def _places(self, nested: NestedMapSettings, parent: str) -> dict[int, _Place]:
+    def _places(self, nested: NestedMapSettings, parent: str) -> dict[int, _Results]:
         """Return what the latest run that has any files of a path has of it, by the path's last index."""
-        found: dict[int, _Place] = {}
+        found: dict[int, _Results] = {}
         buckets = dict.fromkeys([nested["resultsBucket"], self._runs[0].bucket])
         for run in self._runs:
             prefix = f"{run.prefix}/{NESTED_FOLDER}/{nested['label']}{parent}/"
@@ -289,7 +289,7 @@ class NestedReading:
                         continue
                     place = found.get(int(match[1]))
                     if place is None or place.run is not run:
-                        place = found[int(match[1])] = _Place(run)
+                        place = found[int(match[1])] = _Results(run)
                     if match[2] is not None:
                         place.has_items = True
                     else:
@@ -301,7 +301,7 @@ class NestedReading:
             yield from ((each["Key"], each["LastModified"]) for each in page.get("Contents", []))
 
     def _one(
-        self, account: NestedAccount, nested: NestedMapSettings, place: _Place, path: str, *, outer_succeeded: bool
+        self, account: NestedAccount, nested: NestedMapSettings, place: _Results, path: str, *, outer_succeeded: bool
     ) -> NestedMapRun:
         where = f"the map run in {nested['label']}{path} of {place.run.name!r}"
         manifests: list[ResultsPlace] = [{"bucket": nested["resultsBucket"], "key": key} for key in place.manifests]
@@ -340,7 +340,7 @@ class NestedReading:
         return Reader(self._s3, place, run=whose, report=report, numbers=numbers)
 
     def _captured(
-        self, nested: NestedMapSettings, place: _Place, path: str, manifests: list[ResultsPlace]
+        self, nested: NestedMapSettings, place: _Results, path: str, manifests: list[ResultsPlace]
     ) -> int | None:
         """Return how many items a Map Run has; None where neither a file nor AWS tells it."""
         if place.has_items:

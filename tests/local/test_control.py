@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cdk_distributed_map.endpoints import bare_session
+from cdk_distributed_map.endpoints import unconfigured_session
 from cdk_distributed_map.local import control
 from cdk_distributed_map.local.__main__ import main
 from cdk_distributed_map.local.control import LocalError
@@ -156,7 +156,7 @@ def test_other_exceptions_to_the_proxy_stay(before: dict[str, str], after: str) 
 
 def test_nothing_asks_the_metadata_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULTS_MODE", "auto")
-    assert bare_session().get_config_variable("defaults_mode") == "legacy"
+    assert unconfigured_session().get_config_variable("defaults_mode") == "legacy"
     variables = environment_of(local_environment("http://127.0.0.1:1", "us-east-1", Keys("a", "s")), os.environ)
     assert variables["AWS_DEFAULTS_MODE"] == pinned("http://127.0.0.1:1")["AWS_DEFAULTS_MODE"] == "legacy"
 

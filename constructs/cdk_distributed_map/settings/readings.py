@@ -84,7 +84,7 @@ def reader(action: str, arguments: dict[str, Any], config: dict[str, Any]) -> di
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputPlace:
+class InputLocation:
     """Which buckets and keys a source may name, where some of it comes from the input."""
 
     buckets: tuple[s3.IBucket, ...]
@@ -141,7 +141,7 @@ class CapturedItems(ItemReading):
 class ListedObjects(ItemReading):
     """Objects listed by the map."""
 
-    place: InputPlace
+    place: InputLocation
     prefix: str | None
     load: FileFormat | None
     max_items: float | str | None = None
@@ -191,7 +191,7 @@ class ListedObjects(ItemReading):
 class FileItems(ItemReading):
     """Items in one file of S3, or in the files that a manifest names."""
 
-    place: InputPlace
+    place: InputLocation
     key: str
     config: dict[str, Any]
     data: tuple[Sequence[s3.IBucket], str] | None = None

@@ -15,7 +15,7 @@ from cdk_distributed_map.settings.readings import (
     CapturedItems,
     FileItems,
     InputFile,
-    InputPlace,
+    InputLocation,
     ItemReading,
     ListedObjects,
     StateItems,
@@ -75,7 +75,7 @@ class ItemSource:
             bucket_path: Where the bucket's name is in the input, for a list of buckets. Default: ``$.bucket``.
             key_prefix: What the prefixes from the input begin with, to narrow the role. Default: any.
         """
-        place = _input_place(bucket, bucket_path, key_prefix, key=prefix, name="prefix")
+        place = _input_location(bucket, bucket_path, key_prefix, key=prefix, name="prefix")
         if prefix is not None and not place.names_key:
             checks.literal_key("prefix", prefix)
         if load is not None and load.config.get("ItemsPointer") is not None:
@@ -201,7 +201,7 @@ class ItemSource:
         Raises:
             ValueError: The key doesn't end in ``manifest.json``.
         """
-        place = _input_place(bucket, bucket_path, key_prefix, key=manifest_key, name="manifest_key")
+        place = _input_location(bucket, bucket_path, key_prefix, key=manifest_key, name="manifest_key")
         if not place.names_key:
             checks.literal_key("manifest_key", manifest_key)
         if data_prefix is None and place.names_key:
@@ -258,7 +258,7 @@ class ItemSource:
         Raises:
             ValueError: CSV without given headers, or JSON.
         """
-        place = _input_place(bucket, bucket_path, key_prefix, key=manifest_key, name="manifest_key")
+        place = _input_location(bucket, bucket_path, key_prefix, key=manifest_key, name="manifest_key")
         if not place.names_key:
             checks.literal_key("manifest_key", manifest_key)
         checks.literal_key("data_prefix", data_prefix)
@@ -361,7 +361,7 @@ def _file(
     for name, value in (("version_id", version_id), ("expected_bucket_owner", owner)):
         if value is not None:
             checks.text(name, value)
-    place = InputPlace(buckets=(bucket,))
+    place = InputLocation(buckets=(bucket,))
     return ItemSource(
         reading=FileItems(
             place=place, key=key, config=form.render(), max_items=max_items, version_id=version_id, owner=owner
@@ -369,14 +369,14 @@ def _file(
     )
 
 
-def _input_place(
+def _input_location(
     bucket: s3.IBucket | Sequence[s3.IBucket],
     bucket_path: str | None,
     key_prefix: str | None,
     *,
     key: str | None,
     name: str,
-) -> InputPlace:
+) -> InputLocation:
     several = isinstance(bucket, list | tuple)
     buckets = tuple(bucket) if isinstance(bucket, list | tuple) else (bucket,)
     if len(buckets) == 0:
@@ -391,4 +391,4 @@ def _input_place(
     if key_prefix is not None and not names_key:
         raise ValueError(f"key_prefix narrows what the input may name, but {name} is no path into it: leave it out")
     checks.plain_key("key_prefix", key_prefix or "")
-    return InputPlace(buckets=buckets, bucket_path=bucket_path, key_prefix=key_prefix or "", names_key=names_key)
+    return InputLocation(buckets=buckets, bucket_path=bucket_path, key_prefix=key_prefix or "", names_key=names_key)

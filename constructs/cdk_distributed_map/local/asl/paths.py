@@ -163,10 +163,10 @@ def _library_path(rest: str) -> Callable[[Json], list[Json]]:
         raise UnsupportedError(
             f"the path {rest!r} has a wildcard, slice, filter or '..': pip install 'cdk-distributed-map[local]'"
         ) from error
-    bare = _QUOTED.sub("''", rest)
-    if _CALL.search(bare):
+    unquoted = _QUOTED.sub("''", rest)
+    if _CALL.search(unquoted):
         raise UnsupportedError(f"the path {rest!r} calls a function: use JSONata or an intrinsic function instead")
-    foreign = _FOREIGN.search(bare)
+    foreign = _FOREIGN.search(unquoted)
     if foreign is not None:
         raise UnsupportedError(f"the path {rest!r} has {foreign[0]!r}, which AWS's paths haven't: use JSONata instead")
     if re.search(r"\[\s*(?:'[^']*'|\"[^\"]*\")\s*,", rest):

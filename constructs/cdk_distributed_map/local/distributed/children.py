@@ -145,7 +145,7 @@ class Permits:
         self._services = services
         self._granted: set[bool] = set()
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Ask again: another attempt begins."""
         self._granted.clear()
 

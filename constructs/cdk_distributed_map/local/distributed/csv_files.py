@@ -75,7 +75,7 @@ class _Parser:
         self._special = re.compile(f'["\\\\{re.escape(delimiter)}]')
         self._fields: list[str] = []
         self._pieces: list[str] = []
-        self._fresh = True
+        self._at_field_start = True
         """Whether nothing of a field has been read."""
         self._length = 0
         self.is_open = False
@@ -122,14 +122,14 @@ class _Parser:
 
     def _plain(self, text: str, at: int, end: int, number: int) -> int | None:
         """Read on outside of quotes; return where to go on, None at the end of the record."""
-        if self._fresh and self._opens(text, at, end):
-            self.is_open, self._fresh, self.opened = True, False, number
+        if self._at_field_start and self._opens(text, at, end):
+            self.is_open, self._at_field_start, self.opened = True, False, number
             return at + 1
         found = self._special.search(text, at, end)
         if found is None:
             self._pieces.append(text[at:end])
             return None
-        here, self._fresh = found.start(), False
+        here, self._at_field_start = found.start(), False
         self._pieces.append(text[at:here])
         if text[here] == self._delimiter:
             self._end_field()
@@ -155,4 +155,4 @@ class _Parser:
     def _end_field(self) -> None:
         self._fields.append("".join(self._pieces))
         self._pieces = []
-        self._fresh = True
+        self._at_field_start = True

@@ -156,7 +156,7 @@ class MapRun:
         """
         reading = None if feed is None else asyncio.ensure_future(self._read(feed))
         self._waiting, self._failure = Queue(self.records, self._redrive.waiting), None
-        self._permits.forget()
+        self._permits.reset()
         try:
             await self._dispatch(self._waiting, reading)
             if reading is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import boto3
 from botocore.config import Config
 
-from cdk_distributed_map.endpoints import bare_session
+from cdk_distributed_map.endpoints import unconfigured_session
 from cdk_distributed_map.local.embedded.keys import Keys
 
 DUMMIES: Final = Keys("test", "test")
@@ -39,11 +39,11 @@ def session(*, region: str, keys: Keys = DUMMIES, sent: Sent | None = None) -> A
         keys: Their credentials. Default: dummies.
         sent: Called with each of their requests before it is sent. Default: nothing is.
     """
-    bare = bare_session()
+    core = unconfigured_session()
     if sent is not None:
-        bare.register("before-send", sent)
+        core.register("before-send", sent)
     return boto3.Session(
-        botocore_session=bare,
+        botocore_session=core,
         aws_access_key_id=keys.access_key,
         aws_secret_access_key=keys.secret_key,
         region_name=region,

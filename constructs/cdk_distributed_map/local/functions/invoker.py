@@ -247,8 +247,8 @@ class Functions:
             worker = await self._pool.take(config)
         except StartError as error:
             return report.not_started(config, request_id, error, self._places.get(config.runtime, ()))
-        first = worker.fresh
-        worker.fresh = False
+        first = worker.is_new
+        worker.is_new = False
         started = time.perf_counter()
         worker.allow(config.timeout)
         try:

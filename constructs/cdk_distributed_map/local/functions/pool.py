@@ -262,7 +262,7 @@ class Pool:
         self._balance()
 
     def _hand_over(self, worker: Worker, group: _Group) -> None:
-        if not worker.fresh and worker.expires <= time.time() + group.config.timeout:
+        if not worker.is_new and worker.expires <= time.time() + group.config.timeout:
             worker.kill()
             return
         while group.waiting:

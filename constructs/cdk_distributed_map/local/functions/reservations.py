@@ -58,8 +58,9 @@ class Reservations:
                     continue
                 stamp = f"{stack.get('LastUpdatedTime', stack['CreationTime'])} {stack['StackStatus']}"
                 before = self._stacks.get(stack["StackId"])
-                fresh = before is not None and before[0] == stamp and stack["StackStatus"].endswith("_COMPLETE")
-                found[stack["StackId"]] = before if before is not None and fresh else (stamp, self._of_stack(stack))
+                if before is None or before[0] != stamp or not stack["StackStatus"].endswith("_COMPLETE"):
+                    before = (stamp, self._of_stack(stack))
+                found[stack["StackId"]] = before
         self._stacks = found
         self.known = {arn: number for _, numbers in found.values() for arn, number in numbers.items()}
 

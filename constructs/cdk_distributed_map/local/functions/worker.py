@@ -79,7 +79,7 @@ class Worker:
         self.dropped = False
         self._killed = False
         """Whether its answer no longer counts."""
-        self.fresh = True
+        self.is_new = True
         """Whether it has not had an event yet."""
         self.counted = False
         """Whether it has stopped being one that is starting."""

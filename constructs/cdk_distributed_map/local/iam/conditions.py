@@ -98,16 +98,16 @@ def refuse_unknown(where: str, statements: list[dict[str, Any]], request: EvalCo
 def _unknown(
     statement: Mapping[str, Any], request: EvalContext, applies: Callable[[dict[str, Any], EvalContext], bool]
 ) -> Iterator[str]:
-    bare = {**{key: value for key, value in statement.items() if key != "Condition"}, "Effect": "Allow"}
+    unconditional = {**{key: value for key, value in statement.items() if key != "Condition"}, "Effect": "Allow"}
     places = [name for name in ("Resource", "NotResource") if _VARIABLE in json.dumps(statement.get(name))]
     if places:
         # Where the variable stands decides whether it applies at all.
-        anywhere = {key: value for key, value in bare.items() if key not in places}
+        anywhere = {key: value for key, value in unconditional.items() if key not in places}
         if applies({**anywhere, "Resource": "*"}, request):
             yield f"the policy variable in {json.dumps(statement[places[0]])}"
-    if "NotPrincipal" in statement and applies({**bare, "Principal": "*"}, request):
+    if "NotPrincipal" in statement and applies({**unconditional, "Principal": "*"}, request):
         yield "NotPrincipal"
-    if not statement.get("Condition") or not applies(bare, request):
+    if not statement.get("Condition") or not applies(unconditional, request):
         return
     for operator, keys in statement["Condition"].items():
         if not _is_operator(operator):

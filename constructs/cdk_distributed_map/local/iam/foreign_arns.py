@@ -12,7 +12,7 @@ from cdk_distributed_map.local.errors import UnsupportedError
 _CALLED: Final = ("FunctionName", "StateMachineArn")
 
 
-class Place(Protocol):
+class Location(Protocol):
     """Where the engine is."""
 
     partition: str
@@ -20,28 +20,28 @@ class Place(Protocol):
     account: str
 
 
-def elsewhere(arn: str, place: Place, *, accounts: bool = True) -> str | None:
+def elsewhere(arn: str, here: Location, *, accounts: bool = True) -> str | None:
     """Return in what an ARN is elsewhere and the remedy, None where it is here or says nothing of it.
 
     Args:
         arn: The ARN; any other text is here.
-        place: Where the engine is.
+        here: Where the engine is.
         accounts: Whether another account is elsewhere too.
     """
     parsed = arns.split(arn)
     if parsed is None:
         return None
     for what, named, own in (
-        ("partition", parsed.partition, place.partition),
-        ("region", parsed.region, place.region),
-        ("account", parsed.account if accounts else "", place.account),
+        ("partition", parsed.partition, here.partition),
+        ("region", parsed.region, here.region),
+        ("account", parsed.account if accounts else "", here.account),
     ):
         if named and named != own:
             return f"it is in the {what} {named!r}, and the local AWS in {own!r}: use an ARN of that one"
     return None
 
 
-def refuse_elsewhere(definition: Mapping[str, Any], place: Place) -> None:
+def refuse_elsewhere(definition: Mapping[str, Any], here: Location) -> None:
     """Check the ARNs that are written out in a definition.
 
     Raises:
@@ -49,7 +49,7 @@ def refuse_elsewhere(definition: Mapping[str, Any], place: Place) -> None:
     """
     for name, state in walk(definition):
         for field, arn in _arns(state):
-            wrong = elsewhere(arn, place)
+            wrong = elsewhere(arn, here)
             if wrong is not None:
                 raise UnsupportedError(f"state {name!r} has {field} {arn!r}: {wrong}")
 

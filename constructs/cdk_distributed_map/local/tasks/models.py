@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from botocore.session import Session
 
-from cdk_distributed_map.endpoints import bare_session
+from cdk_distributed_map.endpoints import unconfigured_session
 from cdk_distributed_map.local.asl.json_text import Json, dumps
 
 _NUMBERS: Final = frozenset({"integer", "long", "float", "double"})
@@ -19,7 +19,7 @@ _SHOWN: Final = 80
 @cache
 def models() -> Session:
     """Return what has the models of all services."""
-    return bare_session()
+    return unconfigured_session()
 
 
 @cache

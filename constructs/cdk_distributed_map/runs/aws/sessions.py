@@ -221,7 +221,7 @@ class Aws:
             else:
                 # Neither a profile nor a key of another account has to do with it.
                 self._session = boto3.Session(
-                    botocore_session=endpoints.bare_session(),
+                    botocore_session=endpoints.unconfigured_session(),
                     region_name=self.region or local.region,
                     aws_access_key_id=local.access_key,
                     aws_secret_access_key=local.secret_key,

@@ -107,7 +107,7 @@ def indexes_of(link: Link, numbers: ItemNumbers) -> Iterator[int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemsPlace:
+class ItemFileLocation:
     """The file of items of a run."""
 
     bucket: str
@@ -118,13 +118,13 @@ class ItemsPlace:
     """Its checksum, likewise."""
 
 
-def item_file_of(run: RunHandle, described: RunDescription | None) -> ItemsPlace | None:
+def item_file_of(run: RunHandle, described: RunDescription | None) -> ItemFileLocation | None:
     """Return where the file of items of a run is; None where its map reads something else."""
     for place in (getattr(described, "output", None), getattr(described, "input", None)):
         items: Any = place.get("items") if isinstance(place, dict) else None
         if isinstance(items, dict) and isinstance(items.get("key"), str):
             count, sha256 = items.get("count"), items.get("sha256")
-            return ItemsPlace(
+            return ItemFileLocation(
                 bucket=items.get("bucket", run.pipeline.definition.item_file.bucket),
                 key=items["key"],
                 count=count if type(count) is int and count >= 0 else None,
@@ -138,7 +138,7 @@ def item_file_of(run: RunHandle, described: RunDescription | None) -> ItemsPlace
             if error_code(error) in item_files.GONE:
                 return None
             raise
-    return ItemsPlace(bucket=bucket, key=key)
+    return ItemFileLocation(bucket=bucket, key=key)
 
 
 def count_items(run: RunHandle, described: RunDescription | None) -> int | None:

@@ -161,7 +161,7 @@ class _Maker:
         return None, "results"
 
     def _compare(
-        self, run: RunHandle, described: RunDescription | None, file: chain_module.ItemsPlace, count: int
+        self, run: RunHandle, described: RunDescription | None, file: chain_module.ItemFileLocation, count: int
     ) -> int:
         """Return how many items a run had whose item file has so many now."""
         if described is None or described.status != "SUCCEEDED":

@@ -188,7 +188,7 @@ class _Values:
         items = run_input.get("items") if isinstance(run_input, dict) else None
         return isinstance(items, dict) and items.get("enveloped") is True
 
-    def _lines_of(self, file: chain_module.ItemsPlace) -> Iterator[bytes]:
+    def _lines_of(self, file: chain_module.ItemFileLocation) -> Iterator[bytes]:
         """Yield what the run's item file has: its children got it as it is there."""
         if self._was_enveloped():
             return self._made.of_envelopes(file.bucket, file.key)
