@@ -91,7 +91,7 @@ def test_mixed_types_are_said() -> None:
     ]
 
 
-MANY = 105_000
+MANY = 5_250
 """More than a group of rows, which is written once it is full."""
 
 
@@ -101,7 +101,9 @@ def many_alike() -> list[ItemResult]:
 
 
 @pytest.mark.parametrize("last", [{"n": "late"}, {"n": 1.5}, {"n": 0, "late": [1]}, 7], ids=str)
-def test_what_shows_late_widens_all_rows(last: Any) -> None:
+def test_what_shows_late_widens_all_rows(last: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "_CHUNK_ROWS", 1_000)
+    monkeypatch.setattr(columns, "_GROUP_ROWS", 5_000)
     found = [*many_alike(), ItemResult(MANY, "SUCCEEDED", last)]
     table, _ = written(found)
     kind = kinds.merged(kinds.kind_of([{"n": 1}]), kinds.kind_of([last]))
