@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from cdk_distributed_map.local.server import LocalAws
 from tests.cli.command import exit_codes
+from tests.deployments import Deploy
 
 HANDLER = """
 import sys
@@ -51,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(folder: Path) -> Iterator[LocalAws]:
+def engine(shared_aws: LocalAws, deploy: Deploy, folder: Path) -> LocalAws:
     """A pipeline of items without an index that fail at first, and functions that may operate it, or read it alone."""
     import aws_cdk as cdk
     from aws_cdk import aws_lambda as lambda_
@@ -90,9 +91,8 @@ def engine(folder: Path) -> Iterator[LocalAws]:
     pipeline.grant_read_results(operator)
     pipeline.grant_read_results(function("Reader", "operate"))
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out", "Stack")
-        yield aws
+    deploy(folder / "cdk.out", "Stack")
+    return shared_aws
 
 
 def operated(engine: LocalAws, name: str, run: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client
 from tests.cli.command import exit_codes
+from tests.deployments import Deploy
 
 HANDLER = """
 import time
@@ -71,7 +72,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(folder: Path) -> Iterator[LocalAws]:
+def engine(shared_aws: LocalAws, deploy: Deploy, folder: Path) -> LocalAws:
     """A local AWS with a pipeline of ranges, in batches of 10 of which half may fail, and one whose worker hangs."""
     import aws_cdk as cdk
 
@@ -105,9 +106,8 @@ def engine(folder: Path) -> Iterator[LocalAws]:
         accounting=Accounting.none(),
     )
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out", "Stack")
-        yield aws
+    deploy(folder / "cdk.out", "Stack")
+    return shared_aws
 
 
 def told(out: str) -> Any:

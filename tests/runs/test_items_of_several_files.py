@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client
 from tests.cli.command import exit_codes
+from tests.deployments import Deploy
 
 HANDLER = """
 from pathlib import Path
@@ -40,7 +41,7 @@ def healed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory, healed: Path) -> Iterator[LocalAws]:
+def engine(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory, healed: Path) -> LocalAws:
     """A local AWS with a pipeline for each source of several files, in batches of 4, and those files."""
     import aws_cdk as cdk
     from aws_cdk import aws_s3 as s3
@@ -69,10 +70,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory, healed: Path) -> Iterator[L
             tolerated_failure_percentage=100,
         )
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out", "Stack")
-        _write_files(aws.client("s3"))
-        yield aws
+    deploy(folder / "cdk.out", "Stack")
+    _write_files(shared_aws.client("s3"))
+    return shared_aws
 
 
 def _write_files(s3: Any) -> None:

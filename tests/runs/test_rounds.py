@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, Run
 from tests.cli.command import exit_codes
+from tests.deployments import Deploy
 
 HANDLER = """
 import os
@@ -56,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(folder: Path) -> Iterator[LocalAws]:
+def engine(shared_aws: LocalAws, deploy: Deploy, folder: Path) -> LocalAws:
     """Pipelines: one tolerates 2 items, in one the combine function fails at first, one has no account."""
     import aws_cdk as cdk
 
@@ -94,9 +95,8 @@ def engine(folder: Path) -> Iterator[LocalAws]:
     DistributedMapPipeline(stack, "Sums", worker=worker(), combine=combine, **common)
     DistributedMapPipeline(stack, "Plain", worker=worker(), accounting=Accounting.none(), **common)
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out", "Stack")
-        yield aws
+    deploy(folder / "cdk.out", "Stack")
+    return shared_aws
 
 
 def told(out: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from urllib3.response import HTTPResponse
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, ResultFilesError, Run
 from distmap.limits import SPILL_BYTES
+from tests.deployments import Deploy
 
 HANDLER = """
 from distmap import process_items
@@ -29,7 +29,7 @@ SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request ra
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def engine(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     """A local AWS with one pipeline, whose batches of 5 answer with more than a state's output may have."""
     import aws_cdk as cdk
 
@@ -48,9 +48,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
         tolerated_failure_count=1,
     )
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out", "Stack")
-        yield aws
+    deploy(folder / "cdk.out", "Stack")
+    return shared_aws
 
 
 @pytest.fixture

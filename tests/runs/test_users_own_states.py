@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client
 from tests.cli.command import exit_codes
+from tests.deployments import Deploy
 
 HANDLER = """
 import pathlib
@@ -37,7 +38,7 @@ def lucky(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory, lucky: Path) -> Iterator[LocalAws]:
+def engine(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory, lucky: Path) -> LocalAws:
     import aws_cdk as cdk
     from aws_cdk import aws_lambda as lambda_
     from aws_cdk import aws_stepfunctions as sfn
@@ -77,9 +78,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory, lucky: Path) -> Iterator[Lo
     chain = sfn.Pass(stack, "Before").next(beside.fragment).next(own_map(stack))
     sfn.StateMachine(stack, "Chain", definition_body=sfn.DefinitionBody.from_chainable(chain))
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out", "Stack")
-        yield aws
+    deploy(folder / "cdk.out", "Stack")
+    return shared_aws
 
 
 @pytest.mark.parametrize(

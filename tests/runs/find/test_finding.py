@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,10 +9,11 @@ import pytest
 from cdk_distributed_map import names
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import AmbiguousNameError, Client, NotFoundError
+from tests.deployments import Deploy
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def engine(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     import aws_cdk as cdk
     from aws_cdk import aws_kms as kms
     from aws_cdk import aws_stepfunctions as sfn
@@ -40,9 +40,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
             **given,
         )
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out", "Stack")
-        yield aws
+    deploy(folder / "cdk.out", "Stack")
+    return shared_aws
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, Ledger
 from tests.cli.command import exit_codes
+from tests.deployments import Deploy
 
 HANDLER = """
 from distmap import process_items
@@ -28,7 +29,7 @@ ROWS = [list(range(10)), list(range(10, 17)), [1, 2, 3]]
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def engine(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     """A local AWS with one pipeline whose items are lists, each the items of an inner map in batches of 4."""
     import aws_cdk as cdk
 
@@ -53,9 +54,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
         ),
     )
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out", "Stack")
-        yield aws
+    deploy(folder / "cdk.out", "Stack")
+    return shared_aws
 
 
 @pytest.fixture
