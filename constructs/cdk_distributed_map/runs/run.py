@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from cdk_distributed_map.arns import is_arn
-from cdk_distributed_map.plan import Forecast, plan
 from cdk_distributed_map.runs import start as start_module
 from cdk_distributed_map.runs.aws import arns
 from cdk_distributed_map.runs.aws.descriptions import MapRun, RunSummary
@@ -18,7 +17,6 @@ from cdk_distributed_map.runs.files import item_files, item_formats
 from cdk_distributed_map.runs.files.unread import unread
 from cdk_distributed_map.runs.find.handles import PipelineHandle, RunHandle
 from cdk_distributed_map.runs.find.names import LATEST, check_name, new_name
-from cdk_distributed_map.runs.foresight import deployed
 from cdk_distributed_map.runs.ledger import reconciliation, redrives
 from cdk_distributed_map.runs.ledger import retry as retry_module
 from cdk_distributed_map.runs.ledger.of_run import Ledger
@@ -30,6 +28,9 @@ from cdk_distributed_map.runs.results.item_results import ItemResult
 from cdk_distributed_map.runs.watch import watcher
 from cdk_distributed_map.runs.watch.progress import Progress
 from distmap.limits import MAX_CONCURRENT_CHILDREN
+
+if TYPE_CHECKING:
+    from cdk_distributed_map.plan import Forecast
 
 
 class Pipeline(PipelineHandle):
@@ -80,6 +81,10 @@ class Pipeline(PipelineHandle):
             InputError: AWS would refuse such a run, or end it.
             AwsError: AWS refused a call.
         """
+        # Each command would load them with its pipeline, and few plan.
+        from cdk_distributed_map.plan import plan  # noqa: PLC0415
+        from cdk_distributed_map.runs.foresight import deployed  # noqa: PLC0415
+
         described = deployed.described(self.aws, self.arn, name=self.called)
         try:
             return plan(described, items=items, item_seconds=item_seconds, item_p99=item_p99, **facts)
