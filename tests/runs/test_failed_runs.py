@@ -13,6 +13,7 @@ from cdk_distributed_map.local.server import LocalAws
 from cdk_distributed_map.runs import Client, Ledger, Pipeline, RunFailedError
 from distmap._stream import object_chunks
 from tests.cli.command import exit_codes, run_here
+from tests.deployments import Deploy
 
 HANDLER = "from distmap import process_items\n\nhandler = process_items(lambda item: item)\n"
 CAPTURE = """
@@ -24,11 +25,13 @@ def handler(event):
     yield 1
     raise RuntimeError("the source is closed")
 """
+# Others of the local AWS keep their buckets, too.
+DATA, PAYLOAD = "data-of-failed-runs", "payload-of-failed-runs"
 LATIN = b"n\n" + b"x\n" * 3 + "café\n".encode("latin-1")
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+def engine(shared_aws: LocalAws, deploy: Deploy, tmp_path_factory: pytest.TempPathFactory) -> LocalAws:
     """A local AWS with a pipeline for each way to fail before there are items."""
     import aws_cdk as cdk
     from aws_cdk import aws_s3 as s3
@@ -41,8 +44,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
     (folder / "code" / "capture.py").write_text(CAPTURE)
     app = cdk.App(analytics_reporting=False, outdir=str(folder / "cdk.out"))
     stack = cdk.Stack(app, "Stack")
-    data = s3.Bucket(stack, "Data", bucket_name="data")
-    payload = s3.Bucket(stack, "Payload", bucket_name="payload")
+    data = s3.Bucket(stack, "Data", bucket_name=DATA)
+    payload = s3.Bucket(stack, "Payload", bucket_name=PAYLOAD)
     capture = Capture.python(str(folder / "code"), handler="capture.handler")
     sources = {
         "Array": ItemSource.state_array("$.items"),
@@ -62,10 +65,9 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
             max_concurrency=2,
         )
     app.synth()
-    with LocalAws() as aws:
-        aws.deploy(folder / "cdk.out", "Stack")
-        aws.client("s3").put_object(Bucket="data", Key="latin.csv", Body=LATIN)
-        yield aws
+    deploy(folder / "cdk.out", "Stack")
+    shared_aws.client("s3").put_object(Bucket=DATA, Key="latin.csv", Body=LATIN)
+    return shared_aws
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
         ("Broken", {}, ("Broken capture", "the source is closed")),
         (
             "Array",
-            {"items": {"bucket": "payload", "key": "Array/items/none.jsonl"}},
+            {"items": {"bucket": PAYLOAD, "key": "Array/items/none.jsonl"}},
             ("Array map item file", "States.ItemReaderFailed"),
         ),
     ],
@@ -160,8 +162,8 @@ def test_run_over_nothing_says_that_it_had_no_items(
         ("Listed", {}),
         ("Ranges", {"number": 0}),
         ("Array", {"items": []}),
-        ("Array", {"items": {"bucket": "payload", "key": "Array/items/empty.jsonl"}}),
-        ("Array", {"items": {"bucket": "payload", "key": "Array/items/blank.jsonl"}}),
+        ("Array", {"items": {"bucket": PAYLOAD, "key": "Array/items/empty.jsonl"}}),
+        ("Array", {"items": {"bucket": PAYLOAD, "key": "Array/items/blank.jsonl"}}),
     ],
     ids=["listed", "captured", "array", "item file", "blank lines"],
 )
@@ -169,7 +171,7 @@ def test_the_account_of_a_run_over_nothing_is_what_a_recount_says(
     pipeline: str, given: Any, engine: LocalAws, distmap: Callable[..., tuple[int, str]]
 ) -> None:
     for key, body in (("empty", b""), ("blank", b"\n\n")):
-        engine.client("s3").put_object(Bucket="payload", Key=f"Array/items/{key}.jsonl", Body=body)
+        engine.client("s3").put_object(Bucket=PAYLOAD, Key=f"Array/items/{key}.jsonl", Body=body)
     name = re.sub(r"\W+", "-", f"nothing {pipeline} {json.dumps(given)}")[:80].strip("-")
     code, out = distmap("run", pipeline, "--input", json.dumps(given), "--name", name, "--watch")
     assert code == exit_codes.SUCCESS, out
