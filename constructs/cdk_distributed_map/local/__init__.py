@@ -1,7 +1,8 @@
 """The engine that runs synthesized state machines on this machine.
 
-It reads state machines from an embedded AWS and answers the Step Functions API for their executions. What it can't
-run it refuses, by field and with the remedy.
+It knows neither the construct nor the client. `server` starts the embedded AWS and the endpoint in front of it,
+`engine` reads state machines from there and answers the Step Functions API for their executions; what it can't run it
+refuses, by field and with the remedy. `deployed` is what a test gets of it, `simulation` runs a definition without AWS.
 """
 
 from typing import TYPE_CHECKING

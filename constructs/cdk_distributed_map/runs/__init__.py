@@ -1,6 +1,8 @@
 """The client: start a run, watch it, get its results, account for every item, run again what failed.
 
-It knows boto3 and never the CDK, so it starts without Node. Names are imported on first use.
+It knows boto3 and never the CDK, so it starts without Node. A `client` finds pipelines and runs by their names; `run`
+is the facade over what one run can be asked and told to do, `start` starts one, and the folders do the work. Names are
+imported on first use.
 """
 
 from __future__ import annotations
