@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from cdk_distributed_map.local.faults import SHARES, Faults
 from cdk_distributed_map.local.functions import Functions, FunctionSettings, InvokeResult, ServiceError
 from cdk_distributed_map.local.functions.concurrency import Concurrency
+from cdk_distributed_map.local.functions.forks import Forks
 from cdk_distributed_map.local.functions.load import Load
 from cdk_distributed_map.local.guardian import Guardian
 
@@ -232,6 +233,40 @@ def test_fails_when_a_function_is_inactive_on_request(lab: Any) -> None:
 def test_a_crash_on_request(lab: Any) -> None:
     lab.faults = Faults(crash=1.0)
     assert "signal: killed" in answer(lab.call("echo"))["errorMessage"]
+
+
+class SlowForks(Forks):
+    """A process is at work for a while before it is said to be there."""
+
+    def start(self, *arguments: Any) -> Any:
+        """Start one."""
+        forked = super().start(*arguments)
+        time.sleep(0.3)
+        return forked
+
+
+@pytest.fixture
+def slow_forks(lab: Any, tmp_path: Path) -> Iterator[None]:
+    lab.forks = SlowForks(guardian=lab.guardian, scratch=tmp_path)
+    yield
+    lab.forks.close()
+
+
+@pytest.mark.usefixtures("slow_forks")
+def test_a_process_that_is_quicker_than_the_news_of_it_crashes_on_request(lab: Any) -> None:
+    lab.faults = Faults(crash=1.0)
+    lab.configure(timeout=20)
+    assert "signal: killed" in answer(lab.call("echo"))["errorMessage"]
+
+
+@pytest.mark.usefixtures("slow_forks")
+def test_a_process_that_is_quicker_than_the_news_of_it_is_known_and_measured(lab: Any) -> None:
+    async def work(functions: Functions) -> tuple[InvokeResult, list[int]]:
+        return await functions.run("context_of", b"{}"), functions.pids
+
+    result, pids = lab.run(work)
+    assert result.peak_memory_mb is not None
+    assert len(pids) == 1
 
 
 def test_hanging_on_request_lasts_until_the_timeout(lab: Any) -> None:

@@ -96,6 +96,7 @@ class Worker:
         self._changed = changed
         self._server: asyncio.Server | None = None
         self._next: RuntimeConnection | None = None
+        self._early: RuntimeConnection | None = None
         self._connections: set[RuntimeConnection] = set()
         self._request_id = ""
         self._due = 0.0
@@ -135,6 +136,8 @@ class Worker:
             raise
         if self.state is not State.ENDED:
             self._meter = MemoryMeter(self.pid)
+            if self._early is not None:
+                self._asked_for_next(self._early)
 
     def _live(self, command: list[str], environment: dict[str, str], cwd: Path, born: asyncio.Future[int]) -> None:
         # A thread of its own that lasts as long as the process: the kernel ends a child with the thread that made it.
@@ -249,6 +252,8 @@ class Worker:
         self._connections.discard(connection)
         if connection is self._next:
             self._next = None
+        if connection is self._early:
+            self._early = None
 
     def _handle(self, request: Request) -> None:
         path = request.path.removeprefix(BASE)
@@ -267,6 +272,10 @@ class Worker:
 
     def _asked_for_next(self, connection: RuntimeConnection) -> None:
         if self._killed:
+            return
+        if not self.pid:
+            # It is quicker than the news of it. It can't be measured nor ended yet, so it gets no event yet.
+            self._early = connection
             return
         if self.state is State.STARTING:
             self.init_ms = (time.perf_counter() - self.started) * 1000
