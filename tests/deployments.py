@@ -26,6 +26,8 @@ class Deploy(Protocol):
 class Deployments:
     """Deploys assemblies, and takes them away.
 
+    Runs outlast their state machine: modules that name their runs need stacks with names of their own.
+
     Args:
         aws: Where to.
     """
@@ -50,6 +52,13 @@ class Deployments:
         while left := [stack for stack in self._stacks if self._is_there(stack)]:
             assert time.monotonic() < give_up, f"couldn't be deleted: {left}"
             time.sleep(0.02)
+        self.clear()
+
+    def clear(self) -> None:
+        """Delete the state machines that no stack has, which tests without a deployment make."""
+        states = self._aws.client("stepfunctions")
+        for machine in states.list_state_machines()["stateMachines"]:
+            states.delete_state_machine(stateMachineArn=machine["stateMachineArn"])
 
     def _is_there(self, stack: str) -> bool:
         try:
@@ -72,5 +81,6 @@ def shared_aws() -> Iterator[LocalAws]:
 def deploy(shared_aws: LocalAws) -> Iterator[Deploy]:
     """Deploys assemblies to it for as long as the module lasts."""
     deployments = Deployments(shared_aws)
+    deployments.clear()
     yield deployments.deploy
     deployments.remove()

@@ -63,7 +63,7 @@ def engine(shared_aws: LocalAws, deploy: Deploy, folder: Path) -> LocalAws:
     text = HANDLER.format(healed=str(folder / "healed"), path=sys.path[1:])
     (folder / "code" / "handler.py").write_text(text)
     app = cdk.App(analytics_reporting=False, outdir=str(folder / "cdk.out"))
-    stack = cdk.Stack(app, "Stack")
+    stack = cdk.Stack(app, "Combining")
 
     def function(name: str, handler: str) -> lambda_.Function:
         return lambda_.Function(
@@ -91,13 +91,12 @@ def engine(shared_aws: LocalAws, deploy: Deploy, folder: Path) -> LocalAws:
     pipeline.grant_read_results(operator)
     pipeline.grant_read_results(function("Reader", "operate"))
     app.synth()
-    deploy(folder / "cdk.out", "Stack")
+    deploy(folder / "cdk.out", "Combining")
     return shared_aws
 
 
 def operated(engine: LocalAws, name: str, run: str) -> Any:
-    machine = engine.client("stepfunctions").list_state_machines()["stateMachines"][0]["stateMachineArn"]
-    payload = json.dumps({"pipeline": machine, "run": run})
+    payload = json.dumps({"pipeline": engine.state_machine("Bare"), "run": run})
     answer = engine.client("lambda").invoke(FunctionName=name, Payload=payload)
     return json.loads(answer["Payload"].read())
 
@@ -106,7 +105,8 @@ def test_a_chain_of_items_without_an_index_is_combined_whole(
     distmap: Callable[..., tuple[int, str]], engine: LocalAws, folder: Path
 ) -> None:
     given = json.dumps({"items": [{"n": n} for n in range(10)]})
-    assert distmap("run", "Bare", "--input", given, "--name", "first", "--watch")[0] == exit_codes.ITEMS_FAILED
+    code, out = distmap("run", "Bare", "--input", given, "--name", "first", "--watch")
+    assert code == exit_codes.ITEMS_FAILED, out
     (folder / "healed").touch()
     code, out = distmap("retry", "Bare", "first", "--watch")
     assert code == exit_codes.SUCCESS, out
