@@ -8,7 +8,8 @@
 
 PYTHON ?= python3
 ARGS ?=
-JOBS ?= auto
+# One process more than there are cores: each waits a third of its time, for other processes or for a time to pass.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # A file's tests share what they start, so a file stays in one process; tests/selection.toml says which begin.
 PYTEST := -n $(JOBS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations=10 --durations-min=1
 VENV := .venv
