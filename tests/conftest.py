@@ -112,6 +112,8 @@ def pytest_collection_finish() -> None:
     """Look for garbage from now on, among what is made from now on."""
     gc.freeze()
     _count_what_is_frozen_once()
+    # Seldom: most of what tests make goes when the last one lets go of it.
+    gc.set_threshold(100_000, 50, 50)
     gc.enable()
 
 
