@@ -136,11 +136,12 @@ def locked(kind: str, digest: str) -> dict[str, str]:
         "uv.lock": {"uv.lock": UV, "pyproject.toml": UV_PROJECT},
     }[kind]
     other = "b" * 64
+    # The wheel's own comes last: it may begin as what the other stands for.
     return {
-        name: text.replace(":aa", f":{digest}")
-        .replace('"aa"', f'"{digest}"')
-        .replace(":bb", f":{other}")
+        name: text.replace(":bb", f":{other}")
         .replace('"bb"', f'"{other}"')
+        .replace(":aa", f":{digest}")
+        .replace('"aa"', f'"{digest}"')
         for name, text in files.items()
     }
 
