@@ -52,10 +52,9 @@ class Deployments:
         while left := [stack for stack in self._stacks if self._is_there(stack)]:
             assert time.monotonic() < give_up, f"couldn't be deleted: {left}"
             time.sleep(0.02)
-        self.clear()
 
     def clear(self) -> None:
-        """Delete the state machines that no stack has, which tests without a deployment make."""
+        """Delete the state machines that tests made beside stacks, which outlast their module."""
         states = self._aws.client("stepfunctions")
         for machine in states.list_state_machines()["stateMachines"]:
             states.delete_state_machine(stateMachineArn=machine["stateMachineArn"])

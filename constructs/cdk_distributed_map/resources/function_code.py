@@ -24,7 +24,13 @@ from cdk_distributed_map.bundling.target import Target
 from cdk_distributed_map.caches import cache_folder
 from cdk_distributed_map.settings import code_folder, synthesis_warnings
 from cdk_distributed_map.settings.bundling import ByCommand, InDocker, NoBundling, Wheels
-from cdk_distributed_map.settings.functions import DEFAULT_ARCHITECTURE, DEFAULT_RUNTIME, PythonFunction, python_of
+from cdk_distributed_map.settings.functions import (
+    DEFAULT_ARCHITECTURE,
+    DEFAULT_RUNTIME,
+    PythonFunction,
+    is_arm,
+    python_of,
+)
 from distmap import limits
 
 _DOCKER_SECONDS: Final = 30
@@ -68,8 +74,7 @@ def code_of(scope: Construct, declared: PythonFunction) -> lambda_.Code:
 
 def target_of(declared: PythonFunction) -> Target:
     """Return what a function runs on."""
-    architecture = declared.architecture
-    machine = "aarch64" if architecture is None or architecture.name == DEFAULT_ARCHITECTURE.name else "x86_64"
+    machine = "aarch64" if is_arm(declared.architecture) else "x86_64"
     return Target(python=python_of(DEFAULT_RUNTIME if declared.runtime is None else declared.runtime), machine=machine)
 
 

@@ -12,7 +12,7 @@ from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from cdk_distributed_map.settings.functions import DEFAULT_ARCHITECTURE
+from cdk_distributed_map.settings.functions import is_arm
 from cdk_distributed_map.settings.images import RUNTIME_FOLDER, ImageFunction
 
 _LEFT_OUT = (".git", ".venv", "cdk.out", "__pycache__", "node_modules")
@@ -29,12 +29,11 @@ def image_of(scope: Construct, declared: ImageFunction, *, runtime: Path) -> lam
     """
     if not isinstance(declared.image, str):
         return declared.image
-    arm = declared.architecture is None or declared.architecture.name == DEFAULT_ARCHITECTURE.name
     # Without staging, the folder is named to whoever deploys, and must outlast the program.
     parent = None if scope.node.try_get_context("aws:cdk:disable-asset-staging") else _contexts().name
     return lambda_.DockerImageCode.from_image_asset(
         str(_context(Path(declared.image), runtime, parent)),
-        platform=ecr_assets.Platform.LINUX_ARM64 if arm else ecr_assets.Platform.LINUX_AMD64,
+        platform=ecr_assets.Platform.LINUX_ARM64 if is_arm(declared.architecture) else ecr_assets.Platform.LINUX_AMD64,
         exclude=["**/__pycache__"],
     )
 

@@ -110,6 +110,11 @@ def check_function(*, environment: Mapping[str, str] | None, memory_size: int, t
         )
 
 
+def is_arm(architecture: lambda_.Architecture | None) -> bool:
+    """Tell whether a function runs on arm64, as it does where nothing else is declared."""
+    return architecture is None or architecture.name == DEFAULT_ARCHITECTURE.name
+
+
 def python_of(runtime: lambda_.Runtime) -> tuple[int, int]:
     """Return the version of Python of a runtime.
 
